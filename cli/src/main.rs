@@ -1,0 +1,2 @@
+//! moxctl.
+fn main() {}
