@@ -33,13 +33,20 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Runs a service; a panic or an early end of it stops the process (exit code 70).
     fn spawn_service(&self, name: &'static str, task: Fut<()>);
     /// Runs work that may block or takes long, on a bounded pool of that class.
-    fn blocking<T: Send + 'static>(&self, class: Pool, work: Box<dyn FnOnce() -> T + Send>) -> Fut<T>;
+    fn blocking<T: Send + 'static>(
+        &self,
+        class: Pool,
+        work: Box<dyn FnOnce() -> T + Send>,
+    ) -> Fut<T>;
     /// Binds and listens.
     fn listen(&self, on: Bind) -> io::Result<Self::Listener>;
     /// The address a listener is bound to.
     fn local_addr(&self, on: &Self::Listener) -> io::Result<SocketAddr>;
     /// The next connection. `accept` may be called again at once, before the stream is used.
-    fn accept<'a>(&self, on: &'a Self::Listener) -> Pin<Box<dyn Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send + 'a>>;
+    fn accept<'a>(
+        &self,
+        on: &'a Self::Listener,
+    ) -> Pin<Box<dyn Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send + 'a>>;
     /// Connects, from a certain local address if one is given.
     fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> Fut<io::Result<Self::Stream>>;
     /// A datagram socket on a fresh random port, connected to `to`.
@@ -77,7 +84,13 @@ pub trait Timer {
 /// A connected datagram socket.
 pub trait Datagram: Send {
     /// Sends one datagram.
-    fn send<'a>(&'a mut self, bytes: &'a [u8]) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+    fn send<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
     /// Receives one datagram; what does not fit into `into` is cut off.
-    fn recv<'a>(&'a mut self, into: &'a mut [u8]) -> Pin<Box<dyn Future<Output = io::Result<usize>> + Send + 'a>>;
+    fn recv<'a>(
+        &'a mut self,
+        into: &'a mut [u8],
+    ) -> Pin<Box<dyn Future<Output = io::Result<usize>> + Send + 'a>>;
 }
