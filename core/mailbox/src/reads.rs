@@ -78,5 +78,7 @@ pub enum Touched {
 pub const INLINE_BODY_MAX: usize = 16 * 1024;
 /// Rows in one batch at most; larger jobs are resumable.
 pub const BATCH_ROWS_MAX: usize = 1_000;
+/// Octets of keys and values in one batch at most.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Octets of one value at most.
 pub const VALUE_MAX: usize = 64 * 1024;
