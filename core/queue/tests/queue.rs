@@ -1,0 +1,386 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+use core::time::Duration;
+use mox_machine::{Seed, Utc};
+use mox_queue::{
+    ATTEMPTS_KEPT, Attempt, Entry, Failure, Limits, Next, Outcome, Plan, Scheduler, Times, next,
+    record,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const T0: i64 = 1_767_323_045;
+
+fn at(secs: i64) -> Utc {
+    Utc::from_secs(T0 + secs)
+}
+
+fn steady() -> Plan {
+    Plan {
+        jitter_percent: 0,
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn a_message_that_never_gets_through_is_tried_for_five_days_at_growing_pauses() {
+    let plan = steady();
+    let mut times = Times {
+        queued: at(0),
+        attempts: 0,
+        delay_notified: false,
+    };
+    let (mut now, mut tried, mut notices) = (at(0), Vec::new(), Vec::new());
+    let end = loop {
+        times.attempts += 1;
+        tried.push((now.secs() - T0) / 60);
+        match next(&plan, &times, Outcome::Temporary, now, 0) {
+            Next::Retry { at, delay_notice } => {
+                if delay_notice {
+                    notices.push((now.secs() - T0) / 60);
+                    times.delay_notified = true;
+                }
+                now = at;
+            }
+            other => break other,
+        }
+    };
+    assert_eq!(
+        tried,
+        [
+            0, 7, 22, 52, 112, 232, 472, 952, 1_912, 2_872, 3_832, 4_792, 5_752, 6_712, 7_200
+        ]
+    );
+    assert_eq!(end, Next::Fail(Failure::Expired));
+    assert_eq!(notices, [472]);
+    assert_eq!(plan.expires(at(0)), now);
+}
+
+#[test]
+fn jitter_stays_within_ten_percent_and_reaches_both_ends() {
+    let plan = Plan::default();
+    let mut rng = Seed::from_number(3).rng();
+    let (mut least, mut most) = (i64::MAX, 0);
+    for attempts in [1, 2, 7, 8, 20] {
+        let plain = [450, 900, 28_800, 57_600, 57_600][match attempts {
+            1 => 0,
+            2 => 1,
+            7 => 2,
+            8 => 3,
+            _ => 4,
+        }] * 1_000_000;
+        for _ in 0..2_000 {
+            let times = Times {
+                queued: at(0),
+                attempts,
+                delay_notified: false,
+            };
+            let permille =
+                (plan.retry_at(&times, at(0), rng.next_u64()).0 - at(0).0) * 1_000 / plain;
+            least = least.min(permille);
+            most = most.max(permille);
+        }
+    }
+    assert!((900..=902).contains(&least), "{least}");
+    assert!((1_098..=1_100).contains(&most), "{most}");
+}
+
+#[test]
+fn each_outcome_has_its_consequence() {
+    let plan = steady();
+    let after = |outcome, attempts, secs| {
+        let times = Times {
+            queued: at(0),
+            attempts,
+            delay_notified: false,
+        };
+        next(&plan, &times, outcome, at(secs), 0)
+    };
+    let retry = |secs, delay_notice| Next::Retry {
+        at: at(secs),
+        delay_notice,
+    };
+    assert_eq!(after(Outcome::Delivered, 1, 0), Next::Done);
+    assert_eq!(
+        after(Outcome::Permanent, 1, 0),
+        Next::Fail(Failure::Permanent)
+    );
+    assert_eq!(after(Outcome::NoDomain, 2, 0), retry(900, false));
+    assert_eq!(
+        after(Outcome::NoDomain, 3, 0),
+        Next::Fail(Failure::NoDomain)
+    );
+    assert_eq!(
+        after(Outcome::NoHost, 9, 14_399),
+        retry(14_399 + 57_600, false)
+    );
+    assert_eq!(
+        after(Outcome::NoHost, 9, 14_400),
+        Next::Fail(Failure::NoHost)
+    );
+    assert_eq!(
+        after(Outcome::Temporary, 6, 14_399),
+        retry(14_399 + 14_400, false)
+    );
+    assert_eq!(after(Outcome::Temporary, 6, 14_400), retry(28_800, true));
+    // The last pause is cut at the end of the lifetime.
+    assert_eq!(after(Outcome::Temporary, 14, 431_999), retry(432_000, true));
+    assert_eq!(
+        after(Outcome::Temporary, 14, 432_000),
+        Next::Fail(Failure::Expired)
+    );
+}
+
+#[test]
+fn a_clock_put_forward_by_years_does_not_expire_mail_that_was_hardly_tried() {
+    let times = Times {
+        queued: at(-1_000_000_000),
+        attempts: 2,
+        delay_notified: true,
+    };
+    assert_eq!(
+        next(&steady(), &times, Outcome::Temporary, at(0), 0),
+        Next::Retry {
+            at: at(900),
+            delay_notice: false
+        }
+    );
+}
+
+#[test]
+fn a_row_keeps_its_first_and_its_latest_attempts() {
+    let mut attempts = Vec::new();
+    for n in 0..100 {
+        let attempt = Attempt {
+            started: at(n),
+            took: Duration::ZERO,
+            outcome: Some(Outcome::Temporary),
+            remote: String::new(),
+            detail: String::new(),
+        };
+        record(&mut attempts, attempt);
+    }
+    let secs: Vec<_> = attempts.iter().map(|a| a.started.secs() - T0).collect();
+    assert_eq!(secs.len(), ATTEMPTS_KEPT);
+    assert_eq!((secs[0], secs[1], secs[31]), (0, 69, 99));
+}
+
+fn entry(id: u64, domain: &str, secs: i64, retry: bool) -> Entry {
+    Entry {
+        id,
+        domain: domain.into(),
+        next_attempt: at(secs),
+        delay_notice: None,
+        retry,
+    }
+}
+
+#[test]
+fn what_is_due_starts_in_order_within_the_bounds_and_slots_come_back() {
+    let mut scheduler = Scheduler::new(Limits {
+        total: 3,
+        retries: 3,
+        per_domain: 2,
+        ..Limits::default()
+    });
+    for (id, domain, secs) in [
+        (1, "a", 3),
+        (2, "a", 1),
+        (3, "a", 2),
+        (4, "b", 5),
+        (5, "c", 9),
+    ] {
+        scheduler.insert(entry(id, domain, secs, false));
+    }
+    assert_eq!(scheduler.wait(at(0)), Some(Duration::from_secs(1)));
+    assert_eq!(scheduler.due(at(0)), []);
+    assert_eq!(scheduler.due(at(5)), [2, 3, 4]);
+    assert_eq!(scheduler.wait(at(5)), None, "all slots are taken");
+    assert_eq!(scheduler.due(at(50)), []);
+    scheduler.remove(4);
+    scheduler.finished(4);
+    assert_eq!(
+        scheduler.wait(at(6)),
+        Some(Duration::from_secs(3)),
+        "a is at its bound"
+    );
+    assert_eq!(scheduler.due(at(9)), [5]);
+    scheduler.insert(entry(2, "a", 100, true));
+    scheduler.finished(2);
+    assert_eq!(scheduler.due(at(9)), [1]);
+    for id in [1, 3, 5] {
+        scheduler.remove(id);
+        scheduler.finished(id);
+    }
+    assert_eq!((scheduler.len(), scheduler.running()), (1, 0));
+    assert_eq!(scheduler.due(at(99)), []);
+    assert_eq!(scheduler.due(at(100)), [2]);
+}
+
+#[test]
+fn a_running_message_is_not_started_twice_whatever_is_inserted() {
+    let mut scheduler = Scheduler::new(Limits::default());
+    scheduler.insert(entry(1, "a", 0, false));
+    assert_eq!(scheduler.due(at(0)), [1]);
+    scheduler.insert(entry(1, "a", 0, true));
+    assert_eq!(scheduler.due(at(0)), []);
+    scheduler.finished(1);
+    assert_eq!(scheduler.due(at(0)), [1]);
+    scheduler.finished(1);
+    scheduler.finished(1);
+    scheduler.finished(77);
+    assert_eq!(scheduler.running(), 0);
+}
+
+#[test]
+fn fresh_mail_is_not_starved_behind_a_backlog() {
+    let limits = Limits {
+        total: 10,
+        retries: 7,
+        per_domain: 2,
+        ..Limits::default()
+    };
+    let mut scheduler = Scheduler::new(limits);
+    for id in 0..10_000 {
+        scheduler.insert(entry(
+            id,
+            &format!("dead{}.example", id % 5_000),
+            -90_000,
+            true,
+        ));
+    }
+    // Dead hosts hold every slot that retries may have.
+    assert_eq!(scheduler.due(at(0)).len(), 7);
+    assert_eq!(scheduler.wait(at(0)), None);
+    scheduler.insert(entry(20_000, "alive.example", 0, false));
+    assert_eq!(scheduler.wait(at(0)), Some(Duration::ZERO));
+    assert_eq!(scheduler.due(at(0)), [20_000]);
+
+    // And under a steady load of fresh mail the backlog moves too: they take turns.
+    let mut scheduler = Scheduler::new(Limits {
+        total: 1,
+        retries: 1,
+        per_domain: 1,
+        ..Limits::default()
+    });
+    for id in 0..10 {
+        scheduler.insert(entry(id, "a", -100, true));
+        scheduler.insert(entry(100 + id, "a", -1, false));
+    }
+    let mut order = Vec::new();
+    while let [id] = scheduler.due(at(0))[..] {
+        order.push(id);
+        scheduler.remove(id);
+        scheduler.finished(id);
+    }
+    assert_eq!(order[..4], [100, 0, 101, 1]);
+    assert_eq!(order.len(), 20);
+}
+
+#[test]
+fn a_clock_put_back_does_not_strand_mail_and_one_put_forward_is_noticed() {
+    let mut scheduler = Scheduler::new(Limits::default());
+    scheduler.insert(entry(1, "a", 57_600, true));
+    assert_eq!(scheduler.wait(at(0)), Some(Duration::from_secs(600)));
+    assert_eq!(scheduler.due(at(0)), []);
+    // A year back: the attempt would be a year away.
+    assert_eq!(scheduler.wait(at(-31_536_000)), Some(Duration::ZERO));
+    assert_eq!(scheduler.due(at(-31_536_000)), [1]);
+}
+
+#[test]
+fn delay_notices_come_once_also_while_every_slot_is_taken() {
+    let mut scheduler = Scheduler::new(Limits {
+        total: 0,
+        ..Limits::default()
+    });
+    scheduler.insert(Entry {
+        delay_notice: Some(at(100)),
+        ..entry(1, "a", 0, true)
+    });
+    scheduler.insert(Entry {
+        delay_notice: Some(at(50)),
+        ..entry(2, "a", 0, true)
+    });
+    scheduler.remove(2);
+    assert_eq!(scheduler.wait(at(90)), Some(Duration::from_secs(10)));
+    assert_eq!(scheduler.delay_notices(at(99)), []);
+    assert_eq!(scheduler.delay_notices(at(100)), [1]);
+    assert_eq!(scheduler.delay_notices(at(1_000)), []);
+    assert_eq!(scheduler.wait(at(1_000)), None);
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(u64, u8, i64, bool),
+    Remove(u64),
+    Finish(u64),
+    Due(i64),
+}
+
+proptest! {
+    #[test]
+    fn in_any_order_of_calls_the_bounds_hold_and_nothing_due_is_passed_over(
+        ops in prop::collection::vec(
+            prop_oneof![
+                (0..40u64, 0..5u8, 0..100i64, any::<bool>())
+                    .prop_map(|(id, d, t, r)| Op::Insert(id, d, t, r)),
+                (0..40u64).prop_map(Op::Remove),
+                (0..40u64).prop_map(Op::Finish),
+                (0..100i64).prop_map(Op::Due),
+            ],
+            0..200,
+        )
+    ) {
+        let limits = Limits { total: 6, retries: 4, per_domain: 2, ..Limits::default() };
+        let mut scheduler = Scheduler::new(limits.clone());
+        let mut waiting: BTreeMap<u64, Entry> = BTreeMap::new();
+        let mut running: BTreeMap<u64, Entry> = BTreeMap::new();
+        for op in ops {
+            match op {
+                Op::Insert(id, d, t, r) => {
+                    let e = entry(id, &format!("d{d}"), t, r);
+                    waiting.insert(id, e.clone());
+                    scheduler.insert(e);
+                }
+                Op::Remove(id) => {
+                    waiting.remove(&id);
+                    scheduler.remove(id);
+                }
+                Op::Finish(id) => {
+                    running.remove(&id);
+                    scheduler.finished(id);
+                }
+                Op::Due(t) => {
+                    for id in scheduler.due(at(t)) {
+                        let e = waiting[&id].clone();
+                        prop_assert!(e.next_attempt <= at(t));
+                        prop_assert!(running.insert(id, e).is_none(), "started twice");
+                    }
+                    let to = |domain: &str| running.values().filter(|e| &*e.domain == domain).count();
+                    let retries = running.values().filter(|e| e.retry).count();
+                    prop_assert!(running.len() <= limits.total && retries <= limits.retries);
+                    for e in running.values() {
+                        prop_assert!(to(&e.domain) <= limits.per_domain);
+                    }
+                    for e in waiting.values().filter(|e| !running.contains_key(&e.id)) {
+                        let could = e.next_attempt <= at(t)
+                            && running.len() < limits.total
+                            && to(&e.domain) < limits.per_domain
+                            && (!e.retry || retries < limits.retries);
+                        prop_assert!(!could, "{e:?} was passed over");
+                    }
+                    prop_assert_ne!(scheduler.wait(at(t)), Some(Duration::ZERO));
+                }
+            }
+            prop_assert_eq!(scheduler.len(), waiting.len());
+            prop_assert_eq!(scheduler.running(), running.len());
+        }
+    }
+}
