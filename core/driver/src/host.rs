@@ -14,4 +14,9 @@ pub trait Host<S: Session> {
     /// The next answer, in any order. Called after every `ask` in the same poll, so what is known at once is
     /// answered without a wakeup.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, S::Answer)>;
+    /// Ready, from then on, when the process is stopping: the session is told once to say goodbye.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
 }

@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A boxed future that a runtime returns or runs.
 pub type Fut<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// A boxed future that borrows what it works on.
+pub type FutRef<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Sockets, timers, tasks and threads.
 pub trait Runtime: Clone + Send + Sync + 'static {
@@ -46,7 +48,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn accept<'a>(
         &self,
         on: &'a Self::Listener,
-    ) -> Pin<Box<dyn Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send + 'a>>;
+    ) -> FutRef<'a, io::Result<(Self::Stream, SocketAddr)>>;
     /// Connects, from a certain local address if one is given.
     fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> Fut<io::Result<Self::Stream>>;
     /// A datagram socket on a fresh random port, connected to `to`.
@@ -84,13 +86,7 @@ pub trait Timer {
 /// A connected datagram socket.
 pub trait Datagram: Send {
     /// Sends one datagram.
-    fn send<'a>(
-        &'a mut self,
-        bytes: &'a [u8],
-    ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+    fn send<'a>(&'a mut self, bytes: &'a [u8]) -> FutRef<'a, io::Result<()>>;
     /// Receives one datagram; what does not fit into `into` is cut off.
-    fn recv<'a>(
-        &'a mut self,
-        into: &'a mut [u8],
-    ) -> Pin<Box<dyn Future<Output = io::Result<usize>> + Send + 'a>>;
+    fn recv<'a>(&'a mut self, into: &'a mut [u8]) -> FutRef<'a, io::Result<usize>>;
 }
