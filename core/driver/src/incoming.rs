@@ -102,3 +102,63 @@ fn poll_scratch<IO: AsyncRead>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::task::Waker;
+
+    fn read(incoming: &mut Incoming, bytes: &[u8], in_bulk: bool) -> usize {
+        let mut from = bytes;
+        let mut cx = Context::from_waker(Waker::noop());
+        match incoming.poll_read(Pin::new(&mut from), in_bulk, &mut cx) {
+            Poll::Ready(Ok(got)) => got,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_fast_body_is_read_in_big_pieces_that_join_without_a_copy() {
+        let body: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        let mut incoming = Incoming::default();
+        assert_eq!(read(&mut incoming, &body, true), SCRATCH);
+        incoming.buffer.clear();
+        assert_eq!(read(&mut incoming, &body[..20_000], true), 20_000);
+        let at = incoming.buffer.as_ptr();
+        assert_eq!(read(&mut incoming, &body[20_000..], true), BULK - 20_000);
+        assert_eq!(incoming.buffer.as_ptr(), at);
+        assert_eq!(incoming.buffer, body[..BULK]);
+    }
+
+    #[test]
+    fn a_slow_body_and_commands_take_no_big_buffer() {
+        let mut incoming = Incoming::default();
+        for _ in 0..100 {
+            assert_eq!(read(&mut incoming, b"x", true), 1);
+        }
+        assert_eq!(incoming.bulk.capacity(), 0);
+        assert!(incoming.buffer.capacity() < 1_000);
+        assert_eq!(read(&mut incoming, &[b'x'; BULK], false), SCRATCH);
+        assert_eq!(read(&mut incoming, &[b'x'; BULK], false), SCRATCH);
+        assert_eq!(incoming.bulk.capacity(), 0);
+    }
+
+    #[test]
+    fn a_sleeping_stream_holds_no_memory_but_what_is_not_taken() {
+        let mut incoming = Incoming::default();
+        read(&mut incoming, &[b'x'; BULK], true);
+        read(&mut incoming, &[b'y'; 1_000], true);
+        let _taken = incoming.buffer.split_to(SCRATCH + 990);
+        incoming.rest();
+        assert_eq!(incoming.bulk.capacity(), 0);
+        assert!(
+            incoming.buffer.capacity() < 100,
+            "{}",
+            incoming.buffer.capacity()
+        );
+        assert_eq!(incoming.buffer, [b'y'; 10].as_slice());
+        incoming.buffer.clear();
+        incoming.rest();
+        assert_eq!(incoming.buffer.capacity(), 0);
+    }
+}
