@@ -1,1 +1,6 @@
-//! See the workspace README.
+//! SMTP.
+#![no_std]
+
+extern crate alloc;
+
+pub mod wire;
