@@ -1,1 +1,31 @@
-//! See the workspace README.
+//! Where mail is kept: one committer that alone writes, views that everybody reads, files for big bodies.
+//!
+//! A [`Store`] is a cheap handle. [`Store::run`] gives the committer an op, a function of the latest state that asks
+//! for writes; the result comes when they are durable and published. Everybody else reads [`Store::published`] and
+//! nothing else, so nothing is visible before it is durable. Rows are kept by a [`Kv`], body files by a [`Disk`]: each
+//! has a version in memory and one for production.
+
+mod body;
+mod commit;
+mod disk;
+mod kv;
+mod lock;
+mod mark;
+mod mem_disk;
+mod mem_kv;
+mod open;
+mod queue;
+mod spool;
+mod store;
+mod watch;
+
+pub use body::{SHARDS, read_body};
+pub use commit::{Committer, GROUP_MAX, Group};
+pub use disk::{Capacity, Disk};
+pub use kv::Kv;
+pub use mem_disk::MemDisk;
+pub use mem_kv::MemKv;
+pub use open::{OpenError, SCHEMA};
+pub use spool::{BodyFacts, SPOOL_WRITE, Spool, Spooled};
+pub use store::{DiskSpace, Options, Published, QUEUE_MAX, Referenced, Run, Store, StoreError};
+pub use watch::{Topic, Watch};
