@@ -1,17 +1,72 @@
 //! The mailbox engine as pure operations over rows.
 //!
-//! An operation reads rows through [`Reads`] and answers a [`Batch`] of writes; it keeps no state, does no input or
-//! output and knows no clock. One committer runs operations one after the other, so none of them locks anything.
+//! An operation is a function of [`Reads`] and its arguments that answers a [`Batch`] of writes and a result, or says
+//! why it stops. It keeps no state, does no input or output and knows no clock. One committer runs operations one after
+//! the other, so none of them locks anything; reading functions take any consistent view.
 
+mod account;
 mod body;
+mod chunk;
+mod copy;
+mod deliver;
+mod edit;
+mod expunge;
+mod flags;
 mod ids;
+mod key;
+mod mailbox_edit;
+mod mailboxes;
+mod mark;
+mod mem;
+mod name;
+mod page;
+mod purge;
+mod queue;
 mod reads;
+mod rows;
+mod scan;
 mod stop;
+mod varint;
+mod view;
 
+pub use account::{
+    Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, account, account_by_id, account_id,
+    accounts, create_account, has_room, initialise, remove_account, schema, set_credentials,
+    set_quota, usage,
+};
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
+pub use copy::{Copied, Copy, CopyCursor, copy};
+pub use deliver::{
+    Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX, Target,
+    deliver,
+};
+pub use edit::MAILBOXES_MAX;
+pub use expunge::{Doomed, Expunged, expunge};
+pub use flags::{Flags, KEYWORD_MAX, KEYWORDS_MAX};
 pub use ids::{AccountId, BodyId, MailboxId};
+pub use key::{Referrer, Table, body_key};
+pub use mailbox_edit::{CHANGES_KEPT, GONE_SECS};
+pub use mailboxes::{
+    Created, MailboxEntry, RENAME_MAX, Renamed, Status, create_mailbox, delete_mailbox, mailbox_id,
+    mailboxes, rename_mailbox, status, subscribe,
+};
+pub use mark::{MARK_MESSAGES_MAX, Mark, MarkHow, Marked, mark};
+pub use mem::MemRows;
+pub use name::{INBOX, NAME_LEVELS_MAX, NAME_MAX, SpecialUse, mailbox_name};
+pub use page::Row;
+pub use purge::{next_purge, purge};
+pub use queue::{
+    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, Enqueue, Fate, Group, Outcome, QueueEntry, QueueMessage,
+    RECIPIENTS_MAX, Retired, TEXT_MAX, purge_retired, queue, queue_attempt, queue_drop,
+    queue_entry, queue_message, queue_outcome, queue_reschedule, retired,
+};
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
     VALUE_MAX,
 };
+pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
+pub use view::{
+    Changes, Header, Meta, Rows, Selected, changes, header, headers, is_referenced,
+    mailbox_keywords, meta, metas, rows, select, unseen,
+};

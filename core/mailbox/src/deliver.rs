@@ -1,0 +1,223 @@
+//! Putting a new message where it belongs: mailboxes, the queue, or both, in one operation (S12).
+
+use bytes::{Bytes, BytesMut};
+use mox_machine::Utc;
+use mox_uids::Uid;
+
+use crate::edit::Edit;
+use crate::key::{self, Referrer, Table};
+use crate::mailboxes::resolve;
+use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
+use crate::{
+    AccountId, Batch, BodyHeader, BodyRef, Enqueue, Flags, Limit, MailboxId, NewBody, Reads, Stop,
+    Touched, VALUE_MAX, queue,
+};
+
+/// Octets before a message (trace fields of this recipient) at most.
+pub const PREFIX_MAX: usize = 16 * 1024;
+/// Octets of origin facts at most.
+pub const ORIGIN_MAX: usize = 8 * 1024;
+/// Octets of a stored structure at most; a larger one is left out, and made again from the body by who needs it.
+pub const STRUCTURE_MAX: usize = VALUE_MAX - PREFIX_MAX - ORIGIN_MAX - 256;
+/// Octets of a stored header section at most; of a longer one the beginning is stored, and says so.
+pub const HEADER_MAX: usize = VALUE_MAX - HEADER_OVERHEAD;
+
+/// One accepted message: where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its body.
+    pub body: Body,
+    /// Envelope and structure of the body, opaque to the engine.
+    pub structure: Bytes,
+    /// The header section of the body, blank line included.
+    pub header: Bytes,
+    /// The mailboxes it goes to.
+    pub targets: Vec<Target>,
+    /// The remote recipients it goes to.
+    pub queue: Option<Enqueue>,
+    /// The time of the operation.
+    pub now: Utc,
+}
+
+/// A body to be referred to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// It came now.
+    New(NewBody),
+    /// Others refer to it already.
+    Stored(BodyRef),
+}
+
+/// One mailbox a message goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Whose.
+    pub account: AccountId,
+    /// Its name.
+    pub mailbox: String,
+    /// Make it when it is missing: for mail that arrives, not for APPEND.
+    pub create: bool,
+    /// What stands before the body for this recipient: trace fields. Part of the message and of its size.
+    pub prefix: Bytes,
+    /// System flags.
+    pub flags: Flags,
+    /// Keywords.
+    pub keywords: Vec<String>,
+    /// Internal date; whole seconds are kept.
+    pub date: Utc,
+    /// Where it came from and what was decided about it, opaque to the engine.
+    pub origin: Bytes,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivered {
+    /// For each target, in order.
+    pub placed: Vec<Placed>,
+    /// The numbers of its entries in the queue.
+    pub queued: Vec<u64>,
+}
+
+/// A message in its mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Whose.
+    pub account: AccountId,
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// Its UIDVALIDITY.
+    pub validity: u32,
+    /// The message.
+    pub uid: Uid,
+    /// The mailbox's modification sequence with it.
+    pub modseq: u64,
+}
+
+/// Delivers a message; APPEND is the same with one target. A new body that ends up nowhere is dropped.
+pub fn deliver(reads: &dyn Reads, delivery: &Delivery) -> Result<(Batch, Delivered), Stop> {
+    let mut edit = Edit::new(reads, delivery.now);
+    let delivered = place(&mut edit, delivery)?;
+    Ok((edit.finish()?, delivered))
+}
+
+pub(crate) fn place(edit: &mut Edit<'_>, delivery: &Delivery) -> Result<Delivered, Stop> {
+    let body = match &delivery.body {
+        Body::New(new) => new.stored(),
+        Body::Stored(body) => *body,
+    };
+    let nowhere = delivery.targets.is_empty() && delivery.queue.is_none();
+    match &delivery.body {
+        Body::New(_) if nowhere => {
+            edit.drop_body(&body);
+            return Ok(Delivered::default());
+        }
+        Body::Stored(_) if !edit.is_referenced(body.id)? => return Err(Stop::NoSuchBody(body.id)),
+        _ => {}
+    }
+    let structure = (delivery.structure.len() <= STRUCTURE_MAX).then_some(&delivery.structure[..]);
+    let stored_header = delivery
+        .header
+        .slice(..delivery.header.len().min(HEADER_MAX));
+    let header = encode_header(&stored_header, stored_header.len() < delivery.header.len());
+    let mut placed = Vec::with_capacity(delivery.targets.len());
+    for target in &delivery.targets {
+        placed.push(place_one(edit, &body, structure, &header, target)?);
+    }
+    let queued = match &delivery.queue {
+        Some(enqueue) => queue::enqueue(edit, &body, enqueue)?,
+        None => Vec::new(),
+    };
+    if let Body::New(new) = &delivery.body {
+        store_body(edit, new, delivery, placed.first())?;
+    }
+    if !queued.is_empty() {
+        edit.touched.push(Touched::Queue);
+    }
+    Ok(Delivered { placed, queued })
+}
+
+fn place_one(
+    edit: &mut Edit<'_>,
+    body: &BodyRef,
+    structure: Option<&[u8]>,
+    header: &Bytes,
+    target: &Target,
+) -> Result<Placed, Stop> {
+    if target.prefix.len() > PREFIX_MAX {
+        return Err(Stop::TooMany(Limit::Prefix));
+    }
+    if target.origin.len() > ORIGIN_MAX {
+        return Err(Stop::TooMany(Limit::Origin));
+    }
+    let account = target.account;
+    let id = resolve(edit, account, &target.mailbox, target.create)?;
+    let size = body.length.saturating_add(target.prefix.len() as u64);
+    let mailbox = edit.mailbox(account, id)?;
+    let keywords = mailbox.keyword_bits(&target.keywords, true)?;
+    let uid = mailbox.append(size, target.date, target.flags, keywords)?;
+    let placed = Placed {
+        account,
+        mailbox: id,
+        validity: mailbox.row.validity,
+        uid,
+        modseq: mailbox.modseq(),
+    };
+    let meta = MetaRow {
+        body: *body,
+        size,
+        date: Utc::from_secs(target.date.secs()),
+        saved: edit.now,
+        prefix: &target.prefix,
+        structure,
+        origin: &target.origin,
+    };
+    put_message(edit, account, id, uid, &meta, header.clone());
+    Ok(placed)
+}
+
+/// The rows of a message beside its page: facts, header section, reference.
+pub(crate) fn put_message(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    mailbox: MailboxId,
+    uid: Uid,
+    meta: &MetaRow<'_>,
+    header: Bytes,
+) {
+    edit.put(key::at(Table::Meta, account, mailbox, uid.0), meta.encode());
+    edit.put(key::at(Table::Header, account, mailbox, uid.0), header);
+    edit.add_reference(meta.body.id, Referrer::Message(account, mailbox, uid));
+}
+
+/// Writes the row of a small body. The file of a large one is there already (S1).
+fn store_body(
+    edit: &mut Edit<'_>,
+    new: &NewBody,
+    delivery: &Delivery,
+    first: Option<&Placed>,
+) -> Result<(), Stop> {
+    let body = new.stored();
+    let as_announced = match &new.inline {
+        Some(octets) => body.is_inline() && octets.len() as u64 == body.length,
+        None => !body.is_inline(),
+    };
+    if !as_announced {
+        return Err(Stop::NoSuchBody(new.id));
+    }
+    let Some(octets) = &new.inline else {
+        return Ok(());
+    };
+    let sender = delivery.queue.as_ref().and_then(|queue| queue.account);
+    let header = BodyHeader {
+        body,
+        account: first.map_or(sender.unwrap_or(AccountId(0)), |first| first.account),
+        mailbox: first.map_or(MailboxId(0), |first| first.mailbox),
+        uid: first.map_or(Uid(0), |first| first.uid),
+        date: delivery.targets.first().map_or(edit.now, |t| t.date),
+    };
+    let mut value = BytesMut::with_capacity(BodyHeader::LEN + octets.len());
+    value.extend_from_slice(&header.encode());
+    value.extend_from_slice(octets);
+    edit.put_body(new.id, value.freeze());
+    Ok(())
+}

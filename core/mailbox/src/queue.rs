@@ -1,0 +1,471 @@
+//! The queue of messages to remote recipients.
+//!
+//! A message has one row; each group of recipients that is tried together (one domain) has an entry of its own, so that an
+//! attempt rewrites one small row. What is tried when is decided elsewhere; here is what must survive.
+
+use bytes::Bytes;
+use core::ops::ControlFlow;
+use mox_machine::Utc;
+use serde::{Deserialize, Serialize};
+
+use crate::deliver::{Delivered, Delivery, PREFIX_MAX, place};
+use crate::edit::Edit;
+use crate::key::{self, Parts, Referrer, Table};
+use crate::rows::{Stored, octets, utc, utc_option};
+use crate::{
+    AccountId, Batch, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
+};
+
+/// Recipients in one entry at most.
+pub const RECIPIENTS_MAX: usize = 64;
+/// Octets of an address at most.
+pub const ADDRESS_MAX: usize = 320;
+/// Octets kept of what a peer or the server said.
+pub const TEXT_MAX: usize = 256;
+/// Attempts kept of an entry: the last ones.
+pub const ATTEMPTS_KEPT: usize = 32;
+
+/// A message to be put into the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enqueue {
+    /// Whose it is; `None` for mail of the server itself.
+    pub account: Option<AccountId>,
+    /// MAIL FROM, empty for the null path.
+    pub reverse_path: String,
+    /// What stands before the body: trace fields.
+    pub prefix: Bytes,
+    /// Needs 8BITMIME.
+    pub eight_bit: bool,
+    /// Needs SMTPUTF8.
+    pub utf8: bool,
+    /// Opaque to the engine: DSN parameters, transaction id, ...
+    pub extra: Bytes,
+    /// At least one; each becomes an entry of the queue.
+    pub groups: Vec<Group>,
+}
+
+/// Recipients that are tried together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Addresses, at least one.
+    pub recipients: Vec<String>,
+    /// When it is tried first.
+    pub next_attempt: Utc,
+    /// Not tried until released.
+    pub hold: bool,
+}
+
+/// A message in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueMessage {
+    /// The number of its first entry.
+    pub id: u64,
+    /// How many entries it had at first: their numbers follow each other.
+    pub entries: u32,
+    /// Whose it is; `None` for mail of the server itself.
+    pub account: Option<AccountId>,
+    /// MAIL FROM, empty for the null path.
+    pub reverse_path: String,
+    /// Its body.
+    pub body: BodyRef,
+    /// What stands before the body.
+    #[serde(with = "octets")]
+    pub prefix: Bytes,
+    /// Needs 8BITMIME.
+    pub eight_bit: bool,
+    /// Needs SMTPUTF8.
+    pub utf8: bool,
+    /// As handed in.
+    #[serde(with = "octets")]
+    pub extra: Bytes,
+    /// When it was accepted.
+    #[serde(with = "utc")]
+    pub created: Utc,
+}
+
+impl QueueMessage {
+    /// Octets of prefix and body.
+    pub fn size(&self) -> u64 {
+        self.body.length.saturating_add(self.prefix.len() as u64)
+    }
+}
+
+/// An entry of the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueEntry {
+    /// Its number, never given again.
+    pub id: u64,
+    /// The number of its message.
+    pub message: u64,
+    /// Addresses still to be reached.
+    pub recipients: Vec<String>,
+    /// When it is tried next.
+    #[serde(with = "utc")]
+    pub next_attempt: Utc,
+    /// Not tried until released.
+    pub hold: bool,
+    /// Attempts made or under way.
+    pub attempts_made: u32,
+    /// The last of them, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The sender was told that it takes longer.
+    pub delay_told: bool,
+    /// When it came into the queue.
+    #[serde(with = "utc")]
+    pub created: Utc,
+}
+
+/// An attempt to deliver an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began.
+    #[serde(with = "utc")]
+    pub started: Utc,
+    /// When its outcome was known; `None` while it runs, and for ever when the server died in it: then nobody knows
+    /// whether the message was taken.
+    #[serde(with = "utc_option")]
+    pub ended: Option<Utc>,
+    /// The host that was tried.
+    pub host: String,
+    /// What came of it, for people.
+    pub outcome: String,
+}
+
+/// What became of one recipient in an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// The next host took responsibility.
+    Delivered(String),
+    /// It never will be; the reason.
+    Failed(String),
+    /// It is tried again; the reason.
+    Deferred(String),
+    /// An administrator dropped it.
+    Dropped,
+}
+
+/// The outcome of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The time of the operation.
+    pub now: Utc,
+    /// The host that was reached last.
+    pub host: String,
+    /// What came of it, for people.
+    pub text: String,
+    /// For each recipient of the entry, in order.
+    pub fates: Vec<Fate>,
+    /// When those deferred are tried next.
+    pub next_attempt: Utc,
+    /// The sender was told, now or earlier, that it takes longer.
+    pub delay_told: bool,
+    /// A notification to deliver with it.
+    pub notice: Option<Delivery>,
+}
+
+/// Recipients that left the queue together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// The entry they were in.
+    pub entry: u64,
+    /// The message.
+    pub message: u64,
+    /// Whose it was.
+    pub account: Option<AccountId>,
+    /// MAIL FROM.
+    pub reverse_path: String,
+    /// Addresses, and what became of each.
+    pub recipients: Vec<(String, Fate)>,
+    /// When the message was accepted.
+    #[serde(with = "utc")]
+    pub created: Utc,
+    /// When they left.
+    #[serde(with = "utc")]
+    pub retired: Utc,
+    /// Attempts made.
+    pub attempts_made: u32,
+    /// Octets of the message.
+    pub size: u64,
+}
+
+pub(crate) fn enqueue(
+    edit: &mut Edit<'_>,
+    body: &BodyRef,
+    enqueue: &Enqueue,
+) -> Result<Vec<u64>, Stop> {
+    if enqueue.prefix.len() > PREFIX_MAX || enqueue.extra.len() > PREFIX_MAX {
+        return Err(Stop::TooMany(Limit::Prefix));
+    }
+    if enqueue.groups.is_empty() {
+        return Err(Stop::TooMany(Limit::Recipients));
+    }
+    let addresses = enqueue.groups.iter().flat_map(|group| &group.recipients);
+    let mut all = addresses.chain([&enqueue.reverse_path]);
+    if all.any(|address| address.len() > ADDRESS_MAX) {
+        return Err(Stop::TooMany(Limit::Address));
+    }
+    let entries = u32::try_from(enqueue.groups.len()).map_err(|_| Stop::TooMany(Limit::Batch))?;
+    let numbers = edit.numbers()?;
+    let first = numbers.next_queue;
+    numbers.next_queue += u64::from(entries);
+    let message = QueueMessage {
+        id: first,
+        entries,
+        account: enqueue.account,
+        reverse_path: enqueue.reverse_path.clone(),
+        body: *body,
+        prefix: enqueue.prefix.clone(),
+        eight_bit: enqueue.eight_bit,
+        utf8: enqueue.utf8,
+        extra: enqueue.extra.clone(),
+        created: edit.now,
+    };
+    edit.put(key::queue(Table::QueueMessage, first), message.encode());
+    edit.add_reference(body.id, Referrer::Queue(first));
+    let mut ids = Vec::with_capacity(enqueue.groups.len());
+    for (id, group) in (first..).zip(&enqueue.groups) {
+        if !(1..=RECIPIENTS_MAX).contains(&group.recipients.len()) {
+            return Err(Stop::TooMany(Limit::Recipients));
+        }
+        let entry = QueueEntry {
+            id,
+            message: first,
+            recipients: group.recipients.clone(),
+            next_attempt: group.next_attempt,
+            hold: group.hold,
+            attempts_made: 0,
+            attempts: Vec::new(),
+            delay_told: false,
+            created: edit.now,
+        };
+        edit.put(key::queue(Table::Queue, id), entry.encode());
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
+    queue_entry(reads, id)?.ok_or(Stop::NoSuchEntry(id))
+}
+
+/// Marks that an attempt begins, before it does. Should the server die in it, the entry is tried again at `retry`.
+pub fn queue_attempt(
+    reads: &dyn Reads,
+    id: u64,
+    host: &str,
+    retry: Utc,
+    now: Utc,
+) -> Result<(Batch, QueueEntry), Stop> {
+    let mut edit = Edit::new(reads, now);
+    let mut entry = open(reads, id)?;
+    entry.attempts_made = entry.attempts_made.saturating_add(1);
+    if entry.attempts.len() >= ATTEMPTS_KEPT {
+        entry.attempts.remove(0);
+    }
+    entry.attempts.push(Attempt {
+        started: now,
+        ended: None,
+        host: clipped(host),
+        outcome: String::new(),
+    });
+    entry.next_attempt = retry;
+    edit.put(key::queue(Table::Queue, id), entry.encode());
+    Ok((edit.finish()?, entry))
+}
+
+/// Records the outcome of an attempt, all in one operation: recipients that are done leave the entry and are retired, the
+/// entry goes with the last of them, the message with its last entry, and the notification is delivered.
+///
+/// Answers the entry as it is now, `None` when it is gone, and what became of the notification.
+pub fn queue_outcome(
+    reads: &dyn Reads,
+    id: u64,
+    outcome: &Outcome,
+) -> Result<(Batch, (Option<QueueEntry>, Option<Delivered>)), Stop> {
+    let mut edit = Edit::new(reads, outcome.now);
+    let mut entry = open(reads, id)?;
+    if outcome.fates.len() != entry.recipients.len() {
+        return Err(Stop::TooMany(Limit::Recipients));
+    }
+    if let Some(attempt) = entry.attempts.last_mut() {
+        attempt.ended = Some(outcome.now);
+        attempt.host = clipped(&outcome.host);
+        attempt.outcome = clipped(&outcome.text);
+    }
+    entry.next_attempt = outcome.next_attempt;
+    entry.delay_told = outcome.delay_told;
+    let fates = outcome.fates.iter().cloned();
+    let (waiting, done): (Vec<_>, Vec<_>) = core::mem::take(&mut entry.recipients)
+        .into_iter()
+        .zip(fates)
+        .partition(|(_, fate)| matches!(fate, Fate::Deferred(_)));
+    entry.recipients = waiting.into_iter().map(|(address, _)| address).collect();
+    retire(&mut edit, &entry, done)?;
+    // The notification first: it may refer to the body that goes with the entry.
+    let notice = match &outcome.notice {
+        Some(delivery) => Some(place(&mut edit, delivery)?),
+        None => None,
+    };
+    let entry = match entry.recipients.is_empty() {
+        true => {
+            remove(&mut edit, &entry)?;
+            None
+        }
+        false => {
+            edit.put(key::queue(Table::Queue, id), entry.encode());
+            Some(entry)
+        }
+    };
+    edit.touched.push(Touched::Queue);
+    Ok((edit.finish()?, (entry, notice)))
+}
+
+fn retire(edit: &mut Edit<'_>, entry: &QueueEntry, done: Vec<(String, Fate)>) -> Result<(), Stop> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let message = message_of(edit.reads(), entry)?;
+    let clip = |fate| match fate {
+        Fate::Delivered(text) => Fate::Delivered(clipped(&text)),
+        Fate::Failed(text) => Fate::Failed(clipped(&text)),
+        Fate::Deferred(text) => Fate::Deferred(clipped(&text)),
+        Fate::Dropped => Fate::Dropped,
+    };
+    let retired = Retired {
+        entry: entry.id,
+        message: entry.message,
+        account: message.account,
+        size: message.size(),
+        reverse_path: message.reverse_path,
+        recipients: done
+            .into_iter()
+            .map(|(to, fate)| (to, clip(fate)))
+            .collect(),
+        created: message.created,
+        retired: edit.now,
+        attempts_made: entry.attempts_made,
+    };
+    let secs = u64::try_from(edit.now.secs()).unwrap_or(0);
+    edit.put(
+        key::retired(secs, entry.id, entry.attempts_made),
+        retired.encode(),
+    );
+    Ok(())
+}
+
+fn message_of(reads: &dyn Reads, entry: &QueueEntry) -> Result<QueueMessage, Stop> {
+    let found = queue_message(reads, entry.message)?;
+    found.ok_or_else(|| ReadError(format!("queue entry {} has no message", entry.id)).into())
+}
+
+/// Removes an entry, and its message with the last one.
+fn remove(edit: &mut Edit<'_>, entry: &QueueEntry) -> Result<(), Stop> {
+    let message = message_of(edit.reads(), entry)?;
+    edit.remove(key::queue(Table::Queue, entry.id));
+    let from = key::queue(Table::Queue, message.id);
+    let end = message.id.saturating_add(u64::from(message.entries));
+    let to = key::queue(Table::Queue, end);
+    if edit.keys(&from, &to, 1)?.is_empty() {
+        edit.remove(key::queue(Table::QueueMessage, message.id));
+        edit.remove_reference(&message.body, Referrer::Queue(message.id))?;
+    }
+    Ok(())
+}
+
+/// Takes an entry out of the queue without delivering it.
+pub fn queue_drop(reads: &dyn Reads, id: u64, now: Utc) -> Result<(Batch, ()), Stop> {
+    let mut edit = Edit::new(reads, now);
+    let mut entry = open(reads, id)?;
+    let recipients = core::mem::take(&mut entry.recipients).into_iter();
+    let dropped = recipients.map(|to| (to, Fate::Dropped)).collect();
+    retire(&mut edit, &entry, dropped)?;
+    remove(&mut edit, &entry)?;
+    edit.touched.push(Touched::Queue);
+    Ok((edit.finish()?, ()))
+}
+
+/// Changes when an entry is tried next, and whether at all.
+pub fn queue_reschedule(
+    reads: &dyn Reads,
+    id: u64,
+    next_attempt: Option<Utc>,
+    hold: Option<bool>,
+) -> Result<(Batch, QueueEntry), Stop> {
+    let mut edit = Edit::new(reads, Utc::default());
+    let mut entry = open(reads, id)?;
+    entry.next_attempt = next_attempt.unwrap_or(entry.next_attempt);
+    entry.hold = hold.unwrap_or(entry.hold);
+    edit.put(key::queue(Table::Queue, id), entry.encode());
+    edit.touched.push(Touched::Queue);
+    Ok((edit.finish()?, entry))
+}
+
+/// Forgets a part of what left the queue before `before`. Run it again until it says `Done`.
+pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress), Stop> {
+    const ROWS: usize = 900;
+    let mut edit = Edit::new(reads, before);
+    let secs = u64::try_from(before.secs()).unwrap_or(0);
+    let (from, to) = (key::queue_all(Table::Retired), key::retired(secs, 0, 0));
+    let keys = edit.keys(&from, &to, ROWS)?;
+    let progress = match keys.len() < ROWS {
+        true => Progress::Done,
+        false => Progress::More(()),
+    };
+    keys.into_iter().for_each(|key| edit.remove(key));
+    Ok((edit.finish()?, progress))
+}
+
+/// An entry of the queue.
+pub fn queue_entry(reads: &dyn Reads, id: u64) -> Result<Option<QueueEntry>, ReadError> {
+    let bytes = reads.get(Space::Rows, &key::queue(Table::Queue, id))?;
+    bytes.map(|bytes| QueueEntry::decode(&bytes)).transpose()
+}
+
+/// A message of the queue, by [`QueueEntry::message`].
+pub fn queue_message(reads: &dyn Reads, id: u64) -> Result<Option<QueueMessage>, ReadError> {
+    let bytes = reads.get(Space::Rows, &key::queue(Table::QueueMessage, id))?;
+    bytes.map(|bytes| QueueMessage::decode(&bytes)).transpose()
+}
+
+/// Up to `max` entries of the queue in order of number, from `from` on.
+pub fn queue(reads: &dyn Reads, from: u64, max: usize) -> Result<Vec<QueueEntry>, ReadError> {
+    let to = key::behind(&key::queue_all(Table::Queue));
+    list(reads, &key::queue(Table::Queue, from), &to, max)
+}
+
+/// Up to `max` retired entries, the oldest first, from the second of `from` on.
+pub fn retired(reads: &dyn Reads, from: Utc, max: usize) -> Result<Vec<Retired>, ReadError> {
+    let secs = u64::try_from(from.secs()).unwrap_or(0);
+    let to = key::behind(&key::queue_all(Table::Retired));
+    list(reads, &key::retired(secs, 0, 0), &to, max)
+}
+
+fn list<T: Stored>(
+    reads: &dyn Reads,
+    from: &[u8],
+    to: &[u8],
+    max: usize,
+) -> Result<Vec<T>, ReadError> {
+    let mut found = Vec::new();
+    scan::range(reads, Space::Rows, from, to, &mut |_, value| {
+        if found.len() >= max {
+            return Ok(ControlFlow::Break(()));
+        }
+        found.push(T::decode(&value)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// The number in a key of the queue.
+pub(crate) fn id_of(key: &[u8]) -> Option<u64> {
+    Parts::of(key).u64()
+}
+
+/// Text of others, cut at a character boundary.
+fn clipped(text: &str) -> String {
+    let end = (0..=TEXT_MAX.min(text.len()))
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
