@@ -5,9 +5,15 @@
 //! nothing else, so nothing is visible before it is durable. Rows are kept by a [`Kv`], body files by a [`Disk`]: each
 //! has a version in memory and one for production.
 
+mod bodies;
 mod body;
 mod commit;
+#[cfg(feature = "fjall")]
+mod directory;
 mod disk;
+#[cfg(feature = "fjall")]
+mod fjall_kv;
+mod fs_disk;
 mod kv;
 mod lock;
 mod mark;
@@ -17,15 +23,21 @@ mod open;
 mod queue;
 mod spool;
 mod store;
+mod sweep;
 mod watch;
 
+pub use bodies::{BodyFault, FoundBody, Place, each_body, each_file};
 pub use body::{SHARDS, read_body};
 pub use commit::{Committer, GROUP_MAX, Group};
 pub use disk::{Capacity, Disk};
+#[cfg(feature = "fjall")]
+pub use fjall_kv::FjallKv;
+pub use fs_disk::FsDisk;
 pub use kv::Kv;
 pub use mem_disk::MemDisk;
 pub use mem_kv::MemKv;
 pub use open::{OpenError, SCHEMA};
 pub use spool::{BodyFacts, SPOOL_WRITE, Spool, Spooled};
 pub use store::{DiskSpace, Options, Published, QUEUE_MAX, Referenced, Run, Store, StoreError};
+pub use sweep::Swept;
 pub use watch::{Topic, Watch};
