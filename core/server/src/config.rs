@@ -1,0 +1,22 @@
+//! The two configuration files: what is in them, whether it can be right, and how to change one of them.
+//!
+//! `mox.ron` ([`Static`]) is read once at the start: where data is, who listens where. `domains.ron` ([`Dynamic`])
+//! is read again whenever it changes: domains, accounts, addresses. Both are RON with `implicit_some` and
+//! `unwrap_newtypes`, so `hostname: "x"` is written where the type is an `Option`.
+//!
+//! Parsing is over text: whoever has files reads them, resolves paths beside them, and prints [`Problems`].
+
+mod check;
+mod dynamic_file;
+mod edit;
+mod locate;
+mod problem;
+mod static_file;
+
+pub use dynamic_file::{Account, Address, Dynamic};
+pub use edit::{EditError, add_account, add_address, remove_account, remove_address};
+pub use problem::{Problem, Problems};
+pub use static_file::{
+    Certificate, Listener, LogLevel, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX, Port, Relay,
+    StartTlsPort, Static, Tls,
+};

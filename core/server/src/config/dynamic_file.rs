@@ -1,0 +1,301 @@
+//! `domains.ron`: what changes while the server runs.
+
+use std::collections::BTreeMap;
+
+use mox_address::{Domain, LocalPart};
+use serde::Deserialize;
+
+use super::check::{self, Check};
+use super::locate::Step::{Field, Item, Key};
+use super::problem::Problems;
+use super::static_file::Static;
+use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
+
+/// `domains.ron`, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dynamic {
+    /// The domains whose mail is taken, in A-labels.
+    pub domains: BTreeMap<Domain, DomainRules>,
+    /// The accounts by name.
+    pub accounts: BTreeMap<String, Account>,
+}
+
+/// Somebody who has mail here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The domain of addresses that are written without one.
+    pub domain: Domain,
+    /// In the order of the file; all checked to be free and of configured domains.
+    pub addresses: Vec<Address>,
+    /// The person's name, for messages that the server writes to this account.
+    pub full_name: Option<String>,
+    /// Octets of mail at most; `None` is no limit.
+    pub quota: Option<u64>,
+}
+
+/// An address of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// `None` is a catch-all: whatever nobody else has at the domain.
+    pub local: Option<LocalPart>,
+    /// A configured domain, in A-labels.
+    pub domain: Domain,
+}
+
+/// Subaddress separators of a domain at most.
+const SEPARATORS_MAX: usize = 8;
+/// Addresses of one account at most.
+const ADDRESSES_MAX: usize = 10_000;
+/// Octets of a person's name at most.
+const FULL_NAME_MAX: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename = "domains.ron", deny_unknown_fields)]
+struct File {
+    domains: BTreeMap<String, FileDomain>,
+    accounts: BTreeMap<String, FileAccount>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename = "domain", deny_unknown_fields)]
+struct FileDomain {
+    #[serde(default = "default_separators")]
+    subaddress_separators: Vec<String>,
+    #[serde(default)]
+    case_sensitive: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename = "account", deny_unknown_fields)]
+struct FileAccount {
+    domain: String,
+    addresses: Vec<String>,
+    #[serde(default)]
+    full_name: Option<String>,
+    #[serde(default)]
+    quota: Option<u64>,
+}
+
+fn default_separators() -> Vec<String> {
+    vec!["+".into()]
+}
+
+impl core::fmt::Display for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.local {
+            Some(local) => write!(f, "{local}@{}", self.domain.to_unicode()),
+            None => write!(f, "@{}", self.domain.to_unicode()),
+        }
+    }
+}
+
+impl Address {
+    /// Reads `local@domain`, `@domain`, or `local` at a default domain. The error is for people.
+    pub fn parse(text: &str, default: Option<&Domain>) -> Result<Self, String> {
+        let (local, domain) = match text.rfind('@') {
+            Some(at) => {
+                let name = text.get(at + 1..).unwrap_or_default();
+                let domain = Domain::parse(name, true).and_then(|d| d.to_ascii());
+                (
+                    text.get(..at).unwrap_or_default(),
+                    domain.map_err(|e| e.to_string())?,
+                )
+            }
+            None => (
+                text,
+                default.cloned().ok_or("an address is local-part@domain")?,
+            ),
+        };
+        let local = match local {
+            "" if text.starts_with('@') => None,
+            local => Some(LocalPart::parse(local, true).map_err(|e| e.to_string())?),
+        };
+        Ok(Self { local, domain })
+    }
+}
+
+impl Dynamic {
+    /// Reads and checks `domains.ron`, and that both files fit together. `file` is its name for messages.
+    pub fn parse(file: &str, text: &str, fixed: &Static) -> Result<Self, Problems> {
+        let (raw, mut check) = check::read::<File>(file, text)?;
+        let checked = raw.check(&mut check, &fixed.postmaster);
+        check.finish(Some(checked))
+    }
+}
+
+impl File {
+    fn check(self, check: &mut Check<'_>, postmaster: &Postmaster) -> Dynamic {
+        let mut domains = BTreeMap::new();
+        let mut directory = Directory::empty(postmaster.clone());
+        for (name, raw) in &self.domains {
+            let Some(domain) = check.domain_key(&[Field("domains")], name) else {
+                continue;
+            };
+            let rules = raw.check(check, name);
+            if domains.insert(domain.clone(), rules.clone()).is_some() {
+                check.problem_at_key(
+                    &[Field("domains")],
+                    name,
+                    &format!(
+                        "{} stands here already in another spelling",
+                        domain.to_unicode()
+                    ),
+                    "remove one of them",
+                );
+                continue;
+            }
+            directory.add_domain(&domain, rules);
+        }
+        let mut accounts = BTreeMap::new();
+        let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, raw) in &self.accounts {
+            check.account_key(&[Field("accounts")], name);
+            if let Some(other) = folded.insert(name.to_lowercase(), name) {
+                check.problem_at_key(
+                    &[Field("accounts")],
+                    name,
+                    &format!("the names {other:?} and {name:?} differ in case only"),
+                    "rename one of them",
+                );
+            }
+            if let Some(account) = raw.check(check, name, &mut directory) {
+                accounts.insert(name.clone(), account);
+            }
+        }
+        if !self.accounts.contains_key(&postmaster.account) {
+            check.problem(
+                &[Field("accounts")],
+                &format!(
+                    "there is no account {:?}, to which mox.ron gives the postmaster's mail",
+                    postmaster.account
+                ),
+                "add it here, or name another account there",
+            );
+        }
+        Dynamic { domains, accounts }
+    }
+}
+
+impl FileDomain {
+    fn check(&self, check: &mut Check<'_>, name: &str) -> DomainRules {
+        let here = [Field("domains"), Key(name), Field("subaddress_separators")];
+        check.at_most(&here, self.subaddress_separators.len(), SEPARATORS_MAX);
+        let mut separators = Vec::new();
+        for (n, text) in self.subaddress_separators.iter().enumerate() {
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(c), None) if c.is_ascii_punctuation() && !"@.\"\\".contains(c) => {
+                    separators.push(c);
+                }
+                _ => check.problem(
+                    &[here[0], here[1], here[2], Item(n)],
+                    &format!("{text:?} is no separator"),
+                    "use one ASCII character that can stand in an address, like \"+\" or \"-\"",
+                ),
+            }
+        }
+        DomainRules {
+            separators,
+            case_sensitive: self.case_sensitive,
+        }
+    }
+}
+
+impl FileAccount {
+    fn check(
+        &self,
+        check: &mut Check<'_>,
+        name: &str,
+        directory: &mut Directory,
+    ) -> Option<Account> {
+        let here = [Field("accounts"), Key(name)];
+        let at = |field| [here[0], here[1], Field(field)];
+        let domain = check.domain(&at("domain"), &self.domain);
+        if let Some(domain) = &domain
+            && !directory.has_domain(domain)
+        {
+            check.problem(
+                &at("domain"),
+                &format!("{:?} is not in domains", self.domain),
+                "add it there, or correct the spelling",
+            );
+        }
+        check.at_most(&at("addresses"), self.addresses.len(), ADDRESSES_MAX);
+        let mut addresses = Vec::new();
+        for (n, text) in self.addresses.iter().enumerate() {
+            let path = [here[0], here[1], Field("addresses"), Item(n)];
+            match Address::parse(text, domain.as_ref()) {
+                Err(why) => check.problem(
+                    &path,
+                    &format!("{text:?} is no address: {why}"),
+                    "write \"local-part@domain\", or \"@domain\" for all other addresses of a domain",
+                ),
+                Ok(address) => match enter(directory, name, &address) {
+                    Ok(()) => addresses.push(address),
+                    Err(e) => {
+                        let (what, remedy) = explain(&e, text, &address, name);
+                        check.problem(&path, &what, &remedy);
+                    }
+                },
+            }
+        }
+        if let Some(full_name) = &self.full_name
+            && (full_name.len() > FULL_NAME_MAX || full_name.chars().any(char::is_control))
+        {
+            check.problem(
+                &at("full_name"),
+                &format!("{full_name:?} is too long or has control characters"),
+                &format!("use at most {FULL_NAME_MAX} bytes on one line"),
+            );
+        }
+        if self.quota == Some(0) {
+            check.problem(
+                &at("quota"),
+                "0 bytes leaves no room for any message",
+                "leave quota out for no limit",
+            );
+        }
+        Some(Account {
+            domain: domain?,
+            addresses,
+            full_name: self.full_name.clone(),
+            quota: self.quota,
+        })
+    }
+}
+
+/// Gives an address of the configuration to its account.
+fn enter(directory: &mut Directory, account: &str, address: &Address) -> Result<(), AddressError> {
+    match &address.local {
+        Some(local) => directory.add_address(account, local, &address.domain),
+        None => directory.add_catch_all(account, &address.domain),
+    }
+}
+
+/// What is wrong with an address that cannot be entered, and the remedy.
+pub(super) fn explain(
+    error: &AddressError,
+    text: &str,
+    address: &Address,
+    account: &str,
+) -> (String, String) {
+    let domain = address.domain.to_unicode();
+    match error {
+        AddressError::UnknownDomain => (
+            format!("{text:?}: the domain {domain} is not in domains"),
+            "add it there, or correct the spelling".into(),
+        ),
+        AddressError::Separator { separator, base } => (
+            format!("{text:?}: what follows {separator:?} does not count at {domain}"),
+            format!("write \"{base}@{domain}\", or change its subaddress_separators"),
+        ),
+        AddressError::Taken(owner) if owner == account => (
+            format!("{text:?} stands here twice"),
+            "remove one of them".into(),
+        ),
+        AddressError::Taken(owner) => (
+            format!("{text:?} belongs to account {owner:?} already"),
+            "remove it from one of the two".into(),
+        ),
+    }
+}

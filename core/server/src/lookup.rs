@@ -1,0 +1,364 @@
+//! Whose an address is.
+//!
+//! transport.md 1.17, with an implicit postmaster for every name of ours (S-31), catch-all addresses (S-32) and
+//! local parts compared in NFC and folded (S-33).
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use mox_address::{Domain, Host, LocalPart, Path};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use crate::config::{Dynamic, Static};
+
+/// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    postmaster: Postmaster,
+    accounts: BTreeSet<String>,
+    /// By A-label name.
+    domains: BTreeMap<Domain, LocalDomain>,
+    /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
+    hosts: BTreeSet<Host>,
+}
+
+/// Where mail for the postmaster goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postmaster {
+    /// The account.
+    pub account: String,
+    /// Its mailbox.
+    pub mailbox: String,
+}
+
+/// How a domain of ours reads local parts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DomainRules {
+    /// What follows the first of these in a local part does not count: `jo+lists@` is `jo@`.
+    pub separators: Vec<char>,
+    /// `Jo@` and `jo@` are different addresses.
+    pub case_sensitive: bool,
+}
+
+/// Whose an address is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is an account's.
+    Account {
+        /// The account's name.
+        account: String,
+        /// The address without subaddress, in the form it is compared in, its domain in U-labels.
+        canonical: String,
+        /// The mailbox for its mail; `None` is the Inbox.
+        mailbox: Option<String>,
+    },
+    /// The domain is ours, the local part is nobody's.
+    UnknownLocalPart,
+    /// The domain is not ours.
+    NotOurs,
+}
+
+/// Why an address cannot be entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressError {
+    /// Its domain was not added.
+    UnknownDomain,
+    /// It holds a subaddress separator, so mail for it goes to this address.
+    Separator {
+        /// The character.
+        separator: char,
+        /// The local part before it.
+        base: String,
+    },
+    /// It is entered already, for this account.
+    Taken(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LocalDomain {
+    rules: DomainRules,
+    shown: String,
+    /// Account by canonical local part.
+    local_parts: BTreeMap<String, String>,
+    catch_all: Option<String>,
+}
+
+const POSTMASTER: &str = "postmaster";
+
+impl Directory {
+    /// The directory of a configuration.
+    ///
+    /// What cannot be entered is left out; [`Dynamic`] and [`Static`] that were parsed hold nothing of that kind.
+    pub fn new(fixed: &Static, dynamic: &Dynamic) -> Self {
+        let mut directory = Self::empty(fixed.postmaster.clone());
+        directory.add_host(Host::Domain(fixed.hostname.clone()));
+        for listener in fixed.listeners.values() {
+            directory.add_host(Host::Domain(listener.hostname.clone()));
+            for ip in listener.ips.iter().filter(|ip| !ip.is_unspecified()) {
+                directory.add_host(Host::Literal(*ip));
+            }
+        }
+        for (name, domain) in &dynamic.domains {
+            directory.add_domain(name, domain.clone());
+        }
+        for (name, account) in &dynamic.accounts {
+            directory.add_account(name);
+            for address in &account.addresses {
+                // Checked when the configuration was read.
+                let _ = match &address.local {
+                    Some(local) => directory.add_address(name, local, &address.domain),
+                    None => directory.add_catch_all(name, &address.domain),
+                };
+            }
+        }
+        directory
+    }
+
+    /// A directory without domains.
+    pub fn empty(postmaster: Postmaster) -> Self {
+        let accounts = BTreeSet::from([postmaster.account.clone()]);
+        Self {
+            postmaster,
+            accounts,
+            domains: BTreeMap::new(),
+            hosts: BTreeSet::new(),
+        }
+    }
+
+    /// The directory of a server for trying things out: `mox`, `u0`, `u1`, ... at localhost, everything else at
+    /// localhost belongs to `mox`.
+    pub fn local(accounts: u32) -> Self {
+        let mut directory = Self::empty(Postmaster {
+            account: "mox".into(),
+            mailbox: "Inbox".into(),
+        });
+        let (Ok(domain), Ok(mox)) = (
+            Domain::parse("localhost", false),
+            LocalPart::parse("mox", false),
+        ) else {
+            return directory;
+        };
+        directory.add_domain(
+            &domain,
+            DomainRules {
+                separators: vec!['+'],
+                case_sensitive: false,
+            },
+        );
+        directory.add_host(Host::Literal(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)));
+        directory.add_host(Host::Literal(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
+        // All names differ and their domain was just added, so none of these fails.
+        let _ = directory.add_address("mox", &mox, &domain);
+        let _ = directory.add_catch_all("mox", &domain);
+        for name in (0..accounts).map(|n| format!("u{n}")) {
+            if let Ok(local) = LocalPart::parse(&name, false) {
+                let _ = directory.add_address(&name, &local, &domain);
+            }
+        }
+        directory
+    }
+
+    /// Adds a domain, or changes the rules of one that has no address yet.
+    pub fn add_domain(&mut self, name: &Domain, rules: DomainRules) {
+        let shown = name.to_unicode();
+        let entry = LocalDomain {
+            rules,
+            shown,
+            local_parts: BTreeMap::new(),
+            catch_all: None,
+        };
+        self.domains.insert(a_labels(name).into_owned(), entry);
+    }
+
+    /// Adds a name or address literal of this server. Only its postmaster exists there.
+    pub fn add_host(&mut self, host: Host) {
+        self.hosts.insert(match host {
+            Host::Domain(name) => Host::Domain(a_labels(&name).into_owned()),
+            literal @ Host::Literal(_) => literal,
+        });
+    }
+
+    /// Adds an account, so far without an address.
+    pub fn add_account(&mut self, name: &str) {
+        self.accounts.insert(name.to_owned());
+    }
+
+    /// Gives an address to an account, which is added when it is new.
+    pub fn add_address(
+        &mut self,
+        account: &str,
+        local: &LocalPart,
+        domain: &Domain,
+    ) -> Result<(), AddressError> {
+        let entry = self
+            .domains
+            .get_mut(&*a_labels(domain))
+            .ok_or(AddressError::UnknownDomain)?;
+        let written = local.as_str();
+        if let Some((base, separator)) = entry.rules.subaddress(written) {
+            return Err(AddressError::Separator {
+                separator,
+                base: base.to_owned(),
+            });
+        }
+        let canonical = entry
+            .rules
+            .canonical(local)
+            .ok_or(AddressError::UnknownDomain)?;
+        if let Some(owner) = entry.local_parts.get(&canonical) {
+            return Err(AddressError::Taken(owner.clone()));
+        }
+        entry.local_parts.insert(canonical, account.to_owned());
+        self.accounts.insert(account.to_owned());
+        Ok(())
+    }
+
+    /// Gives all addresses of a domain that are nobody's to an account, which is added when it is new.
+    pub fn add_catch_all(&mut self, account: &str, domain: &Domain) -> Result<(), AddressError> {
+        let entry = self
+            .domains
+            .get_mut(&*a_labels(domain))
+            .ok_or(AddressError::UnknownDomain)?;
+        if let Some(owner) = &entry.catch_all {
+            return Err(AddressError::Taken(owner.clone()));
+        }
+        entry.catch_all = Some(account.to_owned());
+        self.accounts.insert(account.to_owned());
+        Ok(())
+    }
+
+    /// Whose an address is.
+    pub fn find(&self, address: &Path) -> Found {
+        let is_postmaster = address.local.as_str().eq_ignore_ascii_case(POSTMASTER);
+        if let Some(domain) = self.domain(&address.host) {
+            if let Some((account, canonical)) = domain.listed(&address.local) {
+                return Found::Account {
+                    account: account.to_owned(),
+                    canonical: format!("{canonical}@{}", domain.shown),
+                    mailbox: None,
+                };
+            }
+            if is_postmaster {
+                return self.postmaster_at(&domain.shown);
+            }
+            return match &domain.catch_all {
+                Some(account) => Found::Account {
+                    account: account.clone(),
+                    canonical: format!("{}@{}", domain.folded(&address.local), domain.shown),
+                    mailbox: None,
+                },
+                None => Found::UnknownLocalPart,
+            };
+        }
+        let host = match &address.host {
+            Host::Domain(name) => Host::Domain(a_labels(name).into_owned()),
+            literal @ Host::Literal(_) => literal.clone(),
+        };
+        match self.hosts.contains(&host) {
+            true if is_postmaster => self.postmaster_at(&host.to_string()),
+            true => Found::UnknownLocalPart,
+            false => Found::NotOurs,
+        }
+    }
+
+    /// The account that a login name belongs to: one of its listed addresses, with or without a subaddress.
+    /// Catch-all and implicit postmaster addresses are no login names.
+    pub fn login(&self, user: &str) -> Option<String> {
+        let address = Path::parse(user, true).ok()?;
+        let (account, _) = self.domain(&address.host)?.listed(&address.local)?;
+        Some(account.to_owned())
+    }
+
+    /// True when mail for `address` goes to `account`, so that it may send with it.
+    pub fn owns(&self, account: &str, address: &Path) -> bool {
+        matches!(self.find(address), Found::Account { account: owner, .. } if owner == account)
+    }
+
+    /// True when mail for this domain is taken.
+    pub fn has_domain(&self, name: &Domain) -> bool {
+        self.domains.contains_key(&*a_labels(name))
+    }
+
+    /// All accounts, in order of name.
+    pub fn accounts(&self) -> Vec<String> {
+        self.accounts.iter().cloned().collect()
+    }
+
+    fn domain(&self, host: &Host) -> Option<&LocalDomain> {
+        match host {
+            Host::Domain(name) => self.domains.get(&*a_labels(name)),
+            Host::Literal(_) => None,
+        }
+    }
+
+    fn postmaster_at(&self, host: &str) -> Found {
+        Found::Account {
+            account: self.postmaster.account.clone(),
+            canonical: format!("{POSTMASTER}@{host}"),
+            mailbox: Some(self.postmaster.mailbox.clone()),
+        }
+    }
+}
+
+impl LocalDomain {
+    /// The account that has this local part listed, and the canonical form it was found under.
+    fn listed(&self, local: &LocalPart) -> Option<(&str, String)> {
+        let canonical = self.rules.canonical(local)?;
+        let account = self.local_parts.get(&canonical)?;
+        Some((account, canonical))
+    }
+
+    fn folded(&self, local: &LocalPart) -> String {
+        self.rules
+            .canonical(local)
+            .unwrap_or_else(|| self.rules.fold(local.as_str()))
+    }
+}
+
+impl DomainRules {
+    /// The local part without subaddress and in the form it is compared in; `None` when nothing is left of it.
+    /// The postmaster's is lower case everywhere (RFC 5321 4.5.1).
+    fn canonical(&self, local: &LocalPart) -> Option<String> {
+        let base = self
+            .subaddress(local.as_str())
+            .map_or(local.as_str(), |(base, _)| base);
+        match base {
+            // A quoted empty local part is an address; what begins with a separator is not.
+            "" if !local.as_str().is_empty() => None,
+            base if base.eq_ignore_ascii_case(POSTMASTER) => Some(POSTMASTER.into()),
+            base => Some(self.fold(base)),
+        }
+    }
+
+    /// What stands before the first separator, and which it is.
+    fn subaddress<'a>(&self, local: &'a str) -> Option<(&'a str, char)> {
+        let (at, separator) = local
+            .char_indices()
+            .find(|(_, c)| self.separators.contains(c))?;
+        Some((local.get(..at)?, separator))
+    }
+
+    fn fold(&self, local: &str) -> String {
+        // Folding can undo composition, so it comes first.
+        match (self.case_sensitive, local.is_ascii()) {
+            (true, _) if is_nfc(local) => local.to_owned(),
+            (true, _) => local.nfc().collect(),
+            (false, true) => local.to_ascii_lowercase(),
+            (false, false) => local
+                .nfc()
+                .flat_map(char::to_lowercase)
+                .collect::<String>()
+                .nfc()
+                .collect(),
+        }
+    }
+}
+
+/// The form domains are compared in. A name that has no A-labels stays as it is, and so equals nothing of ours.
+fn a_labels(name: &Domain) -> Cow<'_, Domain> {
+    if name.as_str().is_ascii() {
+        return Cow::Borrowed(name);
+    }
+    name.to_ascii().map_or(Cow::Borrowed(name), Cow::Owned)
+}
