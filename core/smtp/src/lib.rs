@@ -3,4 +3,6 @@
 
 extern crate alloc;
 
+mod output;
+pub mod server;
 pub mod wire;

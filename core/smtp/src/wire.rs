@@ -10,7 +10,7 @@ mod reply;
 
 pub use base64::{decode as base64_decode, encode as base64_encode};
 pub use bdat::{LineCheck, plain_run};
-pub use command::{Command, NotCommand, PathArgument, split_verb};
+pub use command::{Command, NotCommand, PathArgument, number, split_verb};
 pub use dots::{DotReader, DotWriter, Fault, Piece};
 pub use params::{BadParam, Param, Params, xtext_decode, xtext_encode};
 pub use path::{NotPath, forward_path, reverse_path};

@@ -78,7 +78,9 @@ mod tests {
     fn only_crlf_ends_a_line_at_every_cut() {
         let verdict = |text: &[u8], cut: usize| {
             let mut check = LineCheck::default();
-            check.push(&text[..cut]).map_err(|(at, fault)| (at, fault))?;
+            check
+                .push(&text[..cut])
+                .map_err(|(at, fault)| (at, fault))?;
             check
                 .push(&text[cut..])
                 .map_err(|(at, fault)| (cut + at, fault))?;

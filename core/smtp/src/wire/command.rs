@@ -67,10 +67,7 @@ pub enum NotCommand {
 
 /// Cuts a line into its verb and what follows, white space around the latter removed.
 pub fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
-    let end = line
-        .iter()
-        .position(|&b| is_space(b))
-        .unwrap_or(line.len());
+    let end = line.iter().position(|&b| is_space(b)).unwrap_or(line.len());
     let (verb, rest) = line.split_at(end);
     (verb, trim(rest))
 }
@@ -175,8 +172,8 @@ fn bdat(rest: &[u8]) -> Option<Command<'_>> {
     })
 }
 
-/// 1 to 20 digits that fit 63 bits.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
+/// The value of 1 to 20 digits that fit 63 bits.
+pub fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 20 {
         return None;
     }
@@ -229,15 +226,40 @@ mod tests {
 
     #[test]
     fn what_is_no_command_says_why() {
-        for line in [&b""[..], b"X", b"MAILFROM:<a@b>", b"EHLOO x", b"STARTTLSX", b" NOOP", b"\xff"] {
+        for line in [
+            &b""[..],
+            b"X",
+            b"MAILFROM:<a@b>",
+            b"EHLOO x",
+            b"STARTTLSX",
+            b" NOOP",
+            b"\xff",
+        ] {
             assert_eq!(Command::parse(line), Err(NotCommand::Unknown), "{line:?}");
         }
         for line in [
-            &b"MAIL"[..], b"MAIL FROM", b"MAIL FROM:a@b", b"MAIL FROM:<a@b", b"MAIL FROM:<a@b>X=1",
-            b"RCPT FROM:<a@b>", b"DATA x", b"BDAT", b"BDAT x", b"BDAT 1 FIRST", b"BDAT -1", b"BDAT 99999999999999999999",
-            b"AUTH", b"AUTH PLA=IN", b"VRFY", b"VRFY \"\"", b"QUIT now",
+            &b"MAIL"[..],
+            b"MAIL FROM",
+            b"MAIL FROM:a@b",
+            b"MAIL FROM:<a@b",
+            b"MAIL FROM:<a@b>X=1",
+            b"RCPT FROM:<a@b>",
+            b"DATA x",
+            b"BDAT",
+            b"BDAT x",
+            b"BDAT 1 FIRST",
+            b"BDAT -1",
+            b"BDAT 99999999999999999999",
+            b"AUTH",
+            b"AUTH PLA=IN",
+            b"VRFY",
+            b"VRFY \"\"",
+            b"QUIT now",
         ] {
-            assert!(matches!(Command::parse(line), Err(NotCommand::Syntax(_))), "{line:?}");
+            assert!(
+                matches!(Command::parse(line), Err(NotCommand::Syntax(_))),
+                "{line:?}"
+            );
         }
     }
 

@@ -1,8 +1,8 @@
 //! ESMTP parameters (RFC 5321 4.1.2) and xtext (RFC 3461 4).
 
+use super::command::is_space;
 use alloc::string::String;
 use alloc::vec::Vec;
-use super::command::is_space;
 
 /// One parameter of MAIL or RCPT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,9 @@ fn param(word: &[u8]) -> Result<Param<'_>, BadParam> {
     let keyword = halves.next().unwrap_or_default();
     let value = halves.next();
     let keyword_fits = keyword.first().is_some_and(u8::is_ascii_alphanumeric)
-        && keyword.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'-');
+        && keyword
+            .iter()
+            .all(|&b| b.is_ascii_alphanumeric() || b == b'-');
     let value_fits = value.is_none_or(|value| {
         !value.is_empty() && value.iter().all(|&b| b > b' ' && b != b'=' && b != 0x7f)
     });
@@ -119,8 +121,14 @@ mod tests {
         assert_eq!(
             all(b"SIZE=10  smtputf8 "),
             Ok(alloc::vec![
-                Param { keyword: b"SIZE", value: Some(b"10") },
-                Param { keyword: b"smtputf8", value: None },
+                Param {
+                    keyword: b"SIZE",
+                    value: Some(b"10")
+                },
+                Param {
+                    keyword: b"smtputf8",
+                    value: None
+                },
             ])
         );
         assert_eq!(all(b""), Ok(Vec::new()));

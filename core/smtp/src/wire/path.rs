@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn source_routes_are_read_and_dropped() {
-        let shown = |text: &str| reverse_path(text.as_bytes(), false).map(|p| p.unwrap().to_string());
+        let shown =
+            |text: &str| reverse_path(text.as_bytes(), false).map(|p| p.unwrap().to_string());
         assert_eq!(shown("@a.b,@c:x@y"), Ok("x@y".into()));
         assert_eq!(shown("@a,b:x@y"), Err(NotPath::Syntax));
         assert_eq!(shown("@a.b"), Err(NotPath::Syntax));
@@ -72,7 +73,9 @@ mod tests {
     fn postmaster_needs_no_domain_and_nobody_else_may_omit_it() {
         let host = Domain::parse("mx.example", false).unwrap();
         assert_eq!(
-            forward_path(b"PostMaster", false, &host).unwrap().to_string(),
+            forward_path(b"PostMaster", false, &host)
+                .unwrap()
+                .to_string(),
             "postmaster@mx.example"
         );
         assert_eq!(forward_path(b"root", false, &host), Err(NotPath::Syntax));
@@ -82,8 +85,14 @@ mod tests {
 
     #[test]
     fn characters_outside_ascii_need_smtputf8() {
-        assert_eq!(reverse_path("ü@b".as_bytes(), false), Err(NotPath::NeedsUtf8));
-        assert_eq!(reverse_path("a@bücher.example".as_bytes(), false), Err(NotPath::NeedsUtf8));
+        assert_eq!(
+            reverse_path("ü@b".as_bytes(), false),
+            Err(NotPath::NeedsUtf8)
+        );
+        assert_eq!(
+            reverse_path("a@bücher.example".as_bytes(), false),
+            Err(NotPath::NeedsUtf8)
+        );
         assert!(reverse_path("ü@bücher.example".as_bytes(), true).is_ok());
         assert_eq!(reverse_path(b"\xff@b", true), Err(NotPath::Syntax));
     }

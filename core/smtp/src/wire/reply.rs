@@ -16,6 +16,7 @@ const LINES: usize = 100;
 
 /// Appends a reply, each line of its text a line of the reply, long ones cut.
 ///
+/// A 3xx reply is one line whatever its length: in AUTH it may be long (RFC 4954 4).
 /// Characters outside printable ASCII become `?`, so no text can end a line early.
 pub fn encode(reply: &Reply, out: &mut BytesMut) {
     let mut codes = String::new();
@@ -23,21 +24,35 @@ pub fn encode(reply: &Reply, out: &mut BytesMut) {
         // A String takes everything that is written to it.
         let _ = write!(codes, "{enhanced} ");
     }
-    let room = REPLY_LINE - 4 - codes.len();
+    let room = match reply.code {
+        300..=399 => usize::MAX,
+        _ => REPLY_LINE - 4 - codes.len(),
+    };
     let mut written = 0;
     let mut lines = reply.text.split('\n').peekable();
     while let Some(line) = lines.next() {
         let text: String = line
             .trim_end_matches('\r')
             .chars()
-            .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+            .map(|c| {
+                if c == ' ' || c.is_ascii_graphic() {
+                    c
+                } else {
+                    '?'
+                }
+            })
             .collect();
         let mut rest = text.as_str();
         loop {
             let (part, after) = cut(rest, room);
             written += 1;
             let last = (after.is_empty() && lines.peek().is_none()) || written == LINES;
-            let _ = write!(out, "{:03}{}{codes}{part}", reply.code, if last { ' ' } else { '-' });
+            let _ = write!(
+                out,
+                "{:03}{}{codes}{part}",
+                reply.code,
+                if last { ' ' } else { '-' }
+            );
             out.put_slice(b"\r\n");
             if last {
                 return;
@@ -244,8 +259,13 @@ mod tests {
     fn long_text_is_cut_at_a_late_space_or_hard() {
         let hard = encoded(&Reply::new(250, 0, 0, "x".repeat(1_000)));
         let lengths: Vec<usize> = hard.lines().map(str::len).collect();
-        assert_eq!(lengths, [510, 510, 10 + 1_000 - 2 * 500]
-            .into_iter().filter(|&n| n > 10).collect::<Vec<_>>());
+        assert_eq!(
+            lengths,
+            [510, 510, 10 + 1_000 - 2 * 500]
+                .into_iter()
+                .filter(|&n| n > 10)
+                .collect::<Vec<_>>()
+        );
         let words = encoded(&Reply::plain(250, "word ".repeat(200)));
         assert!(words.lines().all(|line| line.len() <= 510));
         assert_eq!(words.matches("word").count(), 200);
@@ -275,11 +295,26 @@ mod tests {
         assert_eq!(read("250_ok\r\n"), Some(Err(ReplyError::Syntax)));
         assert_eq!(read("999 ok\r\n"), Some(Err(ReplyError::Syntax)));
         assert_eq!(read("250 o\rk\r\n"), Some(Err(ReplyError::Syntax)));
-        assert_eq!(read("250-a\r\n251 b\r\n"), Some(Err(ReplyError::CodesDiffer)));
-        assert_eq!(read("250-a\r\n250-a\r\n250-a\r\n250 a\r\n"), Some(Err(ReplyError::TooManyLines)));
-        assert_eq!(read("250 aaaaaaaaaaaaaaaaaaaaaaaa"), Some(Err(ReplyError::LineTooLong)));
+        assert_eq!(
+            read("250-a\r\n251 b\r\n"),
+            Some(Err(ReplyError::CodesDiffer))
+        );
+        assert_eq!(
+            read("250-a\r\n250-a\r\n250-a\r\n250 a\r\n"),
+            Some(Err(ReplyError::TooManyLines))
+        );
+        assert_eq!(
+            read("250 aaaaaaaaaaaaaaaaaaaaaaaa"),
+            Some(Err(ReplyError::LineTooLong))
+        );
         assert_eq!(read("250\r\n"), Some(Ok(Reply::plain(250, ""))));
-        assert_eq!(read("250 2.0.0 ok\n"), Some(Ok(Reply::new(250, 0, 0, "ok"))));
-        assert_eq!(read("250 5.0.0 ok\n"), Some(Ok(Reply::plain(250, "5.0.0 ok"))));
+        assert_eq!(
+            read("250 2.0.0 ok\n"),
+            Some(Ok(Reply::new(250, 0, 0, "ok")))
+        );
+        assert_eq!(
+            read("250 5.0.0 ok\n"),
+            Some(Ok(Reply::plain(250, "5.0.0 ok")))
+        );
     }
 }

@@ -1,0 +1,14 @@
+//! The server side of SMTP, submission and LMTP.
+
+mod ask;
+mod auth;
+mod commands;
+mod config;
+mod mail;
+mod message;
+mod session;
+mod slots;
+
+pub use ask::{Answer, Ask, BodyKind, CloseReason, Event, MailParams, RcptParams, Violation};
+pub use config::{Config, Limits, Mode};
+pub use session::Server;
