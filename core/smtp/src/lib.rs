@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+pub mod client;
 mod output;
 pub mod server;
 pub mod wire;
