@@ -324,6 +324,7 @@ fn exit_code_of(test: &str, how: &str) -> Option<i32> {
         std::thread::sleep(Duration::from_millis(10));
     }
     process.kill().unwrap();
+    process.wait().unwrap();
     None
 }
 
