@@ -1,1 +1,48 @@
-//! See the workspace README.
+//! DNS as mail needs it: names, questions, answers, and functions that decide from a table of facts.
+//!
+//! A function of facts reads answers from [`Facts`] and ends with [`Missing`] when it lacks one; an [`Inquiry`] runs it
+//! again with more answers until it is done. [`mail_hosts`] (where mail for a domain goes) is such a function.
+//!
+//! Feature `stub` adds the resolver that gets answers: a stub resolver as a machine without I/O, and a cache.
+//!
+//! ```
+//! use mox_dns::{Facts, Answer, Inquiry, MxPlan, Name, Progress, Record, mail_hosts};
+//! use mox_machine::{Mono, Now, Seed};
+//!
+//! let domain = Name::parse("example.org")?;
+//! let mut inquiry = Inquiry::new(Facts::default(), Mono(60_000_000_000));
+//! let plan = loop {
+//!     match inquiry.run(Now::default(), |facts| mail_hosts(facts, &domain, &Seed::from_number(1))) {
+//!         Progress::Done(plan) => break plan,
+//!         Progress::Ask(questions) => for question in questions {
+//!             // Here a resolver would be asked.
+//!             let null_mx = Record::Mx { preference: 0, exchange: Name::root() };
+//!             inquiry.answer(&question, Answer::records(vec![null_mx], 300));
+//!         },
+//!         Progress::Wait => unreachable!("every question was answered"),
+//!     }
+//! };
+//! assert_eq!(plan, MxPlan::Null);
+//! # Ok::<(), mox_dns::NameError>(())
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod name;
+pub use name::{Name, NameError};
+
+mod record;
+pub use record::{Answer, Failure, Question, Record, RecordType};
+
+mod facts;
+pub use facts::{Facts, FactsLimits, Missing};
+
+mod inquiry;
+pub use inquiry::{Inquiry, Progress, RUNS_MAX};
+
+mod mx;
+pub use mx::{ADDRESSES_MAX, HOSTS_MAX, MailHost, MxPlan, mail_hosts};
+
+#[cfg(feature = "stub")]
+pub mod stub;
