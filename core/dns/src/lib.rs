@@ -30,7 +30,7 @@
 extern crate alloc;
 
 mod name;
-pub use name::{Name, NameError};
+pub use name::{Labels, Name, NameError};
 
 mod record;
 pub use record::{Answer, Failure, Question, Record, RecordType};
