@@ -27,6 +27,8 @@ mod rows;
 mod scan;
 mod stop;
 mod varint;
+mod verify;
+mod verify_mailbox;
 mod view;
 
 pub use account::{
@@ -66,6 +68,7 @@ pub use reads::{
 };
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
+pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
     Changes, Header, Meta, Rows, Selected, changes, header, headers, is_referenced,
     mailbox_keywords, meta, metas, rows, select, unseen,

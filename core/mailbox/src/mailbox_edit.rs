@@ -142,13 +142,6 @@ impl<'r> MailboxEdit<'r> {
         Ok(uid)
     }
 
-    /// A message as it is now.
-    pub(crate) fn get(&mut self, uid: Uid) -> Result<Option<Row>, ReadError> {
-        let rows = &self.page(uid)?.value;
-        let found = rows.binary_search_by_key(&uid, |row| row.uid);
-        Ok(found.ok().and_then(|at| rows.get(at)).copied())
-    }
-
     /// Adds a message, or replaces what is known of it.
     pub(crate) fn put(&mut self, row: Row) -> Result<(), ReadError> {
         let page = self.page(row.uid)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deliver::{Delivered, Delivery, PREFIX_MAX, place};
 use crate::edit::Edit;
-use crate::key::{self, Parts, Referrer, Table};
+use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
 use crate::{
     AccountId, Batch, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
@@ -455,11 +455,6 @@ fn list<T: Stored>(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
-}
-
-/// The number in a key of the queue.
-pub(crate) fn id_of(key: &[u8]) -> Option<u64> {
-    Parts::of(key).u64()
 }
 
 /// Text of others, cut at a character boundary.
