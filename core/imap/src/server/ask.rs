@@ -485,4 +485,6 @@ pub enum CloseReason {
     Drained,
     /// A line or literal over the limit that cannot be skipped, or bytes after STARTTLS.
     Violation,
+    /// The world failed in the middle of a response that could not be completed.
+    Failed,
 }

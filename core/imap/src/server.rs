@@ -1,0 +1,658 @@
+//! The IMAP server machine. One file holds one family of commands.
+
+mod append;
+mod ask;
+mod auth;
+mod copy;
+mod fetch;
+mod idle;
+mod job;
+mod limits;
+mod mailbox;
+mod output;
+mod report;
+mod search;
+mod select;
+mod store;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::{Bytes, BytesMut};
+use mox_machine::{AskId, AskIds, Mono, Now, Seed, Session, Step, TlsFacts};
+use mox_uids::UidSet;
+
+pub use ask::{
+    Answer, Ask, BodyPart, BodyWhat, BoxId, Changes, CloseReason, Event, Flag, MailboxEdit,
+    MailboxInfo, MarkHow, Refusal, Row, Selected, StatusFigures, SystemFlags, Want,
+};
+pub use limits::{Config, Limits};
+
+use self::job::{Job, Next, Reply, Running};
+use self::output::Output;
+use self::report::{Report, Selection};
+use crate::wire::{Allowed, Announced, Command, Framed, Framer, Head, Malformed, Verb};
+
+/// Octets of output not taken yet above which no further command is begun.
+const OUTPUT_HIGH: usize = 64 * 1024;
+
+/// One IMAP session, server side. See the crate's first page for how it is run.
+#[derive(Debug)]
+pub struct Server {
+    config: Arc<Config>,
+    /// When it is, as far as the session knows.
+    now: Option<Now>,
+    /// When the client last did something that keeps it alive.
+    active: Mono,
+    ids: AskIds,
+    out: Output,
+    framer: Framer,
+    phase: Phase,
+    tls: bool,
+    greeted: bool,
+    authenticated: bool,
+    /// A command was understood.
+    spoke: bool,
+    condstore: bool,
+    /// The client will send nothing more.
+    eof: bool,
+    draining: bool,
+    bad_commands: u16,
+    auth_failures: u16,
+    running: Option<Box<Running>>,
+    selected: Option<Box<Selection>>,
+    report: Option<Box<Report>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// STARTTLS was accepted.
+    Upgrading,
+    Closed,
+}
+
+impl Server {
+    /// A session that has just been accepted. The greeting is its first output; on a port with implicit TLS call
+    /// [`Session::secured`] before anything else.
+    pub fn new(config: impl Into<Arc<Config>>, _seed: Seed) -> Self {
+        Self {
+            config: config.into(),
+            now: None,
+            active: Mono::default(),
+            ids: AskIds::default(),
+            out: Output::default(),
+            framer: Framer::default(),
+            phase: Phase::Open,
+            tls: false,
+            greeted: false,
+            authenticated: false,
+            spoke: false,
+            condstore: false,
+            eof: false,
+            draining: false,
+            bad_commands: 0,
+            auth_failures: 0,
+            running: None,
+            selected: None,
+            report: None,
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) -> AskId {
+        let id = self.ids.next_id();
+        self.out.push(Step::Ask(id, ask));
+        id
+    }
+
+    fn clock(&mut self, now: Now) {
+        if self.now.is_none() {
+            self.active = now.mono;
+        }
+        self.now = Some(now);
+    }
+
+    /// The client did something: its time begins again. Before login it has one span for everything.
+    fn is_active(&mut self) {
+        if let (true, Some(now)) = (self.authenticated, self.now) {
+            self.active = now.mono;
+        }
+    }
+
+    fn greet(&mut self) {
+        if !self.greeted {
+            self.greeted = true;
+            let capabilities = self.capabilities();
+            let out = self.out.text();
+            crate::wire::put!(
+                out,
+                "* OK [CAPABILITY {capabilities}] {} ready\r\n",
+                self.config.product
+            );
+        }
+    }
+
+    /// Writes a tagged response and counts what is wrong with the client.
+    fn reply(&mut self, tag: &[u8], verb: Option<Verb>, reply: &Reply) {
+        reply.write(self.out.text(), tag, verb);
+        if let Some(verb) = verb {
+            let command = verb.name();
+            self.out.push(Step::Event(Event::Completed {
+                command,
+                status: reply.status,
+            }));
+        }
+        self.spoke |= verb.is_some();
+        if reply.status == "BAD" {
+            self.bad_commands = self.bad_commands.saturating_add(1);
+            if self.bad_commands >= self.config.limits.bad_commands {
+                self.close(CloseReason::TooManyErrors, Some("too many bad commands"));
+            }
+        }
+    }
+
+    /// Nothing is being run any more.
+    fn rest(&mut self) {
+        if self.draining {
+            self.close(CloseReason::Drained, Some("the server is stopping"));
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason, bye: Option<&str>) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        if let Some(running) = self.running.take() {
+            self.drop_append(&running.job);
+        }
+        if let Some(text) = bye {
+            self.out.line(alloc::format!("* BYE {text}").as_bytes());
+        }
+        self.unselect();
+        self.out.push(Step::Event(Event::Closed(reason)));
+        self.out.push(Step::Close);
+    }
+
+    /// In the middle of a response nothing else can be said.
+    fn in_response(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|r| match &r.job {
+            Job::Fetch(fetch) => fetch.in_literal(),
+            Job::Found(found) => found.in_line(),
+            _ => false,
+        })
+    }
+
+    fn closing(&mut self, reason: CloseReason, bye: &str) {
+        let bye = (!self.in_response()).then_some(bye);
+        self.close(reason, bye);
+    }
+
+    /// Why a command may not be obeyed now.
+    fn refusal(&self, verb: Verb) -> Option<Malformed> {
+        let wrong = match verb.allowed() {
+            Allowed::Any => false,
+            Allowed::NotAuthenticated => self.authenticated,
+            Allowed::Authenticated => !self.authenticated,
+            Allowed::Selected => self.selected.is_none(),
+        };
+        wrong.then_some(Malformed::Syntax(
+            "this command is not allowed in this state",
+        ))
+    }
+
+    /// A command whose framing is done.
+    fn command(&mut self, line: &Bytes, more_input: bool) {
+        self.is_active();
+        let head = Head::parse(line);
+        let Some(tag) = head.tag else {
+            return self.invalid(b"*", "a tag was expected");
+        };
+        let Some(verb) = head.verb else {
+            return self.invalid(tag, "there is no such command");
+        };
+        let none = UidSet::new();
+        let known = self.selected.as_ref().map_or(&none, |s| &s.uids);
+        let parsed = match self.refusal(verb) {
+            Some(why) => Err(why),
+            None => Command::parse(verb, head.args, known, &self.config.limits.parse),
+        };
+        let command = match parsed {
+            Ok(command) => command,
+            Err(why) => return self.reply(tag, Some(verb), &why.into()),
+        };
+        // The tag is copied: a slice of the line would keep the driver's buffer alive through an IDLE.
+        let running = Running {
+            tag: tag.to_vec(),
+            verb,
+            ask: None,
+            job: Job::Finish(Reply::ok()),
+        };
+        let next = self.start(&running, command, more_input);
+        if self.phase == Phase::Open {
+            self.proceed(Box::new(running), next);
+        }
+    }
+
+    /// What is no command. Whoever begins with one does not speak IMAP.
+    fn invalid(&mut self, tag: &[u8], text: &'static str) {
+        let first = !self.spoke && !self.authenticated;
+        self.reply(tag, None, &Reply::bad(text));
+        if first {
+            self.close(CloseReason::TooManyErrors, Some("this is an IMAP server"));
+        }
+    }
+
+    fn start(&mut self, running: &Running, command: Command, more_input: bool) -> Next {
+        let uid = running.verb.is_uid();
+        if self.selected.as_ref().is_some_and(|s| s.vanished)
+            && running.verb.allowed() == Allowed::Selected
+            && !matches!(command, Command::Close | Command::Unselect)
+        {
+            return Next::no("NONEXISTENT", "the selected mailbox was deleted");
+        }
+        match command {
+            Command::Capability => {
+                let line = alloc::format!("* CAPABILITY {}", self.capabilities());
+                self.out.line(line.as_bytes());
+                Next::ok()
+            }
+            Command::Noop | Command::Check => Next::ok(),
+            Command::Logout => {
+                self.out.line(b"* BYE logging out");
+                self.reply(&running.tag, Some(running.verb), &Reply::ok());
+                self.close(CloseReason::Logout, None);
+                Next::ok()
+            }
+            Command::Id(_) => self.id(),
+            Command::StartTls => self.start_tls(running, more_input),
+            Command::Authenticate { mechanism, initial } => self.authenticate(mechanism, initial),
+            Command::Login { user, password } => self.login(user, password),
+            Command::Enable(names) => self.enable(&names),
+            Command::Select {
+                mailbox,
+                read_only,
+                condstore,
+            } => self.select(&mailbox, read_only, condstore),
+            Command::Create {
+                mailbox,
+                special_use,
+            } => self.create(&mailbox, &special_use),
+            Command::Delete(mailbox) => self.delete(&mailbox),
+            Command::Rename { from, to } => self.rename(&from, &to),
+            Command::Subscribe { mailbox, on } => self.subscribe(&mailbox, on),
+            Command::List(args) => self.list(args, false),
+            Command::Lsub(args) => self.list(args, true),
+            Command::Namespace => {
+                self.out.line(b"* NAMESPACE ((\"\" \"/\")) NIL NIL");
+                Next::ok()
+            }
+            Command::Status { mailbox, items } => self.status(&mailbox, items),
+            Command::Idle => self.idle(),
+            Command::Close => self.close_mailbox(),
+            Command::Unselect => {
+                self.unselect();
+                Next::ok()
+            }
+            Command::Expunge(only) => self.expunge(only.as_ref()),
+            Command::Search(args) => self.search(args),
+            Command::Fetch(args) => self.fetch(args, uid),
+            Command::Store(args) => self.store(args, uid),
+            Command::Copy {
+                set,
+                mailbox,
+                remove,
+            } => self.copy(&set, &mailbox, remove, uid),
+        }
+    }
+
+    /// A command so far ends in the announcement of a literal.
+    fn literal(&mut self, literal: Announced) {
+        let limits = &self.config.limits;
+        let held = self.framer.held();
+        let head = Head::parse(held);
+        let why = match (head.tag, head.verb) {
+            (None, _) => Some(Malformed::Syntax("a tag was expected")),
+            (_, None) => Some(Malformed::Syntax("there is no such command")),
+            (_, Some(verb)) => self.refusal(verb),
+        };
+        let why = match (why, head.verb, head.args) {
+            (None, Some(Verb::Append), Some(args)) => {
+                match crate::wire::AppendHead::parse(args, &limits.parse) {
+                    Ok(Some(append)) => return self.append(append, literal),
+                    Ok(None) => None,
+                    Err(why) => Some(why),
+                }
+            }
+            (why, ..) => why,
+        };
+        let too_big = literal.size > limits.argument(self.authenticated)
+            || held.len() as u64 + literal.size > limits.command as u64;
+        let why = match why {
+            None if too_big => Some(Malformed::Refused("TOOBIG", "the literal is too long")),
+            None if literal.binary => Some(Malformed::Syntax("a literal8 is not allowed here")),
+            why => why,
+        };
+        match why {
+            None => {
+                self.framer.accept(literal);
+                if literal.waits {
+                    self.out.line(b"+ go ahead");
+                }
+            }
+            Some(why) => self.refuse_literal(literal, why),
+        }
+    }
+
+    /// A command is refused where a literal was announced: none of its octets may be taken for a command.
+    fn refuse_literal(&mut self, literal: Announced, why: Malformed) {
+        if !literal.waits && literal.size > self.config.limits.frame(self.authenticated).skip {
+            return self.endless();
+        }
+        let head = Bytes::copy_from_slice(self.framer.held());
+        if self.framer.spoil(literal, why) {
+            self.spoilt(&head, why);
+        }
+    }
+
+    fn endless(&mut self) {
+        self.close(
+            CloseReason::Violation,
+            Some("[TOOBIG] the line or literal is too long"),
+        );
+    }
+
+    /// A command that must not be obeyed is over.
+    fn spoilt(&mut self, head: &[u8], why: Malformed) {
+        self.is_active();
+        let head = Head::parse(head);
+        match (head.tag, head.verb) {
+            (None, _) => self.invalid(b"*", "a tag was expected"),
+            (Some(tag), None) => self.invalid(tag, "there is no such command"),
+            (Some(tag), verb) => self.reply(tag, verb, &why.into()),
+        }
+    }
+
+    /// What the client sends to a command that is running.
+    fn continuation(&mut self, mut running: Box<Running>, framed: Framed) {
+        self.is_active();
+        let line = match framed {
+            Framed::Complete(line) => Ok(line),
+            Framed::Literal(literal) => {
+                let why = Malformed::Syntax("no literal was expected");
+                if !literal.waits
+                    && literal.size > self.config.limits.frame(self.authenticated).skip
+                {
+                    self.running = Some(running);
+                    return self.endless();
+                }
+                if !self.framer.spoil(literal, why) {
+                    self.running = Some(running);
+                    return;
+                }
+                Err(why)
+            }
+            Framed::Spoilt { why, .. } => Err(why),
+            Framed::Incomplete | Framed::Endless => {
+                self.running = Some(running);
+                return self.endless();
+            }
+        };
+        let job = core::mem::replace(&mut running.job, Job::Login);
+        let next = match (job, line) {
+            (Job::Sasl(mechanism), Ok(line)) => self.sasl_line(mechanism, &line),
+            (Job::Append(append), line) => self.append_tail(append, line),
+            (Job::Idle(_), Ok(line)) => {
+                let next = self.idle_line(&line);
+                if let (Next::Done(reply), true) = (&next, self.report.is_some()) {
+                    // The report that is on its way comes first.
+                    let job = if reply.status == "OK" {
+                        Job::Idle(true)
+                    } else {
+                        Job::Finish(reply.clone())
+                    };
+                    Next::Go(job)
+                } else {
+                    next
+                }
+            }
+            (_, Err(why)) => Next::Done(why.into()),
+            (job, Ok(_)) => Next::Go(job),
+        };
+        self.proceed(running, next);
+    }
+
+    /// The answer a command waited for.
+    fn step(&mut self, mut running: Box<Running>, answer: Answer) {
+        running.ask = None;
+        let job = core::mem::replace(&mut running.job, Job::Login);
+        let next = match job {
+            Job::Sasl(mechanism) => self.sasl_answer(Some(mechanism), answer),
+            Job::Login => self.sasl_answer(None, answer),
+            Job::Edit => mailbox::edited(answer),
+            Job::Listing(listing) => self.listing_answer(listing, answer),
+            Job::Status { name, items } => self.status_answer(&name, &items, answer),
+            Job::Select { name, read_only } => self.selected(name, read_only, answer),
+            Job::Close => {
+                self.unselect();
+                Next::ok()
+            }
+            Job::Expunge => self.expunged(answer),
+            Job::Copy { remove, own } => self.copied(answer, remove, own),
+            Job::Search { returns, modseq } => {
+                self.found(answer, returns, modseq, running.verb.is_uid())
+            }
+            Job::Fetch(fetch) => self.fetch_answer(fetch, answer),
+            Job::Store(store) => self.stored(store, answer),
+            Job::Append(append) => self.append_answer(append, answer),
+            job @ (Job::Found(_) | Job::Idle(_) | Job::Finish(_)) => Next::Go(job),
+        };
+        if self.phase != Phase::Closed {
+            self.proceed(running, next);
+        }
+        if self.auth_failures >= self.config.limits.auth_failures && !self.authenticated {
+            self.close(CloseReason::TooManyErrors, Some("too many failed logins"));
+        }
+    }
+
+    /// Goes on with what waits for room in the output. True when something came of it.
+    fn pump(&mut self) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        if self.report.is_some() {
+            return self.pump_report();
+        }
+        let Some(mut running) = self
+            .running
+            .take_if(|r| r.ask.is_none() && r.job.is_pumped())
+        else {
+            return false;
+        };
+        let job = core::mem::replace(&mut running.job, Job::Login);
+        let next = match job {
+            Job::Fetch(fetch) => self.fetch_more(fetch),
+            Job::Listing(listing) => self.list_more(listing),
+            Job::Found(found) => self.found_more(found, &running.tag),
+            job => Next::Go(job),
+        };
+        self.proceed(running, next);
+        true
+    }
+}
+
+impl Job {
+    const fn is_pumped(&self) -> bool {
+        matches!(self, Self::Fetch(_) | Self::Listing(_) | Self::Found(_))
+    }
+}
+
+impl Session for Server {
+    type Ask = Ask;
+    type Answer = Answer;
+    type Event = Event;
+
+    fn recv(&mut self, now: Now, input: &mut BytesMut) {
+        self.clock(now);
+        self.greet();
+        while self.wants_read() {
+            if self.reads_message() {
+                if !self.message_bytes(input) {
+                    break;
+                }
+                continue;
+            }
+            let limits = self.config.limits.frame(self.authenticated);
+            let framed = match self.framer.next(input, &limits) {
+                Framed::Incomplete => break,
+                Framed::Endless => {
+                    self.endless();
+                    break;
+                }
+                framed => framed,
+            };
+            match (self.running.take(), framed) {
+                (Some(running), framed) => self.continuation(running, framed),
+                (None, Framed::Literal(literal)) => self.literal(literal),
+                (None, Framed::Complete(line)) => self.command(&line, !input.is_empty()),
+                (None, Framed::Spoilt { head, why }) => self.spoilt(&head, why),
+                (None, Framed::Incomplete | Framed::Endless) => break,
+            }
+        }
+    }
+
+    fn eof(&mut self, now: Now) {
+        self.clock(now);
+        self.greet();
+        self.eof = true;
+        // A command that runs is answered; what waits for the client never will be.
+        if self.wants_read() {
+            self.close(CloseReason::Eof, None);
+        }
+    }
+
+    fn secured(&mut self, now: Now, _tls: TlsFacts) {
+        self.clock(now);
+        self.tls = true;
+        if self.phase == Phase::Upgrading {
+            self.phase = Phase::Open;
+            self.framer = Framer::default();
+        }
+    }
+
+    fn answer(&mut self, now: Now, id: AskId, answer: Answer) {
+        self.clock(now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let Some(answer) = self.watch_answer(id, answer) else {
+            return;
+        };
+        let Some(answer) = self.report_answer(id, answer) else {
+            return;
+        };
+        let Some(answer) = self.piece_answer(id, answer) else {
+            return;
+        };
+        if let Some(running) = self.running.take_if(|r| r.ask == Some(id)) {
+            self.is_active();
+            self.step(running, answer);
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.clock(now);
+        self.greet();
+        if self.deadline().is_some_and(|(at, _)| at <= now.mono) {
+            if self.eof {
+                self.close(CloseReason::Eof, None);
+            } else {
+                self.closing(CloseReason::Timeout, "nothing came for too long");
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<(Mono, &'static str)> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        if self.now.is_none() {
+            // The clock is not known yet: let the driver tell it.
+            return Some((Mono::default(), "start"));
+        }
+        if self.eof && self.wants_read() {
+            // Commands that were sent before the end are taken first.
+            return Some((self.active, "eof"));
+        }
+        let limits = &self.config.limits;
+        Some(if self.authenticated {
+            (self.active + limits.idle_timeout, "idle")
+        } else {
+            (self.active + limits.auth_timeout, "login")
+        })
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.clock(now);
+        self.greet();
+        self.draining = true;
+        if self.phase != Phase::Closed && (self.running.is_none() || self.wants_read()) {
+            self.close(CloseReason::Drained, Some("the server is stopping"));
+        }
+    }
+
+    fn wants_read(&self) -> bool {
+        if self.phase != Phase::Open || self.out.octets() >= OUTPUT_HIGH {
+            return false;
+        }
+        match &self.running {
+            None => true,
+            Some(running) => match &running.job {
+                Job::Sasl(_) => running.ask.is_none(),
+                Job::Idle(done) => !done,
+                Job::Append(append) => {
+                    append.wants_read(&self.config.limits) && running.ask.is_none()
+                }
+                _ => false,
+            },
+        }
+    }
+
+    fn in_bulk(&self) -> bool {
+        self.reads_message()
+    }
+
+    fn poll(&mut self) -> Option<Step<Ask, Event>> {
+        self.greet();
+        loop {
+            if let Some(step) = self.out.pop() {
+                return Some(step);
+            }
+            if !self.pump() {
+                return None;
+            }
+        }
+    }
+}
+
+/// Sequence numbers, or the BAD that RFC 3501 demands for those that do not exist.
+fn numbered(set: &crate::wire::SequenceSet, known: &UidSet, uid: bool) -> Result<UidSet, Next> {
+    if uid {
+        return Ok(set.uids(known));
+    }
+    set.numbers(known)
+        .map_err(|crate::wire::OutOfRange| Next::bad("there is no message with that number"))
+}
+
+/// The canonical name, or the NO that says what is wrong with it.
+fn canonical(raw: &[u8]) -> Result<alloc::string::String, Next> {
+    crate::wire::decode_name(raw).map_err(|error| Next::no("CANNOT", error.text()))
+}
+
+/// As typed, for an astring in a response.
+fn on_wire(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    crate::wire::write_astring(&mut out, &crate::wire::encode_name(name));
+    out
+}

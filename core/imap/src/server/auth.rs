@@ -1,0 +1,181 @@
+//! CAPABILITY, ID, ENABLE, STARTTLS, LOGIN, AUTHENTICATE.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use mox_machine::{Secret, Step};
+
+use super::job::{Job, Next, Reply, Running};
+use super::{Answer, Ask, CloseReason, Event, Phase, Server};
+use crate::wire::{put, write_string};
+
+/// What is offered in every state.
+const ALWAYS: &str = "IMAP4rev1 LITERAL+ ENABLE ID IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED \
+    LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH WITHIN CONDSTORE STATUS=SIZE";
+
+impl Server {
+    pub(super) fn capabilities(&self) -> String {
+        let mut list = String::from(ALWAYS);
+        if self.authenticated {
+            return list;
+        }
+        list.push_str(" SASL-IR");
+        if !self.tls && self.config.starttls {
+            list.push_str(" STARTTLS");
+        }
+        for mechanism in self.config.mechanisms.iter().filter(|m| self.offers(m)) {
+            list.push_str(" AUTH=");
+            list.push_str(mechanism);
+        }
+        if !self.may_show_password() {
+            list.push_str(" LOGINDISABLED");
+        }
+        list
+    }
+
+    fn may_show_password(&self) -> bool {
+        self.tls || self.config.clear_auth
+    }
+
+    fn offers(&self, mechanism: &str) -> bool {
+        match mechanism {
+            "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER" => self.may_show_password(),
+            "EXTERNAL" => self.tls,
+            _ => self.tls || !mechanism.ends_with("-PLUS"),
+        }
+    }
+
+    pub(super) fn id(&mut self) -> Next {
+        let out = self.out.text();
+        out.extend_from_slice(b"* ID (\"name\" ");
+        write_string(out, self.config.product.as_bytes());
+        if !self.config.version.is_empty() {
+            out.extend_from_slice(b" \"version\" ");
+            write_string(out, self.config.version.as_bytes());
+        }
+        out.extend_from_slice(b")\r\n");
+        Next::ok()
+    }
+
+    pub(super) fn enable(&mut self, names: &[Vec<u8>]) -> Next {
+        let mut line = b"* ENABLED".to_vec();
+        if names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(b"CONDSTORE"))
+        {
+            self.condstore = true;
+            line.extend_from_slice(b" CONDSTORE");
+        }
+        self.out.line(&line);
+        Next::ok()
+    }
+
+    /// RFC 3501 6.2.1. What was sent behind the command in clear could be an attacker's: nothing of it is obeyed.
+    pub(super) fn start_tls(&mut self, running: &Running, more_input: bool) -> Next {
+        if self.tls {
+            return Next::bad("TLS is active already");
+        }
+        if !self.config.starttls {
+            return Next::bad("TLS is not available");
+        }
+        if more_input {
+            self.reply(
+                &running.tag,
+                Some(running.verb),
+                &Reply::bad("data after STARTTLS"),
+            );
+            self.close(CloseReason::Violation, Some("data after STARTTLS"));
+            return Next::ok();
+        }
+        self.reply(&running.tag, Some(running.verb), &Reply::ok());
+        self.phase = Phase::Upgrading;
+        self.out.push(Step::StartTls);
+        Next::ok()
+    }
+
+    pub(super) fn login(&mut self, user: Bytes, password: Secret<Bytes>) -> Next {
+        if !self.may_show_password() {
+            return Next::no("PRIVACYREQUIRED", "use TLS first");
+        }
+        Next::Wait(self.ask(Ask::Login { user, password }), Job::Login)
+    }
+
+    /// RFC 3501 6.2.2 and RFC 4959.
+    pub(super) fn authenticate(
+        &mut self,
+        mechanism: Bytes,
+        initial: Option<Secret<Bytes>>,
+    ) -> Next {
+        let known = self
+            .config
+            .mechanisms
+            .iter()
+            .any(|m| m.as_bytes() == mechanism);
+        if !known {
+            return Next::no("CANNOT", "there is no such mechanism");
+        }
+        if !core::str::from_utf8(&mechanism).is_ok_and(|m| self.offers(m)) {
+            return Next::no("PRIVACYREQUIRED", "use TLS first");
+        }
+        let response = match initial {
+            None => None,
+            Some(initial) if initial.expose() == "=" => Some(Secret::new(Bytes::new())),
+            Some(initial) => match STANDARD.decode(initial.expose()) {
+                Ok(decoded) => Some(Secret::new(decoded.into())),
+                Err(_) => return Next::bad("the response is not base64"),
+            },
+        };
+        let job = Job::Sasl(mechanism.to_vec());
+        Next::Wait(
+            self.ask(Ask::Sasl {
+                mechanism,
+                response,
+                first: true,
+            }),
+            job,
+        )
+    }
+
+    /// The client's response to a challenge.
+    pub(super) fn sasl_line(&mut self, mechanism: Vec<u8>, line: &[u8]) -> Next {
+        if line == b"*" {
+            return Next::bad("cancelled");
+        }
+        let Ok(decoded) = STANDARD.decode(line) else {
+            return Next::bad("the response is not base64");
+        };
+        let ask = Ask::Sasl {
+            mechanism: mechanism.clone().into(),
+            response: Some(Secret::new(decoded.into())),
+            first: false,
+        };
+        Next::Wait(self.ask(ask), Job::Sasl(mechanism))
+    }
+
+    /// `mechanism` is `None` for LOGIN.
+    pub(super) fn sasl_answer(&mut self, mechanism: Option<Vec<u8>>, answer: Answer) -> Next {
+        match (answer, mechanism) {
+            (Answer::Challenge(challenge), Some(mechanism)) => {
+                let encoded = STANDARD.encode(&challenge);
+                put!(self.out.text(), "+ {encoded}\r\n");
+                Next::Go(Job::Sasl(mechanism))
+            }
+            (Answer::Authenticated(user), _) => {
+                self.authenticated = true;
+                self.is_active();
+                self.out.push(Step::Event(Event::Authenticated(user)));
+                Next::Done(Reply::ok_with(alloc::format!(
+                    "CAPABILITY {}",
+                    self.capabilities()
+                )))
+            }
+            (Answer::No(refusal), _) => {
+                self.auth_failures = self.auth_failures.saturating_add(1);
+                Next::Done(refusal.into())
+            }
+            _ => Next::Done(Reply::unexpected()),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! FETCH, RFC 3501 6.4.5.
+//!
+//! Rows come in pages, bodies in ranges of 64 KiB, and nothing is asked for before what came is on its way to
+//! the client. \Seen is set, durably, before a body is shown.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::ops::Range;
+use mox_uids::{Uid, UidSet};
+
+use super::job::{Job, Next, Reply};
+use super::report::Selection;
+use super::{
+    Answer, Ask, BodyPart, BodyWhat, CloseReason, Flag, MarkHow, Row, Server, SystemFlags, Want,
+    numbered,
+};
+use crate::wire::{
+    FetchArgs, FetchItem, put, put_number, select_fields, write_envelope, write_flags,
+    write_internal_date, write_structure,
+};
+
+/// Octets of a body asked for at a time.
+const PIECE: u64 = 64 * 1024;
+/// Octets written before the client must take some.
+const OUTPUT_LOW: usize = 32 * 1024;
+
+/// A FETCH that is being answered.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    items: Vec<FetchItem>,
+    want: Want,
+    /// Shows bodies, which sets \Seen.
+    marks: bool,
+    page: u32,
+    changed_since: Option<u64>,
+    /// Messages not asked for yet.
+    left: UidSet,
+    rows: VecDeque<Row>,
+    /// Of `rows`: those that this command gave \Seen.
+    marked: UidSet,
+    waiting: Waiting,
+    current: Option<Current>,
+    /// Tell with the tagged response that messages were missing.
+    strict: bool,
+    missing: bool,
+    reply: Reply,
+}
+
+/// What the open ask is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Rows,
+    Seen,
+    Body,
+}
+
+/// The message whose response is half written.
+#[derive(Debug)]
+struct Current {
+    row: Row,
+    /// The item to be written next.
+    item: usize,
+    /// Items written.
+    written: bool,
+    /// What is left of the literal that is half written.
+    literal: Option<Range<u64>>,
+}
+
+impl Fetch {
+    /// The response to STORE: `rows` are known, `left` were not changed by it.
+    pub(super) fn of_stored(
+        items: Vec<FetchItem>,
+        left: UidSet,
+        rows: Vec<Row>,
+        reply: Reply,
+    ) -> Self {
+        Self {
+            items,
+            want: Want::default(),
+            marks: false,
+            page: 500,
+            changed_since: None,
+            left,
+            rows: rows.into(),
+            marked: UidSet::new(),
+            waiting: Waiting::Rows,
+            current: None,
+            strict: false,
+            missing: false,
+            reply,
+        }
+    }
+
+    /// A response is half written.
+    pub(super) const fn in_literal(&self) -> bool {
+        self.current.is_some()
+    }
+
+    fn wants_flags(&self) -> bool {
+        self.marks || self.items.contains(&FetchItem::Flags)
+    }
+}
+
+/// Served from the stored header, without opening the body.
+fn is_header(part: &BodyPart) -> bool {
+    part.path.is_empty()
+        && matches!(
+            part.what,
+            BodyWhat::Header | BodyWhat::Fields(_) | BodyWhat::NotFields(_)
+        )
+}
+
+fn wanted(items: &[FetchItem]) -> Want {
+    let mut want = Want::default();
+    for item in items {
+        match item {
+            FetchItem::Envelope => want.envelope = true,
+            FetchItem::InternalDate => want.date = true,
+            FetchItem::Structure { .. } => want.structure = true,
+            FetchItem::Body { part, .. } if is_header(part) => want.header = true,
+            _ => {}
+        }
+    }
+    want
+}
+
+impl Server {
+    pub(super) fn fetch(&mut self, args: FetchArgs, uid: bool) -> Next {
+        let FetchArgs {
+            set,
+            mut items,
+            changed_since,
+        } = args;
+        if changed_since.is_some() && !items.contains(&FetchItem::Modseq) {
+            items.push(FetchItem::Modseq);
+        }
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        self.condstore |= items.contains(&FetchItem::Modseq);
+        let Some(selection) = &self.selected else {
+            return Next::Done(Reply::unexpected());
+        };
+        let left = match numbered(&set, &selection.uids, uid) {
+            Ok(uids) => uids,
+            Err(next) => return next,
+        };
+        let marks = selection.writable
+            && items
+                .iter()
+                .any(|item| matches!(item, FetchItem::Body { peek: false, .. }));
+        let limits = &self.config.limits;
+        let fetch = Fetch {
+            want: wanted(&items),
+            page: if marks { limits.body_page } else { limits.page },
+            marks,
+            changed_since,
+            strict: !uid,
+            ..Fetch::of_stored(items, left, Vec::new(), Reply::ok())
+        };
+        Next::Go(Job::Fetch(Box::new(fetch)))
+    }
+
+    /// Writes until there is enough output, or something must be asked.
+    pub(super) fn fetch_more(&mut self, mut fetch: Box<Fetch>) -> Next {
+        while self.out.octets() < OUTPUT_LOW {
+            if let Some(mut current) = fetch.current.take() {
+                let ask = self.write_items(&fetch, &mut current);
+                let done = ask.is_none() && current.item >= fetch.items.len();
+                if !done {
+                    fetch.current = Some(current);
+                }
+                if let Some(ask) = ask {
+                    fetch.waiting = Waiting::Body;
+                    return Next::Wait(self.ask(ask), Job::Fetch(fetch));
+                }
+            } else if let Some(row) = fetch.rows.pop_front() {
+                fetch.current = self.begin_row(&fetch, row);
+            } else if fetch.left.is_empty() {
+                if fetch.missing && fetch.strict && fetch.reply.status == "OK" {
+                    return Next::no("EXPUNGEISSUED", "some messages are expunged");
+                }
+                return Next::Done(fetch.reply);
+            } else {
+                let Some(selection) = &self.selected else {
+                    return Next::Done(Reply::unexpected());
+                };
+                fetch.waiting = Waiting::Rows;
+                let ask = Ask::Rows {
+                    mailbox: selection.mailbox,
+                    uids: fetch.left.clone(),
+                    want: fetch.want,
+                    max: fetch.page,
+                };
+                return Next::Wait(self.ask(ask), Job::Fetch(fetch));
+            }
+        }
+        Next::Go(Job::Fetch(fetch))
+    }
+
+    pub(super) fn fetch_answer(&mut self, mut fetch: Box<Fetch>, answer: Answer) -> Next {
+        match (fetch.waiting, answer) {
+            (Waiting::Rows, Answer::Rows { rows, next }) => return self.page(fetch, rows, next),
+            (Waiting::Seen, Answer::Marked { rows, modseq, .. }) => {
+                let changed: UidSet = rows.iter().map(|row| row.uid).collect();
+                for row in rows {
+                    let known = fetch.rows.binary_search_by_key(&row.uid, |r| r.uid);
+                    if let Some(known) = known.ok().and_then(|at| fetch.rows.get_mut(at)) {
+                        (known.flags, known.keywords, known.modseq) =
+                            (row.flags, row.keywords, row.modseq);
+                    }
+                }
+                fetch.marked.clone_from(&changed);
+                if let Some(selection) = &mut self.selected {
+                    selection.changed_by_us(changed, modseq);
+                }
+            }
+            // The mark was refused (a quota, a disk): reading still works.
+            (Waiting::Seen, Answer::No(_)) => {}
+            (Waiting::Body, Answer::Piece { total, bytes }) => self.piece(&mut fetch, total, bytes),
+            (Waiting::Body, answer @ (Answer::Missing | Answer::No(_))) => {
+                self.no_piece(&mut fetch, answer);
+            }
+            (_, Answer::No(refusal)) => return Next::Done(refusal.into()),
+            _ => {
+                if fetch.current.is_some() {
+                    self.close(CloseReason::Failed, None);
+                }
+                return Next::Done(Reply::unexpected());
+            }
+        }
+        Next::Go(Job::Fetch(fetch))
+    }
+
+    /// A page of rows came.
+    fn page(&mut self, mut fetch: Box<Fetch>, rows: Vec<Row>, next: Option<Uid>) -> Next {
+        let Some(selection) = &mut self.selected else {
+            return Next::Done(Reply::unexpected());
+        };
+        let before = fetch.left.len();
+        fetch.left = match next {
+            // A page that does not go forward would never end.
+            Some(next) if fetch.left.first().is_some_and(|first| next > first) => fetch
+                .left
+                .difference(&UidSet::from_runs([1..=next.0.saturating_sub(1)])),
+            _ => UidSet::new(),
+        };
+        let looked_at = before - fetch.left.len();
+        fetch.missing |= (rows.len() as u64) < u64::from(looked_at);
+        let since = fetch.changed_since.unwrap_or(0);
+        fetch.rows = rows
+            .into_iter()
+            .filter(|row| since == 0 || row.modseq > since)
+            .collect();
+        fetch.marked = UidSet::new();
+        let named = selection.keywords.len().min(64) as u32;
+        let unknown = |row: &Row| {
+            row.keywords
+                .checked_shr(named)
+                .is_some_and(|bits| bits != 0)
+        };
+        if fetch.wants_flags() && fetch.rows.iter().any(unknown) {
+            // Somebody used a new keyword: its name comes first.
+            selection.touch();
+            self.begin_report(false);
+        }
+        let unseen = |row: &&Row| !row.flags.contains(SystemFlags::SEEN);
+        let uids: UidSet = fetch
+            .rows
+            .iter()
+            .filter(unseen)
+            .map(|row| row.uid)
+            .collect();
+        let Some(selection) = self
+            .selected
+            .as_ref()
+            .filter(|_| fetch.marks && !uids.is_empty())
+        else {
+            return Next::Go(Job::Fetch(fetch));
+        };
+        let ask = Ask::Mark {
+            mailbox: selection.mailbox,
+            uids,
+            how: MarkHow::Add,
+            flags: [Flag::System(SystemFlags::SEEN)].into(),
+            unchanged_since: None,
+        };
+        fetch.waiting = Waiting::Seen;
+        Next::Wait(self.ask(ask), Job::Fetch(fetch))
+    }
+
+    fn begin_row(&mut self, fetch: &Fetch, row: Row) -> Option<Current> {
+        let number = self.selected.as_ref()?.number(row.uid)?;
+        let out = self.out.text();
+        out.extend_from_slice(b"* ");
+        put_number(out, number.into());
+        out.extend_from_slice(b" FETCH (");
+        let told = fetch.marked.contains(row.uid) && !fetch.items.contains(&FetchItem::Flags);
+        if told && let Some(selection) = &self.selected {
+            // The client learns of the \Seen that its command sets.
+            write_flags_item(out, &row, selection);
+        }
+        Some(Current {
+            row,
+            item: 0,
+            written: told,
+            literal: None,
+        })
+    }
+
+    /// Writes items of the current message. Returns the ask for the bytes that the next one needs.
+    fn write_items(&mut self, fetch: &Fetch, current: &mut Current) -> Option<Ask> {
+        let selection = self.selected.as_ref()?;
+        if let Some(range) = &current.literal {
+            if range.start < range.end {
+                return body_ask(fetch, current, selection, range.clone());
+            }
+            current.literal = None;
+            current.item += 1;
+        }
+        while let Some(item) = fetch.items.get(current.item) {
+            let row = &current.row;
+            let header = match item {
+                FetchItem::Body { part, .. } if is_header(part) => row.header.clone(),
+                _ => None,
+            };
+            if let (FetchItem::Body { partial, .. }, None) = (item, &header) {
+                let (first, count) = partial.unwrap_or((0, u64::MAX));
+                return body_ask(
+                    fetch,
+                    current,
+                    selection,
+                    first..first.saturating_add(count),
+                );
+            }
+            let out = self.out.text();
+            if current.written {
+                out.push(b' ');
+            }
+            current.written = true;
+            match item {
+                FetchItem::Uid => {
+                    out.extend_from_slice(b"UID ");
+                    put_number(out, row.uid.0.into());
+                }
+                FetchItem::Flags => write_flags_item(out, row, selection),
+                FetchItem::Modseq => put!(out, "MODSEQ ({})", row.modseq),
+                FetchItem::Size => {
+                    out.extend_from_slice(b"RFC822.SIZE ");
+                    // IMAP4rev1 knows 32 bits.
+                    put_number(out, row.size.min(u32::MAX.into()));
+                }
+                FetchItem::InternalDate => {
+                    out.extend_from_slice(b"INTERNALDATE ");
+                    write_internal_date(out, row.date.unwrap_or_default());
+                }
+                FetchItem::Envelope => {
+                    out.extend_from_slice(b"ENVELOPE ");
+                    match &row.envelope {
+                        Some(envelope) => write_envelope(out, envelope),
+                        None => write_envelope(out, &mox_mime::Envelope::default()),
+                    }
+                }
+                FetchItem::Structure { extended } => {
+                    out.extend_from_slice(if *extended {
+                        b"BODYSTRUCTURE "
+                    } else {
+                        b"BODY "
+                    });
+                    match &row.structure {
+                        Some(structure) => write_structure(out, structure, *extended),
+                        None => write_structure(out, &mox_mime::Part::default(), *extended),
+                    }
+                }
+                FetchItem::Body {
+                    part,
+                    partial,
+                    label,
+                    ..
+                } => {
+                    let bytes = selected_header(&header.unwrap_or_default(), part);
+                    let range = clip(*partial, bytes.len() as u64);
+                    out.extend_from_slice(label);
+                    write_literal_size(out, range.end - range.start);
+                    self.out
+                        .bytes(bytes.slice(range.start as usize..range.end as usize));
+                }
+            }
+            current.item += 1;
+        }
+        self.out.line(b")");
+        None
+    }
+
+    /// Bytes of a body came.
+    fn piece(&mut self, fetch: &mut Fetch, total: u64, mut bytes: Bytes) {
+        let Some(current) = &mut fetch.current else {
+            return;
+        };
+        if current.literal.is_none() {
+            let Some(FetchItem::Body { partial, label, .. }) = fetch.items.get(current.item) else {
+                return;
+            };
+            let range = clip(*partial, total);
+            let out = self.out.text();
+            if current.written {
+                out.push(b' ');
+            }
+            current.written = true;
+            out.extend_from_slice(label);
+            write_literal_size(out, range.end - range.start);
+            current.literal = Some(range);
+        }
+        let Some(range) = &mut current.literal else {
+            return;
+        };
+        let due = range.end - range.start;
+        bytes.truncate(usize::try_from(due).unwrap_or(usize::MAX));
+        if bytes.is_empty() && due > 0 {
+            // A body that is shorter than it was: the literal cannot be completed.
+            return self.close(CloseReason::Failed, None);
+        }
+        range.start += bytes.len() as u64;
+        self.out.bytes(bytes);
+    }
+
+    /// There is no such part, or it cannot be read.
+    fn no_piece(&mut self, fetch: &mut Fetch, answer: Answer) {
+        let Some(current) = &mut fetch.current else {
+            return;
+        };
+        if current.literal.is_some() {
+            return self.close(CloseReason::Failed, None);
+        }
+        if let Answer::No(refusal) = answer {
+            fetch.reply = refusal.into();
+        }
+        if let Some(FetchItem::Body { label, .. }) = fetch.items.get(current.item) {
+            let out = self.out.text();
+            if current.written {
+                out.push(b' ');
+            }
+            current.written = true;
+            out.extend_from_slice(label);
+            out.extend_from_slice(b" NIL");
+        }
+        current.item += 1;
+    }
+}
+
+fn body_ask(
+    fetch: &Fetch,
+    current: &Current,
+    selection: &Selection,
+    range: Range<u64>,
+) -> Option<Ask> {
+    let Some(FetchItem::Body { part, .. }) = fetch.items.get(current.item) else {
+        return None;
+    };
+    let end = range.end.min(range.start.saturating_add(PIECE));
+    Some(Ask::Body {
+        mailbox: selection.mailbox,
+        uid: current.row.uid,
+        part: part.clone(),
+        range: range.start..end,
+    })
+}
+
+fn selected_header(header: &Bytes, part: &BodyPart) -> Bytes {
+    match &part.what {
+        BodyWhat::Fields(names) => select_fields(header, names, false).into(),
+        BodyWhat::NotFields(names) => select_fields(header, names, true).into(),
+        _ => header.clone(),
+    }
+}
+
+/// The octets that a partial fetch means, of `total`.
+fn clip(partial: Option<(u64, u64)>, total: u64) -> Range<u64> {
+    let (first, count) = partial.unwrap_or((0, total));
+    let first = first.min(total);
+    first..first.saturating_add(count).min(total)
+}
+
+fn write_flags_item(out: &mut Vec<u8>, row: &Row, selection: &Selection) {
+    out.extend_from_slice(b"FLAGS ");
+    write_flags(out, row.flags, row.keywords, &selection.keywords);
+}
+
+fn write_literal_size(out: &mut Vec<u8>, size: u64) {
+    if size == 0 {
+        out.extend_from_slice(b" \"\"");
+    } else {
+        put!(out, " {{{size}}}\r\n");
+    }
+}

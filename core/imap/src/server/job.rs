@@ -1,0 +1,215 @@
+//! The command that is being run, and how it ends.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use mox_machine::AskId;
+
+use super::append::Append;
+use super::fetch::Fetch;
+use super::mailbox::Listing;
+use super::search::Found;
+use super::store::Store;
+use super::{Refusal, Server};
+use crate::wire::{Malformed, SearchReturn, StatusItem, Verb, put};
+
+/// A command between its first byte of effect and its tagged response.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) tag: Vec<u8>,
+    pub(super) verb: Verb,
+    /// The ask it waits for.
+    pub(super) ask: Option<AskId>,
+    pub(super) job: Job,
+}
+
+/// What is left to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// AUTHENTICATE: with no ask open, a line of the client is awaited.
+    Sasl(Vec<u8>),
+    Login,
+    Edit,
+    Listing(Box<Listing>),
+    Status {
+        name: String,
+        items: Vec<StatusItem>,
+    },
+    Select {
+        name: String,
+        read_only: bool,
+    },
+    Close,
+    Expunge,
+    Copy {
+        remove: bool,
+        own: bool,
+    },
+    Search {
+        returns: Option<SearchReturn>,
+        modseq: bool,
+    },
+    Found(Box<Found>),
+    Fetch(Box<Fetch>),
+    Store(Box<Store>),
+    Append(Box<Append>),
+    /// IDLE; true once the client said DONE.
+    Idle(bool),
+    /// Everything is done; untagged responses come before this one.
+    Finish(Reply),
+}
+
+/// Where a command stands after a step.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It waits for an answer.
+    Wait(AskId, Job),
+    /// It goes on when there is room for output, or when the client sends more.
+    Go(Job),
+    /// It is over.
+    Done(Reply),
+}
+
+/// A tagged response.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) status: &'static str,
+    /// Without brackets.
+    pub(super) code: Option<Cow<'static, str>>,
+    pub(super) text: Cow<'static, str>,
+}
+
+impl Reply {
+    pub(super) const fn ok() -> Self {
+        Self {
+            status: "OK",
+            code: None,
+            text: Cow::Borrowed("completed"),
+        }
+    }
+
+    pub(super) fn ok_with(code: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code: Some(code.into()),
+            ..Self::ok()
+        }
+    }
+
+    pub(super) const fn bad(text: &'static str) -> Self {
+        Self {
+            status: "BAD",
+            code: None,
+            text: Cow::Borrowed(text),
+        }
+    }
+
+    /// `code` may be empty.
+    pub(super) fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        let code = (!code.is_empty()).then_some(Cow::Borrowed(code));
+        Self {
+            status: "NO",
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// The world answered something that does not belong to what was asked.
+    pub(super) fn unexpected() -> Self {
+        Self::no("SERVERBUG", "internal error")
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>, tag: &[u8], verb: Option<Verb>) {
+        out.extend_from_slice(tag);
+        put!(out, " {} ", self.status);
+        if let Some(code) = &self.code {
+            put!(out, "[{code}] ");
+        }
+        if let (Some(verb), "OK") = (verb, self.status) {
+            put!(out, "{} ", verb.name());
+        }
+        // What the world says must not be able to add a line of its own.
+        out.extend(
+            self.text
+                .bytes()
+                .map(|b| if matches!(b, b' '..=b'~') { b } else { b'?' }),
+        );
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl From<Malformed> for Reply {
+    fn from(why: Malformed) -> Self {
+        match why {
+            Malformed::Syntax(text) => Self::bad(text),
+            Malformed::Refused(code, text) => Self::no(code, text),
+        }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Self::no(refusal.code.unwrap_or_default(), refusal.text)
+    }
+}
+
+impl Next {
+    pub(super) const fn ok() -> Self {
+        Self::Done(Reply::ok())
+    }
+
+    pub(super) fn no(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Done(Reply::no(code, text))
+    }
+
+    pub(super) const fn bad(text: &'static str) -> Self {
+        Self::Done(Reply::bad(text))
+    }
+}
+
+impl Server {
+    /// Puts a command back, or ends it.
+    pub(super) fn proceed(&mut self, mut running: Box<Running>, next: Next) {
+        match next {
+            Next::Wait(ask, job) => {
+                running.ask = Some(ask);
+                running.job = job;
+                self.running = Some(running);
+            }
+            Next::Go(job) => {
+                running.ask = None;
+                running.job = job;
+                self.running = Some(running);
+            }
+            Next::Done(reply) => self.complete(running, reply),
+        }
+    }
+
+    /// Ends a command: what may be told about the selected mailbox comes first.
+    fn complete(&mut self, mut running: Box<Running>, reply: Reply) {
+        if self.begin_report(!running.verb.forbids_expunge()) {
+            running.ask = None;
+            running.job = Job::Finish(reply);
+            self.running = Some(running);
+            return;
+        }
+        self.reply(&running.tag, Some(running.verb), &reply);
+        self.rest();
+    }
+
+    /// The untagged responses that a command waited for are written.
+    pub(super) fn after_report(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        match running.job {
+            Job::Finish(ref reply) => {
+                let reply = reply.clone();
+                self.reply(&running.tag, Some(running.verb), &reply);
+                self.rest();
+            }
+            Job::Idle(true) => self.complete(running, Reply::ok()),
+            _ => self.running = Some(running),
+        }
+    }
+}

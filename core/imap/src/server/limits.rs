@@ -1,0 +1,122 @@
+//! What is configurable, and every limit with its default.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::wire::{FrameLimits, ParseLimits};
+
+/// What an IMAP server is told about itself. Shared by all sessions of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// In the greeting and in the answer to ID.
+    pub product: String,
+    /// In the answer to ID; left out when empty.
+    pub version: String,
+    /// There is a certificate: STARTTLS is offered.
+    pub starttls: bool,
+    /// Passwords may be sent without TLS.
+    pub clear_auth: bool,
+    /// SASL mechanisms in upper case, best first. Those that show the password are offered only where it is
+    /// safe; those that end in -PLUS only inside TLS.
+    pub mechanisms: Vec<String>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            product: "mox".into(),
+            version: String::new(),
+            starttls: false,
+            clear_auth: false,
+            mechanisms: ["SCRAM-SHA-256", "PLAIN"].map(Into::into).into(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Limits of one session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of a line before login. A longer one ends the session.
+    pub line_unauthenticated: usize,
+    /// Octets of a line after login. A longer one ends the session.
+    pub line: usize,
+    /// Octets of an argument literal before login: NO TOOBIG.
+    pub literal_unauthenticated: u64,
+    /// Octets of an argument literal after login: NO TOOBIG.
+    pub literal: u64,
+    /// Octets of a whole command without an APPEND's message: NO TOOBIG.
+    pub command: usize,
+    /// Octets of a message in APPEND: NO TOOBIG.
+    pub append: u64,
+    /// Octets of a refused literal that are skipped before login; a longer one ends the session. After login it is
+    /// `append`.
+    pub skip_unauthenticated: u64,
+    /// Octets of an APPEND in `Piece` asks that are not answered yet.
+    pub window: usize,
+    /// Limits of the grammar.
+    pub parse: ParseLimits,
+    /// Commands answered BAD before the session is ended.
+    pub bad_commands: u16,
+    /// Refused logins before the session is ended.
+    pub auth_failures: u16,
+    /// How long a client may take to log in, from the start.
+    pub auth_timeout: Duration,
+    /// How long a client may be silent after login (RFC 3501 5.4: at least 30 minutes).
+    pub idle_timeout: Duration,
+    /// Rows in a page of FETCH; fewer when bodies are fetched.
+    pub page: u32,
+    /// Rows in a page when opening a body marks its message as seen.
+    pub body_page: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_unauthenticated: 8 * 1024,
+            line: 64 * 1024,
+            literal_unauthenticated: 4 * 1024,
+            literal: 64 * 1024,
+            command: 256 * 1024,
+            append: 100 * 1024 * 1024,
+            skip_unauthenticated: 64 * 1024,
+            window: 256 * 1024,
+            parse: ParseLimits::default(),
+            bad_commands: 10,
+            auth_failures: 5,
+            auth_timeout: Duration::from_secs(3 * 60),
+            idle_timeout: Duration::from_secs(30 * 60),
+            page: 500,
+            body_page: 64,
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn frame(&self, authenticated: bool) -> FrameLimits {
+        FrameLimits {
+            line: if authenticated {
+                self.line
+            } else {
+                self.line_unauthenticated
+            },
+            command: self.command,
+            skip: if authenticated {
+                self.append
+            } else {
+                self.skip_unauthenticated
+            },
+        }
+    }
+
+    pub(super) fn argument(&self, authenticated: bool) -> u64 {
+        if authenticated {
+            self.literal
+        } else {
+            self.literal_unauthenticated
+        }
+    }
+}

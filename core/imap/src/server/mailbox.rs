@@ -1,0 +1,332 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::job::{Job, Next, Reply};
+use super::{Answer, Ask, MailboxEdit, MailboxInfo, Server, StatusFigures, canonical, on_wire};
+use crate::wire::{ListArgs, Pattern, StatusItem, put};
+
+const INBOX: &str = "INBOX";
+
+/// The attributes CREATE may ask for, RFC 6154 2 and RFC 8457.
+const SPECIAL_USES: [&str; 8] = [
+    "\\All",
+    "\\Archive",
+    "\\Drafts",
+    "\\Flagged",
+    "\\Important",
+    "\\Junk",
+    "\\Sent",
+    "\\Trash",
+];
+
+/// A LIST or LSUB.
+#[derive(Debug)]
+pub(super) struct Listing {
+    args: ListArgs,
+    lsub: bool,
+    /// What is still to be told, last first.
+    entries: Vec<Entry>,
+    /// The mailbox whose figures are asked for.
+    status: Option<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    attributes: Vec<&'static str>,
+    special_use: Option<String>,
+    /// CHILDINFO: shown for its subscribed children (RFC 5258 4).
+    child_info: bool,
+    exists: bool,
+}
+
+pub(super) fn edited(answer: Answer) -> Next {
+    match answer {
+        Answer::Done => Next::ok(),
+        Answer::No(refusal) => Next::Done(refusal.into()),
+        _ => Next::Done(Reply::unexpected()),
+    }
+}
+
+impl Server {
+    fn edit(&mut self, edit: MailboxEdit) -> Next {
+        Next::Wait(self.ask(Ask::Edit(edit)), Job::Edit)
+    }
+
+    pub(super) fn create(&mut self, mailbox: &[u8], special_use: &[Vec<u8>]) -> Next {
+        // A final separator says that children will come (RFC 3501 6.3.3); they may always.
+        let mailbox = mailbox.strip_suffix(b"/").unwrap_or(mailbox);
+        let name = match canonical(mailbox) {
+            Ok(name) => name,
+            Err(next) => return next,
+        };
+        if name == INBOX {
+            return Next::no("ALREADYEXISTS", "INBOX is always there");
+        }
+        let special_use = match special_use {
+            [] => None,
+            [one] => {
+                let known = SPECIAL_USES
+                    .iter()
+                    .find(|u| u.as_bytes().eq_ignore_ascii_case(one));
+                match known {
+                    Some(known) => Some((*known).to_string()),
+                    None => return Next::no("USEATTR", "there is no such special use"),
+                }
+            }
+            _ => return Next::no("USEATTR", "a mailbox has one special use at most"),
+        };
+        self.edit(MailboxEdit::Create { name, special_use })
+    }
+
+    pub(super) fn delete(&mut self, mailbox: &[u8]) -> Next {
+        match canonical(mailbox) {
+            Ok(name) if name == INBOX => Next::no("CANNOT", "INBOX cannot be deleted"),
+            Ok(name) => self.edit(MailboxEdit::Delete { name }),
+            Err(next) => next,
+        }
+    }
+
+    pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Next {
+        let to = to.strip_suffix(b"/").unwrap_or(to);
+        match (canonical(from), canonical(to)) {
+            (Ok(_), Ok(to)) if to == INBOX => Next::no("ALREADYEXISTS", "INBOX is always there"),
+            (Ok(from), Ok(to)) => self.edit(MailboxEdit::Rename { from, to }),
+            (Err(next), _) | (_, Err(next)) => next,
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, mailbox: &[u8], on: bool) -> Next {
+        match canonical(mailbox) {
+            Ok(name) => self.edit(MailboxEdit::Subscribe { name, on }),
+            Err(next) => next,
+        }
+    }
+
+    pub(super) fn list(&mut self, args: ListArgs, lsub: bool) -> Next {
+        let verb = if lsub { "LSUB" } else { "LIST" };
+        if !args.extended && args.patterns.iter().all(String::is_empty) {
+            // RFC 3501 6.3.8: asks for the separator and the root of the reference, which is empty here.
+            let line = format!("* {verb} (\\Noselect) \"/\" \"\"");
+            self.out.line(line.as_bytes());
+            return Next::ok();
+        }
+        let listing = Listing {
+            args,
+            lsub,
+            entries: Vec::new(),
+            status: None,
+        };
+        Next::Wait(self.ask(Ask::Mailboxes), Job::Listing(Box::new(listing)))
+    }
+
+    pub(super) fn listing_answer(&mut self, mut listing: Box<Listing>, answer: Answer) -> Next {
+        match (answer, listing.status.take()) {
+            (Answer::Mailboxes(mailboxes), None) => {
+                listing.entries = if listing.lsub {
+                    lsub_entries(&listing.args, &mailboxes)
+                } else {
+                    list_entries(&listing.args, &mailboxes)
+                };
+                // Taken from the end.
+                listing.entries.reverse();
+                Next::Go(Job::Listing(listing))
+            }
+            (Answer::Status(figures), Some(name)) => {
+                self.write_status(&name, &listing.args.returns.status, &figures);
+                Next::Go(Job::Listing(listing))
+            }
+            // It went meanwhile: it has no figures (RFC 5819 2).
+            (Answer::No(_), Some(_)) => Next::Go(Job::Listing(listing)),
+            (Answer::No(refusal), None) => Next::Done(refusal.into()),
+            _ => Next::Done(Reply::unexpected()),
+        }
+    }
+
+    pub(super) fn list_more(&mut self, mut listing: Box<Listing>) -> Next {
+        while let Some(entry) = listing.entries.pop() {
+            entry.write(self.out.text(), listing.lsub);
+            if entry.exists && !listing.args.returns.status.is_empty() {
+                let id = self.ask(Ask::Status {
+                    name: entry.name.clone(),
+                });
+                listing.status = Some(entry.name);
+                return Next::Wait(id, Job::Listing(listing));
+            }
+            if self.out.octets() >= super::OUTPUT_HIGH {
+                return Next::Go(Job::Listing(listing));
+            }
+        }
+        Next::ok()
+    }
+
+    pub(super) fn status(&mut self, mailbox: &[u8], items: Vec<StatusItem>) -> Next {
+        self.condstore |= items.contains(&StatusItem::HighestModseq);
+        match canonical(mailbox) {
+            Ok(name) => {
+                let id = self.ask(Ask::Status { name: name.clone() });
+                Next::Wait(id, Job::Status { name, items })
+            }
+            Err(next) => next,
+        }
+    }
+
+    pub(super) fn status_answer(
+        &mut self,
+        name: &str,
+        items: &[StatusItem],
+        answer: Answer,
+    ) -> Next {
+        match answer {
+            Answer::Status(figures) => {
+                self.write_status(name, items, &figures);
+                Next::ok()
+            }
+            Answer::No(refusal) => Next::Done(refusal.into()),
+            _ => Next::Done(Reply::unexpected()),
+        }
+    }
+
+    fn write_status(&mut self, name: &str, items: &[StatusItem], figures: &StatusFigures) {
+        let out = self.out.text();
+        out.extend_from_slice(b"* STATUS ");
+        out.extend_from_slice(&on_wire(name));
+        for (i, item) in items.iter().enumerate() {
+            let value = match item {
+                StatusItem::Messages => figures.messages.into(),
+                StatusItem::Recent => 0,
+                StatusItem::UidNext => figures.next.into(),
+                StatusItem::UidValidity => figures.validity.into(),
+                StatusItem::Unseen => figures.unseen.into(),
+                StatusItem::Deleted => figures.deleted.into(),
+                StatusItem::Size => figures.size,
+                StatusItem::HighestModseq => figures.modseq,
+            };
+            put!(
+                out,
+                "{}{} {value}",
+                if i == 0 { " (" } else { " " },
+                item.name()
+            );
+        }
+        out.extend_from_slice(b")\r\n");
+    }
+}
+
+impl Entry {
+    fn write(&self, out: &mut Vec<u8>, lsub: bool) {
+        put!(out, "* {} (", if lsub { "LSUB" } else { "LIST" });
+        let attributes = self
+            .attributes
+            .iter()
+            .copied()
+            .chain(self.special_use.as_deref());
+        for (i, attribute) in attributes.enumerate() {
+            put!(out, "{}{attribute}", if i == 0 { "" } else { " " });
+        }
+        out.extend_from_slice(b") \"/\" ");
+        out.extend_from_slice(&on_wire(&self.name));
+        if self.child_info {
+            out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn patterns(args: &ListArgs) -> Vec<Pattern> {
+    // An empty pattern among several names nothing (RFC 5258 3).
+    let patterns = args.patterns.iter().filter(|p| !p.is_empty());
+    patterns
+        .map(|pattern| Pattern::new(&args.reference, pattern))
+        .collect()
+}
+
+/// Every name above these, with `/` in between.
+fn parents<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    names
+        .flat_map(|name| name.match_indices('/').filter_map(|(at, _)| name.get(..at)))
+        .collect()
+}
+
+fn list_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
+    let patterns = patterns(args);
+    let with_children = parents(mailboxes.iter().filter(|m| m.exists).map(|m| &*m.name));
+    let with_subscribed = parents(mailboxes.iter().filter(|m| m.subscribed).map(|m| &*m.name));
+    let select = args.select;
+    let mut entries = Vec::new();
+    for mailbox in mailboxes {
+        if !patterns
+            .iter()
+            .any(|pattern| pattern.matches(&mailbox.name))
+        {
+            continue;
+        }
+        let child_info =
+            select.recursive && select.subscribed && with_subscribed.contains(&*mailbox.name);
+        let selected = (!select.subscribed || mailbox.subscribed)
+            && (!select.special_use || mailbox.special_use.is_some())
+            && (mailbox.exists || (select.subscribed && mailbox.subscribed));
+        if !selected && !(child_info && mailbox.exists) {
+            continue;
+        }
+        let mut attributes = Vec::new();
+        if !mailbox.exists {
+            attributes.push("\\NonExistent");
+        }
+        if with_children.contains(&*mailbox.name) {
+            attributes.push("\\HasChildren");
+        } else if mailbox.exists {
+            attributes.push("\\HasNoChildren");
+        }
+        if mailbox.subscribed && (select.subscribed || args.returns.subscribed) {
+            attributes.push("\\Subscribed");
+        }
+        entries.push(Entry {
+            name: mailbox.name.clone(),
+            attributes,
+            special_use: mailbox.special_use.clone(),
+            child_info,
+            exists: mailbox.exists,
+        });
+    }
+    entries
+}
+
+fn lsub_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
+    let patterns = patterns(args);
+    let subscribed: BTreeSet<&str> = mailboxes
+        .iter()
+        .filter(|m| m.subscribed)
+        .map(|m| &*m.name)
+        .collect();
+    let entry = |name: &str, attributes| Entry {
+        name: name.to_string(),
+        attributes,
+        special_use: None,
+        child_info: false,
+        exists: false,
+    };
+    let matching = |name: &&&str| patterns.iter().any(|pattern| pattern.matches(name));
+    let mut entries: Vec<_> = subscribed
+        .iter()
+        .filter(matching)
+        .map(|name| entry(name, Vec::new()))
+        .collect();
+    // RFC 3501 6.3.9: a name that `%` cuts off is shown though it is not subscribed itself.
+    let above = parents(subscribed.iter().copied());
+    for name in above.difference(&subscribed) {
+        if patterns
+            .iter()
+            .any(|p| p.ends_in_percent() && p.matches(name))
+        {
+            entries.push(entry(name, [r"\Noselect"].into()));
+        }
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries
+}

@@ -1,0 +1,359 @@
+//! What the client is told about the selected mailbox without asking: EXISTS, EXPUNGE, FETCH, FLAGS.
+//!
+//! The session keeps the messages its client knows of, and counts sequence numbers by those alone. `Watch` only says
+//! that there is something; it is asked for (`Changes`) and told where RFC 3501 7.4.1 allows it: at the end of a
+//! command, and at once in IDLE. After FETCH, STORE and SEARCH, expunged messages keep their numbers until later.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use mox_machine::{AskId, Step};
+use mox_uids::{Uid, UidSet};
+
+use super::job::Job;
+use super::{Answer, Ask, BoxId, Changes, Event, Row, Server};
+use crate::wire::{put, put_number, write_flags};
+
+/// Rows of `Changes` asked for at a time.
+const PAGE: u32 = 500;
+/// New messages whose flags are told with their arrival; beyond that the client must ask.
+const FRESH_MAX: usize = 1_000;
+/// Own changes remembered so that they are not told again.
+const OWN_MAX: usize = 64;
+
+/// The selected mailbox as its client knows it.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) mailbox: BoxId,
+    pub(super) name: String,
+    pub(super) writable: bool,
+    /// The messages the client knows of; a sequence number is a position in this.
+    pub(super) uids: Arc<UidSet>,
+    /// Those of them that are expunged, which the client was not told yet.
+    gone: UidSet,
+    /// Everything up to this modification sequence was told.
+    pub(super) modseq: u64,
+    pub(super) keywords: Vec<String>,
+    /// Messages this session changed itself, with the modification sequence that gave them.
+    own: Vec<(u64, UidSet)>,
+    watch: Option<AskId>,
+    /// There is more than was told.
+    dirty: bool,
+    /// The mailbox was deleted by somebody else.
+    pub(super) vanished: bool,
+}
+
+/// A report that is being put together.
+#[derive(Debug)]
+pub(super) struct Report {
+    ask: Option<AskId>,
+    /// EXPUNGE is allowed.
+    full: bool,
+    /// The next page begins after this modification sequence.
+    since: u64,
+    added: UidSet,
+    fresh: BTreeMap<Uid, Row>,
+    gone: UidSet,
+}
+
+impl Selection {
+    pub(super) fn new(name: String, writable: bool, selected: super::Selected) -> Self {
+        Self {
+            mailbox: selected.mailbox,
+            name,
+            writable,
+            uids: selected.uids,
+            gone: UidSet::new(),
+            modseq: selected.modseq,
+            keywords: selected.keywords,
+            own: Vec::new(),
+            watch: None,
+            dirty: false,
+            vanished: false,
+        }
+    }
+
+    /// The message sequence number.
+    pub(super) fn number(&self, uid: Uid) -> Option<u32> {
+        self.uids.position(uid).map(|at| at + 1)
+    }
+
+    /// This session changed these; the response to the command tells it.
+    pub(super) fn changed_by_us(&mut self, uids: UidSet, modseq: u64) {
+        if modseq <= self.modseq {
+            return;
+        }
+        if modseq == self.modseq + 1 && !self.dirty {
+            // Nobody else's change is between.
+            self.modseq = modseq;
+            return;
+        }
+        self.dirty = true;
+        if !uids.is_empty() && self.own.len() < OWN_MAX {
+            self.own.push((modseq, uids));
+        }
+    }
+
+    /// Something happened that this session must look for even before `Watch` says so.
+    pub(super) const fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    fn told(&self, row: &Row) -> bool {
+        self.own
+            .iter()
+            .any(|(modseq, uids)| row.modseq <= *modseq && uids.contains(row.uid))
+    }
+
+    /// Writes EXPUNGE for the messages of `uids`, counting down the numbers behind each, and forgets them.
+    pub(super) fn expunge(&mut self, out: &mut Vec<u8>, uids: &UidSet) {
+        let uids = uids.intersection(&self.uids);
+        if uids.is_empty() {
+            return;
+        }
+        for (before, uid) in (0u32..).zip(uids.iter()) {
+            if let Some(number) = self.number(uid) {
+                put!(out, "* {} EXPUNGE\r\n", number - before);
+            }
+        }
+        self.uids = Arc::new(self.uids.difference(&uids));
+        self.gone = self.gone.difference(&uids);
+    }
+
+    pub(super) fn write_keywords(&self, out: &mut Vec<u8>) {
+        const ALL: &[u8] = b"\\Seen \\Answered \\Flagged \\Deleted \\Draft";
+        let mut names = ALL.to_vec();
+        for keyword in &self.keywords {
+            names.push(b' ');
+            names.extend_from_slice(keyword.as_bytes());
+        }
+        out.extend_from_slice(b"* FLAGS (");
+        out.extend_from_slice(&names);
+        out.extend_from_slice(b")\r\n* OK [PERMANENTFLAGS (");
+        if self.writable {
+            out.extend_from_slice(&names);
+            out.extend_from_slice(b" \\*");
+        }
+        out.extend_from_slice(b")] what may be stored\r\n");
+    }
+
+    fn write_row(&self, out: &mut Vec<u8>, row: &Row, condstore: bool) {
+        let Some(number) = self.number(row.uid) else {
+            return;
+        };
+        out.extend_from_slice(b"* ");
+        put_number(out, number.into());
+        out.extend_from_slice(b" FETCH (UID ");
+        put_number(out, row.uid.0.into());
+        out.extend_from_slice(b" FLAGS ");
+        write_flags(out, row.flags, row.keywords, &self.keywords);
+        if condstore {
+            put!(out, " MODSEQ ({})", row.modseq);
+        }
+        out.extend_from_slice(b")\r\n");
+    }
+}
+
+impl Server {
+    /// Starts to tell what is new, if anything may be. True when an answer must be waited for.
+    pub(super) fn begin_report(&mut self, full: bool) -> bool {
+        if let Some(report) = &mut self.report {
+            report.full |= full;
+            return true;
+        }
+        let Some(selection) = &mut self.selected else {
+            return false;
+        };
+        if selection.vanished {
+            return false;
+        }
+        if !selection.dirty {
+            if full {
+                let gone = selection.gone.clone();
+                selection.expunge(self.out.text(), &gone);
+            }
+            return false;
+        }
+        // Told or not: what comes after this question is answered by the next Watch.
+        selection.dirty = false;
+        let since = selection.modseq;
+        self.report = Some(Box::new(Report {
+            ask: None,
+            full,
+            since,
+            added: UidSet::new(),
+            fresh: BTreeMap::new(),
+            gone: UidSet::new(),
+        }));
+        self.ask_changes();
+        true
+    }
+
+    /// Asks for the next page of a report, once the output has room.
+    pub(super) fn pump_report(&mut self) -> bool {
+        let wanted = self
+            .report
+            .as_ref()
+            .is_some_and(|report| report.ask.is_none());
+        if wanted {
+            self.ask_changes();
+        }
+        wanted
+    }
+
+    fn ask_changes(&mut self) {
+        let (Some(selection), Some(report)) = (&self.selected, &self.report) else {
+            return;
+        };
+        let ask = Ask::Changes {
+            mailbox: selection.mailbox,
+            since: report.since,
+            max: PAGE,
+        };
+        let id = self.ask(ask);
+        if let Some(report) = &mut self.report {
+            report.ask = Some(id);
+        }
+    }
+
+    /// True when the answer was for the report.
+    pub(super) fn report_answer(&mut self, id: AskId, answer: Answer) -> Option<Answer> {
+        if self
+            .report
+            .as_ref()
+            .is_none_or(|report| report.ask != Some(id))
+        {
+            return Some(answer);
+        }
+        match answer {
+            Answer::Changes(changes) => self.changes(changes),
+            other => {
+                // Not told now; the next Watch brings it up again.
+                if let (Answer::Gone | Answer::Missing, Some(selection)) =
+                    (other, &mut self.selected)
+                {
+                    selection.vanished = true;
+                }
+                self.end_report();
+            }
+        }
+        None
+    }
+
+    fn changes(&mut self, changes: Changes) {
+        let (Some(selection), Some(report)) = (&mut self.selected, &mut self.report) else {
+            return;
+        };
+        report.ask = None;
+        let out = self.out.text();
+        if !changes.keywords.is_empty() {
+            selection.keywords = changes.keywords;
+            selection.write_keywords(out);
+        }
+        let newest = selection.uids.last();
+        for row in changes.rows {
+            if selection.uids.contains(row.uid) {
+                if !selection.told(&row) && !changes.gone.contains(row.uid) {
+                    selection.write_row(out, &row, self.condstore);
+                }
+            } else if newest.is_none_or(|newest| row.uid > newest) {
+                report.added.insert(row.uid);
+                if report.fresh.len() < FRESH_MAX || report.fresh.contains_key(&row.uid) {
+                    report.fresh.insert(row.uid, row);
+                }
+            }
+        }
+        report.gone = report.gone.union(&changes.gone);
+        if changes.more && changes.upto > report.since {
+            report.since = changes.upto;
+            return;
+        }
+        selection.modseq = selection.modseq.max(changes.upto);
+        self.end_report();
+    }
+
+    /// Tells arrivals and departures, and listens again.
+    fn end_report(&mut self) {
+        let Some(report) = self.report.take() else {
+            return;
+        };
+        if let Some(selection) = &mut self.selected {
+            let out = self.out.text();
+            let known = selection.modseq;
+            selection.own.retain(|(modseq, _)| *modseq > known);
+            selection.gone = selection
+                .gone
+                .union(&report.gone.intersection(&selection.uids));
+            if report.full {
+                let gone = selection.gone.clone();
+                selection.expunge(out, &gone);
+            }
+            let added = report.added.difference(&report.gone);
+            if !added.is_empty() {
+                selection.uids = Arc::new(selection.uids.union(&added));
+                put!(out, "* {} EXISTS\r\n", selection.uids.len());
+                for row in report.fresh.values() {
+                    selection.write_row(out, row, self.condstore);
+                }
+            }
+        }
+        self.watch();
+        self.after_report();
+    }
+
+    /// Listens for changes of the selected mailbox.
+    pub(super) fn watch(&mut self) {
+        let Some(selection) = &self.selected else {
+            return;
+        };
+        if selection.watch.is_some() || selection.vanished {
+            return;
+        }
+        let ask = Ask::Watch {
+            mailbox: selection.mailbox,
+            since: selection.modseq,
+        };
+        let id = self.ask(ask);
+        if let Some(selection) = &mut self.selected {
+            selection.watch = Some(id);
+        }
+    }
+
+    /// Gives the answer back when it is not for the watch.
+    pub(super) fn watch_answer(&mut self, id: AskId, answer: Answer) -> Option<Answer> {
+        let Some(selection) = &mut self.selected else {
+            return Some(answer);
+        };
+        if selection.watch != Some(id) {
+            return Some(answer);
+        }
+        selection.watch = None;
+        match answer {
+            Answer::Modseq(modseq) if modseq > selection.modseq => selection.dirty = true,
+            Answer::Modseq(_) => self.watch(),
+            _ => selection.vanished = true,
+        }
+        let idle = self
+            .running
+            .as_ref()
+            .is_some_and(|r| matches!(r.job, Job::Idle(_)));
+        if idle && self.report.is_none() {
+            self.begin_report(true);
+        }
+        None
+    }
+
+    /// Closes the selected mailbox.
+    pub(super) fn unselect(&mut self) {
+        let Some(selection) = self.selected.take() else {
+            return;
+        };
+        let report = self.report.take().and_then(|report| report.ask);
+        for ask in [selection.watch, report].into_iter().flatten() {
+            self.out.push(Step::Cancel(ask));
+        }
+        self.out.push(Step::Event(Event::Unselected));
+    }
+}

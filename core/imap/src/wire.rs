@@ -1,0 +1,33 @@
+//! The words of IMAP: framing first, then grammar, then what responses are made of.
+//!
+//! [`Framer`] finds the end of a command from lines and literal announcements alone, also in garbage, so that the
+//! bytes of a literal can never be taken for commands. [`Command::parse`] then reads the framed bytes.
+
+mod command;
+mod cursor;
+mod date;
+mod encode;
+mod fetch;
+mod flags;
+mod frame;
+mod header;
+mod list;
+mod name;
+mod search;
+mod sequence;
+mod structure;
+
+pub use command::{Allowed, AppendHead, Command, Head, StoreArgs, Verb};
+pub use cursor::{Malformed, ParseLimits};
+pub use date::{INTERNAL_DATE_LENGTH, write_internal_date};
+pub(crate) use encode::{put, put_number, put_text};
+pub use encode::{write_astring, write_nstring, write_string};
+pub use fetch::{FetchArgs, FetchItem};
+pub use flags::write_flags;
+pub use frame::{Announced, FrameLimits, Framed, Framer};
+pub use header::select_fields;
+pub use list::{ListArgs, ListReturn, ListSelect, Pattern, StatusItem};
+pub use name::{NameError, decode_name, decode_pattern, encode_name};
+pub use search::{SearchArgs, SearchReturn};
+pub use sequence::{OutOfRange, SequenceSet};
+pub use structure::{write_envelope, write_structure};

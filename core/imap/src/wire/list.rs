@@ -1,0 +1,352 @@
+//! LIST and STATUS: options (RFC 5258, RFC 6154, RFC 5819) and patterns.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::cursor::{Cursor, Malformed, ParseLimits, Parsed, syntax};
+use super::name::{decode_pattern, with_inbox};
+
+/// The arguments of LIST.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListArgs {
+    /// What the patterns are relative to.
+    pub reference: String,
+    /// Patterns, decoded to UTF-8.
+    pub patterns: Vec<String>,
+    /// Selection options.
+    pub select: ListSelect,
+    /// Return options.
+    pub returns: ListReturn,
+    /// An option list, a pattern list or RETURN was given.
+    pub extended: bool,
+}
+
+/// Selection options of LIST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListSelect {
+    /// SUBSCRIBED
+    pub subscribed: bool,
+    /// RECURSIVEMATCH
+    pub recursive: bool,
+    /// SPECIAL-USE
+    pub special_use: bool,
+}
+
+/// Return options of LIST.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListReturn {
+    /// SUBSCRIBED
+    pub subscribed: bool,
+    /// STATUS
+    pub status: Vec<StatusItem>,
+}
+
+/// A figure STATUS can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as in the RFCs")]
+pub enum StatusItem {
+    Messages,
+    Recent,
+    UidNext,
+    UidValidity,
+    Unseen,
+    Deleted,
+    Size,
+    HighestModseq,
+}
+
+impl StatusItem {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Messages, "MESSAGES"),
+        (Self::Recent, "RECENT"),
+        (Self::UidNext, "UIDNEXT"),
+        (Self::UidValidity, "UIDVALIDITY"),
+        (Self::Unseen, "UNSEEN"),
+        (Self::Deleted, "DELETED"),
+        (Self::Size, "SIZE"),
+        (Self::HighestModseq, "HIGHESTMODSEQ"),
+    ];
+
+    /// As commands and responses spell it.
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(item, _)| *item == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// `(MESSAGES UNSEEN)`, at least one, repetitions dropped.
+    pub(crate) fn list(cursor: &mut Cursor<'_>) -> Parsed<Vec<Self>> {
+        cursor.expect(b'(', "a list of status items was expected")?;
+        let mut items = Vec::new();
+        loop {
+            let word = cursor.word();
+            let found = Self::ALL
+                .iter()
+                .find(|(_, n)| n.as_bytes().eq_ignore_ascii_case(word));
+            let Some((item, _)) = found else {
+                return syntax("there is no such status item");
+            };
+            if !items.contains(item) {
+                items.push(*item);
+            }
+            if !cursor.eat(b' ') {
+                break;
+            }
+        }
+        cursor.expect(b')', "the list of status items is not closed")?;
+        Ok(items)
+    }
+}
+
+impl ListArgs {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Self> {
+        let mut args = Self::default();
+        if cursor.eat(b'(') {
+            args.extended = true;
+            args.select = select_options(cursor)?;
+            cursor.space()?;
+        }
+        args.reference = decode_pattern(&cursor.astring_or_list()?);
+        cursor.space()?;
+        if cursor.eat(b'(') {
+            args.extended = true;
+            loop {
+                if args.patterns.len() as u64 >= u64::from(limits.items) {
+                    return Err(Malformed::Refused("LIMIT", "too many patterns"));
+                }
+                args.patterns.push(decode_pattern(&cursor.list_mailbox()?));
+                if !cursor.eat(b' ') {
+                    break;
+                }
+            }
+            cursor.expect(b')', "the list of patterns is not closed")?;
+        } else {
+            args.patterns.push(decode_pattern(&cursor.list_mailbox()?));
+        }
+        if cursor.eat(b' ') {
+            if !cursor.eat_word("RETURN") {
+                return syntax("RETURN was expected");
+            }
+            args.extended = true;
+            cursor.space()?;
+            args.returns = return_options(cursor)?;
+        }
+        cursor.end()?;
+        let octets = args.patterns.iter().map(String::len).sum::<usize>() + args.reference.len();
+        if octets > PATTERN_MAX {
+            return Err(Malformed::Refused("LIMIT", "the patterns are too long"));
+        }
+        Ok(args)
+    }
+
+    pub(crate) fn parse_lsub(cursor: &mut Cursor<'_>) -> Parsed<Self> {
+        let args = Self::parse(cursor, &ParseLimits::default())?;
+        if args.extended {
+            return syntax("LSUB has no options");
+        }
+        Ok(args)
+    }
+}
+
+/// Octets of all patterns of one command: matching costs their product with the names.
+const PATTERN_MAX: usize = 2_000;
+
+impl<'a> Cursor<'a> {
+    /// The reference of LIST is a mailbox, but old clients leave wildcards in it.
+    fn astring_or_list(&mut self) -> Parsed<alloc::borrow::Cow<'a, [u8]>> {
+        self.list_mailbox()
+    }
+}
+
+fn select_options(cursor: &mut Cursor<'_>) -> Parsed<ListSelect> {
+    let mut options = ListSelect::default();
+    while !cursor.eat(b')') {
+        let word = cursor.word().to_ascii_uppercase();
+        match &word[..] {
+            b"SUBSCRIBED" => options.subscribed = true,
+            b"RECURSIVEMATCH" => options.recursive = true,
+            b"SPECIAL-USE" => options.special_use = true,
+            // There are no remote mailboxes (RFC 5258 3.1): the option changes nothing.
+            b"REMOTE" => {}
+            _ => return syntax("there is no such selection option"),
+        }
+        if cursor.peek() != Some(b')') {
+            cursor.space()?;
+        }
+    }
+    if options.recursive && !options.subscribed && !options.special_use {
+        return syntax("RECURSIVEMATCH needs another selection option");
+    }
+    Ok(options)
+}
+
+fn return_options(cursor: &mut Cursor<'_>) -> Parsed<ListReturn> {
+    let mut options = ListReturn::default();
+    cursor.expect(b'(', "return options were expected")?;
+    while !cursor.eat(b')') {
+        let word = cursor.word().to_ascii_uppercase();
+        match &word[..] {
+            b"SUBSCRIBED" => options.subscribed = true,
+            // Both are always told.
+            b"CHILDREN" | b"SPECIAL-USE" => {}
+            b"STATUS" => {
+                cursor.space()?;
+                options.status = StatusItem::list(cursor)?;
+            }
+            _ => return syntax("there is no such return option"),
+        }
+        if cursor.peek() != Some(b')') {
+            cursor.space()?;
+        }
+    }
+    Ok(options)
+}
+
+/// A pattern with the wildcards `*` and `%` (RFC 3501 6.3.8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<u8>);
+
+impl Pattern {
+    /// Joins a reference and a pattern: as text, with `/` between them unless there is one.
+    pub fn new(reference: &str, pattern: &str) -> Self {
+        let mut whole = String::from(reference);
+        if !whole.is_empty() && !whole.ends_with('/') && !pattern.starts_with('/') {
+            whole.push('/');
+        }
+        whole.push_str(pattern);
+        let mut bytes = with_inbox(whole).into_bytes();
+        // `**` says no more than `*`, and must not cost more.
+        bytes.dedup_by(|b, a| (*a == b'*' && matches!(*b, b'*')) || (*a == b'%' && *b == b'%'));
+        Self(bytes)
+    }
+
+    /// Whether it matches the whole canonical name. Time is at most the product of both lengths.
+    pub fn matches(&self, name: &str) -> bool {
+        let pattern = &self.0[..];
+        if pattern == b"*" {
+            return true;
+        }
+        // reached[i]: the first i bytes of the pattern match the name so far.
+        let mut reached = vec![false; pattern.len() + 1];
+        let mut before = reached.clone();
+        set(&mut reached, 0);
+        skip_wildcards(pattern, &mut reached);
+        for &byte in name.as_bytes() {
+            core::mem::swap(&mut reached, &mut before);
+            reached.fill(false);
+            for (i, &p) in pattern.iter().enumerate() {
+                if before.get(i) != Some(&true) {
+                    continue;
+                }
+                match p {
+                    b'*' => set(&mut reached, i),
+                    b'%' if byte != b'/' => set(&mut reached, i),
+                    _ if p == byte && p != b'%' => set(&mut reached, i + 1),
+                    _ => {}
+                }
+            }
+            skip_wildcards(pattern, &mut reached);
+        }
+        reached.last() == Some(&true)
+    }
+
+    /// Ends in `%`, which makes LSUB show the parents of deeper names (RFC 3501 6.3.9).
+    pub fn ends_in_percent(&self) -> bool {
+        self.0.last() == Some(&b'%')
+    }
+}
+
+fn set(states: &mut [bool], index: usize) {
+    if let Some(state) = states.get_mut(index) {
+        *state = true;
+    }
+}
+
+/// A wildcard may stand for nothing.
+fn skip_wildcards(pattern: &[u8], reached: &mut [bool]) {
+    for (i, p) in pattern.iter().enumerate() {
+        if matches!(p, b'*' | b'%') && reached.get(i) == Some(&true) {
+            set(reached, i + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_stops_at_a_level_and_star_does_not() {
+        for (reference, pattern, name, matches) in [
+            ("", "*", "a/b", true),
+            ("", "%", "a", true),
+            ("", "%", "a/b", false),
+            ("", "%/%", "a/b", true),
+            ("", "a*b", "a/x/b", true),
+            ("", "a%b", "a/b", false),
+            ("", "a%b", "axb", true),
+            ("", "%a%/b", "aca/b", true),
+            ("", "*%", "a/b/c", true),
+            ("", "%*", "a/b/c", true),
+            ("", "inbox", "INBOX", true),
+            ("", "inbox/%", "INBOX/x", true),
+            ("", "INBO*", "INBOX", true),
+            ("", "a", "A", false),
+            ("a", "b", "a/b", true),
+            ("a/", "b", "a/b", true),
+            ("inbox", "%", "INBOX/x", true),
+            ("", "", "", true),
+            ("", "/a", "a", false),
+            ("", "a", "ab", false),
+            ("", "*b", "a", false),
+        ] {
+            assert_eq!(
+                Pattern::new(reference, pattern).matches(name),
+                matches,
+                "{reference} {pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_costs_no_more_than_its_product_with_the_name() {
+        let pattern = Pattern::new("", &"*a%".repeat(300));
+        assert!(!pattern.matches(&"a".repeat(299)));
+        assert!(pattern.matches(&"a".repeat(900)));
+        assert!(!Pattern::new("", &("*".repeat(1_000) + "b")).matches(&"a".repeat(1_000)));
+    }
+
+    #[test]
+    fn list_reads_both_forms() {
+        let parse = |text: &str| {
+            ListArgs::parse(&mut Cursor::new(text.as_bytes()), &ParseLimits::default())
+        };
+        let plain = parse(r#""" %"#).unwrap();
+        assert!(!plain.extended && plain.patterns == ["%"] && plain.reference.is_empty());
+        let full = parse(
+            r#"(SUBSCRIBED RECURSIVEMATCH) "" ("a" b%) RETURN (CHILDREN STATUS (MESSAGES UNSEEN) SPECIAL-USE)"#,
+        );
+        let full = full.unwrap();
+        assert!(full.select.subscribed && full.select.recursive && full.extended);
+        assert_eq!(
+            full.returns.status,
+            [StatusItem::Messages, StatusItem::Unseen]
+        );
+        assert_eq!(full.patterns, ["a", "b%"]);
+        assert!(parse(r#"() "" "*" RETURN ()"#).unwrap().extended);
+        for bad in [
+            r#"(RECURSIVEMATCH) "" *"#,
+            r#"(FOO) "" *"#,
+            r#""""#,
+            r#""" *  "#,
+            r#""" * RETURN"#,
+            r#""" * RETURN (FOO)"#,
+            r#""" ()"#,
+            r#""" * RETURN (STATUS ())"#,
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! SEARCH, RFC 3501 6.4.4 and RFC 4731.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use bytes::Bytes;
+use mox_uids::UidSet;
+
+use super::cursor::{Cursor, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
+use super::date::date;
+use super::sequence::SequenceSet;
+use crate::SearchKey;
+use crate::server::SystemFlags;
+
+/// The arguments of SEARCH, message numbers already resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchArgs {
+    /// What to look for.
+    pub key: SearchKey,
+    /// RETURN, if it was given (RFC 4731).
+    pub returns: Option<SearchReturn>,
+    /// MODSEQ was among the keys: the answer tells the highest one (RFC 7162 3.1.5).
+    pub modseq: bool,
+}
+
+/// Result options of ESEARCH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "named as in the RFC")]
+pub struct SearchReturn {
+    pub min: bool,
+    pub max: bool,
+    pub all: bool,
+    pub count: bool,
+}
+
+/// A key that says something about one system flag.
+const FLAG_KEYS: [(&str, SystemFlags, bool); 10] = [
+    ("ANSWERED", SystemFlags::ANSWERED, true),
+    ("DELETED", SystemFlags::DELETED, true),
+    ("DRAFT", SystemFlags::DRAFT, true),
+    ("FLAGGED", SystemFlags::FLAGGED, true),
+    ("SEEN", SystemFlags::SEEN, true),
+    ("UNANSWERED", SystemFlags::ANSWERED, false),
+    ("UNDELETED", SystemFlags::DELETED, false),
+    ("UNDRAFT", SystemFlags::DRAFT, false),
+    ("UNFLAGGED", SystemFlags::FLAGGED, false),
+    ("UNSEEN", SystemFlags::SEEN, false),
+];
+
+impl SearchArgs {
+    /// `known`: the messages that sequence numbers count.
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'_>,
+        known: &UidSet,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        let returns = if cursor.eat_word("RETURN") {
+            cursor.space()?;
+            let options = return_options(cursor)?;
+            cursor.space()?;
+            Some(options)
+        } else {
+            None
+        };
+        if cursor.eat_word("CHARSET") {
+            cursor.space()?;
+            let charset = cursor.astring()?;
+            let known = ["UTF-8", "US-ASCII", "ASCII"];
+            if !known
+                .iter()
+                .any(|name| charset.eq_ignore_ascii_case(name.as_bytes()))
+            {
+                return Err(Malformed::Refused(
+                    "BADCHARSET (US-ASCII UTF-8)",
+                    "that charset is not known",
+                ));
+            }
+            cursor.space()?;
+        }
+        let mut keys = Keys {
+            known,
+            limits,
+            left: limits.items,
+            modseq: false,
+        };
+        let key = keys.sequence(cursor, limits.nesting)?;
+        cursor.end()?;
+        Ok(Self {
+            key,
+            returns,
+            modseq: keys.modseq,
+        })
+    }
+}
+
+fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
+    let mut options = SearchReturn::default();
+    cursor.expect(b'(', "result options were expected")?;
+    if cursor.eat(b')') {
+        options.all = true;
+        return Ok(options);
+    }
+    loop {
+        let word = cursor.word().to_ascii_uppercase();
+        match &word[..] {
+            b"MIN" => options.min = true,
+            b"MAX" => options.max = true,
+            b"ALL" => options.all = true,
+            b"COUNT" => options.count = true,
+            _ => return syntax("there is no such result option"),
+        }
+        if !cursor.eat(b' ') {
+            break;
+        }
+    }
+    cursor.expect(b')', "the list of result options is not closed")?;
+    Ok(options)
+}
+
+struct Keys<'a> {
+    known: &'a UidSet,
+    limits: &'a ParseLimits,
+    /// Keys that may still come.
+    left: u32,
+    modseq: bool,
+}
+
+impl Keys<'_> {
+    /// Keys with spaces between them: all must match.
+    fn sequence(&mut self, cursor: &mut Cursor<'_>, depth: u8) -> Parsed<SearchKey> {
+        let first = self.key(cursor, depth)?;
+        if cursor.peek() != Some(b' ') {
+            return Ok(first);
+        }
+        let mut keys = vec![first];
+        while cursor.eat(b' ') {
+            keys.push(self.key(cursor, depth)?);
+        }
+        Ok(SearchKey::And(keys))
+    }
+
+    fn key(&mut self, cursor: &mut Cursor<'_>, depth: u8) -> Parsed<SearchKey> {
+        let (Some(left), Some(deeper)) = (self.left.checked_sub(1), depth.checked_sub(1)) else {
+            return Err(Malformed::Refused("LIMIT", "too many search keys"));
+        };
+        self.left = left;
+        match cursor.peek() {
+            Some(b'(') => {
+                cursor.eat(b'(');
+                let key = self.sequence(cursor, deeper)?;
+                cursor.expect(b')', "a search key is not closed")?;
+                return Ok(key);
+            }
+            Some(b'*' | b'0'..=b'9') => {
+                let set = SequenceSet::parse(cursor, self.limits)?;
+                return Ok(SearchKey::Uids(set.numbers_within(self.known)));
+            }
+            _ => {}
+        }
+        let word = cursor
+            .take_while(|b| b.is_ascii_alphanumeric() || b == b'-')
+            .to_ascii_uppercase();
+        let word = core::str::from_utf8(&word).unwrap_or_default();
+        if let Some((_, flag, set)) = FLAG_KEYS.iter().find(|(name, ..)| *name == word) {
+            let key = SearchKey::Flags(*flag);
+            return Ok(if *set { key } else { not(key) });
+        }
+        match word {
+            "ALL" | "OLD" => return Ok(SearchKey::All),
+            // \Recent is on no message.
+            "NEW" | "RECENT" => return Ok(not(SearchKey::All)),
+            _ => {}
+        }
+        // All others have an argument.
+        let header = |name: &'static str, text| SearchKey::Header {
+            name: Bytes::from_static(name.as_bytes()),
+            text,
+        };
+        let wants_space = [
+            "KEYWORD",
+            "UNKEYWORD",
+            "BCC",
+            "CC",
+            "FROM",
+            "TO",
+            "SUBJECT",
+            "HEADER",
+            "BODY",
+            "TEXT",
+            "BEFORE",
+            "ON",
+            "SINCE",
+            "SENTBEFORE",
+            "SENTON",
+            "SENTSINCE",
+            "LARGER",
+            "SMALLER",
+            "UID",
+            "NOT",
+            "OR",
+            "YOUNGER",
+            "OLDER",
+            "MODSEQ",
+        ];
+        if !wants_space.contains(&word) {
+            return syntax("there is no such search key");
+        }
+        cursor.space()?;
+        Ok(match word {
+            "KEYWORD" => SearchKey::Keyword(self.keyword(cursor)?),
+            "UNKEYWORD" => not(SearchKey::Keyword(self.keyword(cursor)?)),
+            "BCC" => header("Bcc", text(cursor)?),
+            "CC" => header("Cc", text(cursor)?),
+            "FROM" => header("From", text(cursor)?),
+            "TO" => header("To", text(cursor)?),
+            "SUBJECT" => header("Subject", text(cursor)?),
+            "HEADER" => {
+                let name = Bytes::copy_from_slice(&cursor.astring()?);
+                cursor.space()?;
+                SearchKey::Header {
+                    name,
+                    text: text(cursor)?,
+                }
+            }
+            "BODY" => SearchKey::Body(text(cursor)?),
+            "TEXT" => SearchKey::Text(text(cursor)?),
+            "BEFORE" => SearchKey::InternalDay {
+                first: None,
+                end: Some(date(cursor)?),
+            },
+            "ON" => {
+                let day = date(cursor)?;
+                SearchKey::InternalDay {
+                    first: Some(day),
+                    end: Some(day + 1),
+                }
+            }
+            "SINCE" => SearchKey::InternalDay {
+                first: Some(date(cursor)?),
+                end: None,
+            },
+            "SENTBEFORE" => SearchKey::SentDay {
+                first: None,
+                end: Some(date(cursor)?),
+            },
+            "SENTON" => {
+                let day = date(cursor)?;
+                SearchKey::SentDay {
+                    first: Some(day),
+                    end: Some(day + 1),
+                }
+            }
+            "SENTSINCE" => SearchKey::SentDay {
+                first: Some(date(cursor)?),
+                end: None,
+            },
+            "LARGER" => SearchKey::Larger(cursor.number64()?),
+            "SMALLER" => SearchKey::Smaller(cursor.number64()?),
+            "YOUNGER" => SearchKey::Within(cursor.nonzero()?, true),
+            "OLDER" => SearchKey::Within(cursor.nonzero()?, false),
+            "UID" => SearchKey::Uids(SequenceSet::parse(cursor, self.limits)?.uids(self.known)),
+            "NOT" => not(self.key(cursor, deeper)?),
+            "OR" => {
+                let left = self.key(cursor, deeper)?;
+                cursor.space()?;
+                SearchKey::Or(Box::new(left), Box::new(self.key(cursor, deeper)?))
+            }
+            _ => self.modseq(cursor)?,
+        })
+    }
+
+    fn keyword(&self, cursor: &mut Cursor<'_>) -> Parsed<String> {
+        let atom = cursor.atom()?;
+        if atom.len() > self.limits.keyword {
+            return Err(Malformed::Refused("LIMIT", "a keyword is too long"));
+        }
+        Ok(String::from_utf8_lossy(atom).into_owned())
+    }
+
+    /// `MODSEQ ["/flags/\\name" (priv|shared|all)] n`: flags have no sequences of their own here, so the entry
+    /// means nothing more.
+    fn modseq(&mut self, cursor: &mut Cursor<'_>) -> Parsed<SearchKey> {
+        self.modseq = true;
+        if cursor.peek() == Some(b'"') {
+            cursor.string()?;
+            cursor.space()?;
+            cursor.take_while(is_atom_char);
+            cursor.space()?;
+        }
+        Ok(SearchKey::Modseq(cursor.number64()?))
+    }
+}
+
+fn not(key: SearchKey) -> SearchKey {
+    SearchKey::Not(Box::new(key))
+}
+
+fn text(cursor: &mut Cursor<'_>) -> Parsed<String> {
+    let raw = cursor.astring()?;
+    match core::str::from_utf8(&raw) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => syntax("a search string is not valid UTF-8"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Parsed<SearchArgs> {
+        let known = UidSet::from_runs([11..=20]);
+        SearchArgs::parse(
+            &mut Cursor::new(text.as_bytes()),
+            &known,
+            &ParseLimits::default(),
+        )
+    }
+
+    fn key(text: &str) -> SearchKey {
+        parse(text).unwrap().key
+    }
+
+    #[test]
+    fn numbers_become_uids_and_flags_become_bits() {
+        assert_eq!(key("1:2"), SearchKey::Uids(UidSet::from_runs([11..=12])));
+        assert_eq!(
+            key("uid 1:*"),
+            SearchKey::Uids(UidSet::from_runs([11..=20]))
+        );
+        assert_eq!(key("unseen"), not(SearchKey::Flags(SystemFlags::SEEN)));
+        assert_eq!(
+            key("LARGER 1 UID 11"),
+            SearchKey::And(vec![
+                SearchKey::Larger(1),
+                SearchKey::Uids(UidSet::from_runs([11..=11]))
+            ])
+        );
+        assert_eq!(
+            key("OR (SEEN FLAGGED) NOT SUBJECT \"a b\""),
+            SearchKey::Or(
+                Box::new(SearchKey::And(vec![
+                    SearchKey::Flags(SystemFlags::SEEN),
+                    SearchKey::Flags(SystemFlags::FLAGGED)
+                ])),
+                Box::new(not(SearchKey::Header {
+                    name: Bytes::from_static(b"Subject"),
+                    text: "a b".into()
+                }))
+            )
+        );
+        assert_eq!(
+            key("SENTON 2-Jan-1970"),
+            SearchKey::SentDay {
+                first: Some(1),
+                end: Some(2)
+            }
+        );
+        assert!(
+            parse("MODSEQ \"/flags/\\\\draft\" all 620162338")
+                .unwrap()
+                .modseq
+        );
+    }
+
+    #[test]
+    fn options_and_charsets_are_checked() {
+        assert_eq!(
+            parse("RETURN (MIN COUNT) ALL").unwrap().returns,
+            Some(SearchReturn {
+                min: true,
+                count: true,
+                ..SearchReturn::default()
+            })
+        );
+        assert!(parse("RETURN () ALL").unwrap().returns.unwrap().all);
+        assert!(parse("CHARSET utf-8 TEXT {2}\r\n\u{fc}").is_ok());
+        assert!(
+            matches!(parse("CHARSET KOI8-R ALL"), Err(Malformed::Refused(code, _)) if code.starts_with("BADCHARSET"))
+        );
+        for bad in [
+            "",
+            "FOO",
+            "NOT",
+            "OR ALL",
+            "(ALL",
+            "ALL )",
+            "SUBJECT",
+            "RETURN (FOO) ALL",
+            "KEYWORD \\Seen",
+            "ON 31-Feb-2000",
+        ] {
+            assert!(matches!(parse(bad), Err(Malformed::Syntax(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn depth_and_number_of_keys_are_limited() {
+        assert!(parse(&("(".repeat(40) + "ALL" + &")".repeat(40))).is_ok());
+        for text in [
+            "(".repeat(60_000),
+            "NOT ".repeat(20_000) + "ALL",
+            "OR ALL ".repeat(9_000) + "ALL",
+            "ALL ".repeat(2_000) + "ALL",
+        ] {
+            assert!(matches!(parse(&text), Err(Malformed::Refused("LIMIT", _))));
+        }
+    }
+}
