@@ -2,10 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::Params;
 use crate::lexer::{Lexer, clean, is_space};
-
-/// `name=value` pairs in order, as written, quoting removed.
-pub(crate) type Params = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Media type, subtype and parameters; `None` for what has no `type/subtype` (RFC 2045 5.2: take the default then).
 pub(crate) fn content_type(value: &[u8], max_params: usize) -> Option<(Vec<u8>, Vec<u8>, Params)> {

@@ -39,9 +39,9 @@ impl Date {
                     }
                     c if is_separator(c) => lexer.skip(1),
                     _ => {
-                        return Some(lexer.take_while(|c| {
-                            !is_space(c) && !is_separator(c) && c != b'('
-                        }));
+                        return Some(
+                            lexer.take_while(|c| !is_space(c) && !is_separator(c) && c != b'('),
+                        );
                     }
                 }
             }
@@ -85,9 +85,9 @@ impl Date {
         let month = i64::from(self.month);
         let year = i64::from(self.year) - i64::from(month <= 2);
         let of_year = (153 * ((month + 9) % 12) + 2) / 5 + i64::from(self.day) - 1;
-        let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
-            + of_year
-            - 719_468;
+        let days =
+            year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
+                - 719_468;
         let minutes = i64::from(self.hour) * 60 + i64::from(self.minute) - i64::from(self.zone);
         days * 86_400 + minutes * 60 + i64::from(self.second)
     }

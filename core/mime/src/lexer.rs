@@ -49,10 +49,7 @@ impl<'a> Lexer<'a> {
 
     pub(crate) fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
         let rest = self.rest();
-        let len = rest
-            .iter()
-            .position(|c| !wanted(*c))
-            .unwrap_or(rest.len());
+        let len = rest.iter().position(|c| !wanted(*c)).unwrap_or(rest.len());
         self.at += len;
         rest.get(..len).unwrap_or_default()
     }

@@ -41,6 +41,6 @@ pub use envelope::envelope;
 pub use limits::Limits;
 pub use section::{Parts, Section, locate, part_at, parts};
 pub use transfer::{Base64Decoder, QuotedPrintableDecoder, TransferDecoder};
-pub use types::{Envelope, Inside, Mailbox, Part};
+pub use types::{Envelope, Inside, Mailbox, Params, Part};
 pub use walker::{Structure, Walker};
 pub use words::{Charsets, basic_charset, decode_params, decode_words};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{Mailbox, Part};
+use crate::{Mailbox, Params, Part};
 
 /// Limits of a [`crate::Walker`]. None of them is an error: what is beyond is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Budget {
         Some(value)
     }
 
-    pub(crate) fn params(&mut self, params: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn params(&mut self, params: Params) -> Params {
         params
             .into_iter()
             .map_while(|(name, value)| {
@@ -92,12 +92,7 @@ impl Budget {
     pub(crate) fn mailboxes(&mut self, list: Vec<Mailbox>) -> Vec<Mailbox> {
         list.into_iter()
             .map_while(|mailbox| {
-                let texts = [
-                    &mailbox.name,
-                    &mailbox.route,
-                    &mailbox.local,
-                    &mailbox.host,
-                ];
+                let texts = [&mailbox.name, &mailbox.route, &mailbox.local, &mailbox.host];
                 let octets: usize = texts.into_iter().flatten().map(Vec::len).sum();
                 self.left = self.left.checked_sub(octets + Self::SMALL)?;
                 Some(mailbox)

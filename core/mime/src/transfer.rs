@@ -17,12 +17,14 @@ pub enum TransferDecoder {
 impl TransferDecoder {
     /// For an encoding as written in the field; `None` when it is not known (RFC 3516 answers UNKNOWN-CTE then).
     pub fn new(encoding: &[u8]) -> Option<Self> {
-        Some(match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"" | b"7bit" | b"8bit" | b"binary" => Self::Identity,
-            b"base64" => Self::Base64(Base64Decoder::new()),
-            b"quoted-printable" => Self::QuotedPrintable(QuotedPrintableDecoder::new()),
-            _ => return None,
-        })
+        Some(
+            match encoding.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"7bit" | b"8bit" | b"binary" => Self::Identity,
+                b"base64" => Self::Base64(Base64Decoder::new()),
+                b"quoted-printable" => Self::QuotedPrintable(QuotedPrintableDecoder::new()),
+                _ => return None,
+            },
+        )
     }
 
     /// Appends what `bytes` decode to.

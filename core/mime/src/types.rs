@@ -41,6 +41,9 @@ pub struct Mailbox {
     pub host: Option<Vec<u8>>,
 }
 
+/// Parameters of a field in order, names and values as written, without quotes.
+pub type Params = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One MIME part and all within it. Offsets count from the start of the bytes that were pushed to the walker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Part {
@@ -57,7 +60,7 @@ pub struct Part {
     /// Media subtype, as written; `PLAIN` when absent.
     pub subtype: Vec<u8>,
     /// Parameters of Content-Type in order.
-    pub params: Vec<(Vec<u8>, Vec<u8>)>,
+    pub params: Params,
     /// Content-ID.
     pub id: Option<Vec<u8>>,
     /// Content-Description.
@@ -67,7 +70,7 @@ pub struct Part {
     /// Content-MD5.
     pub md5: Option<Vec<u8>>,
     /// Content-Disposition and its parameters.
-    pub disposition: Option<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>,
+    pub disposition: Option<(Vec<u8>, Params)>,
     /// Content-Language.
     pub language: Vec<Vec<u8>>,
     /// Content-Location.

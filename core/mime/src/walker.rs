@@ -87,7 +87,9 @@ struct Open {
 #[derive(Debug, Clone)]
 enum Kind {
     /// Its header is being read. The type it has when it does not say: that of a digest's child is message/rfc822.
-    Header { in_digest: bool },
+    Header {
+        in_digest: bool,
+    },
     Leaf,
     Multipart {
         /// `None` when nothing delimits it, or when its last boundary has passed.
@@ -95,10 +97,7 @@ enum Kind {
         digest: bool,
         children: Vec<Part>,
     },
-    Message {
-        envelope: Envelope,
-        inner: Option<Part>,
-    },
+    Message(Box<(Envelope, Option<Part>)>),
 }
 
 impl Walker {
@@ -232,6 +231,16 @@ impl Walker {
             return;
         };
         self.header.truncate(self.header_at_line);
+        let (start, offset) = (self.line.start, self.line.offset);
+        let child = self.stack.get_mut(level + 1).map(|open| &mut open.part);
+        if let Some(child) = child
+            && child.header == start
+            && !last
+        {
+            // Boundaries in a row open one part: there is no line end between them that could be the second one's.
+            child.header = offset;
+            return;
+        }
         let (end, feeds) = self.end_before_boundary();
         while self.stack.len() > level + 1 {
             let (Some(part), Some(parent)) = (self.close(end, feeds), self.stack.last_mut()) else {
@@ -296,7 +305,13 @@ impl Walker {
             return;
         };
         let in_digest = matches!(top.kind, Kind::Header { in_digest: true });
-        describe(&mut top.part, &block, in_digest, &self.limits, &mut self.budget);
+        describe(
+            &mut top.part,
+            &block,
+            in_digest,
+            &self.limits,
+            &mut self.budget,
+        );
         top.part.body = body;
         top.feeds_at_body = feeds;
         let is = |text: &[u8], name: &[u8]| text.eq_ignore_ascii_case(name);
@@ -316,10 +331,7 @@ impl Walker {
             && !full
         {
             within = true;
-            Kind::Message {
-                envelope: Envelope::default(),
-                inner: None,
-            }
+            Kind::Message(Box::default())
         } else {
             Kind::Leaf
         };
@@ -330,10 +342,10 @@ impl Walker {
                 self.root = Some((envelope, block));
             }
             Some(Open {
-                kind: Kind::Message { envelope, .. },
+                kind: Kind::Message(message),
                 ..
             }) => {
-                *envelope = envelope::within(&block, &self.limits, &mut self.budget);
+                message.0 = envelope::within(&block, &self.limits, &mut self.budget);
                 self.header = block;
             }
             Some(_) => self.header = block,
@@ -356,9 +368,9 @@ impl Walker {
         part.lines = saturate(feeds.saturating_sub(open.feeds_at_body));
         part.inside = match open.kind {
             Kind::Header { .. } | Kind::Leaf => Inside::Leaf,
-            Kind::Message { envelope, inner } => match inner {
-                Some(inner) => Inside::Message(Box::new((envelope, inner))),
-                None => Inside::Leaf,
+            Kind::Message(message) => match *message {
+                (envelope, Some(inner)) => Inside::Message(Box::new((envelope, inner))),
+                (_, None) => Inside::Leaf,
             },
             Kind::Multipart {
                 boundary,
@@ -389,7 +401,7 @@ impl Open {
     fn adopt(&mut self, part: Part) {
         match &mut self.kind {
             Kind::Multipart { children, .. } => children.push(part),
-            Kind::Message { inner, .. } => *inner = Some(part),
+            Kind::Message(message) => message.1 = Some(part),
             Kind::Header { .. } | Kind::Leaf => {}
         }
     }
@@ -460,12 +472,19 @@ fn describe(part: &mut Part, block: &[u8], in_digest: bool, limits: &Limits, bud
     let mut encoding = None;
     for field in header::split(block).take(limits.fields) {
         let name = field.name;
-        let content = name.get(..8).is_some_and(|n| n.eq_ignore_ascii_case(b"content-"));
+        let content = name
+            .get(..8)
+            .is_some_and(|n| n.eq_ignore_ascii_case(b"content-"));
         if !content {
             continue;
         }
         let value = field.value;
-        match name.get(8..).unwrap_or_default().to_ascii_lowercase().as_slice() {
+        match name
+            .get(8..)
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_slice()
+        {
             b"type" if kind.is_none() => kind = content_type(value, limits.params),
             b"transfer-encoding" if encoding.is_none() => encoding = one_token(value),
             b"id" if part.id.is_none() => part.id = budget.keep(unfold(value)),
@@ -475,9 +494,8 @@ fn describe(part: &mut Part, block: &[u8], in_digest: bool, limits: &Limits, bud
             b"md5" if part.md5.is_none() => part.md5 = budget.keep(unfold(value)),
             b"location" if part.location.is_none() => part.location = budget.keep(unfold(value)),
             b"disposition" if part.disposition.is_none() => {
-                part.disposition = disposition(value, limits.params).and_then(|(kind, params)| {
-                    Some((budget.keep(kind)?, budget.params(params)))
-                });
+                part.disposition = disposition(value, limits.params)
+                    .and_then(|(kind, params)| Some((budget.keep(kind)?, budget.params(params))));
             }
             b"language" if part.language.is_empty() => {
                 let tags = languages(value, limits.params).into_iter();

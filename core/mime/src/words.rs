@@ -56,9 +56,7 @@ pub fn decode_words(value: &[u8], charsets: Charsets<'_>) -> String {
 /// Where an encoded word may begin, at `from` or behind it.
 fn find_mark(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
-    rest.windows(2)
-        .position(|w| w == b"=?")
-        .map(|at| from + at)
+    rest.windows(2).position(|w| w == b"=?").map(|at| from + at)
 }
 
 /// Octets of encoded words of one charset, not yet converted.
@@ -163,7 +161,7 @@ pub fn decode_params(
     charsets: Charsets<'_>,
 ) -> Vec<(String, String)> {
     // By name, then by section; the plain form of a name is worth less than its extended one.
-    let mut sections: BTreeMap<String, (usize, BTreeMap<u16, (bool, &[u8])>)> = BTreeMap::new();
+    let mut sections: BTreeMap<String, (usize, Pieces<'_>)> = BTreeMap::new();
     let mut plain: BTreeMap<String, (usize, &[u8])> = BTreeMap::new();
     for (order, (name, value)) in params.iter().enumerate() {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -190,8 +188,13 @@ pub fn decode_params(
         }
     }
     out.sort_by_key(|(order, ..)| *order);
-    out.into_iter().map(|(_, name, value)| (name, value)).collect()
+    out.into_iter()
+        .map(|(_, name, value)| (name, value))
+        .collect()
 }
+
+/// The sections of one parameter by number: whether extended, and the value.
+type Pieces<'a> = BTreeMap<u16, (bool, &'a [u8])>;
 
 struct Section {
     number: u16,
@@ -215,7 +218,7 @@ impl Section {
 }
 
 /// Sections 0, 1, 2, ... up to the first that is missing.
-fn joined(pieces: &BTreeMap<u16, (bool, &[u8])>, charsets: Charsets<'_>) -> String {
+fn joined(pieces: &Pieces<'_>, charsets: Charsets<'_>) -> String {
     let mut charset = None;
     let mut octets = Vec::new();
     for (expected, (number, (extended, value))) in (0u16..).zip(pieces) {

