@@ -75,8 +75,12 @@ impl SmolRuntime {
         self.0.threads.health()
     }
 
-    /// Waits until no session runs, at most `grace`, then stops the threads and drops what is left. A service may
-    /// end from now on. Not to be called from a session or a service: it waits for their threads.
+    /// From now on a service may end: the process is being stopped in order.
+    pub fn stopping(&self) {
+        self.0.threads.stopping();
+    }
+
+    /// Waits until no session runs, at most `grace`, then stops the threads and drops what is left. Not to be called from a session or a service: it waits for their threads.
     pub fn stop(&self, grace: Duration) {
         self.0.threads.stop(grace);
     }

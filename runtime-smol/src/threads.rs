@@ -118,8 +118,12 @@ impl Threads {
         }
     }
 
-    pub(crate) fn stop(&self, grace: Duration) {
+    pub(crate) fn stopping(&self) {
         self.counts.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stop(&self, grace: Duration) {
+        self.stopping();
         let until = Instant::now() + grace;
         while Instant::now() < until && self.health().sessions.iter().sum::<usize>() > 0 {
             std::thread::sleep(LOOK);
@@ -137,7 +141,7 @@ impl Threads {
 /// The last handle may be dropped by a task on one of the threads, so nothing is waited for here.
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.counts.stopping.store(true, Ordering::SeqCst);
+        self.stopping();
     }
 }
 

@@ -335,13 +335,17 @@ fn a_service_that_panics_or_ends_stops_the_process_with_70() {
         assert_eq!(exit_code_of(NAME, "panics"), Some(70));
         assert_eq!(exit_code_of(NAME, "ends"), Some(70));
         assert_eq!(exit_code_of(NAME, "stays"), Some(0));
+        assert_eq!(exit_code_of(NAME, "ends in order"), Some(0));
         return;
     };
     let runtime = runtime(1);
+    if how == "ends in order" {
+        runtime.stopping();
+    }
     let service = async move {
         match how.as_str() {
             "panics" => panic!("on purpose"),
-            "ends" => {}
+            "ends" | "ends in order" => {}
             _ => future::pending().await,
         }
     };

@@ -1,0 +1,280 @@
+//! Files that lose what was not synced: content in sectors, names by directory.
+
+use bytes::Bytes;
+use mox_machine::Rng;
+use mox_store::{Capacity, Disk, MemDisk};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use crate::sim::Sim;
+use crate::slot::lock;
+
+/// What a disk writes whole or not at all, in octets.
+const SECTOR: usize = 512;
+
+/// A [`Disk`] of a world. A clone is another handle to the same files.
+#[derive(Debug, Clone)]
+pub struct SimDisk {
+    files: MemDisk,
+    sim: Sim,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: Rng,
+    last: u64,
+    /// What each name leads to: now, and if the power failed.
+    live: Names,
+    durable: Names,
+    /// The content of each file when it was last synced.
+    synced: BTreeMap<u64, Bytes>,
+    broken: bool,
+}
+
+type Names = BTreeMap<String, Entry>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Dir,
+    File(u64),
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new(sim: &Sim, name: &str) -> Self {
+        Self::holding(sim, sim.world().root.child(name, 0).rng())
+    }
+
+    /// What the power leaves when it fails now. Of each file every sector written since its last sync is there or is
+    /// not; so is every name made, changed or removed since its directory was synced.
+    pub fn crash(&self) -> Self {
+        let mut state = lock(&self.state);
+        let State {
+            rng,
+            live,
+            durable,
+            synced,
+            ..
+        } = &mut *state;
+        let left = Self::holding(&self.sim, rng.clone());
+        let mut names = Names::new();
+        // Sorted, so a directory comes before what is in it.
+        let all: BTreeSet<&String> = live.keys().chain(durable.keys()).collect();
+        for name in all {
+            let (now, then) = (live.get(name), durable.get(name));
+            let entry = if now == then || rng.one_in(2) {
+                now
+            } else {
+                then
+            };
+            let parent = name.rsplit_once('/').map_or("", |(dir, _)| dir);
+            if let Some(entry) = entry
+                && (parent.is_empty() || names.get(parent) == Some(&Entry::Dir))
+            {
+                names.insert(name.clone(), *entry);
+            }
+        }
+        let mut contents = BTreeMap::new();
+        for (name, entry) in &names {
+            let Entry::File(number) = entry else {
+                continue;
+            };
+            let old = synced.get(number).cloned().unwrap_or_default();
+            let new = live
+                .iter()
+                .find(|(_, entry)| **entry == Entry::File(*number))
+                .and_then(|(now_called, _)| whole(&self.files, now_called).ok());
+            let torn = contents.entry(*number).or_insert_with(|| match new {
+                Some(new) => torn(rng, &old, &new),
+                None => old,
+            });
+            self.sim
+                .fact("crash file", torn.len() as u64, name.as_bytes());
+        }
+        drop(state);
+        left.fill(&names, &contents);
+        left
+    }
+
+    /// From now on every sync fails, as after an I/O error.
+    pub fn fail_syncs(&self) {
+        lock(&self.state).broken = true;
+    }
+
+    /// Pretends that the disk is this full.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        self.files.set_capacity(capacity);
+    }
+
+    fn holding(sim: &Sim, rng: Rng) -> Self {
+        Self {
+            files: MemDisk::new(),
+            sim: sim.clone(),
+            state: Arc::new(Mutex::new(State {
+                rng,
+                last: 0,
+                live: Names::new(),
+                durable: Names::new(),
+                synced: BTreeMap::new(),
+                broken: false,
+            })),
+        }
+    }
+
+    /// Puts on an empty disk what a crash left, all of it durable.
+    fn fill(&self, names: &Names, contents: &BTreeMap<u64, Bytes>) {
+        let mut first_names = BTreeMap::<u64, &str>::new();
+        for (name, entry) in names {
+            let made = match entry {
+                Entry::Dir => self.create_dir(name),
+                Entry::File(number) => match first_names.get(number) {
+                    Some(first) => self.link(first, name),
+                    None => {
+                        first_names.insert(*number, name);
+                        let content = contents.get(number).cloned().unwrap_or_default();
+                        self.create(name)
+                            .and_then(|()| self.write_at(name, 0, &[content]))
+                            .and_then(|()| self.sync(name))
+                    }
+                },
+            };
+            debug_assert!(made.is_ok(), "{name}: {made:?}");
+        }
+        let mut state = lock(&self.state);
+        state.durable = state.live.clone();
+    }
+
+    fn check_sync(&self, kind: &'static str, name: &str) -> io::Result<()> {
+        let broken = lock(&self.state).broken;
+        self.sim.fact(kind, u64::from(broken), name.as_bytes());
+        if broken {
+            return Err(io::Error::other("the simulated disk failed to sync"));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        self.files.create_dir(name)?;
+        self.sim.fact("create dir", 0, name.as_bytes());
+        lock(&self.state).live.insert(name.to_owned(), Entry::Dir);
+        Ok(())
+    }
+
+    fn create(&self, name: &str) -> io::Result<()> {
+        self.files.create(name)?;
+        self.sim.fact("create", 0, name.as_bytes());
+        let mut state = lock(&self.state);
+        state.last += 1;
+        let entry = Entry::File(state.last);
+        state.live.insert(name.to_owned(), entry);
+        Ok(())
+    }
+
+    fn write_at(&self, name: &str, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+        self.files.write_at(name, offset, parts)?;
+        self.sim.fact("write file", offset, name.as_bytes());
+        for part in parts {
+            self.sim.fact("content", 0, part);
+        }
+        Ok(())
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.check_sync("sync", name)?;
+        self.files.sync(name)?;
+        let content = whole(&self.files, name)?;
+        let mut state = lock(&self.state);
+        if let Some(Entry::File(number)) = state.live.get(name).copied() {
+            state.synced.insert(number, content);
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.check_sync("sync dir", dir)?;
+        self.files.sync_dir(dir)?;
+        let state = &mut *lock(&self.state);
+        let inside = |name: &str| name.rsplit_once('/').map_or("", |(parent, _)| parent) == dir;
+        state.durable.retain(|name, _| !inside(name));
+        let now = state.live.iter().filter(|(name, _)| inside(name));
+        state
+            .durable
+            .extend(now.map(|(name, entry)| (name.clone(), *entry)));
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.link(from, to)?;
+        self.sim.fact("link", 0, to.as_bytes());
+        let mut state = lock(&self.state);
+        if let Some(entry) = state.live.get(from).copied() {
+            state.live.insert(to.to_owned(), entry);
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)?;
+        self.sim.fact("rename", 0, to.as_bytes());
+        let mut state = lock(&self.state);
+        if let Some(entry) = state.live.remove(from) {
+            state.live.insert(to.to_owned(), entry);
+        }
+        Ok(())
+    }
+
+    fn unlink(&self, name: &str) -> io::Result<()> {
+        self.files.unlink(name)?;
+        self.sim.fact("unlink", 0, name.as_bytes());
+        lock(&self.state).live.remove(name);
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.files.list(dir)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Bytes> {
+        self.files.read_at(name, offset, length)
+    }
+
+    fn length(&self, name: &str) -> io::Result<u64> {
+        self.files.length(name)
+    }
+
+    fn capacity(&self) -> io::Result<Capacity> {
+        self.files.capacity()
+    }
+}
+
+fn whole(files: &MemDisk, name: &str) -> io::Result<Bytes> {
+    let length = usize::try_from(files.length(name)?).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    files.read_at(name, 0, length)
+}
+
+/// Each sector as it is or as it was; what was never written reads as zeros, and the end is where some write put it.
+fn torn(rng: &mut Rng, old: &Bytes, new: &Bytes) -> Bytes {
+    if old == new {
+        return new.clone();
+    }
+    let mut left = Vec::with_capacity(new.len());
+    for start in (0..new.len()).step_by(SECTOR) {
+        let end = (start + SECTOR).min(new.len());
+        let source = if rng.one_in(2) { new } else { old };
+        let sector = source.get(start..end.min(source.len()));
+        left.extend_from_slice(sector.unwrap_or_default());
+        left.resize(end, 0);
+    }
+    let written = new.len().saturating_sub(old.len()) as u64;
+    let lost = if rng.one_in(2) {
+        rng.below(written + 1)
+    } else {
+        0
+    };
+    left.truncate(new.len() - lost as usize);
+    left.into()
+}

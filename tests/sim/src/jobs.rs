@@ -1,0 +1,98 @@
+//! Blocking work: it takes virtual time, bounded by class, and finishes in any order.
+
+use mox_driver::{Fut, Pool};
+use mox_machine::{Rng, Seed};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::knobs::between;
+use crate::sim::{Event, Sim};
+use crate::slot::{Slot, lock};
+
+pub(crate) struct Pools {
+    rng: Rng,
+    /// By computer and class.
+    classes: BTreeMap<Place, Class>,
+}
+
+type Place = (u64, Pool);
+
+#[derive(Default)]
+struct Class {
+    running: usize,
+    waiting: VecDeque<Event>,
+}
+
+impl Pools {
+    pub(crate) fn new(seed: &Seed) -> Self {
+        Self {
+            rng: seed.rng(),
+            classes: BTreeMap::new(),
+        }
+    }
+
+    /// Takes away what has not begun on the computers chosen.
+    pub(crate) fn forget(&mut self, which: impl Fn(u64) -> bool) -> Vec<Event> {
+        let gone = self
+            .classes
+            .extract_if(.., |(computer, _), _| which(*computer));
+        gone.flat_map(|(_, class)| class.waiting).collect()
+    }
+}
+
+/// Jobs of a class that run at once, as in production on two cores.
+fn places(class: Pool) -> usize {
+    match class {
+        Pool::Commit => 1,
+        Pool::Bodies => 16,
+        Pool::Compute => 2,
+    }
+}
+
+/// The future of a job. Work that has begun is finished even if it is dropped.
+pub(crate) fn run<T: Send + 'static>(
+    sim: Sim,
+    computer: u64,
+    class: Pool,
+    work: Box<dyn FnOnce() -> T + Send>,
+) -> Fut<T> {
+    Box::pin(async move {
+        let slot = Slot::new();
+        let done = slot.clone();
+        submit(&sim, (computer, class), Box::new(move || done.put(work())));
+        core::future::poll_fn(|cx| slot.poll_take(cx)).await
+    })
+}
+
+fn submit(sim: &Sim, place: Place, work: Event) {
+    {
+        let mut pools = lock(&sim.world().pools);
+        let state = pools.classes.entry(place).or_default();
+        if state.running >= places(place.1) {
+            state.waiting.push_back(work);
+            return;
+        }
+        state.running += 1;
+    }
+    begin(sim, place, work);
+}
+
+fn begin(sim: &Sim, place: Place, work: Event) {
+    let takes = between(&mut lock(&sim.world().pools).rng, sim.world().knobs.job);
+    let then = sim.clone();
+    let finish = Box::new(move || {
+        then.fact("job", place.0, &[place.1 as u8]);
+        work();
+        let next = {
+            let mut pools = lock(&then.world().pools);
+            let state = pools.classes.entry(place).or_default();
+            let next = state.waiting.pop_front();
+            // The computer may have been killed meanwhile.
+            state.running = state.running.saturating_sub(usize::from(next.is_none()));
+            next
+        };
+        if let Some(next) = next {
+            begin(&then, place, next);
+        }
+    });
+    sim.at(sim.now().mono + takes, finish);
+}

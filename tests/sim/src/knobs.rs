@@ -1,0 +1,84 @@
+//! How hard the world is.
+
+use core::time::Duration;
+use mox_machine::{Rng, Seed};
+
+/// Everything about a world that is drawn once, before it begins. All `one_in` are 0 for never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knobs {
+    /// How long a segment travels, at least and at most.
+    pub latency: (Duration, Duration),
+    /// Bytes in one read or write at most.
+    pub segment: usize,
+    /// Bytes written and not read yet, in one direction of a stream.
+    pub window: usize,
+    /// How long a job on a pool takes, at least and at most.
+    pub job: (Duration, Duration),
+    /// A write breaks its connection.
+    pub reset_one_in: u64,
+    /// A connection is refused although somebody listens.
+    pub refuse_one_in: u64,
+    /// A datagram is lost.
+    pub loss_one_in: u64,
+    /// Virtual time after which the world is said to hang.
+    pub end_of_time: Duration,
+}
+
+impl Knobs {
+    /// A fast network where nothing breaks.
+    pub fn fault_free() -> Self {
+        Self {
+            latency: (Duration::from_micros(20), Duration::from_millis(5)),
+            segment: 1_460,
+            window: 64 * 1024,
+            job: (Duration::from_micros(10), Duration::from_millis(2)),
+            reset_one_in: 0,
+            refuse_one_in: 0,
+            loss_one_in: 0,
+            end_of_time: Duration::from_secs(30 * 86_400),
+        }
+    }
+
+    /// Drawn from a seed: each fault is on in about half of the worlds, each size small in some.
+    pub fn drawn(seed: &Seed) -> Self {
+        let mut rng = seed.child("knobs", 0).rng();
+        let slowest = one_of(&mut rng, &[5, 50, 500, 3_000]);
+        Self {
+            latency: (
+                Duration::from_micros(rng.below(1_000)),
+                Duration::from_millis(slowest),
+            ),
+            segment: one_of(&mut rng, &[1, 13, 536, 1_460, 65_536]),
+            window: one_of(&mut rng, &[512, 4_096, 65_536]),
+            job: (
+                Duration::from_micros(10),
+                Duration::from_millis(1 + rng.below(200)),
+            ),
+            reset_one_in: sometimes(&mut rng, 50, 5_000),
+            refuse_one_in: sometimes(&mut rng, 3, 50),
+            loss_one_in: sometimes(&mut rng, 3, 50),
+            ..Self::fault_free()
+        }
+    }
+}
+
+fn one_of<T: Copy + Default>(rng: &mut Rng, choices: &[T]) -> T {
+    let chosen = rng.below(choices.len() as u64) as usize;
+    choices.get(chosen).copied().unwrap_or_default()
+}
+
+/// 0 in half of the cases, else from `least` to below `least + most`.
+fn sometimes(rng: &mut Rng, least: u64, most: u64) -> u64 {
+    if rng.one_in(2) {
+        least + rng.below(most)
+    } else {
+        0
+    }
+}
+
+/// A time between two, both possible.
+pub(crate) fn between(rng: &mut Rng, (least, most): (Duration, Duration)) -> Duration {
+    let spread = most.saturating_sub(least).as_nanos();
+    let extra = rng.below(u64::try_from(spread).unwrap_or(u64::MAX).saturating_add(1));
+    least + Duration::from_nanos(extra)
+}

@@ -1,0 +1,90 @@
+//! What can be seen of a world from outside, hashed.
+
+use mox_machine::Mono;
+use std::collections::VecDeque;
+
+/// Facts kept in words for a message about what went wrong.
+const KEPT: usize = 40;
+/// Bytes of a fact kept in words.
+const SHOWN: usize = 60;
+
+/// The record of one world: a hash over all facts, and the hash so far after each of them.
+#[derive(Clone, Default)]
+pub struct Trace {
+    hasher: blake3::Hasher,
+    /// The first 8 bytes of the hash after each fact, to find the first difference of two runs.
+    prefixes: Vec<u64>,
+    last: VecDeque<Fact>,
+}
+
+/// One fact as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// When.
+    pub at: Mono,
+    /// What kind of fact.
+    pub kind: &'static str,
+    /// Its first bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Trace {
+    /// The hash over all facts.
+    pub fn hash(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+
+    /// Facts recorded.
+    pub fn len(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    /// Whether nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
+    /// The number of the first fact in which two worlds differ; `None` if they are equal.
+    pub fn first_difference(&self, other: &Self) -> Option<usize> {
+        let common = self.prefixes.iter().zip(&other.prefixes);
+        match common.enumerate().find(|(_, (a, b))| a != b) {
+            Some((at, _)) => Some(at),
+            None if self.len() == other.len() => None,
+            None => Some(self.len().min(other.len())),
+        }
+    }
+
+    /// The last facts in words.
+    pub fn last(&self) -> impl Iterator<Item = &Fact> {
+        self.last.iter()
+    }
+
+    pub(crate) fn record(&mut self, at: Mono, kind: &'static str, who: u64, bytes: &[u8]) {
+        self.hasher.update(&at.0.to_le_bytes());
+        self.hasher.update(&(kind.len() as u64).to_le_bytes());
+        self.hasher.update(kind.as_bytes());
+        self.hasher.update(&who.to_le_bytes());
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(bytes);
+        let mut prefix = [0; 8];
+        self.hasher.finalize_xof().fill(&mut prefix);
+        self.prefixes.push(u64::from_le_bytes(prefix));
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        let bytes = bytes.iter().take(SHOWN).copied().collect();
+        self.last.push_back(Fact { at, kind, bytes });
+    }
+}
+
+impl core::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        writeln!(f, "{} facts, the last:", self.len())?;
+        for fact in &self.last {
+            let at = fact.at.0 / 1_000;
+            let bytes = fact.bytes.escape_ascii();
+            writeln!(f, "{at:>12} us  {:<10} {bytes}", fact.kind)?;
+        }
+        Ok(())
+    }
+}
