@@ -95,7 +95,7 @@ impl Server {
             {
                 return Err(bad());
             } else {
-                return Err(Reply::new(555, 5, 4, "Parameter not supported"));
+                return Err(Reply::new(555, 3, 3, "Parameter not supported"));
             }
         }
         Ok(params)
@@ -110,7 +110,7 @@ impl Server {
             return self.out_of_order(now, verb, "Not inside a message");
         }
         if Params::new(argument.params).next().is_some() {
-            let reply = Reply::new(555, 5, 4, "Parameter not supported");
+            let reply = Reply::new(555, 3, 3, "Parameter not supported");
             return self.error(now, verb, reply);
         }
         let to = match forward_path(argument.path, mail.utf8, &self.config.hostname) {
