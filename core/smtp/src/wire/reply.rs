@@ -251,7 +251,7 @@ mod tests {
     fn no_text_can_break_out_of_its_line() {
         assert_eq!(
             encoded(&Reply::new(550, 0, 0, "a\rb\0ü\x7f")),
-            "550 5.0.0 a?b???\r\n".replace("???", "???")
+            "550 5.0.0 a?b???\r\n"
         );
     }
 
@@ -280,7 +280,7 @@ mod tests {
             let mut input = BytesMut::from(&whole[..cut]);
             let early = reader.take(&mut input);
             assert_eq!(early.is_some(), cut == whole.len());
-            input.extend_from_slice(whole[cut..].as_bytes());
+            input.extend_from_slice(&whole.as_bytes()[cut..]);
             let read = early.or_else(|| reader.take(&mut input)).unwrap();
             assert_eq!(read.as_ref(), Ok(&reply));
         }

@@ -192,7 +192,7 @@ impl World<Server> for Store {
                 };
             }
             Ask::Sender { from, .. } => {
-                self.envelope = from.map_or("<>".into(), |from| from.to_string());
+                self.envelope = from.map_or_else(|| "<>".into(), |from| from.to_string());
                 self.body.clear();
             }
             Ask::Recipient { to, .. } => self.envelope.push_str(&format!(" {to}")),

@@ -1,0 +1,100 @@
+//! A mail server on standard input and output, for inetd, ssh or a pipe: no runtime, no threads, no sockets.
+//!
+//! ```text
+//! printf 'EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@localhost>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n' | cargo run --example stdio
+//! ```
+//!
+//! It takes mail for anybody at localhost, and prints on standard error what it took.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "an example is a program: it has a clock"
+)]
+
+use bytes::BytesMut;
+use mox_address::{Domain, Reply};
+use mox_machine::{Mono, Now, Session, Step, Utc};
+use mox_smtp::server::{Answer, Ask, Config, Server};
+use std::io::{Read, Write, stderr, stdin, stdout};
+use std::time::{Instant, SystemTime};
+
+/// What was received, and the answers that follow from it.
+#[derive(Default)]
+struct Inbox {
+    message: Vec<u8>,
+    taken: usize,
+}
+
+impl Inbox {
+    fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Recipient { to, .. } => {
+                if to
+                    .domain()
+                    .is_none_or(|domain| domain.as_str() != "localhost")
+                {
+                    return Answer::Reply(Reply::new(550, 7, 1, "Only localhost is served here"));
+                }
+            }
+            Ask::Sender { .. } => self.message.clear(),
+            Ask::Body(piece) => self.message.extend_from_slice(&piece),
+            Ask::Commit { .. } => {
+                // "250" promises that the message is safe: a server syncs it to disk before this.
+                if stderr().write_all(&self.message).is_err() {
+                    return Answer::Reply(Reply::new(451, 3, 0, "Try again later"));
+                }
+                self.taken += 1;
+                return Answer::Stored {
+                    id: self.taken.to_string(),
+                };
+            }
+            Ask::Hello { .. } | Ask::Sasl { .. } => {}
+        }
+        Answer::Accept
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let start = Instant::now();
+    let clock = || Now {
+        mono: Mono(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)),
+        utc: match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Utc::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            Err(_) => Utc::default(),
+        },
+    };
+    let mut server = Server::new(Config::new(Domain::parse("localhost", false)?), clock());
+    let mut inbox = Inbox::default();
+    let mut input = BytesMut::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let mut out = stdout().lock();
+        while let Some(step) = server.poll() {
+            match step {
+                Step::Send(bytes) => out.write_all(&bytes)?,
+                Step::Ask(id, ask) => {
+                    let answer = inbox.answer(ask);
+                    server.answer(clock(), id, answer);
+                }
+                Step::Close => {
+                    out.flush()?;
+                    return Ok(());
+                }
+                // Neither TLS nor compression is offered, and nothing is kept that an event would change.
+                Step::Event(_) | Step::Cancel(_) | Step::StartTls | Step::Compress => {}
+            }
+        }
+        out.flush()?;
+        let before = input.len();
+        server.recv(clock(), &mut input);
+        if input.len() < before {
+            continue;
+        }
+        // Blocking reads cannot be woken by a deadline; it is looked at whenever something came.
+        match stdin().read(&mut buffer)? {
+            0 => server.eof(clock()),
+            got => input.extend_from_slice(buffer.get(..got).unwrap_or_default()),
+        }
+        server.tick(clock());
+    }
+}
