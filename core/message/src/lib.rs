@@ -1,1 +1,17 @@
-//! See the workspace README.
+//! Messages and header fields that a mail server writes itself, and the text of those it reads.
+//!
+//! - [`date_rfc5322`], [`message_id`], [`Received`], [`return_path`], [`delivered_to`]: fields put before a message.
+//! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
+//! - [`text`]: header values and parts as text, whatever their charset, for searching.
+
+mod fold;
+mod identity;
+mod loops;
+mod received;
+pub mod text;
+mod trace;
+
+pub use identity::{date_rfc5322, message_id};
+pub use loops::{delivered_to_values, is_delivered_to, received_count};
+pub use received::{Protocol, Received, ReceivedFrom};
+pub use trace::{delivered_to, return_path};

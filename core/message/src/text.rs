@@ -1,0 +1,75 @@
+//! Header values and parts as text, whatever their charset: what SEARCH looks through and people read.
+//!
+//! Only the single decoders of mail-parser are used here. Its whole-message parser recurses into messages within
+//! messages and must not see mail from outside.
+
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::html::html_to_text;
+use mox_mime::{Inside, Params, Part, TransferDecoder, basic_charset, decode_params, decode_words};
+
+/// A raw field value as text on one line: unfolded, encoded words decoded.
+pub fn header_text(value: &[u8]) -> String {
+    decode_words(&mox_mime::header::unfold(value), &charset_text)
+}
+
+/// Parameters as text, RFC 2231 and encoded words decoded; names in lower case.
+pub fn params_text(params: &Params) -> Vec<(String, String)> {
+    decode_params(params, &charset_text)
+}
+
+/// The file name of a part: that of its Content-Disposition, or else the `name` of its Content-Type.
+pub fn file_name(part: &Part) -> Option<String> {
+    let find = |params: &Params, wanted: &str| {
+        let all = params_text(params).into_iter();
+        all.filter(|(name, _)| name == wanted)
+            .map(|(_, value)| value)
+            .find(|v| !v.is_empty())
+    };
+    let disposition = part.disposition.as_ref();
+    disposition
+        .and_then(|(_, params)| find(params, "filename"))
+        .or_else(|| find(&part.params, "name"))
+}
+
+/// Whether [`part_text`] has anything to show of a part: text, and leaves that are messages or status reports.
+pub fn is_text(part: &Part) -> bool {
+    let is = |name: &[u8]| part.media.eq_ignore_ascii_case(name);
+    part.inside == Inside::Leaf && (is(b"text") || is(b"message"))
+}
+
+/// The text of a leaf, out of the bytes of its body as stored: transfer encoding undone, charset converted, HTML without
+/// its tags. Empty when [`is_text`] is false.
+///
+/// What cannot be converted is kept as well as it can be: an unknown charset is taken for UTF-8 or ISO-8859-1, an
+/// unknown transfer encoding for none.
+pub fn part_text(part: &Part, body: &[u8]) -> String {
+    if !is_text(part) {
+        return String::new();
+    }
+    let mut octets = Vec::new();
+    let mut decoder = TransferDecoder::new(&part.encoding).unwrap_or(TransferDecoder::Identity);
+    decoder.push(body, &mut octets);
+    decoder.finish(&mut octets);
+    let charset = params_text(&part.params)
+        .into_iter()
+        .find(|(name, _)| name == "charset")
+        .map_or_else(String::new, |(_, value)| value);
+    let charset = charset.trim().to_ascii_lowercase();
+    let text = charset_text(&charset, &octets)
+        .or_else(|| basic_charset("us-ascii", &octets))
+        .unwrap_or_default();
+    match part.subtype.eq_ignore_ascii_case(b"html") {
+        true => html_to_text(&text),
+        false => text,
+    }
+}
+
+/// Octets of a charset (in lower case) as text; `None` when it is not known.
+pub fn charset_text(charset: &str, octets: &[u8]) -> Option<String> {
+    match charset {
+        // What calls itself one of these is often something else: see there.
+        "utf-8" | "utf8" | "us-ascii" | "ascii" => basic_charset(charset, octets),
+        "" => None,
+        _ => charset_decoder(charset.as_bytes()).map(|decode| decode(octets)),
+    }
+}
