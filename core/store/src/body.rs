@@ -43,15 +43,6 @@ pub(crate) fn body_of(shard: u8, name: &str) -> Option<BodyId> {
     (file_of(id) == format!("{BODIES}/{shard:02x}/{name}")).then_some(id)
 }
 
-/// The key of an inline body: boot, then counter, big-endian.
-pub(crate) fn body_key(id: BodyId) -> [u8; 12] {
-    let mut key = [0; 12];
-    let (boot, counter) = key.split_at_mut(4);
-    boot.copy_from_slice(&id.boot.to_be_bytes());
-    counter.copy_from_slice(&id.counter.to_be_bytes());
-    key
-}
-
 /// Reads octets of a body, counted without its header; what lies beyond its end is left out.
 ///
 /// Blocks when the body is a file.
@@ -71,7 +62,7 @@ pub fn read_body(
     let wanted = usize::try_from(end - start).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let octets = if body.is_inline() {
         let row = view
-            .get(Space::Bodies, &body_key(body.id))
+            .get(Space::Bodies, &mox_mailbox::body_key(body.id))
             .map_err(io::Error::other)?
             .ok_or(io::ErrorKind::NotFound)?;
         let header = BodyHeader::decode(&row).map_err(invalid)?;

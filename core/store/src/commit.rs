@@ -65,7 +65,7 @@ impl Committer {
 
     /// Waits until there are ops and takes up to [`GROUP_MAX`]; `None` when the store is closed and all are done, or
     /// when it has failed. Nothing is lost when the future is dropped.
-    pub async fn collect(&self) -> Option<Group> {
+    pub async fn collect(&mut self) -> Option<Group> {
         let jobs = poll_fn(|cx| self.shared.queue.poll_take(cx, GROUP_MAX)).await?;
         Some(Group(jobs))
     }

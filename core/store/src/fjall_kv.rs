@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,14 +80,16 @@ impl FjallKv {
             }
             other => OpenError::Damaged(format!("fjall cannot open it: {other}")),
         };
-        let database = Database::builder(path)
+        let builder = Database::builder(path)
             .cache_size(CACHE)
             .max_journaling_size(JOURNALS)
             .max_cached_files(Some(FILES))
             .worker_threads(WORKERS)
             // Each group is synced by hand; until then the journal may stay in its buffer.
-            .manual_journal_persist(true)
-            .open()
+            .manual_journal_persist(true);
+        // Some damage to a journal makes fjall panic where it reads it.
+        let database = catch_unwind(AssertUnwindSafe(|| builder.open()))
+            .map_err(|_| OpenError::Damaged("fjall cannot read its journal".to_owned()))?
             .map_err(damaged)?;
         let small = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
         let rows = database.keyspace("rows", small).map_err(damaged)?;

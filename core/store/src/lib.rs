@@ -24,6 +24,7 @@ mod queue;
 mod spool;
 mod store;
 mod sweep;
+mod verify;
 mod watch;
 
 pub use bodies::{BodyFault, FoundBody, Place, each_body, each_file};

@@ -35,6 +35,17 @@ pub struct Options {
     pub low_octets: u64,
 }
 
+impl Default for Options {
+    /// As the mailbox engine keeps references; nearly full below 5 % or 1 GiB.
+    fn default() -> Self {
+        Self {
+            referenced: mox_mailbox::is_referenced,
+            low_percent: 5,
+            low_octets: 1 << 30,
+        }
+    }
+}
+
 /// Whether any row of a view refers to a body.
 pub type Referenced = fn(&dyn Reads, BodyId) -> Result<bool, ReadError>;
 
@@ -297,6 +308,11 @@ impl Shared {
 
     pub(crate) fn failed(&self) -> Option<Arc<str>> {
         self.failed.lock().clone()
+    }
+
+    /// Whether a body of this start belongs to a spool, or to an op that is not published.
+    pub(crate) fn is_in_flight(&self, id: BodyId) -> bool {
+        id.boot == self.boot && self.in_flight.lock().contains(&id.counter)
     }
 
     pub(crate) fn look_at_space(&self) {

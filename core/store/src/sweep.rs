@@ -29,10 +29,8 @@ impl Store {
         for name in shared.disk.list(&shard_dir(shard))? {
             // A name, then whether it is in flight, then the view: what was in flight and is no more has either been
             // removed or is referred to in any view taken from here on.
-            let gone = body_of(shard, &name).filter(|id| {
-                id.boot < shared.boot
-                    || (id.boot == shared.boot && !shared.in_flight.lock().contains(&id.counter))
-            });
+            let gone = body_of(shard, &name)
+                .filter(|id| id.boot <= shared.boot && !shared.is_in_flight(*id));
             let Some(id) = gone else {
                 swept.kept += 1;
                 continue;

@@ -111,12 +111,6 @@ impl Watchers {
         drop(watched);
         woken.into_iter().for_each(Waker::wake);
     }
-
-    /// How many watch.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.0.lock().values().map(|s| s.waiting.len()).sum()
-    }
 }
 
 /// The topics a commit touched, each with its highest number.
@@ -141,5 +135,35 @@ impl Raised {
 
     pub(crate) fn into_topics(self, commit: u64) -> impl Iterator<Item = (Topic, u64)> {
         self.0.into_iter().chain([(Topic::Commit, commit)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_watch_leaves_nothing_behind() {
+        let watchers = Arc::new(Watchers::default());
+        let mut watches: Vec<Watch> = (0..3).map(|_| watchers.watch(Topic::Queue)).collect();
+        let cx = &mut Context::from_waker(Waker::noop());
+        for watch in &mut watches {
+            assert!(watch.poll_changed(cx, 0).is_pending());
+        }
+        drop(watches.remove(1));
+        watchers.raise([(Topic::Queue, 4)]);
+        assert_eq!(watches[0].poll_changed(cx, 0), Poll::Ready(4));
+        assert_eq!(watches[1].poll_changed(cx, 3), Poll::Ready(4));
+        assert!(watches[1].poll_changed(cx, 4).is_pending());
+        drop(watches);
+        assert!(watchers.0.lock().is_empty());
+    }
+
+    #[test]
+    fn an_idle_watch_costs_less_than_200_octets() {
+        let node = size_of::<Topic>() + size_of::<State>();
+        let own = size_of::<Watch>() + size_of::<(u64, Option<Waker>)>();
+        // A list may be twice, a tree node a third too large.
+        assert!(2 * own + node * 4 / 3 < 200, "{own} {node}");
     }
 }
