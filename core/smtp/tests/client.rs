@@ -10,7 +10,7 @@
 mod talk;
 
 use mox_address::{Domain, Host, Path, Reply};
-use mox_machine::{Now, Secret, Session};
+use mox_machine::{Now, Secret, Session, Step};
 use mox_smtp::client::{
     Answer, Ask, Cause, Class, Client, Config, Ending, Event, Stage, Tls, Transaction,
 };
@@ -556,4 +556,24 @@ fn each_reply_has_its_time() {
         talk.world.events.last(),
         Some(Event::Closed(Ending::Failed(o))) if o.cause == Cause::Timeout && o.stage == Stage::Data
     ));
+}
+
+#[test]
+fn the_ending_is_told_before_the_dot_is_sent() {
+    let mut talk = in_data(b"x\r\n");
+    talk.said();
+    talk.hold = true;
+    talk.feed(b"354 go\r\n");
+    talk.answer_one(0);
+    talk.run();
+    assert_eq!(talk.said(), "x\r\n");
+    talk.answer_one(0);
+    let steps: Vec<_> = std::iter::from_fn(|| talk.session.poll()).collect();
+    assert_eq!(
+        steps,
+        [
+            Step::Event(Event::Ending { bytes: 3 }),
+            Step::Send(b".\r\n"[..].into())
+        ]
+    );
 }
