@@ -1,12 +1,13 @@
 //! A store in a directory: rows in fjall, bodies beside them.
 
+use mox_mailbox::Finding;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::open::{Stop, check};
-use crate::{Committer, FjallKv, FsDisk, OpenError, Options, Store};
+use crate::{Committer, Disk, FjallKv, FsDisk, OpenError, Options, Store};
 
 /// Where fjall keeps its files.
 const ROWS: &str = "rows";
@@ -27,11 +28,24 @@ impl Store {
         if let Stop::Crash(_) = check(&disk)? {
             copy_journals(root)?;
         }
+        // Made here with mode 0700: what fjall makes anybody may read.
+        disk.create_dir(ROWS)?;
         let kv = FjallKv::open(&root.join(ROWS))?;
         let opened = Self::open(Box::new(kv), Arc::new(disk), options)?;
         remove_dir(&root.join(ASIDE))?;
         Ok(opened)
     }
+}
+
+/// Opens the store in a directory that no server uses, checks all of it (see [`Store::verify`]), and closes it. Blocks.
+///
+/// # Errors
+/// When it cannot be opened; this is a finding too.
+pub fn verify_directory(root: &Path, full: bool) -> Result<Vec<Finding>, OpenError> {
+    let (store, committer) = Store::open_directory(root, Options::default())?;
+    let findings = store.verify(full);
+    committer.close()?;
+    Ok(findings)
 }
 
 /// Copies journals, unless an earlier start that failed has done so: what it found was nearer to the crash.
