@@ -2,8 +2,10 @@
 //!
 //! - [`date_rfc5322`], [`message_id`], [`Received`], [`return_path`], [`delivered_to`]: fields put before a message.
 //! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
+//! - [`dsn`]: delivery status notifications.
 //! - [`text`]: header values and parts as text, whatever their charset, for searching.
 
+pub mod dsn;
 mod fold;
 mod identity;
 mod loops;
