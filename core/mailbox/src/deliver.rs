@@ -208,9 +208,10 @@ fn store_body(
         return Ok(());
     };
     let sender = delivery.queue.as_ref().and_then(|queue| queue.account);
+    let owner = first.map(|first| first.account).or(sender);
     let header = BodyHeader {
         body,
-        account: first.map_or(sender.unwrap_or(AccountId(0)), |first| first.account),
+        account: owner.unwrap_or(AccountId(0)),
         mailbox: first.map_or(MailboxId(0), |first| first.mailbox),
         uid: first.map_or(Uid(0), |first| first.uid),
         date: delivery.targets.first().map_or(edit.now, |t| t.date),

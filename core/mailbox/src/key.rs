@@ -245,11 +245,12 @@ pub(crate) fn queue_all(table: Table) -> Vec<u8> {
     Key::of(table, STORE).done()
 }
 
-pub(crate) fn retired(secs: u64, entry: u64, attempts: u32) -> Vec<u8> {
+/// The `nth` time in this second that recipients of this entry retire.
+pub(crate) fn retired(secs: u64, entry: u64, nth: u32) -> Vec<u8> {
     Key::of(Table::Retired, STORE)
         .u64(secs)
         .u64(entry)
-        .u32(attempts)
+        .u32(nth)
         .done()
 }
 

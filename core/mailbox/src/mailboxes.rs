@@ -232,21 +232,22 @@ pub fn rename_mailbox(
         return Err(Stop::TooMany(Limit::Rename));
     }
     moving.insert(0, (from.clone(), row));
-    // All old names first, so that a tree may be moved below itself or onto a part of its own.
-    for (old, row) in &moving {
-        edit.set_name(account, old, left_behind(*row))?;
-    }
-    let mut renamed = Vec::new();
-    for (old, row) in moving {
-        let new = mailbox_name(&format!(
-            "{to}{}",
-            old.get(from.len()..).unwrap_or_default()
-        ))?;
-        let there = edit.name(account, &new)?;
+    let new_name = |old: &str| {
+        let below = old.get(from.len()..).unwrap_or_default();
+        mailbox_name(&format!("{to}{below}"))
+    };
+    for (old, _) in &moving {
+        let there = edit.name(account, &new_name(old)?)?;
         if there.is_some_and(|there| there.mailbox.is_some()) {
             return Err(Stop::MailboxExists);
         }
+    }
+    let mut renamed = Vec::new();
+    for (old, row) in moving {
+        let new = new_name(&old)?;
+        let there = edit.name(account, &new)?;
         let subscribed = there.is_some_and(|there| there.subscribed);
+        edit.set_name(account, &old, left_behind(row))?;
         edit.set_name(account, &new, Some(NameRow { subscribed, ..row }))?;
         let validity = edit.validity()?;
         if let Some(id) = row.mailbox {

@@ -126,7 +126,7 @@ mod tests {
             })
             .collect();
         assert_eq!(page_of(Uid(1024)), page_of(Uid(1151)));
-        assert_eq!(encode(&rows).len(), 910);
+        assert_eq!(encode(&rows).len(), 901);
     }
 
     #[test]

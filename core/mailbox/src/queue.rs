@@ -163,6 +163,15 @@ pub struct Outcome {
     pub notice: Option<Delivery>,
 }
 
+/// What an outcome led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The entry as it is now; `None` when all its recipients are done.
+    pub entry: Option<QueueEntry>,
+    /// What became of the notification.
+    pub notice: Option<Delivered>,
+}
+
 /// Recipients that left the queue together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {
@@ -275,13 +284,11 @@ pub fn queue_attempt(
 
 /// Records the outcome of an attempt, all in one operation: recipients that are done leave the entry and are retired, the
 /// entry goes with the last of them, the message with its last entry, and the notification is delivered.
-///
-/// Answers the entry as it is now, `None` when it is gone, and what became of the notification.
 pub fn queue_outcome(
     reads: &dyn Reads,
     id: u64,
     outcome: &Outcome,
-) -> Result<(Batch, (Option<QueueEntry>, Option<Delivered>)), Stop> {
+) -> Result<(Batch, Settled), Stop> {
     let mut edit = Edit::new(reads, outcome.now);
     let mut entry = open(reads, id)?;
     if outcome.fates.len() != entry.recipients.len() {
@@ -317,7 +324,7 @@ pub fn queue_outcome(
         }
     };
     edit.touched.push(Touched::Queue);
-    Ok((edit.finish()?, (entry, notice)))
+    Ok((edit.finish()?, Settled { entry, notice }))
 }
 
 fn retire(edit: &mut Edit<'_>, entry: &QueueEntry, done: Vec<(String, Fate)>) -> Result<(), Stop> {
@@ -346,10 +353,11 @@ fn retire(edit: &mut Edit<'_>, entry: &QueueEntry, done: Vec<(String, Fate)>) ->
         attempts_made: entry.attempts_made,
     };
     let secs = u64::try_from(edit.now.secs()).unwrap_or(0);
-    edit.put(
-        key::retired(secs, entry.id, entry.attempts_made),
-        retired.encode(),
-    );
+    let mut nth = 0;
+    while edit.get(&key::retired(secs, entry.id, nth))?.is_some() {
+        nth += 1;
+    }
+    edit.put(key::retired(secs, entry.id, nth), retired.encode());
     Ok(())
 }
 

@@ -117,9 +117,10 @@ impl Verify<'_> {
     /// The counters; `None` when the store is empty.
     fn numbers(&mut self) -> Result<Option<Numbers>, ReadError> {
         let Some(found) = schema(self.reads)? else {
-            let tables = [Table::Account as u8, u8::MAX];
-            let rest = self.reads_any(&tables[..1], &tables[1..])?;
-            self.expect(!rest, || "there are rows but no schema number".into());
+            let rest = self.first_key(&[Table::Numbers as u8], &[u8::MAX])?;
+            self.expect(rest.is_none(), || {
+                "there are rows but no schema number".into()
+            });
             return Ok(None);
         };
         self.expect(found == SCHEMA, || {
@@ -130,13 +131,13 @@ impl Verify<'_> {
         Numbers::decode(&row).map(Some)
     }
 
-    fn reads_any(&self, from: &[u8], to: &[u8]) -> Result<bool, ReadError> {
-        let mut any = false;
-        self.reads.scan(Space::Rows, from, to, &mut |_, _| {
-            any = true;
+    fn first_key(&self, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut first = None;
+        self.reads.scan(Space::Rows, from, to, &mut |key, _| {
+            first = Some(key.to_vec());
             ControlFlow::Break(())
         })?;
-        Ok(any)
+        Ok(first)
     }
 
     fn read_dues(&mut self) -> Result<(), ReadError> {
@@ -202,6 +203,10 @@ impl Verify<'_> {
             self.expect(due, || {
                 format!("{of} is removed, but nothing will purge it")
             });
+            for (mailbox, _) in &mailboxes {
+                let what = format!("{of} mailbox {}", mailbox.0);
+                self.part(&what, |v| v.metas(id, *mailbox, None));
+            }
             return Ok(());
         }
         let index = self.reads.get(Space::Rows, &key::account_name(&row.name))?;
@@ -296,22 +301,32 @@ impl Verify<'_> {
         Ok(())
     }
 
-    /// Rows of mailboxes that are not there.
+    /// Rows of accounts and mailboxes that are not there.
     fn orphans(&mut self) -> Result<(), ReadError> {
+        for table in key::ACCOUNT_TABLES {
+            let end = [table as u8 + 1];
+            let mut from = vec![table as u8];
+            while let Some(key) = self.first_key(&from, &end)? {
+                let account = key::account_of(&key).ok_or_else(|| scan::bad_key("accounts"))?;
+                let there = self.has(&key::account(account))?;
+                self.expect(there, || {
+                    format!(
+                        "there are {table:?} rows of account {}, which is not there",
+                        account.0
+                    )
+                });
+                from = key::behind(&key::in_account(table, account));
+            }
+        }
         let tables = [Table::Meta, Table::Header]
             .into_iter()
             .chain(key::MAILBOX_TABLES);
         for table in tables {
             let end = [table as u8 + 1];
             let mut from = vec![table as u8];
-            loop {
-                let mut next = None;
-                scan::range(self.reads, Space::Rows, &from, &end, &mut |key, _| {
-                    let mailbox = Parts::of(key).u32().map(MailboxId);
-                    next = Some(key::account_of(key).zip(mailbox));
-                    Ok(ControlFlow::Break(()))
-                })?;
-                let Some(at) = next else { break };
+            while let Some(key) = self.first_key(&from, &end)? {
+                let mailbox = Parts::of(&key).u32().map(MailboxId);
+                let at = key::account_of(&key).zip(mailbox);
                 let (account, mailbox) = at.ok_or_else(|| scan::bad_key("messages"))?;
                 let there = self.has(&key::in_mailbox(Table::Mailbox, account, mailbox))?;
                 self.expect(there, || {

@@ -168,7 +168,7 @@ impl Verify<'_> {
     }
 
     /// Facts, header sections and references of messages; against the messages when the mailbox was not deleted.
-    fn metas(
+    pub(crate) fn metas(
         &mut self,
         account: AccountId,
         id: MailboxId,

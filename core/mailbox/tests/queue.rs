@@ -1,0 +1,291 @@
+//! What the queue keeps, and for how long.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod engine;
+
+use bytes::Bytes;
+use engine::*;
+use mox_machine::Utc;
+use mox_mailbox::*;
+
+fn group(recipients: &[&str]) -> Group {
+    Group {
+        recipients: recipients.iter().map(|&r| r.to_owned()).collect(),
+        next_attempt: Utc::from_secs(START),
+        hold: false,
+    }
+}
+
+fn submission(e: &mut Engine, account: AccountId, length: usize, groups: Vec<Group>) -> Delivery {
+    let mut delivery = e.delivery(length, Vec::new());
+    delivery.queue = Some(Enqueue {
+        account: Some(account),
+        reverse_path: "mox@localhost".into(),
+        prefix: Bytes::from_static(b"Received: x\r\n"),
+        eight_bit: true,
+        utf8: false,
+        extra: Bytes::from_static(b"extra"),
+        groups,
+    });
+    delivery
+}
+
+fn outcome(e: &Engine, fates: Vec<Fate>) -> Outcome {
+    Outcome {
+        now: e.now,
+        host: "mx.example".into(),
+        text: "250 ok".into(),
+        fates,
+        next_attempt: Utc::from_secs(e.now.secs() + 450),
+        delay_told: false,
+        notice: None,
+    }
+}
+
+fn delivered() -> Fate {
+    Fate::Delivered("250 ok".into())
+}
+
+#[test]
+fn a_submission_to_mailboxes_and_two_domains_is_one_operation() {
+    let (mut e, a) = Engine::with_account();
+    let groups = vec![
+        group(&["x@b.example", "y@b.example"]),
+        group(&["z@c.example"]),
+    ];
+    let mut job = submission(&mut e, a, 100, groups);
+    job.targets = vec![target(a, "Sent")];
+    let done = e.run(|reads| deliver(reads, &job)).unwrap();
+    assert_eq!((done.placed.len(), &done.queued[..]), (1, &[1, 2][..]));
+    assert!(e.last.touched.contains(&Touched::Queue));
+    let entries = queue(&e.rows, 0, 10).unwrap();
+    let message = queue_message(&e.rows, entries[1].message).unwrap().unwrap();
+    assert_eq!(
+        (entries[0].message, entries[1].message, message.entries),
+        (1, 1, 2)
+    );
+    assert_eq!(
+        (message.size(), &message.reverse_path[..]),
+        (113, "mox@localhost")
+    );
+    assert_eq!(
+        queue(&e.rows, 2, 10).unwrap()[0].recipients,
+        ["z@c.example"]
+    );
+    assert_eq!(queue(&e.rows, 0, 1).unwrap().len(), 1);
+    e.check();
+}
+
+#[test]
+fn an_attempt_is_recorded_before_it_starts_and_survives_without_outcome() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let (now, retry) = (e.now, Utc::from_secs(START + 450));
+    for i in 1..=40 {
+        let entry = e
+            .run(|reads| queue_attempt(reads, 1, "mx.b.example", retry, now))
+            .unwrap();
+        assert_eq!((entry.attempts_made, entry.next_attempt), (i, retry));
+    }
+    let entry = queue_entry(&e.rows, 1).unwrap().unwrap();
+    assert_eq!(entry.attempts.len(), ATTEMPTS_KEPT);
+    assert_eq!(
+        (entry.attempts[0].ended, &entry.attempts[0].host[..]),
+        (None, "mx.b.example")
+    );
+    let missing = e.run(|reads| queue_attempt(reads, 2, "h", retry, now));
+    assert_eq!(missing, Err(Stop::NoSuchEntry(2)));
+    e.check();
+}
+
+#[test]
+fn recipients_leave_one_by_one_and_the_body_with_the_last() {
+    let (mut e, a) = Engine::with_account();
+    let groups = vec![
+        group(&["x@b.example", "y@b.example"]),
+        group(&["z@c.example"]),
+    ];
+    let job = submission(&mut e, a, 30_000, groups);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, 1, "h", now, now))
+        .unwrap();
+    e.later(7);
+    let long = "ü".repeat(TEXT_MAX);
+    let mixed = outcome(
+        &e,
+        vec![Fate::Deferred("450".into()), Fate::Failed(long.clone())],
+    );
+    let Settled {
+        entry: left,
+        notice,
+    } = e.run(|reads| queue_outcome(reads, 1, &mixed)).unwrap();
+    let left = left.unwrap();
+    assert_eq!(
+        (&left.recipients[..], notice),
+        (&["x@b.example".to_owned()][..], None)
+    );
+    assert_eq!(left.next_attempt.secs(), e.now.secs() + 450);
+    assert_eq!(left.attempts[0].ended, Some(e.now));
+    assert_eq!(left.attempts[0].outcome, "250 ok");
+    e.check();
+    let wrong = outcome(&e, vec![]);
+    let refused = e.run(|reads| queue_outcome(reads, 1, &wrong));
+    assert_eq!(refused, Err(Stop::TooMany(Limit::Recipients)));
+    let fine = outcome(&e, vec![delivered()]);
+    assert_eq!(
+        e.run(|reads| queue_outcome(reads, 1, &fine)).unwrap().entry,
+        None
+    );
+    assert_eq!(e.files.len(), 1, "the other entry needs it");
+    e.check();
+    e.run(|reads| queue_outcome(reads, 2, &fine)).unwrap();
+    assert_eq!((e.files.len(), queue(&e.rows, 0, 9).unwrap().len()), (0, 0));
+    assert_eq!(queue_message(&e.rows, 1).unwrap(), None);
+    e.check();
+    let kept = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
+    let fates: Vec<_> = kept.iter().flat_map(|r| &r.recipients).collect();
+    assert_eq!(fates.len(), 3);
+    assert_eq!(
+        kept[0].recipients[0].1,
+        Fate::Failed("ü".repeat(TEXT_MAX / 2))
+    );
+    assert_eq!((kept[0].size, kept[0].attempts_made), (30_013, 1));
+    let before = Utc::from_secs(e.now.secs() + 1);
+    assert_eq!(
+        e.run(|reads| purge_retired(reads, before)),
+        Ok(Progress::Done)
+    );
+    assert_eq!(retired(&e.rows, Utc::from_secs(0), 9).unwrap(), []);
+    e.check();
+}
+
+#[test]
+fn the_notice_of_a_failure_is_delivered_in_the_same_operation() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let mut failed = outcome(&e, vec![Fate::Failed("550 no".into())]);
+    failed.notice = Some(e.delivery(200, vec![target(a, "INBOX")]));
+    let Settled {
+        entry: left,
+        notice,
+    } = e.run(|reads| queue_outcome(reads, 1, &failed)).unwrap();
+    assert_eq!((left, notice.unwrap().placed[0].uid.0), (None, 1));
+    assert_eq!(e.status(a, "INBOX").messages, 1);
+    assert_eq!(e.rows.iter(Space::Bodies).count(), 1, "that of the notice");
+    e.check();
+}
+
+#[test]
+fn a_queued_message_is_delivered_here_by_sharing_its_body() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 50_000, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let message = queue_message(&e.rows, 1).unwrap().unwrap();
+    let mut done = outcome(&e, vec![delivered()]);
+    done.notice = Some(Delivery {
+        body: Body::Stored(message.body),
+        targets: vec![target(a, "INBOX")],
+        ..e.delivery(10, vec![])
+    });
+    e.run(|reads| queue_outcome(reads, 1, &done)).unwrap();
+    assert_eq!(e.files.len(), 1);
+    e.check();
+}
+
+#[test]
+fn entries_are_held_released_rescheduled_and_dropped() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let later = Utc::from_secs(START + 9);
+    let entry = e
+        .run(|reads| queue_reschedule(reads, 1, None, Some(true)))
+        .unwrap();
+    assert!(entry.hold);
+    let entry = e
+        .run(|reads| queue_reschedule(reads, 1, Some(later), None))
+        .unwrap();
+    assert_eq!((entry.hold, entry.next_attempt), (true, later));
+    e.run(|reads| queue_drop(reads, 1, later)).unwrap();
+    assert_eq!(
+        e.run(|reads| queue_drop(reads, 1, later)),
+        Err(Stop::NoSuchEntry(1))
+    );
+    let kept = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
+    assert_eq!(
+        kept[0].recipients,
+        [("x@b.example".to_owned(), Fate::Dropped)]
+    );
+    assert_eq!(e.rows.iter(Space::Bodies).count(), 0);
+    e.check();
+    // Numbers are never given again.
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    assert_eq!(e.run(|reads| deliver(reads, &job)).unwrap().queued, [2]);
+}
+
+#[test]
+fn many_groups_fit_one_operation_and_limits_hold() {
+    let (mut e, a) = Engine::with_account();
+    let groups = |n| {
+        (0..n)
+            .map(|i| group(&[&format!("x@d{i}.example")]))
+            .collect::<Vec<_>>()
+    };
+    let job = submission(&mut e, a, 100, groups(950));
+    assert_eq!(
+        e.run(|reads| deliver(reads, &job)).unwrap().queued.len(),
+        950
+    );
+    e.check();
+    let refused = |e: &mut Engine, groups| {
+        let job = submission(e, a, 100, groups);
+        e.run(|reads| deliver(reads, &job)).unwrap_err()
+    };
+    let many = vec!["a@b"; RECIPIENTS_MAX + 1];
+    let long = format!("{}@b", "a".repeat(ADDRESS_MAX));
+    assert_eq!(refused(&mut e, groups(1000)), Stop::TooMany(Limit::Batch));
+    assert_eq!(refused(&mut e, vec![]), Stop::TooMany(Limit::Recipients));
+    assert_eq!(
+        refused(&mut e, vec![group(&[])]),
+        Stop::TooMany(Limit::Recipients)
+    );
+    assert_eq!(
+        refused(&mut e, vec![group(&many)]),
+        Stop::TooMany(Limit::Recipients)
+    );
+    assert_eq!(
+        refused(&mut e, vec![group(&[&long])]),
+        Stop::TooMany(Limit::Address)
+    );
+    e.check();
+    // The largest entry there can be is within the limit of a value.
+    let address = "a".repeat(ADDRESS_MAX);
+    let job = submission(
+        &mut e,
+        a,
+        100,
+        vec![group(&vec![&address[..]; RECIPIENTS_MAX])],
+    );
+    let id = e.run(|reads| deliver(reads, &job)).unwrap().queued[0];
+    let text = "t".repeat(1000);
+    for _ in 0..ATTEMPTS_KEPT {
+        let now = e.now;
+        e.run(|reads| queue_attempt(reads, id, &text, now, now))
+            .unwrap();
+        let mut all = outcome(&e, vec![Fate::Deferred(text.clone()); RECIPIENTS_MAX]);
+        (all.text, all.host) = (text.clone(), text.clone());
+        e.run(|reads| queue_outcome(reads, id, &all)).unwrap();
+    }
+    let all = outcome(&e, vec![Fate::Failed(text); RECIPIENTS_MAX]);
+    e.run(|reads| queue_outcome(reads, id, &all)).unwrap();
+    e.check();
+}
