@@ -193,7 +193,7 @@ fn the_two_spaces_do_not_mix_and_keep_big_values() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn rows_are_those_of_an_ordered_map_after_every_batch(
         batches in prop::collection::vec(
