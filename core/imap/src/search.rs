@@ -14,11 +14,11 @@ pub enum SearchKey {
     /// ALL
     All,
     /// Every one of these.
-    And(Vec<SearchKey>),
+    And(Vec<Self>),
     /// OR
-    Or(Box<SearchKey>, Box<SearchKey>),
+    Or(Box<Self>, Box<Self>),
     /// NOT
-    Not(Box<SearchKey>),
+    Not(Box<Self>),
     /// A sequence set or UID set.
     Uids(UidSet),
     /// Has these system flags.

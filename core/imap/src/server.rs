@@ -444,7 +444,7 @@ impl Server {
                 self.found(answer, returns, modseq, running.verb.is_uid())
             }
             Job::Fetch(fetch) => self.fetch_answer(fetch, answer),
-            Job::Store(store) => self.stored(store, answer),
+            Job::Store(store) => self.stored(*store, answer),
             Job::Append(append) => self.append_answer(append, answer),
             job @ (Job::Found(_) | Job::Idle(_) | Job::Finish(_)) => Next::Go(job),
         };

@@ -17,7 +17,7 @@ mod search;
 mod sequence;
 mod structure;
 
-pub use command::{Allowed, AppendHead, Command, Head, StoreArgs, Verb};
+pub use command::{Allowed, AppendHead, Command, Head, IdPair, StoreArgs, Verb};
 pub use cursor::{Malformed, ParseLimits};
 pub use date::{INTERNAL_DATE_LENGTH, write_internal_date};
 pub(crate) use encode::{put, put_number, put_text};

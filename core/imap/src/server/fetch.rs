@@ -21,6 +21,8 @@ use crate::wire::{
     write_internal_date, write_structure,
 };
 
+/// Pages of messages named in one ask for rows.
+const PAGES_AHEAD: u32 = 4;
 /// Octets of a body asked for at a time.
 const PIECE: u64 = 64 * 1024;
 /// Octets written before the client must take some.
@@ -37,10 +39,14 @@ pub(super) struct Fetch {
     changed_since: Option<u64>,
     /// Messages not asked for yet.
     left: UidSet,
+    /// The last message of the page that is asked for.
+    asked: Option<Uid>,
     rows: VecDeque<Row>,
     /// Of `rows`: those that this command gave \Seen.
     marked: UidSet,
     waiting: Waiting,
+    /// A keyword of these rows has no name yet.
+    pub(super) nameless: bool,
     current: Option<Current>,
     /// Tell with the tagged response that messages were missing.
     strict: bool,
@@ -83,9 +89,11 @@ impl Fetch {
             page: 500,
             changed_since: None,
             left,
+            asked: None,
             rows: rows.into(),
             marked: UidSet::new(),
             waiting: Waiting::Rows,
+            nameless: false,
             current: None,
             strict: false,
             missing: false,
@@ -165,6 +173,9 @@ impl Server {
 
     /// Writes until there is enough output, or something must be asked.
     pub(super) fn fetch_more(&mut self, mut fetch: Box<Fetch>) -> Next {
+        if core::mem::take(&mut fetch.nameless) && self.begin_report(false) {
+            return Next::Go(Job::Fetch(fetch));
+        }
         while self.out.octets() < OUTPUT_LOW {
             if let Some(mut current) = fetch.current.take() {
                 let ask = self.write_items(&fetch, &mut current);
@@ -188,9 +199,15 @@ impl Server {
                     return Next::Done(Reply::unexpected());
                 };
                 fetch.waiting = Waiting::Rows;
+                // A mailbox in a thousand pieces is not handed over whole with every page.
+                let ahead = fetch.left.at(fetch.page.saturating_mul(PAGES_AHEAD));
+                fetch.asked = ahead.or_else(|| fetch.left.last());
                 let ask = Ask::Rows {
                     mailbox: selection.mailbox,
-                    uids: fetch.left.clone(),
+                    uids: match ahead {
+                        Some(Uid(last)) => UidSet::from_runs([1..=last]).intersection(&fetch.left),
+                        None => fetch.left.clone(),
+                    },
                     want: fetch.want,
                     max: fetch.page,
                 };
@@ -236,17 +253,15 @@ impl Server {
 
     /// A page of rows came.
     fn page(&mut self, mut fetch: Box<Fetch>, rows: Vec<Row>, next: Option<Uid>) -> Next {
-        let Some(selection) = &mut self.selected else {
-            return Next::Done(Reply::unexpected());
-        };
         let before = fetch.left.len();
-        fetch.left = match next {
-            // A page that does not go forward would never end.
-            Some(next) if fetch.left.first().is_some_and(|first| next > first) => fetch
-                .left
-                .difference(&UidSet::from_runs([1..=next.0.saturating_sub(1)])),
-            _ => UidSet::new(),
-        };
+        // A page that does not go forward would never end.
+        let forward = next.filter(|next| fetch.left.first().is_some_and(|first| *next > first));
+        let done = forward
+            .map(|next| Uid(next.0.saturating_sub(1)))
+            .or(fetch.asked);
+        if let Some(Uid(last)) = done {
+            fetch.left = fetch.left.difference(&UidSet::from_runs([1..=last.max(1)]));
+        }
         let looked_at = before - fetch.left.len();
         fetch.missing |= (rows.len() as u64) < u64::from(looked_at);
         let since = fetch.changed_since.unwrap_or(0);
@@ -255,16 +270,8 @@ impl Server {
             .filter(|row| since == 0 || row.modseq > since)
             .collect();
         fetch.marked = UidSet::new();
-        let named = selection.keywords.len().min(64) as u32;
-        let unknown = |row: &Row| {
-            row.keywords
-                .checked_shr(named)
-                .is_some_and(|bits| bits != 0)
-        };
-        if fetch.wants_flags() && fetch.rows.iter().any(unknown) {
-            // Somebody used a new keyword: its name comes first.
-            selection.touch();
-            self.begin_report(false);
+        if let (true, Some(selection)) = (fetch.wants_flags(), &mut self.selected) {
+            fetch.nameless = !selection.names_all(fetch.rows.iter());
         }
         let unseen = |row: &&Row| !row.flags.contains(SystemFlags::SEEN);
         let uids: UidSet = fetch

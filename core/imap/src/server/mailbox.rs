@@ -268,10 +268,15 @@ fn list_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
         }
         let child_info =
             select.recursive && select.subscribed && with_subscribed.contains(&*mailbox.name);
-        let selected = (!select.subscribed || mailbox.subscribed)
-            && (!select.special_use || mailbox.special_use.is_some())
-            && (mailbox.exists || (select.subscribed && mailbox.subscribed));
-        if !selected && !(child_info && mailbox.exists) {
+        // A name without a mailbox is shown for its subscription only.
+        let selected = if select.subscribed {
+            mailbox.subscribed
+        } else {
+            mailbox.exists
+        };
+        let wrong_use = select.special_use && mailbox.special_use.is_none();
+        let shown_for_children = child_info && mailbox.exists;
+        if !shown_for_children && (!selected || wrong_use) {
             continue;
         }
         let mut attributes = Vec::new();

@@ -101,6 +101,19 @@ impl Selection {
         self.dirty = true;
     }
 
+    /// Whether all keywords of these rows have names. Those that somebody just used first have none yet: then the
+    /// changes must be asked for before the rows are told.
+    pub(super) fn names_all<'a>(&mut self, mut rows: impl Iterator<Item = &'a Row>) -> bool {
+        let named = self.keywords.len().min(64) as u32;
+        let unknown = rows.any(|row| {
+            row.keywords
+                .checked_shr(named)
+                .is_some_and(|bits| bits != 0)
+        });
+        self.dirty |= unknown;
+        !unknown
+    }
+
     fn told(&self, row: &Row) -> bool {
         self.own
             .iter()
@@ -248,7 +261,7 @@ impl Server {
         };
         report.ask = None;
         let out = self.out.text();
-        if !changes.keywords.is_empty() {
+        if !changes.keywords.is_empty() && changes.keywords != selection.keywords {
             selection.keywords = changes.keywords;
             selection.write_keywords(out);
         }

@@ -50,7 +50,7 @@ impl Server {
     }
 
     /// The flags as they are now are told like those of a FETCH, also of messages that had them before.
-    pub(super) fn stored(&mut self, store: Box<Store>, answer: Answer) -> Next {
+    pub(super) fn stored(&mut self, store: Store, answer: Answer) -> Next {
         let (rows, modified, modseq) = match answer {
             Answer::Marked {
                 rows,
@@ -63,6 +63,7 @@ impl Server {
         let Some(selection) = &mut self.selected else {
             return Next::Done(Reply::unexpected());
         };
+        let nameless = !store.silent && !selection.names_all(rows.iter());
         selection.changed_by_us(rows.iter().map(|row| row.uid).collect(), modseq);
         let reply = if modified.is_empty() {
             Reply::ok()
@@ -97,8 +98,8 @@ impl Server {
         } else {
             store.uids.difference(&modified).difference(&told)
         };
-        Next::Go(Job::Fetch(Box::new(Fetch::of_stored(
-            items, left, rows, reply,
-        ))))
+        let mut fetch = Fetch::of_stored(items, left, rows, reply);
+        fetch.nameless = nameless;
+        Next::Go(Job::Fetch(Box::new(fetch)))
     }
 }

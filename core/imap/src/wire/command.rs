@@ -205,7 +205,7 @@ pub enum Command {
     Capability,
     Noop,
     Logout,
-    Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    Id(Vec<IdPair>),
     StartTls,
     Authenticate {
         /// In upper case.
@@ -258,6 +258,9 @@ pub enum Command {
         remove: bool,
     },
 }
+
+/// A field of ID and its value.
+pub type IdPair = (Vec<u8>, Option<Vec<u8>>);
 
 /// The arguments of STORE and UID STORE.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -474,7 +477,7 @@ impl Command {
 }
 
 /// `NIL` or `("name" "value" "name" NIL)`, RFC 2971 3.3.
-fn id_pairs(c: &mut Cursor<'_>) -> Parsed<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+fn id_pairs(c: &mut Cursor<'_>) -> Parsed<Vec<IdPair>> {
     let (pairs_max, name_max, value_max) = ID_MAX;
     let mut pairs = Vec::new();
     if c.eat_word("NIL") {

@@ -44,8 +44,8 @@ pub(crate) fn date_time(cursor: &mut Cursor<'_>) -> Parsed<Utc> {
         _ => return syntax(WHAT),
     };
     cursor.eat(if west { b'-' } else { b'+' });
-    let zone_hour = digits(cursor, 2, 2)?;
-    let zone_minute = digits(cursor, 2, 2)?;
+    let zone = digits(cursor, 4, 4)?;
+    let (zone_hour, zone_minute) = (zone / 100, zone % 100);
     cursor.expect(b'"', WHAT)?;
     if hour > 23 || minute > 59 || second > 60 || zone_minute > 59 {
         return syntax(WHAT);

@@ -125,7 +125,8 @@ mod tests {
             let mut out = Vec::new();
             write_astring(&mut out, &value);
             let mut cursor = Cursor::new(&out);
-            prop_assert_eq!(cursor.astring().unwrap().as_ref(), &value[..]);
+            let read = cursor.astring().unwrap();
+            prop_assert_eq!(&*read, &value[..]);
             prop_assert!(cursor.end().is_ok());
         }
     }

@@ -1,0 +1,672 @@
+//! A small world for one or more sessions: accounts, mailboxes, messages, in memory.
+
+use bytes::{Bytes, BytesMut};
+use mox_imap::server::*;
+use mox_imap::{SearchKey, Server};
+use mox_machine::{AskId, Mono, Now, Seed, Session, Step, TlsFacts, Utc};
+use mox_mime::{Envelope, Part};
+use mox_uids::{Uid, UidSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub const PASSWORD: &str = "hunter2 \"x\\";
+
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub flags: u8,
+    pub keywords: u64,
+    pub modseq: u64,
+    pub date: Utc,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Mailbox {
+    pub id: u32,
+    pub next: u32,
+    pub modseq: u64,
+    pub keywords: Vec<String>,
+    pub messages: BTreeMap<u32, Message>,
+    pub gone: Vec<(u64, u32)>,
+    pub special_use: Option<String>,
+}
+
+/// What all sessions share.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    pub mailboxes: BTreeMap<String, Mailbox>,
+    pub subscriptions: Vec<String>,
+    pub boxes: u32,
+}
+
+pub const FIRST: &str =
+    "From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: one\r\n two\r\n\r\nHello.\r\n";
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self::default();
+        world.create("INBOX", None);
+        for n in 1..=3u32 {
+            let text = if n == 1 {
+                FIRST.to_string()
+            } else {
+                format!("Subject: m{n}\r\n\r\nbody {n}\r\n")
+            };
+            world.deliver("INBOX", text.into_bytes(), 0);
+        }
+        world
+    }
+
+    pub fn create(&mut self, name: &str, special_use: Option<String>) {
+        self.boxes += 1;
+        let mailbox = Mailbox {
+            id: self.boxes,
+            next: 1,
+            modseq: 1,
+            special_use,
+            ..Mailbox::default()
+        };
+        self.mailboxes.insert(name.into(), mailbox);
+    }
+
+    pub fn deliver(&mut self, name: &str, bytes: Vec<u8>, flags: u8) -> u32 {
+        let mailbox = self.mailboxes.get_mut(name).unwrap();
+        let uid = mailbox.next;
+        mailbox.next += 1;
+        mailbox.modseq += 1;
+        let date = Utc::from_secs(1_767_323_045);
+        mailbox.messages.insert(
+            uid,
+            Message {
+                flags,
+                keywords: 0,
+                modseq: mailbox.modseq,
+                date,
+                bytes,
+            },
+        );
+        uid
+    }
+
+    pub fn expunge(&mut self, name: &str, uid: u32) {
+        let mailbox = self.mailboxes.get_mut(name).unwrap();
+        mailbox.modseq += 1;
+        mailbox.messages.remove(&uid).unwrap();
+        mailbox.gone.push((mailbox.modseq, uid));
+    }
+
+    pub fn flag(&mut self, name: &str, uid: u32, flags: u8) {
+        let mailbox = self.mailboxes.get_mut(name).unwrap();
+        mailbox.modseq += 1;
+        let message = mailbox.messages.get_mut(&uid).unwrap();
+        (message.flags, message.modseq) = (flags, mailbox.modseq);
+    }
+
+    fn by_id(&mut self, id: BoxId) -> Option<&mut Mailbox> {
+        self.mailboxes.values_mut().find(|m| m.id == id.0)
+    }
+}
+
+/// One session and its side of the world.
+pub struct Client {
+    pub session: Server,
+    pub now: Now,
+    pub input: BytesMut,
+    pub output: Vec<u8>,
+    pub events: Vec<Event>,
+    pub asks: Vec<String>,
+    pub closed: bool,
+    pub upgrade: bool,
+    /// Answers every APPEND with this.
+    pub refuse_append: Option<Refusal>,
+    /// Page size of Rows, to have several.
+    pub page: usize,
+    watch: Option<(AskId, BoxId, u64)>,
+    append: Option<(String, Vec<Flag>, Vec<u8>)>,
+}
+
+impl Client {
+    pub fn with(config: Config) -> Self {
+        Self {
+            session: Server::new(config, Seed::from_number(1)),
+            now: Now {
+                mono: Mono(1_000_000_000),
+                utc: Utc::from_secs(1_767_323_045),
+            },
+            input: BytesMut::new(),
+            output: Vec::new(),
+            events: Vec::new(),
+            asks: Vec::new(),
+            closed: false,
+            upgrade: false,
+            refuse_append: None,
+            page: 2,
+            watch: None,
+            append: None,
+        }
+    }
+
+    pub fn new() -> Self {
+        Self::with(Config {
+            clear_auth: true,
+            ..Config::default()
+        })
+    }
+
+    /// Logged in, with INBOX selected, and nothing in the output.
+    pub fn selected(world: &mut World) -> Self {
+        let mut client = Self::new();
+        client.say(world, "l AUTHENTICATE PLAIN AHUAcA==\r\ns SELECT INBOX\r\n");
+        assert!(
+            client
+                .text()
+                .ends_with("s OK [READ-WRITE] SELECT completed\r\n"),
+            "{}",
+            client.text()
+        );
+        client.output.clear();
+        client
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// Sends bytes and returns what came since the last call.
+    pub fn say(&mut self, world: &mut World, bytes: impl AsRef<[u8]>) -> String {
+        let from = self.output.len();
+        self.input.extend_from_slice(bytes.as_ref());
+        self.run(world);
+        String::from_utf8_lossy(&self.output[from..]).into_owned()
+    }
+
+    /// Sends bytes in pieces.
+    pub fn feed(
+        &mut self,
+        world: &mut World,
+        pieces: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> String {
+        let from = self.output.len();
+        for piece in pieces {
+            self.input.extend_from_slice(piece.as_ref());
+            self.run(world);
+        }
+        String::from_utf8_lossy(&self.output[from..]).into_owned()
+    }
+
+    pub fn run(&mut self, world: &mut World) {
+        loop {
+            let mut moved = false;
+            if let Some((id, mailbox, since)) = self.watch {
+                let answer = match world.by_id(mailbox) {
+                    None => Some(Answer::Gone),
+                    Some(mailbox) if mailbox.modseq > since => Some(Answer::Modseq(mailbox.modseq)),
+                    Some(_) => None,
+                };
+                if let Some(answer) = answer {
+                    self.watch = None;
+                    self.session.answer(self.now, id, answer);
+                    moved = true;
+                }
+            }
+            let before = self.input.len();
+            let wanted = self.session.wants_read();
+            self.session.recv(self.now, &mut self.input);
+            assert!(
+                wanted || self.input.len() == before,
+                "read without wanting to"
+            );
+            moved |= self.input.len() != before;
+            while let Some(step) = self.session.poll() {
+                moved = true;
+                assert!(!self.closed, "{step:?} after the close");
+                match step {
+                    Step::Send(bytes) => self.output.extend_from_slice(&bytes),
+                    Step::Event(event) => self.events.push(event),
+                    Step::Close => self.closed = true,
+                    Step::StartTls => self.upgrade = true,
+                    Step::Compress => panic!("not offered"),
+                    Step::Cancel(id) => {
+                        if self.watch.is_some_and(|(watch, ..)| watch == id) {
+                            self.watch = None;
+                        }
+                    }
+                    Step::Ask(id, ask) => {
+                        let shown = format!("{ask:?}");
+                        assert!(!shown.contains("hunter2"), "{shown}");
+                        self.asks
+                            .push(shown.split([' ', '(', '{']).next().unwrap().into());
+                        if let Some(answer) = self.answer(world, id, ask) {
+                            self.session.answer(self.now, id, answer);
+                        }
+                    }
+                }
+            }
+            assert!(self.session.poll().is_none());
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    pub fn secure(&mut self) {
+        self.upgrade = false;
+        self.session.secured(self.now, TlsFacts::default());
+    }
+
+    fn row(uid: u32, message: &Message, want: Want) -> Row {
+        let end = message
+            .bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .map_or(message.bytes.len(), |at| at + 4);
+        let part = Part {
+            media: b"text".to_vec(),
+            subtype: b"plain".to_vec(),
+            encoding: b"7bit".to_vec(),
+            body: end as u64,
+            end: message.bytes.len() as u64,
+            lines: message.bytes[end..].iter().filter(|&&b| b == b'\n').count() as u32,
+            ..Part::default()
+        };
+        let envelope = Envelope {
+            subject: Some(b"one two".to_vec()),
+            ..Envelope::default()
+        };
+        Row {
+            uid: Uid(uid),
+            modseq: message.modseq,
+            size: message.bytes.len() as u64,
+            flags: SystemFlags(message.flags),
+            keywords: message.keywords,
+            date: want.date.then_some(message.date),
+            envelope: want.envelope.then(|| Arc::new(envelope)),
+            structure: want.structure.then(|| Arc::new(part)),
+            header: want
+                .header
+                .then(|| Bytes::copy_from_slice(&message.bytes[..end])),
+        }
+    }
+
+    fn answer(&mut self, world: &mut World, id: AskId, ask: Ask) -> Option<Answer> {
+        let no = |code, text: &str| {
+            Answer::No(Refusal {
+                code,
+                text: text.into(),
+            })
+        };
+        Some(match ask {
+            Ask::Login { user, password } => {
+                if password.expose() == PASSWORD {
+                    Answer::Authenticated(String::from_utf8_lossy(&user).into_owned())
+                } else {
+                    no(Some("AUTHENTICATIONFAILED"), "wrong\r\n* BYE injected")
+                }
+            }
+            Ask::Sasl {
+                mechanism,
+                response: None,
+                ..
+            } => {
+                assert_eq!(mechanism, "PLAIN");
+                Answer::Challenge(Bytes::new())
+            }
+            Ask::Sasl {
+                response: Some(response),
+                ..
+            } => {
+                if response.expose() == &b"\0u\0p"[..] {
+                    Answer::Authenticated("u".into())
+                } else {
+                    no(Some("AUTHENTICATIONFAILED"), "wrong")
+                }
+            }
+            Ask::Mailboxes => {
+                let mut list: Vec<_> = world
+                    .mailboxes
+                    .iter()
+                    .map(|(name, mailbox)| MailboxInfo {
+                        name: name.clone(),
+                        subscribed: world.subscriptions.contains(name),
+                        exists: true,
+                        special_use: mailbox.special_use.clone(),
+                    })
+                    .collect();
+                for name in &world.subscriptions {
+                    if !world.mailboxes.contains_key(name) {
+                        list.push(MailboxInfo {
+                            name: name.clone(),
+                            subscribed: true,
+                            exists: false,
+                            special_use: None,
+                        });
+                    }
+                }
+                list.sort_by(|a, b| a.name.cmp(&b.name));
+                Answer::Mailboxes(list)
+            }
+            Ask::Status { name } => match world.mailboxes.get(&name) {
+                None => no(Some("NONEXISTENT"), "no such mailbox"),
+                Some(mailbox) => Answer::Status(StatusFigures {
+                    messages: mailbox.messages.len() as u32,
+                    unseen: mailbox
+                        .messages
+                        .values()
+                        .filter(|m| m.flags & 1 == 0)
+                        .count() as u32,
+                    deleted: mailbox
+                        .messages
+                        .values()
+                        .filter(|m| m.flags & 8 != 0)
+                        .count() as u32,
+                    size: mailbox
+                        .messages
+                        .values()
+                        .map(|m| m.bytes.len() as u64)
+                        .sum(),
+                    next: mailbox.next,
+                    validity: 7,
+                    modseq: mailbox.modseq,
+                }),
+            },
+            Ask::Edit(edit) => match edit {
+                MailboxEdit::Create { name, special_use } => {
+                    if world.mailboxes.contains_key(&name) {
+                        return Some(no(Some("ALREADYEXISTS"), "it exists"));
+                    }
+                    world.create(&name, special_use);
+                    Answer::Done
+                }
+                MailboxEdit::Delete { name } => match world.mailboxes.remove(&name) {
+                    Some(_) => Answer::Done,
+                    None => no(Some("NONEXISTENT"), "no such mailbox"),
+                },
+                MailboxEdit::Rename { from, to } => {
+                    let mailbox = world.mailboxes.remove(&from).unwrap();
+                    world.mailboxes.insert(to, mailbox);
+                    Answer::Done
+                }
+                MailboxEdit::Subscribe { name, on } => {
+                    world.subscriptions.retain(|n| *n != name);
+                    if on {
+                        world.subscriptions.push(name);
+                    }
+                    Answer::Done
+                }
+            },
+            Ask::Select { name, .. } => match world.mailboxes.get(&name) {
+                None => no(Some("NONEXISTENT"), "no such mailbox"),
+                Some(mailbox) => Answer::Selected(Selected {
+                    mailbox: BoxId(mailbox.id),
+                    validity: 7,
+                    next: mailbox.next,
+                    modseq: mailbox.modseq,
+                    first_unseen: mailbox
+                        .messages
+                        .iter()
+                        .find(|(_, m)| m.flags & 1 == 0)
+                        .map(|(u, _)| Uid(*u)),
+                    uids: Arc::new(mailbox.messages.keys().map(|u| Uid(*u)).collect()),
+                    keywords: mailbox.keywords.clone(),
+                    writable: true,
+                }),
+            },
+            Ask::Watch { mailbox, since } => {
+                assert!(self.watch.is_none(), "two watches");
+                self.watch = Some((id, mailbox, since));
+                return None;
+            }
+            Ask::Changes {
+                mailbox,
+                since,
+                max: _,
+            } => {
+                let mailbox = world.by_id(mailbox).unwrap();
+                let mut rows: Vec<_> = mailbox
+                    .messages
+                    .iter()
+                    .filter(|(_, m)| m.modseq > since)
+                    .map(|(uid, m)| Self::row(*uid, m, Want::default()))
+                    .collect();
+                rows.sort_by_key(|row| row.modseq);
+                // One modification sequence a page.
+                let first = rows.first().map_or(0, |row| row.modseq);
+                let more = rows.iter().any(|row| row.modseq > first);
+                rows.retain(|row| row.modseq == first);
+                let upto = if more { rows[0].modseq } else { mailbox.modseq };
+                Answer::Changes(Changes {
+                    rows,
+                    gone: mailbox
+                        .gone
+                        .iter()
+                        .filter(|(m, _)| *m > since && *m <= upto)
+                        .map(|(_, u)| Uid(*u))
+                        .collect(),
+                    upto,
+                    more,
+                    next: mailbox.next,
+                    keywords: mailbox.keywords.clone(),
+                })
+            }
+            Ask::Rows {
+                mailbox,
+                uids,
+                want,
+                max,
+            } => {
+                let mailbox = world.by_id(mailbox)?;
+                let wanted: Vec<_> = uids.iter().collect();
+                let page = self.page.min(max as usize);
+                Answer::Rows {
+                    rows: wanted
+                        .iter()
+                        .take(page)
+                        .filter_map(|u| Some(Self::row(u.0, mailbox.messages.get(&u.0)?, want)))
+                        .collect(),
+                    next: wanted.get(page).copied(),
+                }
+            }
+            Ask::Body {
+                mailbox,
+                uid,
+                part,
+                range,
+            } => {
+                assert!(range.end - range.start <= 64 * 1024);
+                let Some(message) = world.by_id(mailbox)?.messages.get(&uid.0) else {
+                    return Some(Answer::Missing);
+                };
+                let end = message
+                    .bytes
+                    .windows(4)
+                    .position(|w| w == b"\r\n\r\n")
+                    .unwrap()
+                    + 4;
+                let whole = match (&part.path[..], &part.what) {
+                    ([], BodyWhat::All) => &message.bytes[..],
+                    ([], BodyWhat::Text) | ([1], BodyWhat::All) => &message.bytes[end..],
+                    _ => return Some(Answer::Missing),
+                };
+                let total = whole.len() as u64;
+                let bytes = &whole[range.start.min(total) as usize..range.end.min(total) as usize];
+                Answer::Piece {
+                    total,
+                    bytes: Bytes::copy_from_slice(bytes),
+                }
+            }
+            Ask::Mark {
+                mailbox,
+                uids,
+                how,
+                flags,
+                unchanged_since,
+            } => {
+                let mailbox = world.by_id(mailbox).unwrap();
+                let (mut system, mut bits) = (0, 0u64);
+                for flag in flags {
+                    match flag {
+                        Flag::System(f) => system |= f.0,
+                        Flag::Keyword(k) => {
+                            let known = mailbox
+                                .keywords
+                                .iter()
+                                .position(|n| n.eq_ignore_ascii_case(&k));
+                            let at = known.unwrap_or_else(|| {
+                                mailbox.keywords.push(k);
+                                mailbox.keywords.len() - 1
+                            });
+                            bits |= 1 << at;
+                        }
+                    }
+                }
+                let modseq = mailbox.modseq + 1;
+                let (mut rows, mut modified) = (Vec::new(), UidSet::new());
+                for uid in uids.iter() {
+                    let Some(message) = mailbox.messages.get_mut(&uid.0) else {
+                        continue;
+                    };
+                    if unchanged_since.is_some_and(|since| message.modseq > since) {
+                        modified.insert(uid);
+                        continue;
+                    }
+                    let before = (message.flags, message.keywords);
+                    (message.flags, message.keywords) = match how {
+                        MarkHow::Set => (system, bits),
+                        MarkHow::Add => (message.flags | system, message.keywords | bits),
+                        MarkHow::Remove => (message.flags & !system, message.keywords & !bits),
+                    };
+                    if before != (message.flags, message.keywords) {
+                        message.modseq = modseq;
+                        rows.push(Self::row(uid.0, message, Want::default()));
+                    }
+                }
+                if !rows.is_empty() {
+                    mailbox.modseq = modseq;
+                }
+                Answer::Marked {
+                    rows,
+                    modified,
+                    modseq: mailbox.modseq,
+                }
+            }
+            Ask::Copy {
+                mailbox,
+                uids,
+                to,
+                remove,
+            } => {
+                if !world.mailboxes.contains_key(&to) {
+                    return Some(no(Some("TRYCREATE"), "no such mailbox"));
+                }
+                let source = world.by_id(mailbox).unwrap();
+                let name = to.clone();
+                let mut taken = Vec::new();
+                for uid in uids.iter() {
+                    if let Some(message) = source.messages.get(&uid.0).cloned() {
+                        taken.push((uid, message));
+                    }
+                }
+                if remove && !taken.is_empty() {
+                    source.modseq += 1;
+                    for (uid, _) in &taken {
+                        source.messages.remove(&uid.0);
+                        source.gone.push((source.modseq, uid.0));
+                    }
+                }
+                let from = taken.iter().map(|(uid, _)| *uid).collect();
+                let to = taken
+                    .into_iter()
+                    .map(|(_, m)| Uid(world.deliver(&name, m.bytes, m.flags)))
+                    .collect();
+                Answer::Copied {
+                    validity: 7,
+                    from,
+                    to,
+                }
+            }
+            Ask::Expunge { mailbox, only } => {
+                let mailbox = world.by_id(mailbox).unwrap();
+                let doomed: Vec<_> = mailbox
+                    .messages
+                    .iter()
+                    .filter(|(uid, m)| {
+                        m.flags & 8 != 0 && only.as_ref().is_none_or(|o| o.contains(Uid(**uid)))
+                    })
+                    .map(|(uid, _)| *uid)
+                    .collect();
+                mailbox.modseq += u64::from(!doomed.is_empty());
+                for uid in &doomed {
+                    mailbox.messages.remove(uid);
+                    mailbox.gone.push((mailbox.modseq, *uid));
+                }
+                Answer::Expunged {
+                    uids: doomed.into_iter().map(Uid).collect(),
+                    modseq: mailbox.modseq,
+                }
+            }
+            Ask::Search {
+                mailbox,
+                among,
+                key,
+            } => {
+                let mailbox = world.by_id(mailbox).unwrap();
+                let found = mailbox
+                    .messages
+                    .iter()
+                    .filter(|(u, m)| among.contains(Uid(**u)) && matches(&key, **u, m));
+                Answer::Found {
+                    uids: found.map(|(u, _)| Uid(*u)).collect(),
+                    modseq: Some(mailbox.modseq),
+                }
+            }
+            Ask::Append { name, flags, .. } => {
+                if let Some(refusal) = self.refuse_append.clone() {
+                    return Some(Answer::No(refusal));
+                }
+                if !world.mailboxes.contains_key(&name) {
+                    return Some(no(Some("TRYCREATE"), "no such mailbox"));
+                }
+                self.append = Some((name, flags, Vec::new()));
+                Answer::Accept
+            }
+            Ask::Piece(bytes) => {
+                self.append
+                    .as_mut()
+                    .expect("an open APPEND")
+                    .2
+                    .extend_from_slice(&bytes);
+                Answer::Accept
+            }
+            Ask::Commit => {
+                let (name, flags, bytes) = self.append.take().expect("an open APPEND");
+                let bits = flags.iter().fold(0, |bits, f| {
+                    if let Flag::System(f) = f {
+                        bits | f.0
+                    } else {
+                        bits
+                    }
+                });
+                let uid = world.deliver(&name, bytes, bits);
+                Answer::Appended {
+                    validity: 7,
+                    uid: Uid(uid),
+                }
+            }
+        })
+    }
+}
+
+fn matches(key: &SearchKey, uid: u32, message: &Message) -> bool {
+    match key {
+        SearchKey::All => true,
+        SearchKey::And(keys) => keys.iter().all(|key| matches(key, uid, message)),
+        SearchKey::Or(a, b) => matches(a, uid, message) || matches(b, uid, message),
+        SearchKey::Not(key) => !matches(key, uid, message),
+        SearchKey::Uids(uids) => uids.contains(Uid(uid)),
+        SearchKey::Flags(flags) => SystemFlags(message.flags).contains(*flags),
+        SearchKey::Text(text) => String::from_utf8_lossy(&message.bytes).contains(text),
+        SearchKey::Larger(n) => message.bytes.len() as u64 > *n,
+        SearchKey::Smaller(n) => (message.bytes.len() as u64) < *n,
+        _ => false,
+    }
+}

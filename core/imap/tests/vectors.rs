@@ -1,0 +1,137 @@
+//! Command lines of other people: every one parses, or is named here with the reason.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "tests"
+)]
+
+use mox_imap::wire::{AppendHead, Command, Head, Malformed, ParseLimits, Verb};
+use mox_uids::UidSet;
+use std::io::Write as _;
+
+/// The lines of a file of the vectors; `None`, and a note, where they are not there.
+fn lines(test: &str, file: &str) -> Option<Vec<serde_json::Value>> {
+    let Some(folder) = std::env::var_os("MAIL_VECTORS") else {
+        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target");
+        std::fs::create_dir_all(target).unwrap();
+        let path = format!("{target}/skipped.txt");
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        writeln!(file, "mox-imap {test}").unwrap();
+        return None;
+    };
+    let text = std::fs::read_to_string(std::path::Path::new(&folder).join(file)).unwrap();
+    Some(
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    )
+}
+
+fn parse(line: &[u8]) -> Result<(), Malformed> {
+    let head = Head::parse(line);
+    let Some(verb) = head.verb else {
+        return Err(Malformed::Syntax("there is no such command"));
+    };
+    let limits = ParseLimits::default();
+    if verb == Verb::Append {
+        return AppendHead::parse(head.args.unwrap_or_default(), &limits).map(drop);
+    }
+    Command::parse(verb, head.args, &UidSet::from_runs([1..=1_000]), &limits).map(drop)
+}
+
+#[test]
+fn the_command_lines_of_another_codec_parse() {
+    let Some(lines) = lines(
+        "the_command_lines_of_another_codec_parse",
+        "imap/imap-codec-lines.jsonl",
+    ) else {
+        return;
+    };
+    let mut seen = 0;
+    for line in lines.iter().filter(|line| line["kind"] == "command") {
+        seen += 1;
+        let text = line["text"].as_str().unwrap();
+        // SORT and THREAD are extensions this server does not offer yet.
+        let offered = !text.contains(" SORT ") && !text.contains(" THREAD ");
+        let parsed = parse(text.strip_suffix("\r\n").unwrap().as_bytes());
+        assert_eq!(
+            parsed.is_ok(),
+            line["valid"].as_bool().unwrap() && offered,
+            "{text} {parsed:?}"
+        );
+    }
+    assert_eq!(seen, 41);
+}
+
+/// Examples that must not parse, and why.
+fn excused(id: &str) -> Option<&'static str> {
+    match id {
+        "rfc5819-02" => Some("a misprint: no space between two arguments"),
+        "rfc7162-38" | "rfc7162-40" | "rfc7162-41" | "rfc7162-42" | "rfc7162-44" | "rfc7162-53" => {
+            Some("QRESYNC is not offered yet")
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn the_examples_of_the_rfcs_offered_parse() {
+    let Some(examples) = lines(
+        "the_examples_of_the_rfcs_offered_parse",
+        "imap/rfc-transcripts-imap.jsonl",
+    ) else {
+        return;
+    };
+    const OFFERED: [u64; 18] = [
+        2088, 2177, 2342, 2971, 3348, 3501, 3691, 4315, 4731, 4959, 5032, 5161, 5258, 5819, 6154,
+        6851, 7162, 8438,
+    ];
+    let (mut good, mut excuses, mut refused) = (0, 0, Vec::new());
+    for example in &examples {
+        if !OFFERED.contains(&example["rfc"].as_u64().unwrap()) {
+            continue;
+        }
+        for line in example["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|line| line["who"] == "C")
+        {
+            let text = line["text"].as_str().unwrap();
+            // Lines without a tag and a known name are literals, SASL responses and DONE.
+            if Head::parse(text.as_bytes()).verb.is_none() {
+                continue;
+            }
+            // Examples are folded, and end where their literal begins.
+            let text = text.split("\n(note").next().unwrap();
+            let folded = text.replace('\n', " ");
+            let (line, announced) = match folded
+                .strip_suffix('}')
+                .and_then(|line| line.rsplit_once('{'))
+            {
+                Some((line, _)) if Head::parse(text.as_bytes()).verb != Some(Verb::Append) => {
+                    (format!("{line}x"), true)
+                }
+                _ if folded.ends_with('}') => (format!("{folded}\r\n"), true),
+                _ => (folded.clone(), false),
+            };
+            match parse(line.as_bytes()) {
+                Ok(()) => good += 1,
+                // What the literal announced would have completed.
+                Err(Malformed::Syntax("a space was expected")) if announced => good += 1,
+                Err(_) if excused(example["id"].as_str().unwrap()).is_some() => excuses += 1,
+                Err(why) => refused.push(format!("{}: {text}: {why:?}", example["id"])),
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+    assert_eq!(excuses, 7);
+    assert!(good > 120, "{good}");
+}
