@@ -59,8 +59,9 @@ pub use page::Row;
 pub use purge::{next_purge, purge};
 pub use queue::{
     ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, Enqueue, Fate, Group, Outcome, QueueEntry, QueueMessage,
-    RECIPIENTS_MAX, Retired, Settled, TEXT_MAX, purge_retired, queue, queue_attempt, queue_drop,
-    queue_entry, queue_message, queue_outcome, queue_reschedule, retired,
+    RECIPIENTS_MAX, Retired, Settled, TEXT_MAX, purge_retired, queue, queue_attempt,
+    queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome, queue_reschedule,
+    retired,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,

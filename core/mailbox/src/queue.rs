@@ -327,6 +327,23 @@ pub fn queue_outcome(
     Ok((edit.finish()?, Settled { entry, notice }))
 }
 
+/// The sender of an entry was told between two attempts that it takes longer: notes that, and delivers the notification.
+pub fn queue_delay_told(
+    reads: &dyn Reads,
+    id: u64,
+    notice: Option<&Delivery>,
+    now: Utc,
+) -> Result<(Batch, QueueEntry), Stop> {
+    let mut edit = Edit::new(reads, now);
+    let mut entry = open(reads, id)?;
+    entry.delay_told = true;
+    if let Some(delivery) = notice {
+        place(&mut edit, delivery)?;
+    }
+    edit.put(key::queue(Table::Queue, id), entry.encode());
+    Ok((edit.finish()?, entry))
+}
+
 fn retire(edit: &mut Edit<'_>, entry: &QueueEntry, done: Vec<(String, Fate)>) -> Result<(), Stop> {
     if done.is_empty() {
         return Ok(());

@@ -1,1 +1,23 @@
-//! See the workspace README.
+//! A whole mail server on any runtime: listeners, TLS, the worlds of SMTP and IMAP sessions, the outgoing queue.
+//!
+//! [`Bound::bind`] takes the sockets, [`Node::start`] serves on them over a [`mox_store::Store`], [`Node::drain`] stops.
+//! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
+
+mod auth;
+mod config;
+mod conn;
+mod control;
+mod imap_in;
+mod listen;
+mod node;
+mod queue_out;
+mod registry;
+mod resolve;
+mod smtp_in;
+mod tls;
+
+pub use config::{Config, ListenerConfig, Outgoing, Service};
+pub use conn::Conn;
+pub use control::Queued;
+pub use node::{BODIES_IN_FLIGHT_MAX, Bound, DRAIN_TIMEOUT, Node, StartError};
+pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

@@ -1,6 +1,11 @@
 //! Pure decisions of a mail server: configuration, whose an address is, what a message is.
 
 pub mod config;
+mod credentials;
+mod intake;
 mod lookup;
+pub mod search;
 
+pub use credentials::{decode_credentials, encode_credentials};
+pub use intake::{Arrived, HEADER_KEPT_MAX, Intake, StoredStructure};
 pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};

@@ -1,0 +1,87 @@
+//! What a node is told at its start. Where it comes from (files, flags, a test) is not its business.
+
+use mox_address::Domain;
+use mox_driver::Bind;
+use rustls::ServerConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A whole server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's own name: greetings, trace headers, DSNs.
+    pub hostname: Domain,
+    /// Where it listens.
+    pub listeners: Vec<ListenerConfig>,
+    /// What happens to mail for other domains.
+    pub outgoing: Outgoing,
+    /// Name servers; empty when no DNS may be asked.
+    pub resolvers: Vec<SocketAddr>,
+    /// Port of other people's mail servers: 25 but in tests.
+    pub remote_port: u16,
+    /// When failed deliveries are tried again.
+    pub plan: mox_queue::Plan,
+}
+
+/// One listening socket.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// For logs.
+    pub name: String,
+    /// Where.
+    pub bind: Bind,
+    /// What is spoken.
+    pub service: Service,
+    /// The name in the greeting.
+    pub hostname: Domain,
+    /// Octets of a message at most.
+    pub max_size: u64,
+    /// AUTH and LOGIN without TLS.
+    pub clear_auth: bool,
+    /// Certificate and key; without one there is no STARTTLS.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Mail from other servers, for our own addresses only.
+    Smtp,
+    /// Mail from our users, STARTTLS.
+    Submission,
+    /// Mail from our users, TLS at once.
+    Submissions,
+    /// Reading, STARTTLS.
+    Imap,
+    /// Reading, TLS at once.
+    Imaps,
+}
+
+impl Service {
+    /// TLS begins with the first byte.
+    pub const fn is_implicit_tls(self) -> bool {
+        matches!(self, Self::Submissions | Self::Imaps)
+    }
+
+    /// The protocol's name in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+        }
+    }
+}
+
+/// Where mail for other domains goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// To the servers that the recipient's domain names in DNS.
+    Direct,
+    /// All to one server, the first of these addresses that answers.
+    Relay(Vec<SocketAddr>),
+    /// Nowhere: into the Inbox of this account, for trying things out.
+    Sink(String),
+}

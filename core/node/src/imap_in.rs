@@ -1,0 +1,358 @@
+//! The world of one IMAP session: what is in the mailboxes of its account.
+//!
+//! Reads are answered from the last published state, in the same poll. Changes are operations of the store; their
+//! answers come when they are durable.
+
+mod append;
+mod body;
+mod change;
+mod read;
+mod search;
+
+use core::task::{Context, Poll};
+use mox_driver::{Fut, Host, Runtime};
+use mox_imap::server::{Answer, Ask, BoxId, Config, Event, Refusal, Server};
+use mox_machine::{AskId, TlsFacts};
+use mox_mailbox::{AccountId, MailboxId, Stop};
+use mox_store::{StoreError, Topic, Watch};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::auth::{self, Exchange, Login, MECHANISMS, Refused, Verdict};
+use crate::config::ListenerConfig;
+use crate::listen::Secured;
+use crate::node::Inner;
+use crate::registry::Seat;
+use append::Append;
+
+/// Answers one IMAP session. As with SMTP, one piece of work is under way at a time.
+pub(crate) struct ImapHost<R: Runtime> {
+    node: Arc<Inner<R>>,
+    config: Arc<ListenerConfig>,
+    peer: SocketAddr,
+    seat: Seat,
+    exporter: Option<Box<[u8; 32]>>,
+    login: Option<Box<Login>>,
+    exchange: Option<Box<Exchange>>,
+    append: Option<Box<Append>>,
+    watch: Option<Box<Watching>>,
+    /// The keyword list the session knows, as the modification sequence of its last growth.
+    keywords_seen: u64,
+    working: Option<(AskId, Fut<Done>)>,
+    waiting: VecDeque<(AskId, Ask)>,
+    ready: VecDeque<(AskId, Answer)>,
+}
+
+/// What all IMAP sessions of a listener share.
+pub(crate) fn machine(config: &ListenerConfig) -> Config {
+    let mut machine = Config {
+        starttls: config.tls.is_some() && !config.service.is_implicit_tls(),
+        clear_auth: config.clear_auth,
+        mechanisms: MECHANISMS.iter().map(|m| m.name().into()).collect(),
+        ..Config::default()
+    };
+    machine.limits.append = config.max_size;
+    machine
+}
+
+/// A `Watch` ask that stays open.
+struct Watching {
+    id: AskId,
+    since: u64,
+    watch: Watch,
+}
+
+/// What a piece of work comes back with.
+enum Done {
+    Sasl(Box<Exchange>, Verdict),
+    Login(Verdict),
+    Written(Box<Append>, Result<(), Refusal>),
+    Answer(Answer),
+}
+
+impl<R: Runtime> ImapHost<R> {
+    pub(crate) fn new(
+        node: Arc<Inner<R>>,
+        config: Arc<ListenerConfig>,
+        peer: SocketAddr,
+        seat: Seat,
+    ) -> Self {
+        Self {
+            node,
+            config,
+            peer,
+            seat,
+            exporter: None,
+            login: None,
+            exchange: None,
+            append: None,
+            watch: None,
+            keywords_seen: 0,
+            working: None,
+            waiting: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    fn account(&self) -> AccountId {
+        // The machine asks about mailboxes only after somebody logged in; account 0 is nobody's.
+        self.login.as_ref().map_or(AccountId(0), |login| login.id)
+    }
+
+    fn handle(&mut self, id: AskId, ask: Ask) {
+        match self.respond(id, ask) {
+            Response::Now(answer) => self.ready.push_back((id, answer)),
+            Response::Later(work) => self.working = Some((id, work)),
+            Response::Open => {}
+        }
+    }
+
+    fn respond(&mut self, id: AskId, ask: Ask) -> Response {
+        let account = self.account();
+        match ask {
+            Ask::Sasl {
+                mechanism,
+                response,
+                first,
+            } => {
+                if first || self.exchange.is_none() {
+                    let exporter = self.exporter.as_deref().copied();
+                    self.exchange = self.node.authority.exchange(&mechanism, exporter);
+                }
+                let Some(exchange) = self.exchange.take() else {
+                    return Response::no(Some("CANNOT"), "this mechanism is not offered");
+                };
+                let step = auth::step(self.node.clone(), exchange, response);
+                Response::later(async move {
+                    let (exchange, verdict) = step.await;
+                    Done::Sasl(exchange, verdict)
+                })
+            }
+            Ask::Login { user, password } => {
+                let login = auth::login(self.node.clone(), user, password);
+                Response::later(async move { Done::Login(login.await) })
+            }
+            Ask::Watch { mailbox, since } => {
+                let mailbox = MailboxId(mailbox.0);
+                let watch =
+                    self.node
+                        .store
+                        .watch(Topic::Mailbox { account, mailbox }, |published| {
+                            match mox_mailbox::status(&*published.view, account, mailbox) {
+                                Ok(Some(status)) => status.modseq,
+                                Ok(None) => u64::MAX,
+                                Err(_) => 0,
+                            }
+                        });
+                self.watch = Some(Box::new(Watching { id, since, watch }));
+                Response::Open
+            }
+            Ask::Append { .. } | Ask::Piece(_) | Ask::Commit => self.append(ask),
+            Ask::Edit(edit) => self.edit(edit),
+            Ask::Mark { .. } | Ask::Copy { .. } | Ask::Expunge { .. } => self.change(ask),
+            Ask::Search {
+                mailbox,
+                among,
+                key,
+            } => self.search(mailbox, among, key),
+            Ask::Body {
+                mailbox,
+                uid,
+                part,
+                range,
+            } => self.body(mailbox, uid, part, range),
+            Ask::Mailboxes
+            | Ask::Status { .. }
+            | Ask::Select { .. }
+            | Ask::Changes { .. }
+            | Ask::Rows { .. } => self.read(ask),
+        }
+    }
+
+    fn done(&mut self, done: Done) -> Answer {
+        match done {
+            Done::Answer(answer) => answer,
+            Done::Sasl(exchange, Verdict::Challenge(bytes)) => {
+                self.exchange = Some(exchange);
+                Answer::Challenge(bytes)
+            }
+            Done::Sasl(_, verdict) | Done::Login(verdict) => self.authenticated(verdict),
+            Done::Written(append, result) => {
+                self.append = Some(append);
+                match result {
+                    Ok(()) => Answer::Accept,
+                    Err(refusal) => Answer::No(refusal),
+                }
+            }
+        }
+    }
+
+    fn authenticated(&mut self, verdict: Verdict) -> Answer {
+        let (listener, peer) = (&self.config.name, self.peer);
+        match verdict {
+            Verdict::Authenticated(login) => {
+                tracing::info!(target: "auth", listener, %peer, user = login.user, "authenticated");
+                let user = login.user.clone();
+                self.login = Some(Box::new(login));
+                Answer::Authenticated(user)
+            }
+            Verdict::Refused(Refused::Unavailable) => {
+                refusal(Some("UNAVAILABLE"), "authentication is not possible now")
+            }
+            Verdict::Refused(why) => {
+                tracing::info!(target: "auth", listener, %peer, ?why, "authentication failed");
+                refusal(Some("AUTHENTICATIONFAILED"), "authentication failed")
+            }
+            // LOGIN has no challenges.
+            Verdict::Challenge(_) => refusal(Some("SERVERBUG"), "authentication failed"),
+        }
+    }
+}
+
+/// How an ask is answered.
+enum Response {
+    Now(Answer),
+    Later(Fut<Done>),
+    /// Some time, or never.
+    Open,
+}
+
+impl Response {
+    fn later(work: impl Future<Output = Done> + Send + 'static) -> Self {
+        Self::Later(Box::pin(work))
+    }
+
+    /// An answer that takes a while.
+    fn answer_later(work: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self::later(async move { Done::Answer(work.await) })
+    }
+
+    fn no(code: Option<&'static str>, text: &str) -> Self {
+        Self::Now(refusal(code, text))
+    }
+}
+
+fn refusal(code: Option<&'static str>, text: &str) -> Answer {
+    Answer::No(Refusal {
+        code,
+        text: text.into(),
+    })
+}
+
+/// What a client is told when an operation was refused (RFC 5530). `missing` is the code for a mailbox that is not
+/// there: TRYCREATE where creating it would help.
+fn refused(error: &StoreError<Stop>, missing: &'static str) -> Refusal {
+    let code = match error {
+        StoreError::Refused(stop) => match stop {
+            Stop::NoSuchMailbox | Stop::MailboxGone => missing,
+            Stop::MailboxExists => "ALREADYEXISTS",
+            Stop::BadMailboxName(_) | Stop::Inbox | Stop::BadKeyword => "CANNOT",
+            Stop::HasChildren => "HASCHILDREN",
+            Stop::SpecialUseTaken => "USEATTR",
+            Stop::OverQuota(_) => "OVERQUOTA",
+            Stop::TooMany(_) => "LIMIT",
+            _ => "SERVERBUG",
+        },
+        StoreError::TooBig => "LIMIT",
+        StoreError::Panicked => "SERVERBUG",
+        StoreError::Dead => "UNAVAILABLE",
+    };
+    if matches!(code, "SERVERBUG" | "UNAVAILABLE") {
+        tracing::error!(target: "store", %error, "an operation for an IMAP session failed");
+    }
+    Refusal {
+        code: Some(code),
+        text: error.to_string(),
+    }
+}
+
+fn unreadable(error: impl core::fmt::Display) -> Answer {
+    tracing::error!(target: "store", %error, "reading for an IMAP session failed");
+    refusal(Some("SERVERBUG"), "the store cannot be read now")
+}
+
+const fn mailbox_of(id: BoxId) -> MailboxId {
+    MailboxId(id.0)
+}
+
+impl<R: Runtime> Secured for ImapHost<R> {
+    fn secured(&mut self, facts: &TlsFacts) {
+        self.exporter = Some(Box::new(facts.exporter));
+        self.login = None;
+        self.exchange = None;
+    }
+}
+
+impl<R: Runtime> Host<Server> for ImapHost<R> {
+    fn ask(&mut self, id: AskId, ask: Ask) {
+        let at_once = matches!(ask, Ask::Watch { .. });
+        if !at_once && (self.working.is_some() || !self.waiting.is_empty()) {
+            self.waiting.push_back((id, ask));
+        } else {
+            self.handle(id, ask);
+        }
+    }
+
+    fn cancel(&mut self, id: AskId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        if self.watch.as_ref().is_some_and(|w| w.id == id) {
+            self.watch = None;
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Unselected => self.watch = None,
+            Event::AppendDropped => self.append = None,
+            Event::Completed { .. } | Event::Authenticated(_) => {}
+            Event::Closed(reason) => {
+                tracing::debug!(target: "imap", listener = self.config.name, peer = %self.peer, ?reason, "closed");
+            }
+        }
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.seat.poll_stopping(cx)
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Poll::Ready(ready);
+            }
+            if let Some((id, work)) = &mut self.working {
+                let id = *id;
+                if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                    self.working = None;
+                    let answer = self.done(done);
+                    return Poll::Ready((id, answer));
+                }
+            } else if let Some((id, ask)) = self.waiting.pop_front() {
+                self.handle(id, ask);
+                continue;
+            }
+            break;
+        }
+        if let Some(watching) = &mut self.watch
+            && let Poll::Ready(modseq) = watching.watch.poll_changed(cx, watching.since)
+        {
+            let id = watching.id;
+            self.watch = None;
+            let answer = if modseq == u64::MAX {
+                Answer::Gone
+            } else {
+                Answer::Modseq(modseq)
+            };
+            return Poll::Ready((id, answer));
+        }
+        // Sessions sleep here for hours: empty queues give their memory back.
+        if self.ready.capacity() > 0 {
+            self.ready = VecDeque::new();
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
+            self.waiting = VecDeque::new();
+        }
+        Poll::Pending
+    }
+}

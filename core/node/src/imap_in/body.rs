@@ -1,0 +1,241 @@
+//! Octets of messages: a message is a prefix of its own and a body it may share with others.
+
+use bytes::{Bytes, BytesMut};
+use core::ops::Range;
+use mox_driver::{Pool, Runtime};
+use mox_imap::server::{Answer, BodyPart, BodyWhat, BoxId};
+use mox_mailbox::{AccountId, MailboxId, Meta, Reads};
+use mox_mime::{Section, TransferDecoder, locate, part_at};
+use mox_server::{Intake, StoredStructure};
+use mox_store::Store;
+use mox_uids::Uid;
+use std::io;
+
+use super::{ImapHost, Response, mailbox_of, unreadable};
+
+/// Octets of a body read at a time when all of it is looked at.
+const PIECE: u64 = 128 * 1024;
+/// Octets of a part that is decoded for BINARY, at most.
+const DECODED_MAX: u64 = 64 * 1024 * 1024;
+
+impl<R: Runtime> ImapHost<R> {
+    pub(super) fn body(
+        &mut self,
+        mailbox: BoxId,
+        uid: Uid,
+        part: BodyPart,
+        range: Range<u64>,
+    ) -> Response {
+        let (account, id) = (self.account(), mailbox_of(mailbox));
+        let published = self.node.store.published();
+        let meta = match mox_mailbox::meta(&*published.view, account, id, uid) {
+            Ok(Some(meta)) => meta,
+            Ok(None) => return Response::Now(Answer::Missing),
+            Err(error) => return Response::Now(unreadable(error)),
+        };
+        let message = Message {
+            account,
+            mailbox: id,
+            uid,
+            meta,
+        };
+        let is_light = message.meta.body.is_inline();
+        let store = self.node.store.clone();
+        let work = move || message.answer(&store, &*published.view, &part, range);
+        // A small body is a row, read from memory as a rule; a file may have to wait for the disk.
+        match is_light {
+            true => Response::Now(work()),
+            false => {
+                let running = self.node.runtime.blocking(Pool::Bodies, Box::new(work));
+                Response::answer_later(running)
+            }
+        }
+    }
+}
+
+/// One stored message.
+pub(super) struct Message {
+    pub(super) account: AccountId,
+    pub(super) mailbox: MailboxId,
+    pub(super) uid: Uid,
+    pub(super) meta: Meta,
+}
+
+impl Message {
+    fn answer(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        part: &BodyPart,
+        range: Range<u64>,
+    ) -> Answer {
+        match self.section(store, view, part, range) {
+            Ok(Some((total, bytes))) => Answer::Piece { total, bytes },
+            Ok(None) => Answer::Missing,
+            Err(error) => unreadable(error),
+        }
+    }
+
+    /// The length of a section and those octets of it; `None` when there is no such section.
+    fn section(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        part: &BodyPart,
+        range: Range<u64>,
+    ) -> io::Result<Option<(u64, Bytes)>> {
+        let prefix = self.meta.prefix.len() as u64;
+        let whole_message = part.path.is_empty() && part.what == BodyWhat::All;
+        if whole_message {
+            return self.read(store, view, 0..self.meta.size, range).map(Some);
+        }
+        let section = match &part.what {
+            BodyWhat::All | BodyWhat::Binary => Section::All,
+            BodyWhat::Header | BodyWhat::Fields(_) | BodyWhat::NotFields(_) => Section::Header,
+            BodyWhat::Text => Section::Text,
+            BodyWhat::Mime => Section::Mime,
+        };
+        let Some(structure) = structure(store, view, &self.meta) else {
+            return Ok(None);
+        };
+        let Some(found) = locate(&structure.part, &part.path, section) else {
+            return Ok(None);
+        };
+        // The header of the message itself begins with the prefix; everything else lies behind it.
+        let start = match part.path.is_empty() && section == Section::Header {
+            true => 0,
+            false => prefix + found.start,
+        };
+        let place = start..prefix + found.end;
+        let filtered = match &part.what {
+            BodyWhat::Fields(names) => {
+                let block = self.read_all(store, view, place)?;
+                mox_mime::header::fields(&block, names, false)
+            }
+            BodyWhat::NotFields(names) => {
+                let block = self.read_all(store, view, place)?;
+                mox_mime::header::fields(&block, names, true)
+            }
+            BodyWhat::Binary => {
+                let encoding = part_at(&structure.part, &part.path).map(|p| p.encoding.as_slice());
+                let Some(mut decoder) = TransferDecoder::new(encoding.unwrap_or_default()) else {
+                    return Ok(None);
+                };
+                if place.end - place.start > DECODED_MAX {
+                    return Ok(None);
+                }
+                let mut decoded = Vec::new();
+                decoder.push(&self.read_all(store, view, place)?, &mut decoded);
+                decoder.finish(&mut decoded);
+                decoded
+            }
+            _ => return self.read(store, view, place, range).map(Some),
+        };
+        let total = filtered.len() as u64;
+        let cut = clipped(&range, total);
+        Ok(Some((total, Bytes::from(filtered).slice(as_index(cut)))))
+    }
+
+    /// The length of a place in prefix and body, and the octets `range` of it.
+    fn read(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        place: Range<u64>,
+        range: Range<u64>,
+    ) -> io::Result<(u64, Bytes)> {
+        let total = place.end.saturating_sub(place.start);
+        let cut = clipped(&range, total);
+        let wanted = place.start + cut.start..place.start + cut.end;
+        let prefix = self.meta.prefix.len() as u64;
+        let front = wanted.start.min(prefix)..wanted.end.min(prefix);
+        let front = self.meta.prefix.slice(as_index(front));
+        let back = wanted.start.max(prefix) - prefix..wanted.end.max(prefix) - prefix;
+        if back.is_empty() {
+            return Ok((total, front));
+        }
+        let back = store.read_body(view, &self.meta.body, back)?;
+        if front.is_empty() {
+            return Ok((total, back));
+        }
+        let mut joined = BytesMut::with_capacity(front.len() + back.len());
+        joined.extend_from_slice(&front);
+        joined.extend_from_slice(&back);
+        Ok((total, joined.freeze()))
+    }
+
+    fn read_all(&self, store: &Store, view: &dyn Reads, place: Range<u64>) -> io::Result<Bytes> {
+        let length = place.end.saturating_sub(place.start);
+        self.read(store, view, place, 0..length)
+            .map(|(_, bytes)| bytes)
+    }
+
+    /// The header of the message with its prefix, blank line included.
+    pub(super) fn header(&self, store: &Store, view: &dyn Reads) -> Option<Bytes> {
+        let stored = mox_mailbox::header(view, self.account, self.mailbox, self.uid).ok()??;
+        if stored.cut {
+            let structure = structure(store, view, &self.meta)?;
+            let end = self.meta.prefix.len() as u64 + structure.part.body;
+            return self.read_all(store, view, 0..end).ok();
+        }
+        let mut joined = BytesMut::with_capacity(self.meta.prefix.len() + stored.octets.len());
+        joined.extend_from_slice(&self.meta.prefix);
+        joined.extend_from_slice(&stored.octets);
+        Some(joined.freeze())
+    }
+
+    /// The octets of a place in the body, in pieces.
+    pub(super) fn body_octets(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        place: Range<u64>,
+        visit: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let mut at = place.start;
+        while at < place.end {
+            let piece = store.read_body(view, &self.meta.body, at..place.end.min(at + PIECE))?;
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+            visit(&piece);
+        }
+        Ok(())
+    }
+}
+
+/// Envelope and structure of a message: as stored, or made again from a body whose structure was too large to store.
+pub(super) fn structure(store: &Store, view: &dyn Reads, meta: &Meta) -> Option<StoredStructure> {
+    if let Some(stored) = meta.structure.as_deref() {
+        return StoredStructure::decode(stored);
+    }
+    let mut intake = Intake::new();
+    let mut at = 0;
+    while at < meta.body.length {
+        let piece = store
+            .read_body(view, &meta.body, at..meta.body.length.min(at + PIECE))
+            .ok()?;
+        if piece.is_empty() {
+            break;
+        }
+        at += piece.len() as u64;
+        intake.push(&piece);
+    }
+    let structure = intake.finish().structure;
+    Some(StoredStructure {
+        envelope: structure.envelope,
+        part: structure.part,
+    })
+}
+
+fn clipped(range: &Range<u64>, total: u64) -> Range<u64> {
+    let end = range.end.min(total);
+    range.start.min(end)..end
+}
+
+fn as_index(range: Range<u64>) -> Range<usize> {
+    // Ranges of what is in memory already.
+    usize::try_from(range.start).unwrap_or(usize::MAX)
+        ..usize::try_from(range.end).unwrap_or(usize::MAX)
+}

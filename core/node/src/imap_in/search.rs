@@ -1,0 +1,241 @@
+//! SEARCH over what is stored.
+
+use core::ops::ControlFlow;
+use mox_driver::{Pool, Runtime};
+use mox_imap::SearchKey;
+use mox_imap::server::{Answer, BoxId};
+use mox_machine::{Civil, Utc};
+use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Row};
+use mox_mime::{Date, Inside, parts};
+use mox_server::search::{Candidate, Cost, cost, folded, matches, prepare};
+use mox_store::{Published, Store};
+use mox_uids::{Uid, UidSet};
+use std::io;
+use std::sync::Arc;
+
+use super::body::{Message, structure};
+use super::{ImapHost, Response, mailbox_of, unreadable};
+
+/// Rows looked at in one scan.
+const PAGE: usize = 500;
+/// Octets of a text part that are searched; the rest of a longer one is passed over.
+const PART_MAX: u64 = 16 * 1024 * 1024;
+
+impl<R: Runtime> ImapHost<R> {
+    pub(super) fn search(
+        &mut self,
+        mailbox: BoxId,
+        among: Arc<UidSet>,
+        key: Arc<SearchKey>,
+    ) -> Response {
+        let (account, mailbox) = (self.account(), mailbox_of(mailbox));
+        let key = prepare(&key);
+        let search = Search {
+            published: self.node.store.published(),
+            store: self.node.store.clone(),
+            account,
+            mailbox,
+            now: self.node.runtime.now().utc,
+        };
+        // Rows alone are read in the same poll; what may open bodies goes to the pool.
+        match cost(&key) {
+            Cost::Row => Response::Now(search.run(&among, &key)),
+            Cost::Header | Cost::Body => {
+                let work = Box::new(move || search.run(&among, &key));
+                Response::answer_later(self.node.runtime.blocking(Pool::Compute, work))
+            }
+        }
+    }
+}
+
+struct Search {
+    published: Arc<Published>,
+    store: Store,
+    account: AccountId,
+    mailbox: MailboxId,
+    now: Utc,
+}
+
+impl Search {
+    fn run(&self, among: &UidSet, key: &SearchKey) -> Answer {
+        self.found(among, key).unwrap_or_else(unreadable)
+    }
+
+    fn found(&self, among: &UidSet, key: &SearchKey) -> io::Result<Answer> {
+        let view = &*self.published.view;
+        let (account, mailbox) = (self.account, self.mailbox);
+        let keywords =
+            mox_mailbox::mailbox_keywords(view, account, mailbox).map_err(io::Error::other)?;
+        let (mut uids, mut highest) = (Vec::new(), 0);
+        let mut from = among.first();
+        while let Some(first) = from {
+            let page = mox_mailbox::rows(view, account, mailbox, among, first, PAGE)
+                .map_err(io::Error::other)?;
+            for row in &page.rows {
+                let mut candidate = Stored {
+                    search: self,
+                    keywords: &keywords,
+                    row,
+                    read: None,
+                };
+                if matches(key, &mut candidate, self.now)? {
+                    uids.push(row.uid);
+                    highest = highest.max(row.modseq);
+                }
+            }
+            from = page.next;
+        }
+        let modseq = asks_modseq(key).then_some(highest);
+        Ok(Answer::Found {
+            uids: uids.into_iter().collect(),
+            modseq,
+        })
+    }
+}
+
+/// RFC 7162 3.1.5: a key with MODSEQ is answered with the highest one found.
+fn asks_modseq(key: &SearchKey) -> bool {
+    match key {
+        SearchKey::Modseq(_) => true,
+        SearchKey::And(keys) => keys.iter().any(asks_modseq),
+        SearchKey::Or(a, b) => asks_modseq(a) || asks_modseq(b),
+        SearchKey::Not(key) => asks_modseq(key),
+        _ => false,
+    }
+}
+
+/// A stored message that a search looks at.
+struct Stored<'s> {
+    search: &'s Search,
+    keywords: &'s [String],
+    row: &'s Row,
+    read: Option<(Message, bytes::Bytes)>,
+}
+
+impl Stored<'_> {
+    /// The message and its header, read once.
+    fn message(&mut self) -> io::Result<Option<&(Message, bytes::Bytes)>> {
+        if self.read.is_none() {
+            let search = self.search;
+            let view: &dyn Reads = &*search.published.view;
+            let found = mox_mailbox::meta(view, search.account, search.mailbox, self.row.uid)
+                .map_err(|e: ReadError| io::Error::other(e))?;
+            let Some(meta) = found else { return Ok(None) };
+            let (account, mailbox, uid) = (search.account, search.mailbox, self.row.uid);
+            let message = Message {
+                account,
+                mailbox,
+                uid,
+                meta,
+            };
+            let header = message.header(&search.store, view).unwrap_or_default();
+            self.read = Some((message, header));
+        }
+        Ok(self.read.as_ref())
+    }
+}
+
+impl Candidate for Stored<'_> {
+    type Error = io::Error;
+
+    fn uid(&self) -> Uid {
+        self.row.uid
+    }
+
+    fn modseq(&self) -> u64 {
+        self.row.modseq
+    }
+
+    fn size(&self) -> u64 {
+        self.row.size
+    }
+
+    fn flags(&self) -> u8 {
+        self.row.flags.0
+    }
+
+    fn has_keyword(&self, keyword: &str) -> bool {
+        let at = self
+            .keywords
+            .iter()
+            .position(|k| k.eq_ignore_ascii_case(keyword));
+        at.is_some_and(|bit| self.row.keywords >> bit & 1 == 1)
+    }
+
+    fn internal_date(&mut self) -> io::Result<Utc> {
+        Ok(self.row.date)
+    }
+
+    fn sent_day(&mut self) -> io::Result<Option<i64>> {
+        let Some((_, header)) = self.message()? else {
+            return Ok(None);
+        };
+        let date = mox_mime::header::find(header, b"Date").and_then(Date::parse);
+        Ok(date.map(|date| {
+            let civil = Civil {
+                year: date.year,
+                month: date.month,
+                day: date.day,
+                hour: 0,
+                minute: 0,
+                second: 0,
+            };
+            Utc::from_civil(&civil).secs().div_euclid(86_400)
+        }))
+    }
+
+    fn field_contains(&mut self, name: &[u8], needle: &str) -> io::Result<bool> {
+        let Some((_, header)) = self.message()? else {
+            return Ok(false);
+        };
+        let mut values = mox_mime::header::find_all(header, name);
+        Ok(values.any(|value| {
+            needle.is_empty() || folded(&mox_message::text::header_text(value)).contains(needle)
+        }))
+    }
+
+    fn header_contains(&mut self, needle: &str) -> io::Result<bool> {
+        let Some((_, header)) = self.message()? else {
+            return Ok(false);
+        };
+        let mut fields = mox_mime::header::split(header);
+        Ok(fields.any(|field| {
+            let name = String::from_utf8_lossy(field.name);
+            folded(&format!(
+                "{name}: {}",
+                mox_message::text::header_text(field.value)
+            ))
+            .contains(needle)
+        }))
+    }
+
+    fn body_contains(&mut self, needle: &str) -> io::Result<bool> {
+        let (store, published) = (self.search.store.clone(), self.search.published.clone());
+        let view: &dyn Reads = &*published.view;
+        let Some((message, _)) = self.message()? else {
+            return Ok(false);
+        };
+        let Some(stored) = structure(&store, view, &message.meta) else {
+            return Ok(false);
+        };
+        for part in parts(&stored.part) {
+            let is_text = part.media.eq_ignore_ascii_case(b"text");
+            if !is_text || !matches!(part.inside, Inside::Leaf) {
+                continue;
+            }
+            let place = part.body..part.end.min(part.body + PART_MAX);
+            let mut octets = Vec::new();
+            message.body_octets(&store, view, place, &mut |piece| {
+                octets.extend_from_slice(piece)
+            })?;
+            let found = match mox_message::text::part_text(part, &octets) {
+                text if folded(&text).contains(needle) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            if found.is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

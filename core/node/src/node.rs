@@ -1,0 +1,399 @@
+//! A whole server: its sockets, its store, its services.
+
+use bytes::Bytes;
+use core::future::poll_fn;
+use mox_driver::{Pool, Runtime};
+use mox_machine::{Secret, Seed};
+use mox_mailbox::{AccountId, Progress};
+use mox_server::Directory;
+use mox_store::{Committer, Store, Topic};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::auth::Authority;
+use crate::config::{Config, ListenerConfig};
+use crate::registry::{Gate, Registry};
+use crate::resolve::Resolver;
+
+use crate::{listen, queue_out, tls};
+
+/// Message octets that all sessions together may hold in memory (R10).
+pub const BODIES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// How long running transactions may go on after [`Node::drain`].
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often expunged messages past their time are removed for good.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Accounts read at a time.
+const ACCOUNTS_PAGE: usize = 500;
+/// The high-water mark follows a group of commits by this.
+const UPKEEP_AFTER: Duration = Duration::from_millis(50);
+/// The disk is looked at this often even when nothing is committed.
+const UPKEEP_EVERY: Duration = Duration::from_secs(10);
+/// Between two directories of a sweep.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+/// Between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Sockets that are bound and not served yet: so that a process may give up its privileges in between.
+pub struct Bound<R: Runtime> {
+    listeners: Vec<(R::Listener, Arc<ListenerConfig>)>,
+}
+
+impl<R: Runtime> core::fmt::Debug for Bound<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Bound")
+            .field("listeners", &self.listeners.len())
+            .finish()
+    }
+}
+
+impl<R: Runtime> Bound<R> {
+    /// Binds all listeners of a configuration, or none: the error names the one that could not be bound.
+    pub fn bind(runtime: &R, config: &Config) -> io::Result<Self> {
+        let mut listeners = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            let socket = runtime.listen(listener.bind.clone()).map_err(|error| {
+                let text = format!(
+                    "cannot listen on {:?} for {}: {error}",
+                    listener.bind, listener.name
+                );
+                io::Error::new(error.kind(), text)
+            })?;
+            listeners.push((socket, Arc::new(listener.clone())));
+        }
+        Ok(Self { listeners })
+    }
+
+    /// Where each listener is bound, by its name.
+    pub fn addresses(&self, runtime: &R) -> io::Result<Vec<(String, SocketAddr)>> {
+        self.listeners
+            .iter()
+            .map(|(socket, config)| Ok((config.name.clone(), runtime.local_addr(socket)?)))
+            .collect()
+    }
+}
+
+/// A running server. Clones are handles to the same one.
+pub struct Node<R: Runtime> {
+    pub(crate) inner: Arc<Inner<R>>,
+}
+
+impl<R: Runtime> Clone for Node<R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<R: Runtime> core::fmt::Debug for Node<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Node")
+            .field("hostname", &self.inner.config.hostname)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every session and service of a node reaches.
+pub(crate) struct Inner<R: Runtime> {
+    pub(crate) runtime: R,
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authority: Authority,
+    pub(crate) resolver: Resolver,
+    pub(crate) client_tls: Arc<rustls::ClientConfig>,
+    pub(crate) bodies_in_flight: Arc<AtomicUsize>,
+    /// Opened once the store is closed.
+    closed: Gate,
+    directory: RwLock<Arc<Directory>>,
+    accounts: RwLock<Arc<BTreeMap<String, AccountId>>>,
+    seed: Seed,
+    transactions: AtomicU64,
+    sessions: AtomicU64,
+}
+
+impl<R: Runtime> Node<R> {
+    /// Starts serving. The store's accounts are completed from the directory first.
+    pub async fn start(
+        runtime: R,
+        config: Config,
+        directory: Directory,
+        bound: Bound<R>,
+        store: Store,
+        committer: Committer,
+    ) -> Result<Self, StartError> {
+        let client_tls =
+            tls::opportunistic_client(&runtime).map_err(|e| StartError(e.to_string()))?;
+        let seed = runtime.seed("node");
+        let inner = Arc::new(Inner {
+            authority: Authority::new(seed.child("authority", 0)),
+            resolver: Resolver::new(config.resolvers.clone(), seed.child("resolver", 0)),
+            client_tls,
+            bodies_in_flight: Arc::default(),
+            directory: RwLock::new(Arc::new(directory)),
+            accounts: RwLock::default(),
+            transactions: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+            registry: Arc::default(),
+            closed: Gate::default(),
+            seed,
+            store,
+            config,
+            runtime,
+        });
+        let runtime = &inner.runtime;
+        runtime.spawn_service("commit", Box::pin(commit_service(inner.clone(), committer)));
+        let node = Self { inner };
+        let initialised = node.inner.store.run(mox_mailbox::initialise).await;
+        initialised.map_err(|e| StartError(e.to_string()))?;
+        node.complete_accounts().await?;
+        let (inner, runtime) = (&node.inner, &node.inner.runtime);
+        runtime.spawn_service("queue", Box::pin(queue_out::service(inner.clone())));
+        runtime.spawn_service("purge", Box::pin(purge_service(inner.clone())));
+        runtime.spawn_service("upkeep", Box::pin(upkeep_service(inner.clone())));
+        runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
+        for (listener, config) in bound.listeners {
+            let task = listen::accept_loop(inner.clone(), listener, config);
+            runtime.spawn_service("listen", Box::pin(task));
+        }
+        Ok(node)
+    }
+
+    /// Replaces the directory: new sessions and transactions see the new one.
+    pub async fn reload(&self, directory: Directory) -> Result<(), StartError> {
+        *self
+            .inner
+            .directory
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
+        self.complete_accounts().await
+    }
+
+    /// Stops: no new work, 421 and BYE to sessions, running transactions get [`DRAIN_TIMEOUT`]; then everything
+    /// accepted is durable and the store is closed. True when all sessions ended by themselves.
+    pub async fn drain(&self) -> bool {
+        let inner = &self.inner;
+        inner.registry.stop();
+        let wait = async {
+            poll_fn(|cx| inner.registry.poll_empty(cx)).await;
+            Ok(())
+        };
+        let emptied = tls::within(&inner.runtime, DRAIN_TIMEOUT, wait)
+            .await
+            .is_ok();
+        inner.store.close();
+        poll_fn(|cx| inner.closed.poll(cx)).await;
+        emptied
+    }
+
+    /// How many sessions live.
+    pub fn sessions(&self) -> usize {
+        self.inner.registry.len()
+    }
+
+    /// The store, for whoever administers the server.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// Every account of the directory has a row in the store.
+    async fn complete_accounts(&self) -> Result<(), StartError> {
+        let inner = &self.inner;
+        let names = inner.directory().accounts();
+        for name in names {
+            let now = inner.runtime.now().utc;
+            let known = inner
+                .known_accounts()
+                .map_err(|e| StartError(e.to_string()))?;
+            if known.contains_key(&name) {
+                continue;
+            }
+            let created = inner
+                .store
+                .run(move |reads| {
+                    mox_mailbox::create_account(reads, &name, &Secret::new(Bytes::new()), None, now)
+                })
+                .await;
+            created.map_err(|e| StartError(e.to_string()))?;
+        }
+        let known = inner
+            .known_accounts()
+            .map_err(|e| StartError(e.to_string()))?;
+        *inner
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        Ok(())
+    }
+}
+
+/// Why a node could not start or take a new directory.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl core::fmt::Display for StartError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl<R: Runtime> Inner<R> {
+    /// The directory as of now.
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        self.directory
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The store's number of an account of the directory.
+    pub(crate) fn account_id(&self, name: &str) -> Option<AccountId> {
+        self.accounts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .copied()
+    }
+
+    /// The id of a new transaction: opaque to others, unique here.
+    pub(crate) fn transaction_id(&self) -> String {
+        let n = self.transactions.fetch_add(1, Ordering::Relaxed);
+        let seed = self.seed.child("transaction", n);
+        let mut text = String::with_capacity(12);
+        for byte in seed.bytes().iter().take(12) {
+            let index = usize::from(byte % 32);
+            text.extend(
+                b"abcdefghijkmnpqrstuvwxyz23456789"
+                    .get(index)
+                    .map(|&b| char::from(b)),
+            );
+        }
+        text
+    }
+
+    /// A seed for a new session.
+    pub(crate) fn session_seed(&self, protocol: &str) -> Seed {
+        self.seed
+            .child(protocol, self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn known_accounts(&self) -> Result<BTreeMap<String, AccountId>, mox_mailbox::ReadError> {
+        let published = self.store.published();
+        let mut known = BTreeMap::new();
+        let mut from = String::new();
+        loop {
+            let page = mox_mailbox::accounts(&*published.view, &from, ACCOUNTS_PAGE)?;
+            let is_last = page.len() < ACCOUNTS_PAGE;
+            if let Some((name, _)) = page.last() {
+                from = format!("{name}\0");
+            }
+            known.extend(page);
+            if is_last {
+                return Ok(known);
+            }
+        }
+    }
+}
+
+/// Writes the store's high-water mark soon after each group of commits (S8), and looks at the disk.
+async fn upkeep_service<R: Runtime>(node: Arc<Inner<R>>) {
+    let mut watch = node
+        .store
+        .watch(Topic::Commit, |published| published.number);
+    let mut seen = 0;
+    loop {
+        let changed = async {
+            seen = watch.changed(seen).await;
+        };
+        let pause = tls::sleep(&node.runtime, UPKEEP_EVERY);
+        futures_lite::future::or(changed, pause).await;
+        tls::sleep(&node.runtime, UPKEEP_AFTER).await;
+        let store = node.store.clone();
+        let upkeep = node
+            .runtime
+            .blocking(Pool::Bodies, Box::new(move || store.upkeep()));
+        if let Err(error) = upkeep.await {
+            tracing::error!(target: "store", %error, "the high-water mark could not be written");
+        }
+    }
+}
+
+/// Removes body files that nothing refers to, one directory at a time (S6).
+async fn sweep_service<R: Runtime>(node: Arc<Inner<R>>) {
+    loop {
+        for shard in 0..=u8::MAX {
+            let store = node.store.clone();
+            let sweep = node
+                .runtime
+                .blocking(Pool::Bodies, Box::new(move || store.sweep(shard)));
+            match sweep.await {
+                Ok(swept) if swept.removed > 0 => {
+                    tracing::info!(target: "store", shard, removed = swept.removed, "swept body files");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(target: "store", shard, %error, "sweeping body files failed");
+                }
+            }
+            tls::sleep(&node.runtime, SWEEP_PAUSE).await;
+        }
+        tls::sleep(&node.runtime, SWEEP_EVERY).await;
+    }
+}
+
+/// Runs the committer: groups of ops on the pool that may block, one at a time.
+async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committer) {
+    while let Some(group) = committer.collect().await {
+        let turn = Box::new(move || {
+            committer.turn(group);
+            committer
+        });
+        committer = node.runtime.blocking(Pool::Commit, turn).await;
+        if let Some(why) = node.store.failed() {
+            // S10: nothing more can be promised. The service ends, so the process does.
+            tracing::error!(target: "store", %why, "the store failed; the server stops");
+            node.registry.stop();
+            return;
+        }
+    }
+    // Closed by `drain`: what was accepted is durable, and the store says that it was closed in order.
+    let closing = node
+        .runtime
+        .blocking(Pool::Commit, Box::new(move || committer.close()))
+        .await;
+    if let Err(error) = closing {
+        tracing::error!(target: "store", %error, "the store could not be closed in order");
+    }
+    node.closed.open();
+    core::future::pending::<()>().await;
+}
+
+/// Removes for good what was expunged long enough ago.
+async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
+    loop {
+        let now = node.runtime.now().utc;
+        loop {
+            match node
+                .store
+                .run(move |reads| mox_mailbox::purge(reads, now))
+                .await
+            {
+                Ok(Progress::More(())) => {}
+                Ok(Progress::Done) => break,
+                Err(error) => {
+                    tracing::warn!(target: "store", %error, "purging expunged messages failed");
+                    break;
+                }
+            }
+        }
+        tls::sleep(&node.runtime, PURGE_EVERY).await;
+    }
+}

@@ -1,0 +1,430 @@
+//! One attempt to deliver an entry of the queue.
+
+use mox_address::{Host, Path};
+use mox_driver::{Drive, End, Runtime};
+use mox_machine::Session;
+use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
+use mox_queue::{Next, Outcome, next};
+use mox_smtp::client::{Class, Client, Config, Outcome as Reached, Tls, Transaction};
+use rustls_pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::ClientHost;
+use super::route::{self, Hop, NoRoute};
+use super::{Slot, notice, times};
+use crate::node::Inner;
+use crate::registry::Seat;
+use crate::{Conn, tls};
+
+/// How long connecting to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one session may take in all, above what the protocol's own time limits add up to.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// What is known of one recipient after an attempt.
+#[derive(Debug, Clone)]
+pub(super) struct Result {
+    pub(super) outcome: Outcome,
+    /// What the peer said, word for word, or what went wrong here.
+    pub(super) text: String,
+    /// The peer's reply, not our own words.
+    pub(super) from_peer: bool,
+    /// RFC 3463.
+    pub(super) status: String,
+    /// The host that decided.
+    pub(super) host: Option<String>,
+}
+
+/// Tries an entry. Whatever happens, its slot is given back.
+pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: Seat) {
+    match attempt(&node, slot.id).await {
+        Ok(entry) => slot.entry = entry,
+        Err(error) => {
+            tracing::error!(target: "queue", id = slot.id, error, "an attempt could not be recorded");
+            // The row says when it is tried again, if it is there.
+            let published = node.store.published();
+            slot.entry = mox_mailbox::queue_entry(&*published.view, slot.id)
+                .ok()
+                .flatten();
+        }
+    }
+}
+
+async fn attempt<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    id: u64,
+) -> core::result::Result<Option<QueueEntry>, String> {
+    let now = node.runtime.now().utc;
+    let published = node.store.published();
+    let Some(entry) = mox_mailbox::queue_entry(&*published.view, id).map_err(|e| e.to_string())?
+    else {
+        return Ok(None);
+    };
+    let message = mox_mailbox::queue_message(&*published.view, entry.message)
+        .map_err(|e| e.to_string())?
+        .ok_or("the entry has no message")?;
+    drop(published);
+    let jitter = node.session_seed("queue").rng().next_u64();
+
+    // The attempt is in its row before it starts (S12): a crash in it is a pause, not a loop.
+    let mut before = times(&entry);
+    before.attempts += 1;
+    let retry = node.config.plan.retry_at(&before, now, jitter);
+    let op =
+        move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_attempt(reads, id, "", retry, now);
+    let entry = node.store.run(op).await.map_err(|e| e.to_string())?;
+
+    let results = deliver(node, &entry, Arc::new(message.clone())).await;
+    record(node, entry, &message, results, jitter).await
+}
+
+/// Writes down what came of an attempt, with the notice to the sender if there is one: one operation.
+async fn record<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    entry: QueueEntry,
+    message: &QueueMessage,
+    results: Vec<Result>,
+    jitter: u64,
+) -> core::result::Result<Option<QueueEntry>, String> {
+    let now = node.runtime.now().utc;
+    let times = times(&entry);
+    let (mut fates, mut failed) = (Vec::new(), Vec::new());
+    let mut retry = now;
+    let mut delay_told = entry.delay_told;
+    let mut delayed = Vec::new();
+    for (to, result) in entry.recipients.iter().zip(&results) {
+        let text = result.text.clone();
+        fates.push(
+            match next(&node.config.plan, &times, result.outcome, now, jitter) {
+                Next::Done => Fate::Delivered(text),
+                Next::Fail(_) => {
+                    failed.push((to.clone(), result.clone()));
+                    Fate::Failed(text)
+                }
+                Next::Retry { at, delay_notice } => {
+                    retry = at;
+                    if delay_notice {
+                        delayed.push((to.clone(), result.clone()));
+                        delay_told = true;
+                    }
+                    Fate::Deferred(text)
+                }
+            },
+        );
+        let outcome = format!("{:?}", result.outcome).to_lowercase();
+        let host = result.host.as_deref().unwrap_or("-");
+        tracing::info!(
+            target: "delivery",
+            id = String::from_utf8_lossy(&message.extra).as_ref(),
+            entry = entry.id,
+            from = message.reverse_path,
+            to,
+            host,
+            attempt = entry.attempts_made,
+            outcome,
+            reply = result.text,
+            "attempt ended"
+        );
+    }
+    let kind = if failed.is_empty() {
+        notice::Kind::Delayed
+    } else {
+        notice::Kind::Failed
+    };
+    let told = if failed.is_empty() { delayed } else { failed };
+    let composed = notice::compose(node, message, kind, &told).await;
+    let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+    let last = results.last();
+    let outcome = Recorded {
+        now,
+        host: last.and_then(|r| r.host.clone()).unwrap_or_default(),
+        text: last.map(|r| r.text.clone()).unwrap_or_default(),
+        fates,
+        next_attempt: retry,
+        delay_told,
+        notice,
+    };
+    let id = entry.id;
+    let op = move |reads: &dyn mox_mailbox::Reads| {
+        let result = mox_mailbox::queue_outcome(reads, id, &outcome);
+        drop(held);
+        result
+    };
+    let settled = node.store.run(op).await.map_err(|e| e.to_string())?;
+    Ok(settled.entry)
+}
+
+/// Tells the sender that an entry takes longer than usual, between two attempts.
+pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64) {
+    let published = node.store.published();
+    let Ok(Some(entry)) = mox_mailbox::queue_entry(&*published.view, id) else {
+        return;
+    };
+    let Ok(Some(message)) = mox_mailbox::queue_message(&*published.view, entry.message) else {
+        return;
+    };
+    drop(published);
+    // While an attempt runs, its end decides whether there is something to tell.
+    let is_running = entry.attempts.last().is_some_and(|a| a.ended.is_none());
+    if entry.delay_told || is_running {
+        return;
+    }
+    let said = entry
+        .attempts
+        .last()
+        .map(|a| (a.outcome.clone(), a.host.clone()));
+    let (text, host) = said.unwrap_or_else(|| ("it was not tried yet".into(), String::new()));
+    let result = Result {
+        outcome: Outcome::Temporary,
+        from_peer: text.starts_with('4'),
+        text,
+        status: "4.0.0".into(),
+        host: Some(host).filter(|h| !h.is_empty()),
+    };
+    let told: Vec<_> = entry
+        .recipients
+        .iter()
+        .map(|to| (to.clone(), result.clone()))
+        .collect();
+    let composed = notice::compose(&node, &message, notice::Kind::Delayed, &told).await;
+    let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+    let now = node.runtime.now().utc;
+    let op = move |reads: &dyn mox_mailbox::Reads| {
+        let result = mox_mailbox::queue_delay_told(reads, id, notice.as_ref(), now);
+        drop(held);
+        result
+    };
+    if let Err(error) = node.store.run(op).await {
+        tracing::warn!(target: "queue", id, %error, "a delay notice could not be stored");
+    }
+}
+
+/// Tries the hops one after the other until every recipient is decided.
+async fn deliver<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    entry: &QueueEntry,
+    message: Arc<QueueMessage>,
+) -> Vec<Result> {
+    let paths: Vec<Option<Path>> = entry
+        .recipients
+        .iter()
+        .map(|to| Path::parse(to, true).ok())
+        .collect();
+    let mut results: Vec<Option<Result>> = paths
+        .iter()
+        .map(|path| {
+            path.is_none()
+                .then(|| ours(Outcome::Permanent, "5.1.3", "not an address", None))
+        })
+        .collect();
+    let hops = match paths.iter().flatten().next() {
+        Some(to) => route::hops(node, to).await,
+        None => Ok(Vec::new()),
+    };
+    let hops = match hops {
+        Ok(hops) => hops,
+        Err(NoRoute {
+            outcome,
+            text,
+            status,
+        }) => {
+            let none = ours(outcome, status, &text, None);
+            return results
+                .into_iter()
+                .map(|r| r.unwrap_or_else(|| none.clone()))
+                .collect();
+        }
+    };
+    for hop in &hops {
+        let open: Vec<usize> = (0..results.len())
+            .filter(|&i| !is_decided(results.get(i).and_then(Option::as_ref)))
+            .collect();
+        let to: Vec<Path> = open
+            .iter()
+            .filter_map(|&i| paths.get(i).cloned().flatten())
+            .collect();
+        if to.is_empty() {
+            break;
+        }
+        let (reached, ambiguous) = try_hop(node, hop, &message, to).await;
+        for (index, result) in open.into_iter().zip(reached) {
+            if let Some(slot) = results.get_mut(index) {
+                *slot = Some(result);
+            }
+        }
+        // The peer may have the message: another host now would make it two.
+        if ambiguous || node.registry.is_stopping() {
+            break;
+        }
+    }
+    let none = ours(
+        Outcome::Temporary,
+        "4.4.1",
+        "no mail server could be reached",
+        None,
+    );
+    results
+        .into_iter()
+        .map(|r| r.unwrap_or_else(|| none.clone()))
+        .collect()
+}
+
+fn is_decided(result: Option<&Result>) -> bool {
+    result.is_some_and(|r| matches!(r.outcome, Outcome::Delivered | Outcome::Permanent))
+}
+
+/// What one address says for each recipient, and whether its answer to the final dot was lost.
+async fn try_hop<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    hop: &Hop,
+    message: &Arc<QueueMessage>,
+    to: Vec<Path>,
+) -> (Vec<Result>, bool) {
+    let host = format!("{} [{}]", hop.name, hop.address.ip());
+    let count = to.len();
+    let from = match message.reverse_path.as_str() {
+        "" => None,
+        path => Path::parse(path, true).ok(),
+    };
+    let transaction = Transaction {
+        from,
+        to,
+        size: message.size(),
+        eight_bit: message.eight_bit,
+        utf8: message.utf8,
+    };
+    let mut tls = Tls::IfOffered;
+    loop {
+        match session(node, hop, message, transaction.clone(), tls).await {
+            Ok(reached) => {
+                let ambiguous = reached.iter().any(|o| o.ambiguous);
+                return (reached.iter().map(|o| said(o, &host)).collect(), ambiguous);
+            }
+            // Opportunistic: better in clear than not at all.
+            Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
+                tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
+                tls = Tls::Never;
+            }
+            Err(Broken::Tls(error) | Broken::Connect(error)) => {
+                let text = format!("no connection: {error}");
+                let result = ours(Outcome::Temporary, "4.4.1", &text, Some(host));
+                return (vec![result; count], false);
+            }
+        }
+    }
+}
+
+/// Why there was no session.
+enum Broken {
+    Connect(io::Error),
+    Tls(io::Error),
+}
+
+/// One session with one address: what became of each recipient.
+async fn session<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    hop: &Hop,
+    message: &Arc<QueueMessage>,
+    transaction: Transaction,
+    tls: Tls,
+) -> core::result::Result<Vec<Reached>, Broken> {
+    let runtime = &node.runtime;
+    let connect = runtime.connect(hop.address, None);
+    let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(Broken::Connect)?;
+    let count = transaction.to.len();
+    let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
+    config.tls = tls;
+    let mut client = Client::new(config, runtime.now());
+    let mut host = ClientHost::new(node.clone(), message.clone(), transaction);
+    let mut io = Conn::Plain(stream);
+    loop {
+        let drive = Drive::new(runtime.clone(), &mut client, io, &mut host);
+        let limited = async { Ok(drive.await) };
+        match tls::within(runtime, SESSION_TIMEOUT, limited).await {
+            Ok(End::Upgrade(plain)) => {
+                let name = ServerName::try_from(hop.name.clone())
+                    .unwrap_or_else(|_| ServerName::from(hop.address.ip()));
+                let handshake = tls::connect(runtime, node.client_tls.clone(), name, plain);
+                let (secured, facts) = Box::pin(handshake).await.map_err(Broken::Tls)?;
+                client.secured(runtime.now(), facts);
+                io = secured;
+            }
+            // The machine learned of the end as EOF or not at all; it has an outcome for each recipient, or none.
+            Ok(End::Closed | End::Compress(_)) => break,
+            Ok(End::Reset(_)) | Err(_) => {
+                client.eof(runtime.now());
+                drain_events(&mut client, &mut host);
+                break;
+            }
+        }
+    }
+    let lost = host.ended.clone();
+    let outcomes = host.outcomes.drain(..).take(count);
+    let mut reached = Vec::with_capacity(count);
+    for outcome in outcomes {
+        match outcome.or_else(|| lost.clone()) {
+            Some(outcome) => reached.push(outcome),
+            None => return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+    Ok(reached)
+}
+
+/// After the stream broke under it, a machine still tells what that means for each recipient.
+fn drain_events<R: Runtime>(client: &mut Client, host: &mut ClientHost<R>) {
+    use mox_driver::Host as _;
+    while let Some(step) = client.poll() {
+        if let mox_machine::Step::Event(event) = step {
+            host.event(event);
+        }
+    }
+}
+
+/// A peer's verdict on one recipient.
+fn said(reached: &Reached, host: &str) -> Result {
+    let outcome = match reached.class {
+        Class::Delivered => Outcome::Delivered,
+        Class::Temporary => Outcome::Temporary,
+        Class::Permanent => Outcome::Permanent,
+    };
+    let class = if reached.class == Class::Permanent {
+        5
+    } else {
+        4
+    };
+    match &reached.reply {
+        Some(reply) => Result {
+            outcome,
+            text: reply.to_string(),
+            from_peer: true,
+            status: reply
+                .enhanced
+                .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
+            host: Some(host.to_owned()),
+        },
+        None => {
+            let text = format!("{} failed: {:?}", reached.stage, reached.cause);
+            ours(
+                outcome,
+                &format!("{class}.4.2"),
+                &text,
+                Some(host.to_owned()),
+            )
+        }
+    }
+}
+
+/// Our own verdict.
+fn ours(outcome: Outcome, status: &str, text: &str, host: Option<String>) -> Result {
+    Result {
+        outcome,
+        text: text.to_owned(),
+        from_peer: false,
+        status: status.to_owned(),
+        host,
+    }
+}

@@ -1,0 +1,148 @@
+//! Telling a sender what became of a message: a delivery status notification in the sender's own Inbox.
+
+use bytes::Bytes;
+use mox_address::{Enhanced, Path};
+use mox_driver::{Pool, Runtime};
+use mox_mailbox::{AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, Target};
+use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
+use mox_server::{Intake, StoredStructure};
+use mox_store::{BodyFacts, Spooled};
+use mox_uids::Uid;
+use std::sync::Arc;
+
+use super::attempt::Result;
+use crate::node::Inner;
+
+/// What a notification tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Failed,
+    Delayed,
+}
+
+/// A notification about these recipients, ready to be delivered, with its body held. `None` when nobody is to be told:
+/// the null sender (RFC 5321 4.5.5), or a sender without account.
+pub(super) async fn compose<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    message: &QueueMessage,
+    kind: Kind,
+    told: &[(String, Result)],
+) -> Option<(Delivery, Spooled)> {
+    let account = message.account?;
+    if told.is_empty() || message.reverse_path.is_empty() {
+        return None;
+    }
+    let sender = Path::parse(&message.reverse_path, true).ok()?;
+    let now = node.runtime.now().utc;
+    let text = write(node, message, kind, told, &sender)?;
+    let body = Bytes::from(text);
+    let mut intake = Intake::new();
+    intake.push(&body);
+    let arrived = intake.finish();
+    let facts = BodyFacts {
+        account,
+        mailbox: MailboxId(0),
+        uid: Uid(0),
+        date: now,
+    };
+    let mut spool = node.store.spool();
+    spool.push(body);
+    let finish = Box::new(move || spool.finish(facts));
+    let spooled = match node.runtime.blocking(Pool::Bodies, finish).await {
+        Ok(spooled) => spooled,
+        Err(error) => {
+            tracing::error!(target: "queue", %error, "a notification could not be written");
+            return None;
+        }
+    };
+    let delivery = Delivery {
+        body: Body::New(spooled.body().clone()),
+        structure: StoredStructure::encode(&arrived.structure),
+        header: arrived.header,
+        targets: vec![target(account, &sender, now)],
+        queue: None,
+        now,
+    };
+    Some((delivery, spooled))
+}
+
+fn target(account: AccountId, sender: &Path, now: mox_machine::Utc) -> Target {
+    let prefix = mox_message::return_path(None) + &mox_message::delivered_to(sender);
+    Target {
+        account,
+        mailbox: mox_mailbox::INBOX.into(),
+        create: true,
+        prefix: Bytes::from(prefix),
+        flags: Flags::NONE,
+        keywords: Vec::new(),
+        date: now,
+        origin: Bytes::new(),
+    }
+}
+
+fn write<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    message: &QueueMessage,
+    kind: Kind,
+    told: &[(String, Result)],
+    sender: &Path,
+) -> Option<Vec<u8>> {
+    let now = node.runtime.now().utc;
+    let addresses: Vec<(Path, &Result)> = told
+        .iter()
+        .filter_map(|(to, result)| Some((Path::parse(to, true).ok()?, result)))
+        .collect();
+    let recipients: Vec<Recipient<'_>> = addresses
+        .iter()
+        .map(|(address, result)| Recipient {
+            address,
+            original: None,
+            status: status(&result.status, kind),
+            remote: result.host.as_deref(),
+            diagnostic: match result.from_peer {
+                true => Diagnostic::Reply(&result.text),
+                false => Diagnostic::Local(&result.text),
+            },
+            last_attempt: Some(now),
+        })
+        .collect();
+    let published = node.store.published();
+    let length = u64::try_from(dsn::HEADER_MAX).unwrap_or(u64::MAX);
+    let mut header = message.prefix.to_vec();
+    let body = node
+        .store
+        .read_body(&*published.view, &message.body, 0..length);
+    let body = body.unwrap_or_default();
+    header.extend_from_slice(body.get(..mox_mime::header::len(&body)).unwrap_or_default());
+    let composed = Dsn {
+        kind: match kind {
+            Kind::Failed => dsn::Kind::Failed,
+            Kind::Delayed => dsn::Kind::Delayed {
+                until: node.config.plan.expires(message.created),
+            },
+        },
+        hostname: &node.config.hostname,
+        to: sender,
+        seed: &node.session_seed("dsn"),
+        date: now,
+        arrived: message.created,
+        envelope_id: None,
+        recipients: &recipients,
+        header: &header,
+        utf8: message.utf8,
+    }
+    .compose();
+    composed.ok().map(|composed| composed.message)
+}
+
+/// The status of a recipient, its class that of the notification: what was temporary for days is final now.
+fn status(text: &str, kind: Kind) -> Option<Enhanced> {
+    let mut numbers = text.split('.');
+    numbers.next()?;
+    let (subject, detail) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    let class = match kind {
+        Kind::Failed => 5,
+        Kind::Delayed => 4,
+    };
+    Some(Enhanced(class, subject, detail))
+}

@@ -1,0 +1,113 @@
+//! Where a message goes: the hosts to be tried, in order.
+
+use mox_address::{Domain, Host, Path};
+use mox_dns::{MxPlan, Name};
+use mox_driver::Runtime;
+use mox_queue::Outcome;
+use std::net::SocketAddr;
+
+use crate::config::Outgoing;
+use crate::node::Inner;
+
+/// Addresses tried in one attempt at most.
+const ADDRESSES_MAX: usize = 10;
+
+/// One address of a host to be tried.
+pub(super) struct Hop {
+    /// The host's name, for TLS and for people.
+    pub(super) name: String,
+    /// Where.
+    pub(super) address: SocketAddr,
+}
+
+/// Why there is nothing to try.
+pub(super) struct NoRoute {
+    pub(super) outcome: Outcome,
+    /// For people, without status code.
+    pub(super) text: String,
+    /// RFC 3463.
+    pub(super) status: &'static str,
+}
+
+/// The hops for a recipient's domain.
+pub(super) async fn hops<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Vec<Hop>, NoRoute> {
+    match (&node.config.outgoing, &to.host) {
+        (Outgoing::Relay(addresses), _) => Ok(addresses
+            .iter()
+            .map(|address| Hop {
+                name: address.ip().to_string(),
+                address: *address,
+            })
+            .collect()),
+        (_, Host::Literal(ip)) => Ok(vec![Hop {
+            name: ip.to_string(),
+            address: SocketAddr::new(*ip, node.config.remote_port),
+        }]),
+        (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => mx(node, domain).await,
+    }
+}
+
+async fn mx<R: Runtime>(node: &Inner<R>, domain: &Domain) -> Result<Vec<Hop>, NoRoute> {
+    let bad_name = || NoRoute {
+        outcome: Outcome::Permanent,
+        text: format!("{domain} is not a domain name that DNS can hold"),
+        status: "5.1.2",
+    };
+    let ascii = domain.to_ascii().map_err(|_| bad_name())?;
+    let name = Name::parse(ascii.as_str()).map_err(|_| bad_name())?;
+    let own = Name::parse(node.config.hostname.as_str()).ok();
+    let (outcome, status, text) = match node.resolver.mail_hosts(&node.runtime, &name).await {
+        MxPlan::Hosts(hosts) => {
+            // RFC 5321 5.1: from our own place in the list on, mail would come back to us.
+            let ours = hosts
+                .iter()
+                .find(|h| Some(&h.name) == own.as_ref())
+                .map(|h| h.preference);
+            let hops: Vec<Hop> = hosts
+                .into_iter()
+                .filter(|host| ours.is_none_or(|ours| host.preference < ours))
+                .flat_map(|host| {
+                    let name = host.name.to_string();
+                    let name = name.trim_end_matches('.').to_owned();
+                    let port = node.config.remote_port;
+                    host.addresses.into_iter().map(move |ip| Hop {
+                        name: name.clone(),
+                        address: SocketAddr::new(ip, port),
+                    })
+                })
+                .take(ADDRESSES_MAX)
+                .collect();
+            if !hops.is_empty() {
+                return Ok(hops);
+            }
+            let text = format!(
+                "DNS says that this server itself takes mail for {domain}, which it does not"
+            );
+            (Outcome::Permanent, "5.4.6", text)
+        }
+        MxPlan::Null => (
+            Outcome::Permanent,
+            "5.1.10",
+            format!("{domain} takes no mail, and says so in DNS"),
+        ),
+        MxPlan::NoDomain => (
+            Outcome::NoDomain,
+            "5.1.2",
+            format!("the domain {domain} does not exist"),
+        ),
+        MxPlan::NoHosts => (
+            Outcome::NoHost,
+            "5.4.4",
+            format!("the domain {domain} has no mail server"),
+        ),
+        MxPlan::Temporary(failure) => {
+            let text = format!("DNS did not say where mail for {domain} goes: {failure:?}");
+            (Outcome::Temporary, "4.4.3", text)
+        }
+    };
+    Err(NoRoute {
+        outcome,
+        text,
+        status,
+    })
+}

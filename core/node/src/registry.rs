@@ -1,0 +1,140 @@
+//! Who is connected, and how they are told that the server stops.
+
+use core::task::{Context, Poll, Waker};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// All live sessions of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    stopping: AtomicBool,
+    next: AtomicU64,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    sessions: BTreeMap<u64, Option<Waker>>,
+    /// Whoever waits for the last session to go.
+    waiting: Vec<Waker>,
+}
+
+impl Registry {
+    /// Enters a session; it leaves when the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> Seat {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().sessions.insert(id, None);
+        Seat {
+            registry: self.clone(),
+            id,
+            waker: None,
+        }
+    }
+
+    /// Tells all sessions to finish what they do and end. New ones hear it at once.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let mut live = self.lock();
+        for waker in live.sessions.values_mut().filter_map(Option::take) {
+            waker.wake();
+        }
+        live.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// How many sessions live.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().sessions.len()
+    }
+
+    /// Ready once the server stops; for services.
+    pub(crate) fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut live = self.lock();
+        if self.is_stopping() {
+            return Poll::Ready(());
+        }
+        if !live.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            live.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Ready once no session lives.
+    pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut live = self.lock();
+        if live.sessions.is_empty() {
+            return Poll::Ready(());
+        }
+        live.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        // Nothing panics while it is held, so poison means nothing.
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that happens once.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(Mutex<(bool, Vec<Waker>)>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.0 = true;
+        gate.1.drain(..).for_each(Waker::wake);
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.0 {
+            return Poll::Ready(());
+        }
+        gate.1.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// One session's place in the registry.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    registry: Arc<Registry>,
+    id: u64,
+    waker: Option<Waker>,
+}
+
+impl Seat {
+    /// Ready once the server stops.
+    pub(crate) fn poll_stopping(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.registry.is_stopping() {
+            return Poll::Ready(());
+        }
+        // A task is nearly always polled with the same waker: the lock is taken once in a session.
+        if !self.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.registry
+                .lock()
+                .sessions
+                .insert(self.id, self.waker.clone());
+            if self.registry.is_stopping() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut live = self.registry.lock();
+        live.sessions.remove(&self.id);
+        if live.sessions.is_empty() {
+            live.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! One mail transaction: from MAIL to the 250 that promises.
+
+use bytes::Bytes;
+use mox_address::{Path, Reply};
+use mox_driver::{Fut, Pool, Runtime};
+use mox_machine::{TlsFacts, Utc};
+use mox_mailbox::{
+    AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
+};
+use mox_server::{Arrived, Intake, StoredStructure};
+use mox_smtp::server::{Answer, BodyKind, MailParams};
+use mox_store::{BodyFacts, Spool, StoreError};
+use mox_uids::Uid;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::trace::{self, Stamp};
+use crate::auth::Login;
+use crate::config::{ListenerConfig, Service};
+use crate::node::{BODIES_IN_FLIGHT_MAX, Inner};
+
+/// Received fields at most: more is a loop (RFC 5321 6.3).
+pub(crate) const RECEIVED_MAX: usize = 100;
+
+/// A transaction whose MAIL was accepted.
+pub(super) struct Transaction {
+    id: String,
+    from: Option<Path>,
+    params: MailParams,
+    local: Vec<(Path, AccountId, String)>,
+    remote: Vec<Path>,
+    content: Option<Content>,
+}
+
+/// Where a recipient leads.
+pub(super) enum Target {
+    /// A mailbox of ours.
+    Local { account: AccountId, mailbox: String },
+    /// The queue.
+    Remote,
+}
+
+/// What is known of the connection when the message is complete.
+pub(super) struct Arrival {
+    pub(super) listener: Arc<ListenerConfig>,
+    pub(super) peer: SocketAddr,
+    pub(super) tls: Option<TlsFacts>,
+    pub(super) hello: Option<(Bytes, bool)>,
+    pub(super) login: Option<Login>,
+}
+
+/// How a transaction ended.
+pub(super) enum Outcome {
+    Stored { id: String },
+    Refused(Reply),
+}
+
+impl Outcome {
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Self::Stored { id } => Answer::Stored { id },
+            Self::Refused(reply) => Answer::Reply(reply),
+        }
+    }
+}
+
+/// The message as far as it came.
+struct Content {
+    intake: Intake,
+    spool: Spool,
+    eight_bit: bool,
+    /// Octets counted against the node's budget.
+    held: Held,
+}
+
+/// Octets of messages in memory, given back when dropped.
+struct Held {
+    budget: Arc<AtomicUsize>,
+    octets: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// False when the node holds as much as it may.
+    fn take(&mut self, octets: usize) -> bool {
+        self.octets += octets;
+        self.budget.fetch_add(octets, Ordering::Relaxed) + octets <= BODIES_IN_FLIGHT_MAX
+    }
+
+    fn give_back(&mut self) {
+        self.budget.fetch_sub(self.octets, Ordering::Relaxed);
+        self.octets = 0;
+    }
+}
+
+impl Transaction {
+    pub(super) fn new(id: String, from: Option<Path>, params: MailParams) -> Self {
+        Self {
+            id,
+            from,
+            params,
+            local: Vec::new(),
+            remote: Vec::new(),
+            content: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, to: Path, target: Target) {
+        match target {
+            Target::Local { account, mailbox } => {
+                // One copy per mailbox, whatever addresses lead to it.
+                let known = self
+                    .local
+                    .iter()
+                    .any(|(_, a, m)| *a == account && *m == mailbox);
+                if !known {
+                    self.local.push((to, account, mailbox));
+                }
+            }
+            Target::Remote => {
+                if !self.remote.contains(&to) {
+                    self.remote.push(to);
+                }
+            }
+        }
+    }
+
+    /// The next piece of the message. True when [`write`](Self::write) is due before the next one.
+    pub(super) fn push<R: Runtime>(
+        &mut self,
+        node: &Inner<R>,
+        piece: Bytes,
+    ) -> Result<bool, Reply> {
+        let content = self.content.get_or_insert_with(|| Content {
+            intake: Intake::new(),
+            spool: node.store.spool(),
+            eight_bit: false,
+            held: Held {
+                budget: node.bodies_in_flight.clone(),
+                octets: 0,
+            },
+        });
+        if !content.held.take(piece.len()) {
+            return Err(Reply::new(
+                452,
+                3,
+                1,
+                "too many messages at once, try again later",
+            ));
+        }
+        content.intake.push(&piece);
+        content.eight_bit = content.eight_bit || !piece.is_ascii();
+        Ok(content.spool.push(piece))
+    }
+
+    /// Writes what waits to the body's file.
+    pub(super) fn write<R: Runtime>(
+        mut self: Box<Self>,
+        node: &Arc<Inner<R>>,
+    ) -> Fut<(Box<Self>, Result<(), Reply>)> {
+        let work = move || {
+            let Some(content) = &mut self.content else {
+                return (self, Ok(()));
+            };
+            let result = content.spool.write();
+            content.held.give_back();
+            let result = result.map_err(|error| {
+                tracing::error!(target: "store", %error, "a message body could not be written");
+                Reply::new(
+                    452,
+                    3,
+                    1,
+                    "the message cannot be stored now, try again later",
+                )
+            });
+            (self, result)
+        };
+        node.runtime.blocking(Pool::Bodies, Box::new(work))
+    }
+
+    /// Makes the message durable for all its recipients, or for none.
+    pub(super) async fn commit<R: Runtime>(
+        self: Box<Self>,
+        node: Arc<Inner<R>>,
+        arrival: Arrival,
+    ) -> Outcome {
+        let summary = Summary::of(&self, &arrival);
+        let outcome = match self.store(&node, &arrival).await {
+            Ok(id) => Outcome::Stored { id },
+            Err(reply) => Outcome::Refused(reply),
+        };
+        summary.log(&outcome);
+        outcome
+    }
+
+    async fn store<R: Runtime>(
+        mut self: Box<Self>,
+        node: &Arc<Inner<R>>,
+        arrival: &Arrival,
+    ) -> Result<String, Reply> {
+        let content = match self.content.take() {
+            Some(content) => content,
+            // A message without a single octet never had a piece.
+            None => {
+                self.push(node, Bytes::new())?;
+                self.content.take().ok_or_else(unavailable)?
+            }
+        };
+        let Content {
+            intake,
+            spool,
+            eight_bit,
+            held,
+        } = content;
+        let arrived = intake.finish();
+        let submission = arrival.listener.service != Service::Smtp;
+        check(&arrived, &self.local)?;
+
+        let now = node.runtime.now().utc;
+        let stamp = Stamp {
+            id: &self.id,
+            hostname: &node.config.hostname,
+            service: arrival.listener.service,
+            peer: arrival.peer.ip(),
+            hello: arrival.hello.as_ref(),
+            tls: arrival.tls.as_ref(),
+            authenticated: arrival.login.is_some(),
+            utf8: self.params.utf8,
+            now,
+        };
+        let added = match submission {
+            true => {
+                trace::missing_fields(&arrived.header, &stamp, &node.session_seed("message-id"))
+            }
+            false => String::new(),
+        };
+        let targets = self
+            .local
+            .iter()
+            .map(|(to, account, mailbox)| MailboxTarget {
+                account: *account,
+                mailbox: mailbox.clone(),
+                create: true,
+                prefix: prefix(
+                    trace::for_mailbox(&stamp, self.from.as_ref(), to),
+                    &added,
+                    arrived.headless,
+                ),
+                flags: Flags::NONE,
+                keywords: Vec::new(),
+                date: now,
+                origin: Bytes::new(),
+            })
+            .collect::<Vec<_>>();
+        let queue = (!self.remote.is_empty()).then(|| Enqueue {
+            account: arrival.login.as_ref().map(|login| login.id),
+            reverse_path: self.from.as_ref().map(Path::to_string).unwrap_or_default(),
+            prefix: prefix(
+                trace::for_queue(&stamp, &self.remote),
+                &added,
+                arrived.headless,
+            ),
+            eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
+            utf8: self.params.utf8,
+            extra: Bytes::from(self.id.clone()),
+            groups: by_domain(&self.remote, now),
+        });
+        let facts = BodyFacts {
+            account: targets
+                .first()
+                .map(|t| t.account)
+                .or(arrival.login.as_ref().map(|login| login.id))
+                .unwrap_or(AccountId(0)),
+            mailbox: MailboxId(0),
+            uid: Uid(0),
+            date: now,
+        };
+        let spooled = match spool.is_inline() {
+            true => spool.finish(facts),
+            false => {
+                node.runtime
+                    .blocking(Pool::Bodies, Box::new(move || spool.finish(facts)))
+                    .await
+            }
+        };
+        drop(held);
+        let spooled = spooled.map_err(|error| {
+            tracing::error!(target: "store", %error, "a message body could not be finished");
+            unavailable()
+        })?;
+        let structure = StoredStructure::encode(&arrived.structure);
+        let header = arrived.header;
+        let delivered = node.store.run(move |reads| {
+            let delivery = Delivery {
+                body: Body::New(spooled.body().clone()),
+                structure,
+                header,
+                targets,
+                queue,
+                now,
+            };
+            // `spooled` lives to the end of the op: until then nothing removes the body's file.
+            let result = mox_mailbox::deliver(reads, &delivery);
+            drop(spooled);
+            result
+        });
+        match delivered.await {
+            Ok(_) => Ok(self.id),
+            Err(error) => Err(reply_to(&error)),
+        }
+    }
+}
+
+/// Loops (RFC 5321 6.3): too many hops, or a recipient this message was already delivered to.
+fn check(arrived: &Arrived, local: &[(Path, AccountId, String)]) -> Result<(), Reply> {
+    if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
+        return Err(Reply::new(550, 4, 6, "too many hops: this message loops"));
+    }
+    let loops = local
+        .iter()
+        .any(|(to, _, _)| mox_message::is_delivered_to(&arrived.header, to));
+    match loops {
+        true => Err(Reply::new(
+            550,
+            4,
+            6,
+            "this message was already delivered here: it loops",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The trace fields, what was missing in the header, and a blank line when there is no header to end.
+fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
+    let mut text = trace + added;
+    if headless {
+        text.push_str("\r\n");
+    }
+    Bytes::from(text)
+}
+
+/// One entry of the queue for each domain, so that its recipients go in one transaction.
+fn by_domain(recipients: &[Path], now: Utc) -> Vec<Group> {
+    let mut domains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for to in recipients {
+        domains
+            .entry(to.host.to_string())
+            .or_default()
+            .push(to.to_string());
+    }
+    let chunks = domains
+        .values()
+        .flat_map(|to| to.chunks(mox_mailbox::RECIPIENTS_MAX));
+    chunks
+        .map(|to| Group {
+            recipients: to.to_vec(),
+            next_attempt: now,
+            hold: false,
+        })
+        .collect()
+}
+
+fn unavailable() -> Reply {
+    Reply::new(
+        451,
+        3,
+        0,
+        "the message cannot be stored now, try again later",
+    )
+}
+
+fn reply_to(error: &StoreError<Stop>) -> Reply {
+    match error {
+        StoreError::Refused(Stop::OverQuota(_)) => {
+            Reply::new(452, 2, 2, "the mailbox is full, try again later")
+        }
+        StoreError::Refused(Stop::TooMany(_)) | StoreError::TooBig => Reply::new(
+            452,
+            5,
+            3,
+            "too many recipients for one message, send to fewer",
+        ),
+        error => {
+            tracing::error!(target: "store", %error, "a message was not stored");
+            unavailable()
+        }
+    }
+}
+
+/// What the one log line of a transaction says.
+struct Summary {
+    id: String,
+    service: &'static str,
+    peer: SocketAddr,
+    from: String,
+    to: usize,
+    size: u64,
+}
+
+impl Summary {
+    fn of(transaction: &Transaction, arrival: &Arrival) -> Self {
+        Self {
+            id: transaction.id.clone(),
+            service: arrival.listener.service.name(),
+            peer: arrival.peer,
+            from: transaction
+                .from
+                .as_ref()
+                .map(Path::to_string)
+                .unwrap_or_default(),
+            to: transaction.local.len() + transaction.remote.len(),
+            size: transaction.content.as_ref().map_or(0, |c| c.intake.size()),
+        }
+    }
+
+    fn log(self, outcome: &Outcome) {
+        let Self {
+            id,
+            service,
+            peer,
+            from,
+            to,
+            size,
+        } = self;
+        match outcome {
+            Outcome::Stored { .. } => {
+                tracing::info!(target: "transaction", id, service, %peer, from, to, size, "accepted");
+            }
+            Outcome::Refused(reply) => {
+                tracing::info!(target: "transaction", id, service, %peer, from, to, size, %reply, "refused");
+            }
+        }
+    }
+}
