@@ -61,7 +61,8 @@ pub enum Ask {
         /// What the machine has seen.
         since: u64,
     },
-    /// What changed after `since`. Answer `Changes` (with `more` when `max` was reached).
+    /// What changed after `since`. Answer `Changes` (with `more` when `max` was reached). A page never ends between two
+    /// rows of one modification sequence, and shows the present names of all keywords its rows use.
     Changes {
         /// The selected mailbox.
         mailbox: BoxId,
