@@ -82,4 +82,18 @@ impl<R: Runtime> Node<R> {
             .await
             .map_err(|e| StartError(e.to_string()))
     }
+
+    /// The accounts of the directory that have no password yet: nobody can log in to them.
+    pub fn without_password(&self) -> Result<Vec<String>, StartError> {
+        let published = self.inner.store.published();
+        let mut found = Vec::new();
+        for name in self.inner.directory().accounts() {
+            let row = mox_mailbox::account(&*published.view, &name)
+                .map_err(|e| StartError(e.to_string()))?;
+            if row.is_none_or(|row| row.credentials.expose().is_empty()) {
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
 }

@@ -3,11 +3,11 @@
 use core::future::poll_fn;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use mox_dns::stub::{Cache, CacheLimits, Do, Lookup, ResolverConfig};
-use mox_dns::{Answer, Facts, Inquiry, MxPlan, Name, Progress, Question, RecordType, mail_hosts};
+use mox_dns::{Answer, Facts, Inquiry, MxPlan, Name, Progress, Question, mail_hosts};
 use mox_driver::{Datagram, Runtime, Timer};
 use mox_machine::{Mono, Seed};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -46,16 +46,6 @@ impl Resolver {
             .child("mail hosts", self.lookups.fetch_add(1, Ordering::Relaxed));
         self.inquire(runtime, |facts| mail_hosts(facts, domain, &seed))
             .await
-    }
-
-    /// The addresses of a host.
-    pub(crate) async fn addresses<R: Runtime>(&self, runtime: &R, host: &Name) -> Vec<IpAddr> {
-        let mut found = Vec::new();
-        for kind in [RecordType::Aaaa, RecordType::A] {
-            let answer = self.lookup(runtime, Question::of(host.clone(), kind)).await;
-            found.extend(answer.addresses());
-        }
-        found
     }
 
     /// Runs a function of facts, asking what it lacks.

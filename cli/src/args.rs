@@ -1,0 +1,292 @@
+//! What may be written on the command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use mox_server::config::LogLevel;
+
+/// The mail server mox: run it, set it up, ask it.
+#[derive(Debug, FromArgs)]
+#[argh(
+    example = "moxctl localserve\nmoxctl quickstart you@example.org\nmoxctl --config /etc/mox/mox.ron serve",
+    note = "Options of moxctl itself stand before the command.",
+    error_code(1, "the command failed; why is on stderr"),
+    error_code(2, "wrong usage"),
+    error_code(3, "no server runs that could be asked")
+)]
+pub struct Args {
+    /// the file mox.ron, or its folder; default: $MOXCONF, else config/mox.ron
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+    /// ctl socket of the server to ask; default: `ctl` in the data directory of the configuration
+    #[argh(option)]
+    pub ctl: Option<PathBuf>,
+    /// error, warn, info, debug or trace; default: that of the configuration
+    #[argh(option)]
+    pub loglevel: Option<LogLevel>,
+    /// what to do
+    #[argh(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    /// Run without configuration.
+    Localserve(Localserve),
+    /// Set up.
+    Quickstart(Quickstart),
+    /// Run.
+    Serve(Serve),
+    /// Look at the configuration or change it.
+    Config(Config),
+    /// Change a password.
+    SetAccountPassword(SetAccountPassword),
+    /// Look at outgoing mail.
+    Queue(Queue),
+    /// Check the store.
+    Verify(Verify),
+    /// Say which version this is.
+    Version(Version),
+}
+
+/// Run a whole mail server on this machine only, without configuration, for trying things out.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "localserve")]
+pub struct Localserve {
+    /// where mail is kept; default: mox-local
+    #[argh(option, default = "PathBuf::from(\"mox-local\")")]
+    pub dir: PathBuf,
+    /// added to the standard port numbers 25, 587, 465, 143 and 993; default: 1000
+    #[argh(option, default = "1000")]
+    pub port_base: u16,
+    /// accounts u0@localhost, u1@localhost, ... besides mox@localhost; default: 0
+    #[argh(option, default = "0")]
+    pub accounts: u32,
+    /// one more domain that is ours beside localhost, with the same accounts; may be given several times
+    #[argh(option)]
+    pub domain: Vec<String>,
+    /// host:port of a server that gets all mail for other domains; default: it goes to mox@localhost
+    #[argh(option)]
+    pub relay: Option<String>,
+    /// ip:port of a name server to ask; default: no DNS
+    #[argh(option)]
+    pub resolver: Option<SocketAddr>,
+    /// error, warn, info, debug or trace; default: info
+    #[argh(option)]
+    pub loglevel: Option<LogLevel>,
+    /// a number that all randomness follows from; for tests
+    #[argh(option)]
+    pub seed: Option<u64>,
+}
+
+/// Write a configuration with one account, for a machine that will receive mail from the Internet.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "quickstart")]
+pub struct Quickstart {
+    /// your address, like you@example.org
+    #[argh(positional)]
+    pub address: String,
+    /// where `config` and `data` are made; default: the current directory
+    #[argh(option, default = "PathBuf::from(\".\")")]
+    pub dir: PathBuf,
+    /// full host name of this machine; default: the system's, or mail.<domain of the address>
+    #[argh(option)]
+    pub hostname: Option<String>,
+}
+
+/// Run the mail server from its configuration files, until SIGTERM or SIGINT.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {}
+
+/// Look at the configuration or change it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "config")]
+pub struct Config {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum ConfigCommand {
+    /// Check.
+    Test(ConfigTest),
+    /// Accounts.
+    Account(ConfigAccount),
+    /// Addresses.
+    Address(ConfigAddress),
+}
+
+/// Read both configuration files and the certificates they name, and say everything that is wrong.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "test")]
+pub struct ConfigTest {}
+
+/// Add or remove accounts.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "account")]
+pub struct ConfigAccount {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: AccountCommand,
+}
+
+/// What to do with an account.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum AccountCommand {
+    /// Add.
+    Add(AccountAdd),
+    /// Remove.
+    Rm(AccountRm),
+}
+
+/// Add an account with one address. Set its password afterwards.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct AccountAdd {
+    /// name of the new account
+    #[argh(positional)]
+    pub account: String,
+    /// its address
+    #[argh(positional)]
+    pub address: String,
+}
+
+/// Remove an account from the configuration.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rm")]
+pub struct AccountRm {
+    /// name of the account
+    #[argh(positional)]
+    pub account: String,
+}
+
+/// Add or remove addresses.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "address")]
+pub struct ConfigAddress {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: AddressCommand,
+}
+
+/// What to do with an address.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum AddressCommand {
+    /// Add.
+    Add(AddressAdd),
+    /// Remove.
+    Rm(AddressRm),
+}
+
+/// Give an address to an account.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct AddressAdd {
+    /// the address; @domain stands for all that nobody else has
+    #[argh(positional)]
+    pub address: String,
+    /// name of the account
+    #[argh(positional)]
+    pub account: String,
+}
+
+/// Take an address from the account that has it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rm")]
+pub struct AddressRm {
+    /// the address
+    #[argh(positional)]
+    pub address: String,
+}
+
+/// Set the password of an account; it is asked for, or read as one line from stdin.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "setaccountpassword")]
+pub struct SetAccountPassword {
+    /// name of the account
+    #[argh(positional)]
+    pub account: String,
+    /// make up a password and print it
+    #[argh(switch)]
+    pub generate: bool,
+}
+
+/// Look at outgoing mail.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "queue")]
+pub struct Queue {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: QueueCommand,
+}
+
+/// What to do with the queue.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum QueueCommand {
+    /// List.
+    List(QueueList),
+}
+
+/// List the messages that wait for delivery to other servers.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct QueueList {
+    /// one JSON array instead of a table
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Check everything in the store. The server must not be running.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "verify")]
+pub struct Verify {
+    /// the data directory; default: that of the configuration
+    #[argh(option)]
+    pub dir: Option<PathBuf>,
+}
+
+/// Print the version.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "version")]
+pub struct Version {}
+
+impl Args {
+    /// Reads a command line, program name first. What is to be told instead is printed: help to stdout, with exit
+    /// code 0, errors to stderr, with exit code 2.
+    pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let mut words = Vec::new();
+        for word in line.into_iter().skip(1) {
+            match word.into_string() {
+                Ok(word) => words.push(word),
+                Err(word) => {
+                    eprintln!("moxctl: {} is not UTF-8", word.display());
+                    return Err(ExitCode::from(2));
+                }
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Self::from_args(&["moxctl"], &words).map_err(|early| match early.status {
+            Ok(()) => {
+                println!("{}", early.output.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(()) => {
+                eprintln!("{}", early.output.trim_end());
+                eprintln!("Run moxctl --help for more.");
+                ExitCode::from(2)
+            }
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! `moxctl config ...`: checks that need no server, changes that the running server makes.
+
+use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand};
+use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
+use crate::ctl::{self, Command};
+use crate::failure::Failure;
+
+pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+    let edit = match &config.command {
+        ConfigCommand::Test(_) => return test(args),
+        ConfigCommand::Account(account) => match &account.command {
+            AccountCommand::Add(add) => ConfigEdit::AddAccount {
+                account: add.account.clone(),
+                address: add.address.clone(),
+            },
+            AccountCommand::Rm(rm) => ConfigEdit::RemoveAccount {
+                account: rm.account.clone(),
+            },
+        },
+        ConfigCommand::Address(address) => match &address.command {
+            AddressCommand::Add(add) => ConfigEdit::AddAddress {
+                address: add.address.clone(),
+                account: add.account.clone(),
+            },
+            AddressCommand::Rm(rm) => ConfigEdit::RemoveAddress {
+                address: rm.address.clone(),
+            },
+        },
+    };
+    ctl::call(&ctl_socket(args)?, &Command::Config(edit.clone()))?;
+    match edit {
+        ConfigEdit::AddAccount { account, address } => println!(
+            "account {account} with address {address} added; set its password with: moxctl setaccountpassword {account}"
+        ),
+        ConfigEdit::RemoveAccount { account } => println!("account {account} removed"),
+        ConfigEdit::AddAddress { address, account } => {
+            println!("address {address} added to account {account}");
+        }
+        ConfigEdit::RemoveAddress { address } => println!("address {address} removed"),
+    }
+    Ok(())
+}
+
+/// Reads all a start would read.
+fn test(args: &Args) -> Result<(), Failure> {
+    let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    let mut wrong = Vec::new();
+    for (name, listener) in &files.fixed.listeners {
+        if let Err(failure) = files.certificates(name, listener) {
+            wrong.push(failure.to_string());
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Failure::Failed(wrong.join("\n")));
+    }
+    println!(
+        "{} and {} are fine: listeners {}, domains {}, accounts {}",
+        files.static_path.display(),
+        files.dynamic_path.display(),
+        files.fixed.listeners.len(),
+        files.dynamic.domains.len(),
+        files.dynamic.accounts.len()
+    );
+    Ok(())
+}

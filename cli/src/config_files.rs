@@ -1,0 +1,197 @@
+//! The two configuration files on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mox_server::Directory;
+use mox_server::config::{
+    self, Dynamic, EditError, Listener, Static, Tls, add_account, add_address, remove_account,
+    remove_address,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::{files, tls_files};
+
+/// Both files, read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFiles {
+    /// Where `mox.ron` is.
+    pub static_path: PathBuf,
+    /// Where `domains.ron` is: beside it.
+    pub dynamic_path: PathBuf,
+    /// What `mox.ron` says.
+    pub fixed: Static,
+    /// What `domains.ron` says.
+    pub dynamic: Dynamic,
+}
+
+/// A change of `domains.ron`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigEdit {
+    /// A new account with one address.
+    AddAccount {
+        /// Its name.
+        account: String,
+        /// Its address.
+        address: String,
+    },
+    /// An account less.
+    RemoveAccount {
+        /// Its name.
+        account: String,
+    },
+    /// One more address for an account.
+    AddAddress {
+        /// The address.
+        address: String,
+        /// Whose.
+        account: String,
+    },
+    /// An address less.
+    RemoveAddress {
+        /// The address.
+        address: String,
+    },
+}
+
+impl ConfigFiles {
+    /// Where `mox.ron` is: `--config`, else `$MOXCONF`, else `config/mox.ron`. A folder stands for the file in it.
+    pub fn locate(args: &Args) -> PathBuf {
+        let named = args
+            .config
+            .clone()
+            .or_else(|| std::env::var_os("MOXCONF").map(PathBuf::from));
+        let path = named.unwrap_or_else(|| Path::new("config").join("mox.ron"));
+        if path.is_dir() {
+            path.join("mox.ron")
+        } else {
+            path
+        }
+    }
+
+    /// Reads both files. Blocks.
+    pub fn load(static_path: &Path) -> Result<Self, Failure> {
+        let fixed = load_static(static_path)?;
+        let dynamic_path = static_path.with_file_name("domains.ron");
+        let dynamic = load_dynamic(&dynamic_path, &fixed)?;
+        Ok(Self {
+            static_path: static_path.to_owned(),
+            dynamic_path,
+            fixed,
+            dynamic,
+        })
+    }
+
+    /// Reads `domains.ron` again. On failure the old content stays in force. Blocks.
+    pub fn reload(&mut self) -> Result<(), Failure> {
+        self.dynamic = load_dynamic(&self.dynamic_path, &self.fixed)?;
+        Ok(())
+    }
+
+    /// Changes `domains.ron` as it is on disk now, keeps its comments, and reads it again. Blocks.
+    pub fn edit(&mut self, edit: &ConfigEdit) -> Result<(), Failure> {
+        let text = read(&self.dynamic_path)?;
+        let name = self.dynamic_path.display().to_string();
+        let (name, fixed) = (name.as_str(), &self.fixed);
+        let new = match edit {
+            ConfigEdit::AddAccount { account, address } => {
+                add_account(name, &text, fixed, account, address)
+            }
+            ConfigEdit::RemoveAccount { account } => remove_account(name, &text, fixed, account),
+            ConfigEdit::AddAddress { address, account } => {
+                add_address(name, &text, fixed, address, account)
+            }
+            ConfigEdit::RemoveAddress { address } => remove_address(name, &text, fixed, address),
+        };
+        let new = new.map_err(|e: EditError| Failure::Failed(e.to_string()))?;
+        files::replace(&self.dynamic_path, new.as_bytes())
+            .map_err(|e| Failure::io("replace", &self.dynamic_path, &e))?;
+        self.reload()
+    }
+
+    /// All addresses.
+    pub fn directory(&self) -> Directory {
+        Directory::new(&self.fixed, &self.dynamic)
+    }
+
+    /// The data directory, relative to the folder of `mox.ron` where it is not absolute.
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(&self.static_path, &self.fixed)
+    }
+
+    /// The certificate and key files that a listener names, the first being the default. `None` when it has none:
+    /// TLS is off or self-signed. Blocks.
+    pub fn certificates(
+        &self,
+        name: &str,
+        listener: &Listener,
+    ) -> Result<Option<Vec<tls_files::Loaded>>, Failure> {
+        let Tls::Files(files) = &listener.tls else {
+            return Ok(None);
+        };
+        let folder = self.static_path.parent().unwrap_or_else(|| Path::new(""));
+        let load = |c: &config::Certificate| {
+            tls_files::load(&folder.join(&c.certificate), &folder.join(&c.key)).map_err(|e| {
+                let file = self.static_path.display();
+                Failure::Failed(format!("{file}: listeners.{name:?}.tls: {e}"))
+            })
+        };
+        files.iter().map(load).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// The ctl socket: `--ctl`, else `ctl` in the data directory of the configuration.
+pub fn ctl_socket(args: &Args) -> Result<PathBuf, Failure> {
+    if let Some(path) = &args.ctl {
+        return Ok(path.clone());
+    }
+    let path = ConfigFiles::locate(args);
+    let fixed = load_static(&path)?;
+    Ok(data_dir(&path, &fixed).join("ctl"))
+}
+
+/// Reads `mox.ron` alone: for those who only need to know where things are. Blocks.
+pub fn load_static(path: &Path) -> Result<Static, Failure> {
+    Static::parse(&path.display().to_string(), &read(path)?)
+        .map_err(|e| Failure::Failed(e.to_string()))
+}
+
+/// The data directory that `mox.ron` names.
+pub fn data_dir(static_path: &Path, fixed: &Static) -> PathBuf {
+    static_path
+        .parent()
+        .unwrap_or_else(|| Path::new(""))
+        .join(&fixed.data_dir)
+}
+
+fn load_dynamic(path: &Path, fixed: &Static) -> Result<Dynamic, Failure> {
+    Dynamic::parse(&path.display().to_string(), &read(path)?, fixed)
+        .map_err(|e| Failure::Failed(e.to_string()))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|e| {
+            let before = e.utf8_error().valid_up_to();
+            let line = e
+                .as_bytes()
+                .iter()
+                .take(before)
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
+            Failure::Failed(format!(
+                "{}:{line}: the file is not UTF-8 here; save it as UTF-8",
+                path.display()
+            ))
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Failure::Failed(format!(
+            "there is no file {}; name it with --config or $MOXCONF, or write one with moxctl quickstart",
+            path.display()
+        ))),
+        Err(e) => Err(Failure::io("read", path, &e)),
+    }
+}

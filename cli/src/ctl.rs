@@ -1,0 +1,174 @@
+//! Asking a running server.
+//!
+//! A Unix socket named `ctl` in the data directory, mode 0600. Each side writes lines of JSON:
+//!
+//! ```text
+//! {"v":1,"id":7,"command":{"set_password":{"account":"jo","password":"..."}}}
+//! {"v":1,"id":7,"ok":null}
+//! {"v":1,"id":8,"error":{"code":"failed","message":"there is no account \"jp\""}}
+//! ```
+//!
+//! A request is answered by one line with its `id`. The server takes requests from root and from its own user only,
+//! as the kernel tells who is connected. A request of another version, or one that is too long, is answered with an
+//! error and ends the connection.
+
+mod client;
+mod server;
+
+pub use client::{ask, call};
+pub use server::{Handler, IDLE, Listening, PEERS_MAX};
+
+use core::fmt;
+
+use mox_machine::Secret;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::config_files::ConfigEdit;
+use crate::timestamp;
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+/// Octets of a request at most, with its line end.
+pub const REQUEST_MAX: usize = 64 * 1024;
+/// Octets of a response at most, with its line end.
+pub const RESPONSE_MAX: usize = 64 * 1024 * 1024;
+
+/// What a server can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Change `domains.ron` and take it into force. Answered `null`.
+    Config(ConfigEdit),
+    /// Set the password of an account. Answered `null`.
+    SetPassword {
+        /// Whose.
+        account: String,
+        /// In clear: the socket does not leave the machine.
+        password: Password,
+    },
+    /// The messages that wait for delivery to other servers. Answered with a list of [`QueueItem`].
+    QueueList,
+}
+
+/// A password on its way to the server. It does not show itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Password(pub Secret<String>);
+
+/// A message that waits for delivery to another server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueItem {
+    /// Its number.
+    pub id: u64,
+    /// When it was accepted, RFC 3339.
+    pub queued: String,
+    /// Reverse-path; empty for delivery reports.
+    pub from: String,
+    /// Recipients that are still to be reached.
+    pub to: Vec<String>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it is tried next, RFC 3339.
+    pub next: String,
+    /// What happened last, if it was tried.
+    pub last: Option<String>,
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CtlError {
+    /// What kind.
+    pub code: Code,
+    /// In words, with the remedy.
+    pub message: String,
+}
+
+/// Kinds of errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request is in another version of the protocol.
+    Version,
+    /// The line is no request, or a command this server does not know.
+    Malformed,
+    /// The line is longer than [`REQUEST_MAX`].
+    TooLong,
+    /// The user may not ask.
+    Forbidden,
+    /// Too many are connected.
+    Busy,
+    /// It could not be done.
+    Failed,
+}
+
+impl From<mox_node::Queued> for QueueItem {
+    fn from(queued: mox_node::Queued) -> Self {
+        Self {
+            id: queued.id,
+            queued: timestamp::seconds(queued.created),
+            from: queued.from,
+            to: queued.to,
+            attempts: queued.attempts,
+            next: timestamp::seconds(queued.next),
+            last: queued.last,
+        }
+    }
+}
+
+impl CtlError {
+    /// Could not be done, for this reason.
+    pub fn failed(why: impl fmt::Display) -> Self {
+        Self {
+            code: Code::Failed,
+            message: why.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for CtlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CtlError {}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|text| Self(Secret::new(text)))
+    }
+}
+
+/// A request as it is written.
+#[derive(Serialize, Deserialize)]
+struct Request {
+    v: u32,
+    id: u64,
+    command: Command,
+}
+
+/// A response as it is written. Either `ok` or `error` is there.
+#[derive(Serialize, Deserialize)]
+struct Response {
+    v: u32,
+    id: u64,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    ok: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<CtlError>,
+}
+
+/// `"ok": null` is an answer, no `ok` is none.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}

@@ -1,0 +1,66 @@
+//! The command line of mox: the server, its configuration, and what an administrator asks of it.
+//!
+//! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked.
+
+mod args;
+mod config_commands;
+pub mod config_files;
+pub mod credentials;
+pub mod ctl;
+mod failure;
+pub mod files;
+mod localserve;
+pub mod logging;
+pub mod offline;
+mod password;
+pub mod privileges;
+mod process;
+mod queue;
+mod quickstart;
+mod serve;
+pub mod signals;
+mod template;
+mod timestamp;
+pub mod tls_files;
+mod verify;
+
+pub use args::{Args, Command, Localserve, Serve};
+pub use failure::Failure;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs one command line, program name first.
+pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::parse(line) {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
+    // What is made without a mode of its own is for its owner only: mail, keys, sockets.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    match args.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("moxctl: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+impl Args {
+    fn run(self) -> Result<(), Failure> {
+        match &self.command {
+            Command::Localserve(localserve) => localserve::run(&self, localserve),
+            Command::Quickstart(quickstart) => quickstart::run(quickstart),
+            Command::Serve(serve) => serve::run(&self, serve),
+            Command::Config(config) => config_commands::run(&self, config),
+            Command::SetAccountPassword(set) => password::run(&self, set),
+            Command::Queue(queue) => queue::run(&self, queue),
+            Command::Verify(verify) => verify::run(&self, verify),
+            Command::Version(_) => {
+                println!("moxctl {}", env!("CARGO_PKG_VERSION"));
+                Ok(())
+            }
+        }
+    }
+}

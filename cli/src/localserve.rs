@@ -1,0 +1,185 @@
+//! `moxctl localserve`: a whole server on this machine, without configuration.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use mox_address::{Domain, LocalPart};
+use mox_driver::{Bind, Runtime};
+use mox_machine::{Secret, Seed};
+use mox_node::{Config, ListenerConfig, Outgoing, Service};
+use mox_runtime_smol::SmolRuntime;
+use mox_server::config::LogLevel;
+use mox_server::{Directory, DomainRules};
+use mox_store::Options;
+
+use crate::args::{Args, Localserve};
+use crate::credentials;
+use crate::failure::Failure;
+use crate::logging::{self, Levels};
+use crate::offline::make_private_dir;
+use crate::password::os_seed;
+use crate::process::Process;
+use crate::tls_files;
+
+/// The password of every account.
+const PASSWORD: &str = "moxmoxmox";
+/// The standard ports and what is spoken on them.
+const SERVICES: [(u16, Service); 5] = [
+    (25, Service::Smtp),
+    (587, Service::Submission),
+    (465, Service::Submissions),
+    (143, Service::Imap),
+    (993, Service::Imaps),
+];
+/// Free octets below which new mail is refused: enough for a server that is not meant to keep anything.
+const LOW_OCTETS: u64 = 32 * 1024 * 1024;
+
+pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
+    let level = local.loglevel.or(args.loglevel).unwrap_or(LogLevel::Info);
+    let levels = Levels { default: level, ..Levels::default() };
+    let _log = logging::start(&levels)
+        .map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?;
+    let seed = match local.seed {
+        Some(number) => Seed::from_number(number),
+        None => os_seed()?,
+    };
+    make_private_dir(&local.dir)?;
+    let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
+        .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
+    let names = ["localhost".into(), "127.0.0.1".into(), "::1".into()];
+    let certificate = tls_files::self_signed(&local.dir.join("tls"), &names, runtime.now().utc)
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let tls = mox_node::server_config(&runtime, certificate.chain, certificate.key)
+        .map_err(|e| Failure::Failed(e.to_string()))?;
+    let hostname = domain("localhost")?;
+    let config = Config {
+        listeners: listeners(local.port_base, &hostname, &tls)?,
+        outgoing: outgoing(local)?,
+        resolvers: local.resolver.into_iter().collect(),
+        remote_port: 25,
+        plan: mox_queue::Plan::default(),
+        hostname,
+    };
+    let process = Process::bind(runtime, config)?;
+    let options = Options { low_percent: 0, low_octets: LOW_OCTETS, ..Options::default() };
+    process.serve(&local.dir, options, directory(local)?, |node| async move {
+        let password = Secret::new(PASSWORD.to_owned());
+        let stored = credentials::derive(&password, &seed.child("credentials", 0))?;
+        let missing = node.without_password().map_err(|e| Failure::Failed(e.to_string()))?;
+        for account in missing {
+            let set = node.set_credentials(&account, stored.clone());
+            set.await.map_err(|e| Failure::Failed(e.to_string()))?;
+        }
+        greet(local);
+        Ok(())
+    })
+}
+
+fn domain(name: &str) -> Result<Domain, Failure> {
+    Domain::parse(name, true)
+        .map_err(|e| Failure::Usage(format!("{name:?} is not a domain name: {e}")))
+}
+
+fn directory(local: &Localserve) -> Result<Directory, Failure> {
+    let mut directory = Directory::local(local.accounts);
+    for name in &local.domain {
+        let domain = domain(name)?;
+        let failed = |e| Failure::Usage(format!("--domain {name}: {e:?}"));
+        directory.add_domain(&domain, DomainRules { separators: vec!['+'], case_sensitive: false });
+        directory.add_catch_all("mox", &domain).map_err(failed)?;
+        let numbered = (0..local.accounts).map(|n| format!("u{n}"));
+        for account in numbered.chain(["mox".to_owned()]) {
+            let part = LocalPart::parse(&account, false)
+                .map_err(|e| Failure::Usage(format!("{account}: {e}")))?;
+            directory.add_address(&account, &part, &domain).map_err(failed)?;
+        }
+    }
+    Ok(directory)
+}
+
+fn listeners(
+    base: u16,
+    hostname: &Domain,
+    tls: &std::sync::Arc<rustls::ServerConfig>,
+) -> Result<Vec<ListenerConfig>, Failure> {
+    let mut listeners = Vec::new();
+    for (port, service) in SERVICES {
+        let port = base.checked_add(port).ok_or_else(|| {
+            Failure::Usage(format!("--port-base {base} is too high: port {port} is added to it"))
+        })?;
+        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            // A machine may have no IPv6 at all.
+            if ip.is_ipv6() && !Path::new("/proc/net/if_inet6").exists() {
+                continue;
+            }
+            listeners.push(ListenerConfig {
+                name: format!("{}-{}", service.name(), if ip.is_ipv4() { "v4" } else { "v6" }),
+                bind: Bind::Addr(SocketAddr::new(ip, port)),
+                service,
+                hostname: hostname.clone(),
+                max_size: mox_smtp::server::Config::MAX_SIZE,
+                clear_auth: true,
+                tls: Some(tls.clone()),
+            });
+        }
+    }
+    Ok(listeners)
+}
+
+fn outgoing(local: &Localserve) -> Result<Outgoing, Failure> {
+    match &local.relay {
+        Some(relay) => {
+            let found = relay.to_socket_addrs().map_err(|e| {
+                Failure::Usage(format!("--relay {relay}: {e}; write it as host:port"))
+            })?;
+            Ok(Outgoing::Relay(found.collect()))
+        }
+        None if local.resolver.is_some() => Ok(Outgoing::Direct),
+        None => Ok(Outgoing::Sink("mox".into())),
+    }
+}
+
+/// What one can paste, and where things are.
+fn greet(local: &Localserve) {
+    let port = |standard: u16| local.port_base.saturating_add(standard);
+    let (smtp, submission, submissions) = (port(25), port(587), port(465));
+    let (imap, imaps) = (port(143), port(993));
+    let accounts = match local.accounts {
+        0 => String::new(),
+        n => format!(", u0@localhost to u{}@localhost", n - 1),
+    };
+    let outside = match (&local.relay, &local.resolver) {
+        (Some(relay), _) => format!("goes to {relay}"),
+        (None, Some(resolver)) => format!("goes to the servers that {resolver} names"),
+        (None, None) => "lands in mox@localhost's Inbox".to_owned(),
+    };
+    println!(
+        "\
+mox runs on 127.0.0.1 and ::1.
+
+  SMTP        {smtp}
+  submission  {submission} (STARTTLS), {submissions} (TLS)
+  IMAP        {imap} (STARTTLS), {imaps} (TLS)
+  accounts    mox@localhost{accounts}; password {PASSWORD}
+              every other address at localhost is mox's too
+  outgoing    submitted mail for other domains {outside}
+  data        {dir}
+
+Send a message:
+
+  printf 'From: me@localhost\\nTo: mox@localhost\\nSubject: hello\\n\\nIt works.\\n' |
+    curl --silent --show-error --crlf --url smtp://127.0.0.1:{smtp} --mail-from me@localhost --mail-rcpt mox@localhost --upload-file -
+
+Read it:
+
+  curl --silent --url 'imap://127.0.0.1:{imap}/INBOX;MAILINDEX=1' --user mox@localhost:{PASSWORD}
+
+Send with a password over TLS:
+
+  printf 'From: mox@localhost\\nTo: you@example.org\\nSubject: hello\\n\\nIt works.\\n' |
+    curl --silent --show-error --crlf --insecure --url smtps://127.0.0.1:{submissions} --user mox@localhost:{PASSWORD} --mail-from mox@localhost --mail-rcpt you@example.org --upload-file -
+
+Ctrl-C stops it.",
+        dir = std::path::absolute(&local.dir).unwrap_or_else(|_| local.dir.clone()).display(),
+    );
+}

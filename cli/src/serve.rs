@@ -1,0 +1,262 @@
+//! `moxctl serve`: the server, from its configuration files.
+
+use std::future::Future;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use mox_driver::{Bind, Runtime};
+use mox_machine::Seed;
+use mox_node::{Config, ListenerConfig, Node, Outgoing, Service};
+use mox_runtime_smol::SmolRuntime;
+use mox_server::config::{Listener, Static, Tls};
+use mox_store::Options;
+use serde_json::Value;
+
+use crate::args::{Args, Serve};
+use crate::config_files::ConfigFiles;
+use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem};
+use crate::failure::Failure;
+use crate::logging::{self, Levels};
+use crate::offline::make_private_dir;
+use crate::password::os_seed;
+use crate::process::Process;
+use crate::{credentials, privileges, tls_files};
+
+/// How often `domains.ron` is looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(2);
+/// Entries of the queue one listing shows.
+const QUEUE_MAX: usize = 10_000;
+
+pub(crate) fn run(args: &Args, _serve: &Serve) -> Result<(), Failure> {
+    let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    let fixed = &files.fixed;
+    let levels = Levels {
+        default: args.loglevel.unwrap_or(fixed.log_level),
+        targets: fixed.log_levels.clone(),
+    };
+    let _log = logging::start(&levels)
+        .map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?;
+    let seed = os_seed()?;
+    let data_dir = files.data_dir();
+    make_private_dir(&data_dir)?;
+    let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
+        .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
+    let config = config(&runtime, &files, &data_dir)?;
+    let process = Process::bind(runtime, config)?;
+    if privileges::is_root() {
+        if privileges::exists(&fixed.user) {
+            privileges::give_to(&data_dir, &fixed.user)?;
+        }
+        privileges::drop_to(&fixed.user)?;
+    }
+    // The file belongs to the user the server has become.
+    let socket = data_dir.join("ctl");
+    let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
+    let directory = files.directory();
+    process.serve(&data_dir, Options::default(), directory, |node| async move {
+        for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
+            tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
+        }
+        tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
+        let admin = Admin { node, files: Arc::new(Mutex::new(files)), seed };
+        futures_lite::future::or(admin.watch_files(), async {
+            ctl.serve(&admin).await;
+            Ok(())
+        })
+        .await
+    })
+}
+
+fn config(
+    runtime: &SmolRuntime,
+    files: &ConfigFiles,
+    data_dir: &Path,
+) -> Result<Config, Failure> {
+    let fixed = &files.fixed;
+    let mut listeners = Vec::new();
+    for (name, listener) in &fixed.listeners {
+        let tls = tls(runtime, files, data_dir, name, listener)?;
+        for (service, port, _) in listener.services() {
+            let kind = match service {
+                "smtp" => Service::Smtp,
+                "submission" => Service::Submission,
+                "submissions" => Service::Submissions,
+                "imap" => Service::Imap,
+                _ => Service::Imaps,
+            };
+            let in_clear = match kind {
+                Service::Submission => listener.submission.is_some_and(|s| s.no_require_starttls),
+                Service::Imap => listener.imap.is_some_and(|s| s.no_require_starttls),
+                _ => false,
+            };
+            for ip in &listener.ips {
+                listeners.push(ListenerConfig {
+                    name: format!("{name}-{service}"),
+                    bind: Bind::Addr(SocketAddr::new(*ip, port)),
+                    service: kind,
+                    hostname: listener.hostname.clone(),
+                    max_size: listener.max_message_size,
+                    clear_auth: in_clear,
+                    tls: tls.clone(),
+                });
+            }
+        }
+    }
+    Ok(Config {
+        hostname: fixed.hostname.clone(),
+        listeners,
+        outgoing: outgoing(fixed)?,
+        resolvers: resolvers(fixed)?,
+        remote_port: 25,
+        plan: mox_queue::Plan::default(),
+    })
+}
+
+fn tls(
+    runtime: &SmolRuntime,
+    files: &ConfigFiles,
+    data_dir: &Path,
+    name: &str,
+    listener: &Listener,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let failed = |e: tls_files::TlsFileError| Failure::Failed(e.to_string());
+    let loaded = match &listener.tls {
+        Tls::Off => return Ok(None),
+        Tls::SelfSigned => {
+            tracing::warn!(
+                target: "tls",
+                listener = name,
+                "this listener has a certificate of its own making, which clients will warn about: name files in mox.ron"
+            );
+            let names = [listener.hostname.to_string()];
+            tls_files::self_signed(&data_dir.join("tls"), &names, runtime.now().utc)
+        }
+        Tls::Files(certificates) => {
+            let Some(first) = certificates.first() else { return Ok(None) };
+            let folder = files.static_path.parent().unwrap_or(Path::new("."));
+            tls_files::load(&folder.join(&first.certificate), &folder.join(&first.key))
+        }
+    };
+    let loaded = loaded.map_err(failed)?;
+    mox_node::server_config(runtime, loaded.chain, loaded.key)
+        .map(Some)
+        .map_err(|e| Failure::Failed(format!("listener {name}: {e}")))
+}
+
+fn outgoing(fixed: &Static) -> Result<Outgoing, Failure> {
+    let Some(relay) = &fixed.relay else { return Ok(Outgoing::Direct) };
+    let found = (relay.host.as_str(), relay.port).to_socket_addrs().map_err(|e| {
+        Failure::Failed(format!("the relay {}:{} cannot be found: {e}", relay.host, relay.port))
+    })?;
+    Ok(Outgoing::Relay(found.collect()))
+}
+
+/// Those of the configuration, else those of the system.
+fn resolvers(fixed: &Static) -> Result<Vec<SocketAddr>, Failure> {
+    if !fixed.resolvers.is_empty() {
+        return Ok(fixed.resolvers.clone());
+    }
+    let path = PathBuf::from("/etc/resolv.conf");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(mox_dns::stub::ResolverConfig::parse_resolv_conf(&text).servers),
+        Err(e) => {
+            tracing::warn!(target: "dns", error = %e, "/etc/resolv.conf cannot be read: no name server is known");
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// What an administrator asks over the ctl socket.
+struct Admin {
+    node: Node<SmolRuntime>,
+    files: Arc<Mutex<ConfigFiles>>,
+    seed: Seed,
+}
+
+impl Admin {
+    /// Takes `domains.ron` into force when it changed. A file with mistakes changes nothing.
+    async fn watch_files(&self) -> Result<(), Failure> {
+        let path = self.files.lock().unwrap_or_else(PoisonError::into_inner).dynamic_path.clone();
+        let mut seen = modified(&path);
+        loop {
+            smol::Timer::after(RELOAD_EVERY).await;
+            let now = modified(&path);
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            let directory = {
+                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.reload().map(|()| files.directory())
+            };
+            match directory {
+                Ok(directory) => match self.node.reload(directory).await {
+                    Ok(()) => tracing::info!(target: "config", "domains.ron is in force"),
+                    Err(error) => tracing::error!(target: "config", %error, "domains.ron is not in force"),
+                },
+                Err(error) => tracing::error!(target: "config", %error, "domains.ron is not in force"),
+            }
+        }
+    }
+
+    async fn run(&self, command: Command) -> Result<Value, CtlError> {
+        match command {
+            Command::Config(edit) => {
+                let directory = {
+                    let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    files.edit(&edit).map_err(CtlError::failed)?;
+                    files.directory()
+                };
+                self.node.reload(directory).await.map_err(CtlError::failed)?;
+                Ok(Value::Null)
+            }
+            Command::SetPassword { account, password } => {
+                let seed = self.seed.child("credentials", now_micros());
+                let secret = password.0;
+                let stored = smol::unblock(move || credentials::derive(&secret, &seed)).await;
+                let stored = stored.map_err(CtlError::failed)?;
+                let set = self.node.set_credentials(&account, stored);
+                set.await.map_err(CtlError::failed)?;
+                tracing::info!(target: "auth", account, "password set");
+                Ok(Value::Null)
+            }
+            Command::QueueList => {
+                let entries = self.node.queue(QUEUE_MAX).map_err(CtlError::failed)?;
+                let items: Vec<QueueItem> = entries
+                    .into_iter()
+                    .map(|entry| QueueItem {
+                        id: entry.id,
+                        queued: entry.created.to_string(),
+                        from: entry.from,
+                        to: entry.to,
+                        attempts: entry.attempts,
+                        next: entry.next.to_string(),
+                        last: entry.last,
+                    })
+                    .collect();
+                serde_json::to_value(items).map_err(CtlError::failed)
+            }
+        }
+    }
+}
+
+impl Handler for Admin {
+    fn handle(
+        &self,
+        command: Command,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CtlError>> + Send + '_>> {
+        Box::pin(self.run(command))
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+fn now_micros() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or_default()
+}

@@ -1,0 +1,156 @@
+//! The configuration files that quickstart writes: each setting with what it means, beside its value.
+
+use mox_address::Domain;
+
+/// `mox.ron` for a machine that receives mail from the Internet.
+pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> String {
+    format!(
+        r#"// mox.ron: what the server reads once, when it starts. After a change: moxctl config test, then restart it.
+// Domains, accounts and addresses are in domains.ron beside this file.
+//
+// This is RON: text in "quotes", lists in [brackets], maps in {{braces}}, settings in (parentheses), with commas
+// between. What follows two slashes is a comment. Settings that begin with // below show what else can be set,
+// with the value that holds while they are not.
+(
+    // Where mail, the queue and generated keys are kept. Relative to the folder of this file.
+    data_dir: "../data",
+
+    // The user that the server becomes after it was started as root and has opened its ports.
+    user: {user:?},
+
+    // The full name of this machine. It must have an address in DNS (A, AAAA), and the name of that address
+    // (PTR) should be this one again: many servers refuse mail otherwise.
+    hostname: {hostname:?},
+
+    // How much is logged: error, warn, info (one line for each message), debug or trace.
+    log_level: info,
+
+    // Another level for parts of the server, by the name that stands in the log lines.
+    // log_levels: {{"smtp": debug}},
+
+    // Who listens where. The names of listeners are yours to choose.
+    listeners: {{
+        "public": (
+            // Addresses of this machine; these two stand for all.
+            ips: ["0.0.0.0", "::"],
+
+            // Another host name for greetings here.
+            // hostname: {hostname:?},
+
+            // Where the TLS certificate comes from: self_signed makes one at the first start (mail programs will
+            // warn about it), files([(certificate: "chain.pem", key: "key.pem")]) reads yours, off has none.
+            tls: self_signed,
+
+            // Bytes of a message at most.
+            max_message_size: 104857600,
+
+            // Mail from other servers, port 25.
+            smtp: (port: 25),
+
+            // Mail programs send here, TLS from the first byte, port 465.
+            submissions: (port: 465),
+
+            // The same with STARTTLS, port 587. no_require_starttls: true would take passwords in clear.
+            submission: (port: 587, no_require_starttls: false),
+
+            // Mail programs read here, TLS from the first byte, port 993.
+            imaps: (port: 993),
+
+            // The same with STARTTLS, port 143. Not needed by today's mail programs.
+            // imap: (port: 143, no_require_starttls: false),
+        ),
+    }},
+
+    // Who gets mail for postmaster, which every domain and host must have, and into which mailbox.
+    postmaster: (account: {account:?}, mailbox: "Postmaster"),
+
+    // Name servers, "address" or "address:port". Without them those of /etc/resolv.conf are asked.
+    // resolvers: ["127.0.0.1"],
+
+    // Give all outgoing mail to this server, instead of to those of the recipients: "host:port".
+    // relay: "smtp.example.net:25",
+)
+"#,
+        hostname = hostname.as_str(),
+    )
+}
+
+/// `domains.ron` with one domain and one account.
+pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String {
+    format!(
+        r#"// domains.ron: whose mail is kept here. The running server reads this file again when it changes.
+// moxctl config account add|rm and moxctl config address add|rm change it too, and keep these comments.
+(
+    domains: {{
+        {domain:?}: (
+            // What follows one of these characters before the @ does not count: you+shop@ is you@.
+            subaddress_separators: ["+"],
+
+            // true makes You@ and you@ two different addresses.
+            case_sensitive: false,
+        ),
+    }},
+
+    accounts: {{
+        {account:?}: (
+            // For addresses that are written without a domain below.
+            domain: {domain:?},
+
+            // Its addresses. "@{domain}" would be all that nobody else has there.
+            addresses: [
+                {address:?},
+            ],
+
+            // The person's name, for messages that the server writes.
+            // full_name: "Your Name",
+
+            // Bytes of mail at most. Without it there is no limit.
+            // quota: 10000000000,
+        ),
+    }},
+)
+"#
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use mox_server::config::{Dynamic, Static};
+
+    /// Every setting that is shown as a comment becomes one.
+    fn uncommented(text: &str) -> String {
+        let setting = |line: &str| {
+            let rest = line.trim_start().strip_prefix("// ")?;
+            let name = rest.split_once(": ")?.0;
+            let is_setting =
+                name.chars().all(|c| c.is_ascii_lowercase() || c == '_') && rest.ends_with(',');
+            is_setting.then(|| rest.to_owned())
+        };
+        text.lines()
+            .map(|l| setting(l).unwrap_or_else(|| l.to_owned()) + "\n")
+            .collect()
+    }
+
+    #[test]
+    fn both_files_are_right_as_they_are_and_with_all_their_commented_settings() {
+        let host = Domain::parse("mail.example.org", false).unwrap();
+        let fixed = static_file(&host, "you", "mox");
+        let dynamic = dynamic_file("bücher.example", "you", "you@bücher.example");
+        for change in [str::to_owned, uncommented] {
+            let (fixed, dynamic) = (change(&fixed), change(&dynamic));
+            let fixed = Static::parse("mox.ron", &fixed).unwrap();
+            Dynamic::parse("domains.ron", &dynamic, &fixed).unwrap();
+        }
+        let all = Static::parse("mox.ron", &uncommented(&fixed)).unwrap();
+        assert!(all.relay.is_some() && all.resolvers.len() == 1 && all.log_levels.len() == 1);
+        assert!(all.listeners.values().all(|l| l.services().count() == 5));
+        let all = Dynamic::parse("domains.ron", &uncommented(&dynamic), &all).unwrap();
+        assert!(
+            all.accounts
+                .values()
+                .all(|a| a.quota.is_some() && a.full_name.is_some())
+        );
+    }
+}

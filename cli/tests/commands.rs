@@ -1,0 +1,391 @@
+//! The built program: its exit codes, what it prints, what it leaves on disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use mox_cli::config_files::ConfigFiles;
+use mox_cli::ctl::{self, CtlError, Handler, Listening};
+use mox_cli::offline::Offline;
+use mox_machine::Secret;
+use mox_server::{Found, decode_credentials};
+use scratch::Scratch;
+use serde_json::Value;
+
+fn moxctl(args: &[&str]) -> Output {
+    with_input(args, "")
+}
+
+fn with_input(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_moxctl"))
+        .args(args)
+        .env_remove("MOXCONF")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// Exit code, stdout, stderr.
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn quickstart(scratch: &Scratch) -> (String, String) {
+    let dir = scratch.path("mail");
+    let output = moxctl(&[
+        "quickstart",
+        "Jo@bücher.example",
+        "--dir",
+        dir.to_str().unwrap(),
+        "--hostname",
+        "mx.example.org",
+    ]);
+    let (code, out, err) = told(&output);
+    assert_eq!((code, err.as_str()), (0, ""));
+    (dir.join("config/mox.ron").to_str().unwrap().to_owned(), out)
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_is_0() {
+    for args in [
+        &[][..],
+        &["fly"],
+        &["quickstart"],
+        &["config"],
+        &["config", "account", "add", "x"],
+        &["--loglevel", "loud", "version"],
+        &["quickstart", "nobody"],
+        &["quickstart", "a@localhost"],
+        &["quickstart", "a@example.org", "--hostname", "a b"],
+        &["localserve", "--port-base", "70000"],
+    ] {
+        let (code, out, err) = told(&moxctl(args));
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+        assert!(!err.is_empty(), "{args:?}");
+    }
+    for args in [
+        &["--help"][..],
+        &["config", "account", "--help"],
+        &["localserve", "--help"],
+        &["help"],
+    ] {
+        let (code, out, err) = told(&moxctl(args));
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        assert!(out.starts_with("Usage: moxctl"), "{out}");
+    }
+    assert_eq!(
+        told(&moxctl(&["version"])).1,
+        format!("moxctl {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn quickstart_leaves_a_configuration_that_works_and_an_account_with_the_printed_password() {
+    let scratch = Scratch::new("quickstart");
+    let (config, out) = quickstart(&scratch);
+    let password = out
+        .lines()
+        .find(|l| l.len() == 27 && l.starts_with("    ") && l.matches('-').count() == 3)
+        .unwrap_or_else(|| panic!("{out}"))
+        .trim();
+
+    let (code, said, _) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!(code, 0);
+    assert!(
+        said.ends_with("are fine: listeners 1, domains 1, accounts 1\n"),
+        "{said}"
+    );
+
+    let files = ConfigFiles::load(Path::new(&config)).unwrap();
+    let address = mox_address::Path::parse("jo+x@xn--bcher-kva.example", false).unwrap();
+    assert!(
+        matches!(files.directory().find(&address), Found::Account { account, .. } if account == "jo")
+    );
+
+    let offline = Offline::open(&files.data_dir()).unwrap();
+    let account = mox_mailbox::account(&*offline.published().view, "jo")
+        .unwrap()
+        .unwrap();
+    let credentials = decode_credentials(&account.credentials).unwrap();
+    assert!(credentials.verify(password));
+    assert!(!credentials.verify("something else"));
+    offline.close().unwrap();
+
+    // What is secret is for its owner only, and the password is nowhere on disk.
+    let mode = |path: &str| fs::metadata(scratch.path(path)).unwrap().mode() & 0o777;
+    assert_eq!((mode("mail/config"), mode("mail/data")), (0o700, 0o700));
+    assert_eq!(
+        (mode("mail/config/mox.ron"), mode("mail/config/domains.ron")),
+        (0o640, 0o640)
+    );
+    assert_eq!(mode("mail/data/store"), 0o700);
+    for path in files_below(&scratch.path("mail")) {
+        let bytes = fs::read(&path).unwrap();
+        assert!(
+            !bytes
+                .windows(password.len())
+                .any(|w| w == password.as_bytes()),
+            "{path:?}"
+        );
+    }
+
+    let (code, said, _) = told(&moxctl(&["--config", &config, "verify"]));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.ends_with("is in order\n"));
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let (mut files, mut open) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(path) = open.pop() {
+        match path.is_dir() {
+            true => open.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path())),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+#[test]
+fn quickstart_overwrites_nothing() {
+    let scratch = Scratch::new("overwrite");
+    let (config, _) = quickstart(&scratch);
+    let before = fs::read_to_string(&config).unwrap();
+    let dir = scratch.path("mail");
+    let (code, out, err) = told(&moxctl(&[
+        "quickstart",
+        "al@example.org",
+        "--dir",
+        dir.to_str().unwrap(),
+    ]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(
+        err,
+        format!(
+            "moxctl: {config} is there already and is not overwritten; remove it, or name another place with --dir\n"
+        )
+    );
+    assert_eq!(fs::read_to_string(&config).unwrap(), before);
+}
+
+#[test]
+fn config_test_names_file_line_column_and_remedy() {
+    let scratch = Scratch::new("configtest");
+    let (config, _) = quickstart(&scratch);
+    let domains = config.replace("mox.ron", "domains.ron");
+    let good = fs::read_to_string(&domains).unwrap();
+    fs::write(
+        &domains,
+        good.replace("case_sensitive: false", "case_sensitiv: false"),
+    )
+    .unwrap();
+    let (code, out, err) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(
+        err,
+        format!(
+            "moxctl: {domains}:10:13: domains.\"bücher.example\": there is no setting \"case_sensitiv\" here; \
+             correct the spelling or remove it; known here: subaddress_separators, case_sensitive\n"
+        )
+    );
+    fs::write(&domains, good).unwrap();
+
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(
+        &config,
+        text.replace(
+            "self_signed,",
+            "files([(certificate: \"c.pem\", key: \"k.pem\")]),",
+        ),
+    )
+    .unwrap();
+    let (code, _, err) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!(code, 1);
+    let folder = Path::new(&config).parent().unwrap().display();
+    assert_eq!(
+        err,
+        format!(
+            "moxctl: {config}: listeners.\"public\".tls: {folder}/c.pem: there is no such file; paths are relative to \
+             the folder of mox.ron\n"
+        )
+    );
+
+    fs::write(&config, b"(\n\xff").unwrap();
+    let (_, _, err) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!(
+        err,
+        format!("moxctl: {config}:2: the file is not UTF-8 here; save it as UTF-8\n")
+    );
+    fs::remove_file(&config).unwrap();
+    let (code, _, err) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!(
+        (code, err),
+        (
+            1,
+            format!(
+                "moxctl: there is no file {config}; name it with --config or $MOXCONF, or write one with moxctl quickstart\n"
+            )
+        )
+    );
+}
+
+#[test]
+fn without_a_server_commands_that_need_one_end_with_3() {
+    let scratch = Scratch::new("noserver");
+    let (config, _) = quickstart(&scratch);
+    for args in [
+        &["config", "account", "add", "al", "al@example.org"][..],
+        &["config", "account", "rm", "al"],
+        &["config", "address", "add", "al@example.org", "jo"],
+        &["config", "address", "rm", "al@example.org"],
+        &["setaccountpassword", "jo"],
+        &["setaccountpassword", "--generate", "jo"],
+        &["queue", "list"],
+    ] {
+        let output = with_input(&[&["--config", &config], args].concat(), "correct horse\n");
+        let (code, out, err) = told(&output);
+        assert_eq!((code, out.as_str()), (3, ""), "{args:?} {err}");
+        assert!(
+            err.contains("no server runs") && err.contains("moxctl serve"),
+            "{err}"
+        );
+    }
+}
+
+/// What `serve` does with the commands, without the mail.
+struct Served {
+    files: Mutex<ConfigFiles>,
+    passwords: Mutex<BTreeMap<String, Secret<String>>>,
+}
+
+impl Handler for Served {
+    fn handle(
+        &self,
+        command: ctl::Command,
+    ) -> Pin<Box<dyn Future<Output = Result<Value, CtlError>> + Send + '_>> {
+        Box::pin(async move {
+            match command {
+                ctl::Command::Config(edit) => {
+                    self.files
+                        .lock()
+                        .unwrap()
+                        .edit(&edit)
+                        .map_err(CtlError::failed)?;
+                    Ok(Value::Null)
+                }
+                ctl::Command::SetPassword { account, password } => {
+                    self.passwords.lock().unwrap().insert(account, password.0);
+                    Ok(Value::Null)
+                }
+                ctl::Command::QueueList => Ok(Value::Array(vec![])),
+            }
+        })
+    }
+}
+
+#[test]
+fn with_a_server_they_are_done_and_the_comments_stay() {
+    let scratch = Scratch::new("server");
+    let (config, _) = quickstart(&scratch);
+    let domains = config.replace("mox.ron", "domains.ron");
+    let before = fs::read_to_string(&domains).unwrap();
+    let files = ConfigFiles::load(Path::new(&config)).unwrap();
+    let listening = Listening::bind(&files.data_dir().join("ctl")).unwrap();
+    let served = Arc::new(Served {
+        files: Mutex::new(files),
+        passwords: Mutex::default(),
+    });
+    let handler = served.clone();
+    std::thread::spawn(move || smol::block_on(listening.serve(&*handler)));
+    let run = |args: &[&str], input: &str| {
+        told(&with_input(
+            &[&["--config", config.as_str()], args].concat(),
+            input,
+        ))
+    };
+
+    let (code, out, err) = run(&["config", "account", "add", "al", "al@bücher.example"], "");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(
+        out,
+        "account al with address al@bücher.example added; set its password with: moxctl setaccountpassword al\n"
+    );
+    assert_eq!(
+        run(&["config", "address", "add", "@bücher.example", "al"], "").0,
+        0
+    );
+    assert!(
+        served
+            .files
+            .lock()
+            .unwrap()
+            .dynamic
+            .accounts
+            .contains_key("al")
+    );
+    assert_eq!(
+        run(&["config", "address", "add", "x@nowhere.example", "al"], ""),
+        (
+            1,
+            String::new(),
+            "moxctl: \"x@nowhere.example\": the domain nowhere.example is not in domains; add it there, or correct the spelling\n".into()
+        )
+    );
+    assert_eq!(run(&["config", "account", "rm", "al"], "").0, 0);
+    assert_eq!(fs::read_to_string(&domains).unwrap(), before);
+
+    assert_eq!(
+        run(&["setaccountpassword", "jo"], "correct horse\nnot this\n").0,
+        0
+    );
+    assert!(served.passwords.lock().unwrap()["jo"] == Secret::new("correct horse".into()));
+    let (code, _, err) = run(&["setaccountpassword", "jo"], "short\n");
+    assert_eq!(code, 1);
+    assert!(err.contains("at least 8 characters"), "{err}");
+    let (code, out, _) = run(&["setaccountpassword", "--generate", "jo"], "");
+    assert_eq!(code, 0);
+    assert!(served.passwords.lock().unwrap()["jo"] == Secret::new(out.trim().into()));
+
+    assert_eq!(run(&["queue", "list"], "").1, "(empty)\n");
+    assert_eq!(run(&["queue", "list", "--json"], "").1, "[]\n");
+}
+
+#[test]
+fn verify_needs_a_store_and_finds_damage() {
+    let scratch = Scratch::new("verify");
+    let nowhere = scratch.path("nowhere");
+    let (code, _, err) = told(&moxctl(&["verify", "--dir", nowhere.to_str().unwrap()]));
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no store in"), "{err}");
+    assert!(!nowhere.exists());
+    let (config, _) = quickstart(&scratch);
+    let data = ConfigFiles::load(Path::new(&config)).unwrap().data_dir();
+    let offline = Offline::open(&data).unwrap();
+    let (code, _, err) = told(&moxctl(&["verify", "--dir", data.to_str().unwrap()]));
+    assert_eq!(code, 1);
+    assert!(err.contains("another server has the store"), "{err}");
+    offline.close().unwrap();
+}
