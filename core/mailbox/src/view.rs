@@ -358,7 +358,7 @@ pub struct Changes {
     /// New and changed messages as they are now, ascending by modification sequence, then UID.
     pub rows: Vec<Row>,
     /// Expunged messages; the reader may never have known some of them. For a reader that knows less than 14 days of
-    /// history it is every UID below `next` that no message has (allowed by RFC 7162 3.2.10.2).
+    /// history it is every UID below `next` that no message has (RFC 7162 3.2.6).
     pub gone: UidSet,
     /// Everything up to here is told.
     pub upto: u64,

@@ -502,7 +502,11 @@ fn pages_of_rows_join_to_all_rows_whatever_is_asked_for() {
                 from = some.next;
             }
             let expected = wanted.intersection(&e.select(a, "INBOX").uids);
-            assert_eq!(got.into_iter().collect::<UidSet>(), expected);
+            assert_eq!(
+                got,
+                expected.iter().collect::<Vec<_>>(),
+                "each once, in order"
+            );
             let mut with_meta = UidSet::new();
             metas(&e.rows, a, inbox, &expected, &mut |uid, _| {
                 with_meta.insert(uid);
@@ -596,6 +600,21 @@ fn changes_are_told_in_order_and_in_pieces_from_any_point() {
     }
     let none = changes(&e.rows, a, inbox, u64::MAX, 10).unwrap().unwrap();
     assert_eq!((none.rows, none.more), (vec![], false));
+}
+
+#[test]
+fn nothing_is_missed_where_the_log_begins() {
+    let (mut e, a) = Engine::with_account();
+    for _ in 0..1200 {
+        e.put(a, "INBOX");
+    }
+    let inbox = e.id(a, "INBOX");
+    // The n-th message came with modification sequence n + 1.
+    for since in 1201 - CHANGES_KEPT - 4..1201 - CHANGES_KEPT + 4 {
+        let told = changes(&e.rows, a, inbox, since, 9_999).unwrap().unwrap();
+        let uids: Vec<_> = told.rows.iter().map(|row| u64::from(row.uid.0)).collect();
+        assert_eq!(uids, (since..=1200).collect::<Vec<_>>(), "since {since}");
+    }
 }
 
 #[test]

@@ -71,8 +71,11 @@ enum Op {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let at = || (0usize..2, 0usize..7);
-    let uids = || proptest::collection::vec((1u32..20, 0u32..8), 1..3);
+    // Most happens in one mailbox, so that it has messages enough for holes and second thoughts.
+    let account = || prop_oneof![4 => Just(0usize), 1 => Just(1)];
+    let name = || prop_oneof![3 => Just(0usize), 2 => 0usize..7];
+    let at = || (account(), name());
+    let uids = || proptest::collection::vec((1u32..24, 0u32..6), 1..4);
     let op = prop_oneof![
         6 => (proptest::collection::vec(at(), 1..4), any::<bool>(), 0u8..32, 0u8..16)
             .prop_map(|(targets, large, flags, keywords)| Op::Deliver { targets, large, flags, keywords }),

@@ -289,3 +289,18 @@ fn many_groups_fit_one_operation_and_limits_hold() {
     e.run(|reads| queue_outcome(reads, id, &all)).unwrap();
     e.check();
 }
+
+#[test]
+fn telling_of_a_delay_is_noted_with_the_notice_in_one_operation() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let (now, notice) = (e.now, e.delivery(60, vec![target(a, "INBOX")]));
+    let entry = e
+        .run(|reads| queue_delay_told(reads, 1, Some(&notice), now))
+        .unwrap();
+    assert!(entry.delay_told);
+    assert_eq!(queue_entry(&e.rows, 1).unwrap(), Some(entry));
+    assert_eq!(e.status(a, "INBOX").messages, 1);
+    e.check();
+}
