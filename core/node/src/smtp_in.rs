@@ -224,8 +224,10 @@ impl<R: Runtime> SmtpHost<R> {
                 Outgoing::Direct | Outgoing::Relay(_) => Target::Remote,
             },
         };
-        transaction.add(to, target);
-        Ok(())
+        match transaction.add(to, target) {
+            true => Ok(()),
+            false => Err(Reply::new(452, 5, 3, "too many recipients, send the message again to the others")),
+        }
     }
 
     fn body(&mut self, id: AskId, piece: Bytes) {

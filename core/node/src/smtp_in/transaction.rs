@@ -24,6 +24,11 @@ use crate::node::{BODIES_IN_FLIGHT_MAX, Inner};
 /// Received fields at most: more is a loop (RFC 5321 6.3).
 pub(crate) const RECEIVED_MAX: usize = 100;
 
+/// Mailboxes one message goes to at most: all are served by one operation, whose batch is bounded.
+const MAILBOXES_MAX: usize = 100;
+/// Recipients at other servers at most, each of which may need an entry of the queue.
+const REMOTE_MAX: usize = 500;
+
 /// A transaction whose MAIL was accepted.
 pub(super) struct Transaction {
     id: String,
@@ -112,7 +117,8 @@ impl Transaction {
         }
     }
 
-    pub(super) fn add(&mut self, to: Path, target: Target) {
+    /// False when the message has as many recipients as one operation of the store can take.
+    pub(super) fn add(&mut self, to: Path, target: Target) -> bool {
         match target {
             Target::Local { account, mailbox } => {
                 // One copy per mailbox, whatever addresses lead to it.
@@ -120,16 +126,25 @@ impl Transaction {
                     .local
                     .iter()
                     .any(|(_, a, m)| *a == account && *m == mailbox);
-                if !known {
-                    self.local.push((to, account, mailbox));
+                if known {
+                    return true;
                 }
+                if self.local.len() >= MAILBOXES_MAX {
+                    return false;
+                }
+                self.local.push((to, account, mailbox));
             }
             Target::Remote => {
-                if !self.remote.contains(&to) {
-                    self.remote.push(to);
+                if self.remote.contains(&to) {
+                    return true;
                 }
+                if self.remote.len() >= REMOTE_MAX {
+                    return false;
+                }
+                self.remote.push(to);
             }
         }
+        true
     }
 
     /// The next piece of the message. True when [`write`](Self::write) is due before the next one.
