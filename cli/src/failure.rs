@@ -1,6 +1,7 @@
 //! Why a command did not do what it should, and the exit code that says so.
 
 use core::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,7 +19,19 @@ pub enum Failure {
 impl Failure {
     /// A failure to do something with a file.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        Self::Failed(format!("cannot {doing} {}: {error}", path.display()))
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                let user = nix::unistd::Uid::effective();
+                format!(
+                    "; give it and its folder to the user that runs this (chown, user id {user})"
+                )
+            }
+            _ => String::new(),
+        };
+        Self::Failed(format!(
+            "cannot {doing} {}: {error}{remedy}",
+            path.display()
+        ))
     }
 
     /// The exit code of the program.

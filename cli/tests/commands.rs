@@ -374,7 +374,7 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
 }
 
 #[test]
-fn verify_needs_a_store_and_finds_damage() {
+fn verify_needs_a_store_that_nobody_else_has_open() {
     let scratch = Scratch::new("verify");
     let nowhere = scratch.path("nowhere");
     let (code, _, err) = told(&moxctl(&["verify", "--dir", nowhere.to_str().unwrap()]));
