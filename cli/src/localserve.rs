@@ -36,7 +36,10 @@ const LOW_OCTETS: u64 = 32 * 1024 * 1024;
 
 pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     let level = local.loglevel.or(args.loglevel).unwrap_or(LogLevel::Info);
-    let levels = Levels { default: level, ..Levels::default() };
+    let levels = Levels {
+        default: level,
+        ..Levels::default()
+    };
     let _log = logging::start(&levels)
         .map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?;
     let seed = match local.seed {
@@ -61,11 +64,17 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         hostname,
     };
     let process = Process::bind(runtime, config)?;
-    let options = Options { low_percent: 0, low_octets: LOW_OCTETS, ..Options::default() };
+    let options = Options {
+        low_percent: 0,
+        low_octets: LOW_OCTETS,
+        ..Options::default()
+    };
     process.serve(&local.dir, options, directory(local)?, |node| async move {
         let password = Secret::new(PASSWORD.to_owned());
         let stored = credentials::derive(&password, &seed.child("credentials", 0))?;
-        let missing = node.without_password().map_err(|e| Failure::Failed(e.to_string()))?;
+        let missing = node
+            .without_password()
+            .map_err(|e| Failure::Failed(e.to_string()))?;
         for account in missing {
             let set = node.set_credentials(&account, stored.clone());
             set.await.map_err(|e| Failure::Failed(e.to_string()))?;
@@ -85,13 +94,21 @@ fn directory(local: &Localserve) -> Result<Directory, Failure> {
     for name in &local.domain {
         let domain = domain(name)?;
         let failed = |e| Failure::Usage(format!("--domain {name}: {e:?}"));
-        directory.add_domain(&domain, DomainRules { separators: vec!['+'], case_sensitive: false });
+        directory.add_domain(
+            &domain,
+            DomainRules {
+                separators: vec!['+'],
+                case_sensitive: false,
+            },
+        );
         directory.add_catch_all("mox", &domain).map_err(failed)?;
         let numbered = (0..local.accounts).map(|n| format!("u{n}"));
         for account in numbered.chain(["mox".to_owned()]) {
             let part = LocalPart::parse(&account, false)
                 .map_err(|e| Failure::Usage(format!("{account}: {e}")))?;
-            directory.add_address(&account, &part, &domain).map_err(failed)?;
+            directory
+                .add_address(&account, &part, &domain)
+                .map_err(failed)?;
         }
     }
     Ok(directory)
@@ -105,15 +122,24 @@ fn listeners(
     let mut listeners = Vec::new();
     for (port, service) in SERVICES {
         let port = base.checked_add(port).ok_or_else(|| {
-            Failure::Usage(format!("--port-base {base} is too high: port {port} is added to it"))
+            Failure::Usage(format!(
+                "--port-base {base} is too high: port {port} is added to it"
+            ))
         })?;
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        for ip in [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ] {
             // A machine may have no IPv6 at all.
             if ip.is_ipv6() && !Path::new("/proc/net/if_inet6").exists() {
                 continue;
             }
             listeners.push(ListenerConfig {
-                name: format!("{}-{}", service.name(), if ip.is_ipv4() { "v4" } else { "v6" }),
+                name: format!(
+                    "{}-{}",
+                    service.name(),
+                    if ip.is_ipv4() { "v4" } else { "v6" }
+                ),
                 bind: Bind::Addr(SocketAddr::new(ip, port)),
                 service,
                 hostname: hostname.clone(),

@@ -27,7 +27,11 @@ impl Process {
     /// Starts a runtime and binds. Ports below 1024 need the privileges that are given up afterwards.
     pub(crate) fn bind(runtime: SmolRuntime, config: Config) -> Result<Self, Failure> {
         let bound = Bound::bind(&runtime, &config).map_err(|e| Failure::Failed(e.to_string()))?;
-        Ok(Self { runtime, bound, config })
+        Ok(Self {
+            runtime,
+            bound,
+            config,
+        })
     }
 
     /// Opens the store and serves until SIGTERM or SIGINT. `beside` runs next to the node, once it serves.
@@ -38,7 +42,11 @@ impl Process {
         directory: Directory,
         beside: impl FnOnce(Node<SmolRuntime>) -> F,
     ) -> Result<(), Failure> {
-        let Self { runtime, bound, config } = self;
+        let Self {
+            runtime,
+            bound,
+            config,
+        } = self;
         let place = store_dir(data_dir);
         let (store, committer) = Store::open_directory(&place, options).map_err(|e| {
             Failure::Failed(format!("cannot open the store {}: {e}", place.display()))
@@ -46,8 +54,7 @@ impl Process {
         let result = runtime.run_until(async {
             let mut termination = Termination::watch()
                 .map_err(|e| Failure::Failed(format!("cannot watch for signals: {e}")))?;
-            let starting =
-                Node::start(runtime.clone(), config, directory, bound, store, committer);
+            let starting = Node::start(runtime.clone(), config, directory, bound, store, committer);
             let node = starting.await.map_err(|e| Failure::Failed(e.to_string()))?;
             let beside = beside(node.clone());
             let stopped = async {

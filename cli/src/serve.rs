@@ -70,11 +70,7 @@ pub(crate) fn run(args: &Args, _serve: &Serve) -> Result<(), Failure> {
     })
 }
 
-fn config(
-    runtime: &SmolRuntime,
-    files: &ConfigFiles,
-    data_dir: &Path,
-) -> Result<Config, Failure> {
+fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result<Config, Failure> {
     let fixed = &files.fixed;
     let mut listeners = Vec::new();
     for (name, listener) in &fixed.listeners {
@@ -135,8 +131,10 @@ fn tls(
             tls_files::self_signed(&data_dir.join("tls"), &names, runtime.now().utc)
         }
         Tls::Files(certificates) => {
-            let Some(first) = certificates.first() else { return Ok(None) };
-            let folder = files.static_path.parent().unwrap_or(Path::new("."));
+            let Some(first) = certificates.first() else {
+                return Ok(None);
+            };
+            let folder = files.static_path.parent().unwrap_or_else(|| Path::new("."));
             tls_files::load(&folder.join(&first.certificate), &folder.join(&first.key))
         }
     };
@@ -147,10 +145,17 @@ fn tls(
 }
 
 fn outgoing(fixed: &Static) -> Result<Outgoing, Failure> {
-    let Some(relay) = &fixed.relay else { return Ok(Outgoing::Direct) };
-    let found = (relay.host.as_str(), relay.port).to_socket_addrs().map_err(|e| {
-        Failure::Failed(format!("the relay {}:{} cannot be found: {e}", relay.host, relay.port))
-    })?;
+    let Some(relay) = &fixed.relay else {
+        return Ok(Outgoing::Direct);
+    };
+    let found = (relay.host.as_str(), relay.port)
+        .to_socket_addrs()
+        .map_err(|e| {
+            Failure::Failed(format!(
+                "the relay {}:{} cannot be found: {e}",
+                relay.host, relay.port
+            ))
+        })?;
     Ok(Outgoing::Relay(found.collect()))
 }
 
@@ -179,7 +184,12 @@ struct Admin {
 impl Admin {
     /// Takes `domains.ron` into force when it changed. A file with mistakes changes nothing.
     async fn watch_files(&self) -> Result<(), Failure> {
-        let path = self.files.lock().unwrap_or_else(PoisonError::into_inner).dynamic_path.clone();
+        let path = self
+            .files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .dynamic_path
+            .clone();
         let mut seen = modified(&path);
         loop {
             smol::Timer::after(RELOAD_EVERY).await;
@@ -195,9 +205,13 @@ impl Admin {
             match directory {
                 Ok(directory) => match self.node.reload(directory).await {
                     Ok(()) => tracing::info!(target: "config", "domains.ron is in force"),
-                    Err(error) => tracing::error!(target: "config", %error, "domains.ron is not in force"),
+                    Err(error) => {
+                        tracing::error!(target: "config", %error, "domains.ron is not in force")
+                    }
                 },
-                Err(error) => tracing::error!(target: "config", %error, "domains.ron is not in force"),
+                Err(error) => {
+                    tracing::error!(target: "config", %error, "domains.ron is not in force")
+                }
             }
         }
     }
@@ -210,7 +224,10 @@ impl Admin {
                     files.edit(&edit).map_err(CtlError::failed)?;
                     files.directory()
                 };
-                self.node.reload(directory).await.map_err(CtlError::failed)?;
+                self.node
+                    .reload(directory)
+                    .await
+                    .map_err(CtlError::failed)?;
                 Ok(Value::Null)
             }
             Command::SetPassword { account, password } => {
@@ -257,6 +274,8 @@ fn modified(path: &Path) -> Option<SystemTime> {
 }
 
 fn now_micros() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or_default()
 }

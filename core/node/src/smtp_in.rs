@@ -167,20 +167,18 @@ impl<R: Runtime> SmtpHost<R> {
     fn recipient(&mut self, to: Path) -> Result<(), Reply> {
         let found = self.node.directory().find(&to);
         let submission = self.is_submission();
-        let transaction =
-            self.transaction
-                .as_mut()
-                .ok_or(Reply::new(503, 5, 1, "MAIL comes first"))?;
+        let transaction = self
+            .transaction
+            .as_mut()
+            .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
         let target = match found {
             Found::Account {
                 account, mailbox, ..
             } => {
-                let account = self.node.account_id(&account).ok_or(Reply::new(
-                    451,
-                    3,
-                    0,
-                    "this account cannot be reached now",
-                ))?;
+                let account = self
+                    .node
+                    .account_id(&account)
+                    .ok_or_else(|| Reply::new(451, 3, 0, "this account cannot be reached now"))?;
                 Target::Local {
                     account,
                     mailbox: mailbox.unwrap_or_else(|| "INBOX".into()),
@@ -199,12 +197,9 @@ impl<R: Runtime> SmtpHost<R> {
             }
             Found::NotOurs => match &self.node.config.outgoing {
                 Outgoing::Sink(account) => {
-                    let account = self.node.account_id(account).ok_or(Reply::new(
-                        451,
-                        3,
-                        0,
-                        "this account cannot be reached now",
-                    ))?;
+                    let account = self.node.account_id(account).ok_or_else(|| {
+                        Reply::new(451, 3, 0, "this account cannot be reached now")
+                    })?;
                     Target::Local {
                         account,
                         mailbox: "INBOX".into(),
@@ -226,7 +221,12 @@ impl<R: Runtime> SmtpHost<R> {
         };
         match transaction.add(to, target) {
             true => Ok(()),
-            false => Err(Reply::new(452, 5, 3, "too many recipients, send the message again to the others")),
+            false => Err(Reply::new(
+                452,
+                5,
+                3,
+                "too many recipients, send the message again to the others",
+            )),
         }
     }
 

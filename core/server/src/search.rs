@@ -15,7 +15,7 @@ pub trait Candidate {
     fn modseq(&self) -> u64;
     /// Octets.
     fn size(&self) -> u64;
-    /// System flags as bits, those of [`mox_imap::SystemFlags`].
+    /// System flags as bits, those of [`mox_imap::server::SystemFlags`].
     fn flags(&self) -> u8;
     /// Has this keyword, without regard to ASCII case.
     fn has_keyword(&self, keyword: &str) -> bool;
@@ -138,7 +138,7 @@ fn within(day: Option<i64>, first: Option<i64>, end: Option<i64>) -> bool {
 mod tests {
     use super::*;
     use core::convert::Infallible;
-    use mox_imap::SystemFlags;
+    use mox_imap::server::SystemFlags;
 
     struct Message {
         subject: &'static str,

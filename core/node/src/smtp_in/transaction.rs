@@ -291,7 +291,7 @@ impl Transaction {
             account: targets
                 .first()
                 .map(|t| t.account)
-                .or(arrival.login.as_ref().map(|login| login.id))
+                .or_else(|| arrival.login.as_ref().map(|login| login.id))
                 .unwrap_or(AccountId(0)),
             mailbox: MailboxId(0),
             uid: Uid(0),
