@@ -202,33 +202,38 @@ impl<R: Runtime> Node<R> {
         &self.inner.store
     }
 
-    /// Every account of the directory has a row in the store.
+    /// Every account of the directory has a row in the store, with its quota. Two of these may run at once: each
+    /// operation looks for itself what is still to be done.
     async fn complete_accounts(&self) -> Result<(), StartError> {
         let inner = &self.inner;
-        let names = inner.directory().accounts();
-        for name in names {
-            let now = inner.runtime.now().utc;
-            let known = inner
-                .known_accounts()
-                .map_err(|e| StartError(e.to_string()))?;
-            if known.contains_key(&name) {
+        let failed = |e: &dyn core::fmt::Display| StartError(e.to_string());
+        let directory = inner.directory();
+        let now = inner.runtime.now().utc;
+        for name in directory.accounts() {
+            let quota = directory.quota(&name);
+            let published = inner.store.published();
+            let row = mox_mailbox::account(&*published.view, &name).map_err(|e| failed(&e))?;
+            if row.is_some_and(|row| row.quota == quota) {
                 continue;
             }
-            let created = inner
-                .store
-                .run(move |reads| {
-                    mox_mailbox::create_account(reads, &name, &Secret::new(Bytes::new()), None, now)
-                })
-                .await;
-            created.map_err(|e| StartError(e.to_string()))?;
+            let op = move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
+            {
+                Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
+                None => {
+                    let none = Secret::new(Bytes::new());
+                    mox_mailbox::create_account(reads, &name, &none, quota, now)
+                        .map(|(batch, _)| (batch, ()))
+                }
+            };
+            let done: Result<(), mox_store::StoreError> = inner.store.run(op).await;
+            done.map_err(|e| failed(&e))?;
         }
-        let known = inner
-            .known_accounts()
-            .map_err(|e| StartError(e.to_string()))?;
-        *inner
+        let known = inner.known_accounts().map_err(|e| failed(&e))?;
+        let mut accounts = inner
             .accounts
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+            .unwrap_or_else(PoisonError::into_inner);
+        *accounts = Arc::new(known);
         Ok(())
     }
 }

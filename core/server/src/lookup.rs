@@ -17,6 +17,8 @@ use crate::config::{Dynamic, Static};
 pub struct Directory {
     postmaster: Postmaster,
     accounts: BTreeSet<String>,
+    /// Octets of mail at most, for accounts that have a limit.
+    quotas: BTreeMap<String, u64>,
     /// By A-label name.
     domains: BTreeMap<Domain, LocalDomain>,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
@@ -104,6 +106,9 @@ impl Directory {
         }
         for (name, account) in &dynamic.accounts {
             directory.add_account(name);
+            if let Some(quota) = account.quota {
+                directory.quotas.insert(name.clone(), quota);
+            }
             for address in &account.addresses {
                 // Checked when the configuration was read.
                 let _ = match &address.local {
@@ -121,6 +126,7 @@ impl Directory {
         Self {
             postmaster,
             accounts,
+            quotas: BTreeMap::new(),
             domains: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }
@@ -278,6 +284,11 @@ impl Directory {
     /// True when mail for this domain is taken.
     pub fn has_domain(&self, name: &Domain) -> bool {
         self.domains.contains_key(&*a_labels(name))
+    }
+
+    /// Octets of mail an account may have; `None` is no limit.
+    pub fn quota(&self, account: &str) -> Option<u64> {
+        self.quotas.get(account).copied()
     }
 
     /// All accounts, in order of name.
