@@ -1,1 +1,16 @@
-//! See the workspace README.
+//! Whole servers, started as their users start them, and what is needed to speak to them from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "everything here serves tests: what is wrong must end them"
+)]
+
+mod imap;
+mod localserve;
+mod scratch;
+mod stub;
+
+pub use imap::{Imap, inbox};
+pub use localserve::{Localserve, PASSWORD, free_base};
+pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
+pub use stub::{Stub, Transaction};
