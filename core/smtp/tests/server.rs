@@ -547,6 +547,43 @@ fn submission_wants_tls_and_auth_and_does_not_look_at_ehlo() {
 }
 
 #[test]
+fn channel_binding_is_offered_only_where_there_is_a_channel() {
+    let mut submission = config(Mode::Submission);
+    submission.starttls = true;
+    submission.auth_in_clear = true;
+    submission.mechanisms = vec!["SCRAM-SHA-256-PLUS", "PLAIN"];
+    let offer = "
+        S: 250-mx.example
+        S: 250-PIPELINING
+        S: 250-SIZE 100000
+        S: 250-AUTH SCRAM-SHA-256-PLUS PLAIN
+        S: 250-ENHANCEDSTATUSCODES
+        S: 250-8BITMIME
+        S: 250-SMTPUTF8
+        S: 250-CHUNKING
+        S: 250 LIMITS RCPTMAX=1000 MAILMAX=10000";
+    let clear = offer.replace(
+        "AUTH SCRAM-SHA-256-PLUS PLAIN",
+        "STARTTLS\n        S: 250-AUTH PLAIN",
+    );
+    play(
+        &submission,
+        &format!(
+            "S: 220 mx.example ESMTP
+            C: EHLO c
+            {clear}
+            C: AUTH SCRAM-SHA-256-PLUS
+            S: 504 5.5.4 Mechanism not offered
+            C: STARTTLS
+            S: 220 2.0.0 Go ahead
+            @ tls
+            C: EHLO c
+            {offer}"
+        ),
+    );
+}
+
+#[test]
 fn failed_logins_end_the_session() {
     let mut submission = config(Mode::Submission);
     submission.mechanisms = vec!["PLAIN"];

@@ -15,7 +15,13 @@ const AUTH: Bytes = Bytes::from_static(b"AUTH");
 impl Server {
     /// AUTH is announced only when it can be used.
     pub(super) fn may_auth(&self) -> bool {
-        !self.config.mechanisms.is_empty() && (self.secure || self.config.auth_in_clear)
+        self.config.mechanisms.iter().any(|name| self.offers(name))
+            && (self.secure || self.config.auth_in_clear)
+    }
+
+    /// Channel binding needs a channel: the -PLUS variants (RFC 5802 section 6) exist only inside TLS.
+    pub(super) fn offers(&self, mechanism: &str) -> bool {
+        self.secure || !mechanism.ends_with("-PLUS")
     }
 
     pub(super) fn auth(&mut self, now: Now, verb: Bytes, mechanism: &[u8], initial: Option<&[u8]>) {
@@ -39,7 +45,8 @@ impl Server {
             .config
             .mechanisms
             .iter()
-            .find(|known| known.as_bytes().eq_ignore_ascii_case(mechanism));
+            .find(|known| known.as_bytes().eq_ignore_ascii_case(mechanism))
+            .filter(|known| self.offers(known));
         let Some(&mechanism) = known else {
             let reply = Reply::new(504, 5, 4, "Mechanism not offered");
             return self.error(now, verb, reply);

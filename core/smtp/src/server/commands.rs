@@ -148,7 +148,7 @@ impl Server {
             }
             if self.may_auth() {
                 text.push_str("\nAUTH");
-                for mechanism in &config.mechanisms {
+                for mechanism in config.mechanisms.iter().filter(|name| self.offers(name)) {
                     text.push(' ');
                     text.push_str(mechanism);
                 }
