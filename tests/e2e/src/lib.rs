@@ -5,12 +5,15 @@
     reason = "everything here serves tests: what is wrong must end them"
 )]
 
+pub mod crash;
 mod imap;
 mod localserve;
 mod scratch;
+mod smtp;
 mod stub;
 
 pub use imap::{Imap, inbox};
 pub use localserve::{Localserve, PASSWORD, free_base};
 pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
+pub use smtp::Smtp;
 pub use stub::{Stub, Transaction};

@@ -9,14 +9,13 @@
 )]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mox_e2e::{Imap, Localserve, PASSWORD, have, inbox, run, script};
+use mox_e2e::{Imap, Localserve, PASSWORD, Smtp, have, inbox, run, script};
 
 /// How long an idling client may wait for news.
 const NEWS: Duration = Duration::from_secs(10);
@@ -256,27 +255,7 @@ fn muttrc(server: &Localserve, way: Way) -> std::path::PathBuf {
 
 /// Puts a message of known content into mox's Inbox over plain SMTP.
 fn deliver(server: &Localserve, content: &str) {
-    let stream = TcpStream::connect(("127.0.0.1", server.port(25))).unwrap();
-    let mut stream = BufReader::new(stream);
-    let commands =
-        "EHLO client.example\r\nMAIL FROM:<u0@localhost>\r\nRCPT TO:<mox@localhost>\r\nDATA\r\n";
-    stream.get_mut().write_all(commands.as_bytes()).unwrap();
-    until(&mut stream, "354 ");
-    stream
-        .get_mut()
-        .write_all(format!("{content}.\r\nQUIT\r\n").as_bytes())
-        .unwrap();
-    until(&mut stream, "250 ");
-    until(&mut stream, "221 ");
-}
-
-fn until(stream: &mut impl BufRead, start: &str) {
-    let mut line = String::new();
-    while !line.starts_with(start) {
-        line.clear();
-        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "no {start}");
-        assert!(!line.starts_with(['4', '5']), "{line}");
-    }
+    Smtp::connect(server.port(25)).send("u0@localhost", "mox@localhost", content);
 }
 
 /// Delivers a message, lets a client read it in each way, and demands the exact octets.
