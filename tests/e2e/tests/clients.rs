@@ -102,7 +102,10 @@ fn each_way_sends(client: &str, programs: &[&str], send: impl Fn(&Localserve, Wa
             ),
             "{message}"
         );
-        assert!(message.contains(" with ESMTPSA "), "{message}");
+        assert!(
+            message.replace("\r\n\t", " ").contains(" with ESMTPSA id "),
+            "{message}"
+        );
         assert!(
             message.contains("\r\nFrom: ") && message.contains("\r\nDate: "),
             "{message}"
