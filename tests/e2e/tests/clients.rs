@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mox_e2e::{Imap, Localserve, PASSWORD, Smtp, have, inbox, run, script};
+use mox_e2e::{Imap, Localserve, PASSWORD, Smtp, have, inbox, run, script, skip};
 
 /// How long an idling client may wait for news.
 const NEWS: Duration = Duration::from_secs(10);
@@ -128,6 +128,15 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn swaks_sends() {
+    // It does without these until TLS or IPv6 is asked of it.
+    for module in ["Net::SSLeay", "IO::Socket::INET6"] {
+        let found = Command::new("perl")
+            .args(["-e", "exit !eval \"require $ARGV[0]\"", module])
+            .status();
+        if !found.is_ok_and(|status| status.success()) {
+            return skip("swaks", &format!("not installed: Perl's {module}"));
+        }
+    }
     each_way_sends("swaks", &["swaks"], |server, way, subject| {
         let certificate = server.certificate();
         let mut args = vec!["--server", way.host];
