@@ -223,6 +223,11 @@ fn free_base() -> u16 {
     panic!("no free ports");
 }
 
+/// An untagged line of IMAP with the last literal in it.
+pub type Untagged = (String, Vec<u8>);
+/// The untagged lines before an OK, and the OK.
+pub type Answer = (Vec<Untagged>, String);
+
 /// A connection of lines, on which everything may fail.
 #[derive(Debug)]
 pub struct Wire {
@@ -304,7 +309,7 @@ impl Wire {
 
     /// Sends an IMAP command and returns its untagged lines, each with its last literal, and the OK. Another answer
     /// is an error of kind `Other`.
-    pub fn command(&mut self, command: &str) -> io::Result<(Vec<(String, Vec<u8>)>, String)> {
+    pub fn command(&mut self, command: &str) -> io::Result<Answer> {
         self.tag += 1;
         let tag = format!("t{}", self.tag);
         self.send(format!("{tag} {command}\r\n"))?;
@@ -312,7 +317,7 @@ impl Wire {
     }
 
     /// The answer to the IMAP command with this tag.
-    pub fn answer(&mut self, tag: &str) -> io::Result<(Vec<(String, Vec<u8>)>, String)> {
+    pub fn answer(&mut self, tag: &str) -> io::Result<Answer> {
         let mut lines = Vec::new();
         loop {
             let mut line = self.line()?;
