@@ -165,6 +165,17 @@ impl Victim {
             _ => panic!("verify: {}", said(&output)),
         }
     }
+
+    /// Demands that there is nothing to find.
+    #[track_caller]
+    pub fn verify_clean(&self) {
+        assert_eq!(self.verify(), Vec::<String>::new());
+    }
+
+    /// How it ended by itself; waits for that.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
+    }
 }
 
 impl Drop for Victim {
@@ -246,6 +257,11 @@ impl Wire {
             stream: BufReader::new(stream),
             tag: 0,
         })
+    }
+
+    /// How long a write may wait for the server to read.
+    pub fn write_patience(&mut self, limit: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_write_timeout(Some(limit))
     }
 
     /// Connects to an SMTP port and says EHLO.

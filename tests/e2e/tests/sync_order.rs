@@ -89,7 +89,7 @@ impl Call {
 }
 
 /// The line at which a sync of this path, begun after `after`, had returned.
-fn synced<'a>(calls: &'a [Call], after: usize, path: impl Fn(&str) -> bool) -> Option<&'a Call> {
+fn synced(calls: &[Call], after: usize, path: impl Fn(&str) -> bool) -> Option<&Call> {
     let of_path = |call: &&Call| call.is_sync() && call.start > after && path(call.path());
     calls.iter().find(of_path)
 }
