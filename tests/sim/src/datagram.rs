@@ -67,7 +67,7 @@ impl SimDatagram {
     fn send_now(&mut self, bytes: &[u8]) {
         self.sim.fact("datagram", self.number, bytes);
         let knobs = &self.sim.world().knobs;
-        if self.rng.one_in(knobs.loss_one_in) {
+        if self.rng.one_in(self.sim.odds(knobs.loss_one_in)) {
             self.sim.fact("fault lost", self.number, &[]);
             return;
         }

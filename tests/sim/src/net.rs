@@ -113,7 +113,7 @@ pub(crate) async fn connect(sim: Sim, to: SocketAddr, source: IpAddr) -> io::Res
         let latency = sim.world().knobs.latency;
         (between(&mut rng, latency), between(&mut rng, latency))
     };
-    let refused = rng.one_in(sim.world().knobs.refuse_one_in);
+    let refused = rng.one_in(sim.odds(sim.world().knobs.refuse_one_in));
     let result = Slot::new();
     let told = result.clone();
     let arriving = sim.clone();
@@ -350,7 +350,7 @@ impl AsyncWrite for SimStream {
         }
         let piece = way.piece(&connection.sim, most);
         let written = bytes.get(..piece).unwrap_or_default();
-        let breaks = way.rng.one_in(knobs.reset_one_in);
+        let breaks = way.rng.one_in(connection.sim.odds(knobs.reset_one_in));
         let at = way.arrival(&connection.sim);
         way.unread += piece;
         drop(way);

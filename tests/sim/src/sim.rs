@@ -9,6 +9,7 @@ use mox_machine::{Mono, Now, Rng, Seed, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub(crate) timers: Mutex<Timers>,
     pub(crate) pools: Mutex<Pools>,
     core: Mutex<Core>,
+    /// Nothing breaks any more.
+    healed: AtomicBool,
     /// Apart from `core`, since wakers are called from everywhere.
     ready: Arc<Mutex<BTreeSet<u64>>>,
 }
@@ -102,6 +105,7 @@ impl Sim {
             timers: Mutex::default(),
             pools: Mutex::new(Pools::new(&job_seed)),
             core: Mutex::new(core),
+            healed: AtomicBool::new(false),
             ready: Arc::default(),
         }))
     }
@@ -156,6 +160,12 @@ impl Sim {
         core.now.utc = core.now.utc + by;
     }
 
+    /// From now on the network breaks nothing; it stays as slow as it is.
+    pub fn heal(&self) {
+        self.fact("heal", 0, &[]);
+        self.0.healed.store(true, Ordering::Relaxed);
+    }
+
     /// Sessions that ended by a panic.
     pub fn panics(&self) -> u64 {
         lock(&self.0.core).panics
@@ -184,6 +194,15 @@ impl Sim {
 
     pub(crate) fn world(&self) -> &World {
         &self.0
+    }
+
+    /// How likely a fault is now: as the knob says until the world is healed.
+    pub(crate) fn odds(&self, one_in: u64) -> u64 {
+        if self.0.healed.load(Ordering::Relaxed) {
+            0
+        } else {
+            one_in
+        }
     }
 
     pub(crate) fn fact(&self, kind: &'static str, who: u64, bytes: &[u8]) {
