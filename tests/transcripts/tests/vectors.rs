@@ -15,10 +15,12 @@
 mod imap_server;
 #[path = "../../../core/imap/tests/model/mod.rs"]
 mod model;
+mod smtp_client;
 mod smtp_server;
 
 use imap_server::ImapServer;
 use mox_transcripts::{Machine, Transcript, bless, run};
+use smtp_client::SmtpClient;
 use smtp_server::SmtpServer;
 use std::path::PathBuf;
 
@@ -57,6 +59,11 @@ fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> M) {
 #[test]
 fn the_smtp_server_follows_its_transcripts() {
     all("smtp-server", SmtpServer::new);
+}
+
+#[test]
+fn the_smtp_client_follows_its_transcripts() {
+    all("smtp-client", SmtpClient::new);
 }
 
 #[test]
