@@ -26,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+const LINE: &str = "All work and no play.\r\n";
 const PASSWORD: &str = "correct horse";
 const ADDRESSES: [[u8; 4]; 2] = [[10, 0, 0, 1], [10, 0, 0, 2]];
 const DOMAINS: [&str; 2] = ["a.example", "b.example"];
@@ -177,6 +178,11 @@ async fn dial(from: &SimRuntime, to: SocketAddr) -> io::Result<Dialogue<SimStrea
     Ok(Dialogue::new(from.connect(to, None).await?))
 }
 
+/// Lines of a message: every sender's second one is too large to be kept among the rows and becomes a file.
+fn size(n: u32, number: usize) -> usize {
+    if n == 1 { 800 } else { 1 + number * 20 }
+}
+
 /// Someone who sends: by submission with a password, or as another server does.
 #[derive(Clone)]
 struct Sender {
@@ -221,7 +227,7 @@ impl Sender {
             log.lock().unwrap().tried.insert(mark.clone(), ending);
             for _ in 0..TRIES {
                 let began = self.on.now().mono;
-                let sent = self.send(&mark, &to, &log).await;
+                let sent = self.send(&mark, &to, size(n, self.number), &log).await;
                 let took = self.on.now().mono.since(began);
                 log.lock().unwrap().session(took, sent.is_ok());
                 if log.lock().unwrap().accepted.contains(&mark) {
@@ -234,7 +240,7 @@ impl Sender {
         log.lock().unwrap().finished += 1;
     }
 
-    async fn send(&self, mark: &str, to: &str, log: &Shared) -> io::Result<()> {
+    async fn send(&self, mark: &str, to: &str, lines: usize, log: &Shared) -> io::Result<()> {
         let port = if self.account.is_some() { 587 } else { 25 };
         let mut smtp = dial(&self.on, socket(self.server, port)).await?;
         smtp.expect("220").await?;
@@ -253,7 +259,7 @@ impl Sender {
         smtp.expect("250").await?;
         smtp.say("DATA\r\n").await?;
         smtp.expect("354").await?;
-        let filler = "All work and no play.\r\n".repeat(1 + self.number * 20);
+        let filler = LINE.repeat(lines);
         let date = "Fri, 2 Jan 2026 03:04:05 +0000";
         smtp.say(&format!(
             "From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\nSubject: {mark}\r\n\r\n{filler}.\r\n"
@@ -345,6 +351,8 @@ fn scenario(seed: u64, fate: Fate) -> Sim {
     let log = Shared::default();
     let shared = log.clone();
     sim.run(async move {
+        let large = LINE.len() * size(1, 0);
+        assert!(large > mox_mailbox::INLINE_BODY_MAX);
         let observer = world.computer("observer", [10, 0, 2, 1]);
         let mut servers = [Server::new(&world, 0), Server::new(&world, 1)];
         for server in &mut servers {
