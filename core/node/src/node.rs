@@ -35,7 +35,7 @@ const UPKEEP_AFTER: Duration = Duration::from_millis(50);
 /// The disk is looked at this often even when nothing is committed.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 /// Between two directories of a sweep.
-const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 

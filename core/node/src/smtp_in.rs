@@ -237,10 +237,8 @@ impl<R: Runtime> SmtpHost<R> {
                 .push_back((id, Answer::Reply(Reply::new(503, 5, 1, "MAIL comes first"))));
         };
         match transaction.push(&self.node, piece) {
-            Err(reply) => {
-                self.transaction = Some(transaction);
-                self.ready.push_back((id, Answer::Reply(reply)));
-            }
+            // A message with a hole is no message: the transaction is over, and what it held is given back.
+            Err(reply) => self.ready.push_back((id, Answer::Reply(reply))),
             Ok(false) => {
                 self.transaction = Some(transaction);
                 self.ready.push_back((id, Answer::Accept));
@@ -291,13 +289,11 @@ impl<R: Runtime> SmtpHost<R> {
                     Answer::Reply(why.smtp_reply())
                 }
             },
-            Done::Written(transaction, result) => {
+            Done::Written(transaction, Ok(())) => {
                 self.transaction = Some(transaction);
-                match result {
-                    Ok(()) => Answer::Accept,
-                    Err(reply) => Answer::Reply(reply),
-                }
+                Answer::Accept
             }
+            Done::Written(_, Err(reply)) => Answer::Reply(reply),
             Done::Committed(outcome) => outcome.answer(),
         }
     }

@@ -5,7 +5,7 @@ use mox_driver::{Drive, End, Runtime};
 use mox_machine::Session;
 use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
-use mox_smtp::client::{Class, Client, Config, Outcome as Reached, Tls, Transaction};
+use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -133,8 +133,23 @@ async fn record<R: Runtime>(
     } else {
         notice::Kind::Failed
     };
+    // A failure is told first; the delay of the others is told by the next occasion.
+    delay_told = delay_told || (failed.is_empty() && !delayed.is_empty());
     let told = if failed.is_empty() { delayed } else { failed };
-    let composed = notice::compose(node, message, kind, &told).await;
+    let composed = match notice::compose(node, message, kind, &told).await {
+        Ok(composed) => composed,
+        Err(notice::NotWritten) => {
+            // Nobody is given up in silence: tried again, with another chance to tell.
+            for fate in &mut fates {
+                if let Fate::Failed(text) = fate {
+                    *fate = Fate::Deferred(core::mem::take(text));
+                }
+            }
+            retry = retry.max(node.config.plan.retry_at(&times, now, jitter));
+            delay_told = entry.delay_told;
+            None
+        }
+    };
     let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     let last = results.last();
     let outcome = Recorded {
@@ -189,6 +204,7 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64) {
         .map(|to| (to.clone(), result.clone()))
         .collect();
     let composed = notice::compose(&node, &message, notice::Kind::Delayed, &told).await;
+    let Ok(composed) = composed else { return };
     let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     let now = node.runtime.now().utc;
     let op = move |reads: &dyn mox_mailbox::Reads| {
@@ -363,14 +379,23 @@ async fn session<R: Runtime>(
         }
     }
     let lost = host.ended.clone();
-    let outcomes = host.outcomes.drain(..).take(count);
-    let mut reached = Vec::with_capacity(count);
-    for outcome in outcomes {
-        match outcome.or_else(|| lost.clone()) {
-            Some(outcome) => reached.push(outcome),
-            None => return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into())),
-        }
+    let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
+    if lost.is_none() && outcomes.iter().all(Option::is_none) {
+        return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into()));
     }
+    // What was decided stays decided, whatever became of the rest.
+    let lost = lost.unwrap_or(Reached {
+        class: Class::Temporary,
+        cause: Cause::Lost,
+        stage: Stage::Message,
+        reply: None,
+        tls: false,
+        ambiguous: false,
+    });
+    let reached = outcomes
+        .into_iter()
+        .map(|o| o.unwrap_or_else(|| lost.clone()))
+        .collect();
     Ok(reached)
 }
 

@@ -20,6 +20,10 @@ pub(super) enum Kind {
     Delayed,
 }
 
+/// A notification could not be written. Whoever it is about is not to be given up before somebody was told.
+#[derive(Debug)]
+pub(super) struct NotWritten;
+
 /// A notification about these recipients, ready to be delivered, with its body held. `None` when nobody is to be told:
 /// the null sender (RFC 5321 4.5.5), or a sender without account.
 pub(super) async fn compose<R: Runtime>(
@@ -27,14 +31,18 @@ pub(super) async fn compose<R: Runtime>(
     message: &QueueMessage,
     kind: Kind,
     told: &[(String, Result)],
-) -> Option<(Delivery, Spooled)> {
-    let account = message.account?;
+) -> core::result::Result<Option<(Delivery, Spooled)>, NotWritten> {
+    let Some(account) = message.account else {
+        return Ok(None);
+    };
     if told.is_empty() || message.reverse_path.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let sender = Path::parse(&message.reverse_path, true).ok()?;
+    let Ok(sender) = Path::parse(&message.reverse_path, true) else {
+        return Ok(None);
+    };
     let now = node.runtime.now().utc;
-    let text = write(node, message, kind, told, &sender)?;
+    let text = write(node, message, kind, told, &sender).ok_or(NotWritten)?;
     let body = Bytes::from(text);
     let mut intake = Intake::new();
     intake.push(&body);
@@ -52,7 +60,7 @@ pub(super) async fn compose<R: Runtime>(
         Ok(spooled) => spooled,
         Err(error) => {
             tracing::error!(target: "queue", %error, "a notification could not be written");
-            return None;
+            return Err(NotWritten);
         }
     };
     let delivery = Delivery {
@@ -63,7 +71,7 @@ pub(super) async fn compose<R: Runtime>(
         queue: None,
         now,
     };
-    Some((delivery, spooled))
+    Ok(Some((delivery, spooled)))
 }
 
 fn target(account: AccountId, sender: &Path, now: mox_machine::Utc) -> Target {
