@@ -1,6 +1,12 @@
-//! Numbers of the protocol machines, printed: octets a second, allocations and octets allocated per transaction.
+//! Numbers, printed: of the protocol machines octets a second, allocations and octets allocated per transaction; of a
+//! whole `moxctl localserve` its start, memory and rates.
 //!
-//! `cargo run --release -p mox-bench`. Nothing here passes or fails; ratios between rows hold better than rows.
+//! `cargo run --release -p mox-bench`, after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
+//! program. Nothing here passes or fails; ratios between rows hold better than rows.
+
+mod client;
+mod process;
+mod server;
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -21,7 +27,12 @@ const MEASURED: Duration = Duration::from_millis(500);
 /// Octets of the large messages.
 const LARGE: usize = 1 << 20;
 
-fn main() {
+fn main() -> std::io::Result<()> {
+    machines();
+    process::print()
+}
+
+fn machines() {
     println!(
         "| SMTP server machine, message fed in pieces of | MB/s | allocations | octets allocated per octet |"
     );
