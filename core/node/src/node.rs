@@ -18,14 +18,15 @@ use crate::auth::Authority;
 use crate::config::{Config, ListenerConfig};
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
-
 use crate::{listen, queue_out, tls};
 
 /// Message octets that all sessions together may hold in memory (R10).
 pub const BODIES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often expunged messages past their time are removed for good.
+/// Finished deliveries are kept for inspection this long.
+const RETIRED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often expunged messages and finished deliveries past their time are removed for good.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Accounts read at a time.
@@ -381,7 +382,7 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
     core::future::pending::<()>().await;
 }
 
-/// Removes for good what was expunged long enough ago.
+/// Removes for good what was expunged, or left the queue, long enough ago.
 async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
     loop {
         let now = node.runtime.now().utc;
@@ -395,6 +396,19 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
                 Ok(Progress::Done) => break,
                 Err(error) => {
                     tracing::warn!(target: "store", %error, "purging expunged messages failed");
+                    break;
+                }
+            }
+        }
+        let before = now - RETIRED_KEPT;
+        loop {
+            let op =
+                move |reads: &dyn mox_mailbox::Reads| mox_mailbox::purge_retired(reads, before);
+            match node.store.run(op).await {
+                Ok(Progress::More(())) => {}
+                Ok(Progress::Done) => break,
+                Err(error) => {
+                    tracing::warn!(target: "store", %error, "purging finished deliveries failed");
                     break;
                 }
             }

@@ -39,7 +39,8 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
             Err(error) => tracing::error!(target: "queue", %error, "the queue cannot be read"),
         }
         let now = node.runtime.now();
-        if !node.registry.is_stopping() {
+        let stopping = node.registry.is_stopping();
+        if !stopping {
             for id in scheduler.delay_notices(now.utc) {
                 let task = attempt::tell_of_delay(node.clone(), id);
                 node.runtime.spawn_session("delay notice", Box::pin(task));
@@ -48,7 +49,8 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                 start(&node, id, report.clone());
             }
         }
-        let wait = scheduler.wait(now.utc);
+        // What is due and not started any more would make this loop spin until the process ends.
+        let wait = scheduler.wait(now.utc).filter(|_| !stopping);
         timer.arm(wait.map(|wait| now.mono + wait));
         let ended = poll_fn(|cx| {
             if let Poll::Ready(done) = finished.poll_next(cx) {
