@@ -19,7 +19,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use mox_machine::{Mono, Now, Session, Step};
+use mox_machine::{Mono, Now, Session, Step, mutant};
 use std::io;
 
 use crate::incoming::{Incoming, poll_discard};
@@ -174,7 +174,7 @@ where
                 && let Poll::Ready((id, answer)) = self.host.poll_answer(cx)
             {
                 self.session.answer(now, id, answer);
-                self.fresh = true;
+                self.fresh |= !mutant!(AnswerForgetsInput);
                 *budget -= 1;
             }
             if self.has_room(*budget) && self.fresh && !self.incoming.buffer.is_empty() {
@@ -363,7 +363,8 @@ where
             return Ok(false);
         };
         // A deadline that moved later costs nothing: the timer wakes once for the old one and is armed again.
-        if self.armed.is_none_or(|armed| next < armed) {
+        let earlier = |armed| next < armed && !mutant!(EarlierDeadlineNotArmed);
+        if self.armed.is_none_or(earlier) {
             self.timer.arm(Some(next));
             self.armed = Some(next);
         }
@@ -412,7 +413,9 @@ where
             }
         }
         // One busy peer does not keep the others waiting.
-        cx.waker().wake_by_ref();
+        if !mutant!(BusySessionNotWoken) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }

@@ -10,6 +10,9 @@
 extern crate alloc;
 
 mod line;
+mod mutant;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod secret;
 mod seed;
 mod session;

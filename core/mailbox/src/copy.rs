@@ -1,12 +1,12 @@
 //! COPY and MOVE. A copy shares its body with the original through a reference of its own.
 
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::account::{account_row, usage};
 use crate::deliver::put_message;
 use crate::edit::Edit;
-use crate::key::{self, Table};
+use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::mark::STEP_ROWS;
 use crate::rows::MetaRow;
@@ -113,7 +113,11 @@ pub fn copy(
             ..MetaRow::decode(&meta)?
         };
         put_message(&mut edit, account, to, uid, &meta, header);
-        if copy.remove {
+        if mutant!(CopyWithoutReference) {
+            let by = Referrer::Message(account, to, uid);
+            edit.remove(key::reference(meta.body.id, by));
+        }
+        if copy.remove && !mutant!(MoveKeepsOriginal) {
             edit.mailbox(account, from)?.take(row.uid)?;
         }
         originals.push(row.uid);

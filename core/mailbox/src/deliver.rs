@@ -1,7 +1,7 @@
 //! Putting a new message where it belongs: mailboxes, the queue, or both, in one operation (S12).
 
 use bytes::{Bytes, BytesMut};
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 use mox_uids::Uid;
 
 use crate::edit::Edit;
@@ -121,7 +121,12 @@ pub(crate) fn place(edit: &mut Edit<'_>, delivery: &Delivery) -> Result<Delivere
     let header = encode_header(&stored_header, stored_header.len() < delivery.header.len());
     let mut placed = Vec::with_capacity(delivery.targets.len());
     for target in &delivery.targets {
-        placed.push(place_one(edit, &body, structure, &header, target)?);
+        let one = place_one(edit, &body, structure, &header, target)?;
+        if mutant!(OneReferenceForAll) && !placed.is_empty() {
+            let by = Referrer::Message(one.account, one.mailbox, one.uid);
+            edit.remove(key::reference(body.id, by));
+        }
+        placed.push(one);
     }
     let queued = match &delivery.queue {
         Some(enqueue) => queue::enqueue(edit, &body, enqueue)?,

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use core::ops::{Bound, ControlFlow};
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 
 use crate::key::{self, Referrer, Table};
 use crate::mailbox_edit::MailboxEdit;
@@ -228,7 +228,7 @@ impl<'r> Edit<'r> {
     /// Takes a reference away, and the body with the last one.
     pub(crate) fn remove_reference(&mut self, body: &BodyRef, by: Referrer) -> Result<(), Stop> {
         self.remove(key::reference(body.id, by));
-        if !self.is_referenced(body.id)? {
+        if mutant!(BodyGoesWithFirstReference) || !self.is_referenced(body.id)? {
             self.drop_body(body);
         }
         Ok(())
@@ -265,7 +265,8 @@ impl<'r> Edit<'r> {
             let modseq = mailbox.finish(now, &mut |key, value| {
                 rows.insert(key, value);
             });
-            self.touched.extend(modseq.map(|modseq| Touched::Mailbox {
+            let told = modseq.filter(|_| !mutant!(ChangeNotTold));
+            self.touched.extend(told.map(|modseq| Touched::Mailbox {
                 account,
                 mailbox: id,
                 modseq,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::chunk::{self, Chunk};
@@ -130,7 +130,7 @@ impl<'r> MailboxEdit<'r> {
         if uid.0 == u32::MAX {
             return Err(Stop::TooMany(Limit::Uids));
         }
-        self.row.next += 1;
+        self.row.next += u32::from(!mutant!(UidNextNotAdvanced));
         self.put(Row {
             uid,
             modseq: self.modseq(),
@@ -168,6 +168,9 @@ impl<'r> MailboxEdit<'r> {
         };
         page.dirty = true;
         let old = page.value.remove(at);
+        if mutant!(UidReusedAfterExpunge) && uid.0 + 1 == self.row.next {
+            self.row.next = uid.0;
+        }
         self.gone.push(uid);
         self.recount(uid, Some(old), None)?;
         Ok(Some(old))
@@ -181,13 +184,16 @@ impl<'r> MailboxEdit<'r> {
             *n = less.saturating_add(u32::from(new.as_ref().is_some_and(of)));
         };
         count(&mut self.row.messages, &|_| true);
-        count(&mut self.row.unseen, &unseen);
+        if new.is_some() || !mutant!(UnseenNotReduced) {
+            count(&mut self.row.unseen, &unseen);
+        }
         count(&mut self.row.deleted, &deleted);
         let size = |row: Option<Row>| row.map_or(0, |row| row.size);
+        let less = old.filter(|_| new.is_some() || !mutant!(SizeNotReduced));
         self.row.size = self
             .row
             .size
-            .saturating_sub(size(old))
+            .saturating_sub(size(less))
             .saturating_add(size(new));
         let was = (old.is_some(), old.as_ref().is_some_and(unseen));
         let is = (new.is_some(), new.as_ref().is_some_and(unseen));
@@ -295,7 +301,10 @@ impl<'r> MailboxEdit<'r> {
         let new_keywords = self.keywords.as_ref().is_some_and(|k| k.dirty);
         let changed = !self.changed.is_empty() || !self.gone.is_empty() || new_keywords;
         if changed {
-            self.row.modseq = modseq;
+            self.row.modseq = match mutant!(ModseqGoesBack) && !self.gone.is_empty() {
+                true => modseq.saturating_sub(2),
+                false => modseq,
+            };
             if let Some(trim) = modseq.checked_sub(CHANGES_KEPT) {
                 write(key::op(Table::Change, account, id, trim), None);
                 self.row.changes_from = trim;
@@ -319,7 +328,7 @@ impl<'r> MailboxEdit<'r> {
             let key = key::op(Table::Change, account, id, modseq);
             write(key, Some(rows::encode_change(&uids)));
         }
-        if !self.gone.is_empty() {
+        if !self.gone.is_empty() && !mutant!(ExpungeLeavesNoRecord) {
             let uids: UidSet = self.gone.into_iter().collect();
             let due = due_at(now);
             let row = GoneRow {

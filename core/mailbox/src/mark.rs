@@ -1,6 +1,6 @@
 //! Changing flags.
 
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::edit::Edit;
@@ -91,7 +91,10 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
         };
         let mut row = row;
         if new != (row.flags, row.keywords) {
-            (row.flags, row.keywords, row.modseq) = (new.0, new.1, modseq);
+            (row.flags, row.keywords) = new;
+            if !mutant!(StoreKeepsModseq) {
+                row.modseq = modseq;
+            }
             mailbox.put(row)?;
         }
         rows.push(row);

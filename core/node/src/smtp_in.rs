@@ -7,7 +7,7 @@ use bytes::Bytes;
 use core::task::{Context, Poll};
 use mox_address::{Host as AddressHost, Path, Reply};
 use mox_driver::{Fut, Host, Runtime};
-use mox_machine::{AskId, Secret, TlsFacts};
+use mox_machine::{AskId, Secret, TlsFacts, mutant};
 use mox_server::Found;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_store::DiskSpace;
@@ -159,7 +159,13 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         let id = self.node.transaction_id();
-        self.transaction = Some(Box::new(Transaction::new(id, from, params)));
+        let mut fresh = Transaction::new(id, from, params);
+        if mutant!(ResetKeepsRecipients)
+            && let Some(reset) = self.transaction.take()
+        {
+            (fresh.local, fresh.remote) = (reset.local, reset.remote);
+        }
+        self.transaction = Some(Box::new(fresh));
         Ok(())
     }
 
@@ -327,7 +333,9 @@ impl<R: Runtime> Host<Server> for SmtpHost<R> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Reset => {
-                self.transaction = None;
+                if !mutant!(ResetKeepsRecipients) {
+                    self.transaction = None;
+                }
                 self.waiting.clear();
                 // A piece that is being written comes back to nobody; the machine ignores its answer.
                 if let Some((_, work)) = self.working.take() {

@@ -1,6 +1,7 @@
 //! The one writer: runs ops in groups, makes each group durable, publishes it, answers.
 
 use futures_channel::oneshot;
+use mox_machine::mutant;
 use mox_mailbox::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, BodyId, Reads, Space, VALUE_MAX};
 use std::fmt;
 use std::future::poll_fn;
@@ -114,6 +115,11 @@ impl Committer {
         if let Some(why) = done.failed.take() {
             return Err(why);
         }
+        if mutant!(AnsweredBeforeSync) {
+            std::mem::take(&mut done.jobs)
+                .into_iter()
+                .for_each(|job| job.answer(Verdict::Published));
+        }
         if !done.wrote {
             return Ok(());
         }
@@ -132,7 +138,20 @@ impl Committer {
         self.kv
             .commit(&mark.batch(done.wrote_bodies))
             .map_err(|e| format!("a commit failed: {e}"))?;
-        self.kv.sync().map_err(|e| format!("a sync failed: {e}"))?;
+        if mutant!(MarkAheadOfSync) {
+            let _ = mark.mark.write_both(&*self.shared.disk);
+        }
+        if mutant!(PublishedBeforeSync) {
+            let view = self.kv.snapshot();
+            *self.shared.published.lock() = Arc::new(Published { number, view });
+        }
+        let synced = match mutant!(RowsNotSynced) {
+            true => Ok(()),
+            false => self.kv.sync(),
+        };
+        if !mutant!(SyncErrorIgnored) {
+            synced.map_err(|e| format!("a sync failed: {e}"))?;
+        }
         self.mark = mark;
         let published = Arc::new(Published {
             number,
@@ -149,6 +168,11 @@ impl Committer {
         let Some(batch) = job.run(self.kv.reads()) else {
             return Ok(());
         };
+        if mutant!(UnlinkedBeforeCommit) {
+            for id in &batch.unlink {
+                let _ = self.shared.disk.unlink(&file_of(*id));
+            }
+        }
         if !fits(&batch) {
             job.refuse_as_too_big();
             return Ok(());

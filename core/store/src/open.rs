@@ -1,6 +1,7 @@
 //! Opening a store: whose it is, whether anything is missing, and what a crash left to be done first.
 
 use bytes::Bytes;
+use mox_machine::mutant;
 use mox_mailbox::Batch;
 use std::fmt;
 use std::io;
@@ -113,7 +114,7 @@ impl Store {
             }
         };
         let at_rest = matches!(clean, Stop::Clean(number) if number == mark.mark.number);
-        if !at_rest {
+        if !at_rest && !mutant!(RecoveredNotDurable) {
             kv.rotate()?;
         }
         if matches!(clean, Stop::Clean(_)) {

@@ -1,5 +1,6 @@
 //! The bounded queue in front of the committer: first come, first served, and who finds it full waits in line.
 
+use mox_machine::mutant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::{Context, Poll, Waker};
 
@@ -76,7 +77,9 @@ impl<T> Queue<T> {
         state.items.extend(item.take());
         let taker = state.taker.take();
         drop(state);
-        if let Some(taker) = taker {
+        if let Some(taker) = taker
+            && !mutant!(CommitterNotWoken)
+        {
             taker.wake();
         }
         Poll::Ready(Pushed::Yes)
@@ -156,7 +159,9 @@ impl<T> Queue<T> {
                 break;
             };
             state.admitted.insert(ticket);
-            woken.push(waker);
+            if !mutant!(WaitingOpNotWoken) {
+                woken.push(waker);
+            }
         }
         woken
     }

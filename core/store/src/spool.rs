@@ -1,7 +1,7 @@
 //! A body while it comes in: small ones stay in memory, others become a file that is durable before any row names it.
 
 use bytes::{Bytes, BytesMut};
-use mox_machine::Utc;
+use mox_machine::{Utc, mutant};
 use mox_mailbox::{AccountId, BodyHeader, BodyId, BodyRef, INLINE_BODY_MAX, MailboxId, NewBody};
 use mox_uids::Uid;
 use std::fmt;
@@ -48,7 +48,8 @@ impl fmt::Debug for Spool {
 
 impl Spool {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let counter = shared.bodies.fetch_add(1, Ordering::Relaxed);
+        let step = u64::from(!mutant!(BodyNumberTwice));
+        let counter = shared.bodies.fetch_add(step, Ordering::Relaxed);
         let id = BodyId {
             boot: shared.boot,
             counter,
@@ -117,6 +118,10 @@ impl Spool {
     /// What the disk said. The body is lost then.
     pub fn finish(mut self, facts: BodyFacts) -> io::Result<Spooled> {
         let id = self.held.id;
+        if mutant!(BodyNumberTwice) {
+            let bodies = &self.held.shared.bodies;
+            bodies.fetch_max(id.counter + 1, Ordering::Relaxed);
+        }
         let blake3 = *self.hasher.finalize().as_bytes();
         let length = self.length;
         let inline = if self.is_inline() {
@@ -134,8 +139,12 @@ impl Spool {
             let header = Bytes::copy_from_slice(&header.encode());
             let disk = &self.held.shared.disk;
             disk.write_at(&name, 0, &[header])?;
-            disk.sync(&name)?;
-            disk.sync_dir(&shard_dir(shard_of(id)))?;
+            if !mutant!(BodyNotSynced) {
+                disk.sync(&name)?;
+            }
+            if !mutant!(DirectoryNotSynced) {
+                disk.sync_dir(&shard_dir(shard_of(id)))?;
+            }
             None
         };
         Ok(Spooled {

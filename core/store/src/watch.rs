@@ -1,5 +1,6 @@
 //! Waiting for something to change, at next to no cost while nothing does.
 
+use mox_machine::mutant;
 use mox_mailbox::{AccountId, MailboxId, Touched};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +110,9 @@ impl Watchers {
             }
         }
         drop(watched);
-        woken.into_iter().for_each(Waker::wake);
+        if !mutant!(WatcherNotWoken) {
+            woken.into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mox_machine::AskId;
+use mox_machine::{AskId, mutant};
 
 use super::append::Append;
 use super::fetch::Fetch;
@@ -187,7 +187,8 @@ impl Server {
 
     /// Ends a command: what may be told about the selected mailbox comes first.
     fn complete(&mut self, mut running: Box<Running>, reply: Reply) {
-        if self.begin_report(!running.verb.forbids_expunge()) {
+        let full = !running.verb.forbids_expunge() || mutant!(ExpungeDuringFetch);
+        if self.begin_report(full) {
             running.ask = None;
             running.job = Job::Finish(reply);
             self.running = Some(running);

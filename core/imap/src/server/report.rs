@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use mox_machine::{AskId, Step};
+use mox_machine::{AskId, Step, mutant};
 use mox_uids::{Uid, UidSet};
 
 use super::job::Job;
@@ -127,6 +127,7 @@ impl Selection {
             return;
         }
         for (before, uid) in (0u32..).zip(uids.iter()) {
+            let before = before * u32::from(!mutant!(ExpungeNumbersStay));
             if let Some(number) = self.number(uid) {
                 put!(out, "* {} EXPUNGE\r\n", number - before);
             }
@@ -339,7 +340,8 @@ impl Server {
         let Some(selection) = &mut self.selected else {
             return Some(answer);
         };
-        if selection.watch != Some(id) {
+        let stale = mutant!(StaleWatchTaken) && matches!(answer, Answer::Modseq(_) | Answer::Gone);
+        if selection.watch != Some(id) && !stale {
             return Some(answer);
         }
         selection.watch = None;

@@ -6,7 +6,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use core::fmt;
-use mox_machine::{Line, LineReader};
+use mox_machine::{Line, LineReader, mutant};
 
 use super::cursor::{Cursor, Malformed};
 
@@ -161,7 +161,9 @@ impl Framer {
             return true;
         }
         self.spoil_with(&[], why);
-        self.skipping = literal.size;
+        if !mutant!(RefusedLiteralRead) {
+            self.skipping = literal.size;
+        }
         false
     }
 

@@ -2,6 +2,7 @@
 
 use mox_driver::Runtime;
 use mox_imap::server::{Answer, Ask, BoxId, Flag, MailboxEdit, MarkHow, SystemFlags};
+use mox_machine::mutant;
 use mox_mailbox::{AccountId, Doomed, Flags, MailboxId, Mark, Renamed, SpecialUse, Stop};
 use mox_store::{Store, StoreError};
 use mox_uids::{Uid, UidSet};
@@ -160,10 +161,21 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
 async fn copy_all(store: &Store, copy: mox_mailbox::Copy) -> Result<Answer, StoreError<Stop>> {
     let (mut from, mut to, mut cursor) = (UidSet::new(), UidSet::new(), None);
     loop {
-        let step = copy.clone();
+        let mut step = copy.clone();
+        if mutant!(MoveInTwoOps) {
+            step.remove = false;
+        }
         let copied = store
             .run(move |reads| mox_mailbox::copy(reads, &step, cursor))
             .await?;
+        if mutant!(MoveInTwoOps) && copy.remove {
+            let (account, mailbox, now) = (copy.account, copy.from, copy.now);
+            let moved = Doomed::These(copied.from.clone());
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::expunge(reads, account, mailbox, &moved, Uid(1), now)
+            };
+            store.run(op).await?;
+        }
         from = from.union(&copied.from);
         to = to.union(&copied.to);
         match copied.next {

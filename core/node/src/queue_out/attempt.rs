@@ -2,7 +2,7 @@
 
 use mox_address::{Host, Path};
 use mox_driver::{Drive, End, Runtime};
-use mox_machine::Session;
+use mox_machine::{Session, mutant};
 use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
 use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
@@ -74,7 +74,10 @@ async fn attempt<R: Runtime>(
     let retry = node.config.plan.retry_at(&before, now, jitter);
     let op =
         move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_attempt(reads, id, "", retry, now);
-    let entry = node.store.run(op).await.map_err(|e| e.to_string())?;
+    let entry = match mutant!(AttemptNotMarked) {
+        true => entry,
+        false => node.store.run(op).await.map_err(|e| e.to_string())?,
+    };
 
     let results = deliver(node, &entry, Arc::new(message.clone())).await;
     record(node, entry, &message, results, jitter).await
@@ -150,7 +153,18 @@ async fn record<R: Runtime>(
             None
         }
     };
-    let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+    let (mut notice, mut held) =
+        composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+    if mutant!(NoticeApart)
+        && let (Some(notice), Some(held)) = (notice.take(), held.take())
+    {
+        let op = move |reads: &dyn mox_mailbox::Reads| {
+            let result = mox_mailbox::deliver(reads, &notice);
+            drop(held);
+            result
+        };
+        node.store.run(op).await.map_err(|e| e.to_string())?;
+    }
     let last = results.last();
     let outcome = Recorded {
         now,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Enhanced, Path};
 use mox_driver::{Pool, Runtime};
+use mox_machine::mutant;
 use mox_mailbox::{AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, Target};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
 use mox_server::{Intake, StoredStructure};
@@ -35,10 +36,17 @@ pub(super) async fn compose<R: Runtime>(
     let Some(account) = message.account else {
         return Ok(None);
     };
-    if told.is_empty() || message.reverse_path.is_empty() {
+    let to_null = message.reverse_path.is_empty() && !mutant!(NullSenderTold);
+    if told.is_empty() || to_null {
         return Ok(None);
     }
-    let Ok(sender) = Path::parse(&message.reverse_path, true) else {
+    let sender = match message.reverse_path.as_str() {
+        "" if mutant!(NullSenderTold) => {
+            Path::parse(&format!("postmaster@{}", node.config.hostname), true)
+        }
+        path => Path::parse(path, true),
+    };
+    let Ok(sender) = sender else {
         return Ok(None);
     };
     let now = node.runtime.now().utc;

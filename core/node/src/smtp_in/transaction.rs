@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_driver::{Fut, Pool, Runtime};
-use mox_machine::{TlsFacts, Utc};
+use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
     AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
 };
@@ -34,8 +34,8 @@ pub(super) struct Transaction {
     id: String,
     from: Option<Path>,
     params: MailParams,
-    local: Vec<(Path, AccountId, String)>,
-    remote: Vec<Path>,
+    pub(super) local: Vec<(Path, AccountId, String)>,
+    pub(super) remote: Vec<Path>,
     content: Option<Content>,
 }
 
@@ -88,6 +88,9 @@ struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if mutant!(BudgetLeaks) {
+            return;
+        }
         self.budget.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
@@ -312,9 +315,11 @@ impl Transaction {
         })?;
         let structure = StoredStructure::encode(&arrived.structure);
         let header = arrived.header;
+        let body = spooled.body().clone();
+        let spooled = (!mutant!(BodyLetGoEarly)).then_some(spooled);
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
-                body: Body::New(spooled.body().clone()),
+                body: Body::New(body),
                 structure,
                 header,
                 targets,
@@ -326,6 +331,11 @@ impl Transaction {
             drop(spooled);
             result
         });
+        if mutant!(AcceptedBeforeCommit) {
+            let later = Box::pin(async move { drop(delivered.await) });
+            node.runtime.spawn_session("commit", later);
+            return Ok(self.id);
+        }
         match delivered.await {
             Ok(_) => Ok(self.id),
             Err(error) => Err(reply_to(&error)),
@@ -375,7 +385,12 @@ fn by_domain(recipients: &[Path], now: Utc) -> Vec<Group> {
         .flat_map(|to| to.chunks(mox_mailbox::RECIPIENTS_MAX));
     chunks
         .map(|to| Group {
-            recipients: to.to_vec(),
+            recipients: match to {
+                [first @ .., _] if mutant!(GroupLosesRecipient) && !first.is_empty() => {
+                    first.to_vec()
+                }
+                all => all.to_vec(),
+            },
             next_attempt: now,
             hold: false,
         })

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use core::fmt::Write;
 use mox_address::Reply;
-use mox_machine::{AskId, AskIds, Mono, Now, Secret, Session, Step, TlsFacts};
+use mox_machine::{AskId, AskIds, Mono, Now, Secret, Session, Step, TlsFacts, mutant};
 
 use super::transaction::Running;
 use super::{Answer, Ask, Cause, Class, Config, Ending, Event, Offer, Outcome, Stage, Tls};
@@ -111,6 +111,8 @@ impl Client {
         Outcome {
             class: match reply.code / 100 {
                 2 => Class::Delivered,
+                5 if mutant!(PermanentRetried) => Class::Temporary,
+                4 if mutant!(TemporaryIsFinal) => Class::Permanent,
                 5 => Class::Permanent,
                 _ => Class::Temporary,
             },
@@ -159,6 +161,11 @@ impl Client {
     fn lose(&mut self, cause: Cause) {
         let stage = self.stage();
         let outcome = self.failure(Class::Temporary, cause, stage);
+        let is_ended = stage == Stage::Message && matches!(self.phase, Phase::Talking);
+        if mutant!(DotTakenForDelivered) && is_ended {
+            let delivered = self.failure(Class::Delivered, cause, stage);
+            self.settle_recipients(&delivered);
+        }
         self.fail(outcome);
     }
 

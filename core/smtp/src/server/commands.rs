@@ -4,7 +4,7 @@ use alloc::string::String;
 use bytes::{Bytes, BytesMut};
 use core::fmt::Write;
 use mox_address::{Domain, Host, Reply};
-use mox_machine::{Now, Step};
+use mox_machine::{Now, Step, mutant};
 
 use super::session::{Phase, Server};
 use super::slots::{Kind, Slot};
@@ -178,7 +178,7 @@ impl Server {
         if self.authenticated {
             return self.out_of_order(now, verb, "TLS comes before AUTH");
         }
-        if !input.is_empty() {
+        if !input.is_empty() && !mutant!(StartTlsLeftoversKept) {
             return self.data_after_starttls();
         }
         if !self.is_patient() {

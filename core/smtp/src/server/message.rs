@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 use mox_address::Reply;
-use mox_machine::{AskId, Now};
+use mox_machine::{AskId, Now, mutant};
 
 use super::mail::{internal_error, sound, too_big};
 use super::session::{Phase, Server};
@@ -280,7 +280,7 @@ impl Server {
     }
 
     /// The end of DATA came.
-    fn message_ended(&mut self, now: Now) {
+    pub(super) fn message_ended(&mut self, now: Now) {
         if let (Phase::Data(reader), Some(incoming)) = (&self.phase, &mut self.incoming) {
             incoming.close = reader.is_ambiguous();
         }
@@ -330,7 +330,8 @@ impl Server {
         let Some(incoming) = &mut self.incoming else {
             return false;
         };
-        let Some(at) = incoming.open.iter().position(|&(open, _)| open == id) else {
+        let is_ours = |&(open, _): &(AskId, usize)| open == id || mutant!(StaleAnswerTaken);
+        let Some(at) = incoming.open.iter().position(is_ours) else {
             return false;
         };
         if let Some((_, length)) = incoming.open.remove(at) {

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use mox_address::Reply;
-use mox_machine::{AskId, AskIds, Line, LineReader, Mono, Now, Session, Step, TlsFacts};
+use mox_machine::{AskId, AskIds, Line, LineReader, Mono, Now, Session, Step, TlsFacts, mutant};
 
 use super::mail::Mail;
 use super::message::Incoming;
@@ -316,18 +316,23 @@ impl Server {
     }
 
     /// After every call: what waited for its moment.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Now) {
         let idle = match self.phase {
             Phase::Closed => return,
             Phase::Command | Phase::Greeting(_) | Phase::Sasl => self.slots.is_empty(),
             Phase::Data(_) | Phase::Chunk { .. } | Phase::Upgrading => false,
         };
-        if idle && self.draining && self.mail.is_none() {
+        let committing = self.mail.as_ref().is_some_and(|mail| mail.committing);
+        let cut = mutant!(DrainCutsCommit) && committing;
+        if self.draining && (cut || (idle && self.mail.is_none())) {
             let reply = Reply::new(421, 3, 2, "Server is stopping, try again later");
             return self.close_with(reply, CloseReason::Drained);
         }
         let in_message = matches!(self.phase, Phase::Data(_) | Phase::Chunk { .. });
         let nothing_more = !(self.blocked && self.leftover);
+        if mutant!(EofEndsMessage) && self.eof && nothing_more && in_message {
+            return self.message_ended(now);
+        }
         if self.eof
             && nothing_more
             && (idle || in_message || matches!(self.phase, Phase::Upgrading))
@@ -408,6 +413,7 @@ impl Session for Server {
                 Phase::Command | Phase::Sasl => self.take_command(now, input),
                 Phase::Data(_) => self.take_data(now, input),
                 Phase::Chunk { .. } => self.take_chunk(now, input),
+                Phase::Upgrading if mutant!(StartTlsLeftoversKept) => false,
                 Phase::Upgrading => {
                     self.injected(input);
                     false
@@ -424,12 +430,12 @@ impl Session for Server {
             Phase::Data(reader) => input.len() > reader.kept(),
             _ => !input.is_empty(),
         };
-        self.settle();
+        self.settle(now);
     }
 
-    fn eof(&mut self, _now: Now) {
+    fn eof(&mut self, now: Now) {
         self.eof = true;
-        self.settle();
+        self.settle(now);
     }
 
     fn secured(&mut self, now: Now, _tls: TlsFacts) {
@@ -437,6 +443,11 @@ impl Session for Server {
             Phase::Closed => return,
             Phase::Greeting(_) => {}
             _ => {
+                if mutant!(StartTlsKeepsState) {
+                    self.phase = Phase::Command;
+                    self.secure = true;
+                    return;
+                }
                 // RFC 3207 4.2: everything that was learnt in clear is forgotten.
                 for slot in core::mem::take(&mut self.slots) {
                     if let State::Asked(id) = slot.state {
@@ -455,7 +466,7 @@ impl Session for Server {
         self.leftover = false;
         self.blocked = false;
         self.since = now.mono;
-        self.settle();
+        self.settle(now);
     }
 
     fn answer(&mut self, now: Now, id: AskId, answer: Answer) {
@@ -463,7 +474,10 @@ impl Session for Server {
             .slots
             .iter_mut()
             .enumerate()
-            .find(|(_, slot)| matches!(slot.state, State::Asked(asked) if asked == id))
+            .find(|(_, slot)| match slot.state {
+                State::Asked(asked) => asked == id || mutant!(AnswerToOldestAsk),
+                _ => false,
+            })
             .map(|(at, slot)| (at, slot.kind));
         match slot {
             Some((at, kind)) => {
@@ -477,14 +491,14 @@ impl Session for Server {
             None => return,
         }
         self.release(now);
-        self.settle();
+        self.settle(now);
     }
 
     fn tick(&mut self, now: Now) {
         let Some((at, why)) = self.deadline() else {
             return;
         };
-        if at > now.mono {
+        if at > now.mono || mutant!(DeadlineStays) {
             return;
         }
         match why {
@@ -501,7 +515,7 @@ impl Session for Server {
                 self.close_with(reply, CloseReason::Timeout);
             }
         }
-        self.settle();
+        self.settle(now);
     }
 
     fn deadline(&self) -> Option<(Mono, &'static str)> {
@@ -524,9 +538,9 @@ impl Session for Server {
         Some(mail.map_or(own, |mail| own.min(mail)))
     }
 
-    fn drain(&mut self, _now: Now) {
+    fn drain(&mut self, now: Now) {
         self.draining = true;
-        self.settle();
+        self.settle(now);
     }
 
     fn wants_read(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The message after DATA: dots doubled at line starts, ended by CRLF . CRLF (RFC 5321 4.5.2).
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use mox_machine::mutant;
 
 use super::bdat::plain_run;
 
@@ -105,6 +106,9 @@ impl DotReader {
     )]
     fn compact(&mut self, input: &mut [u8], max: usize) -> (usize, Option<Fault>) {
         let mut read = self.kept;
+        if mutant!(DotAtCut) && self.state == State::Text {
+            self.state = State::LineStart;
+        }
         while read < input.len() && self.kept < max {
             if self.state == State::Text {
                 let run = plain_run(&input[read..]).min(max - self.kept);
@@ -124,6 +128,11 @@ impl DotReader {
                     self.state = State::End;
                     return (read + 1, None);
                 }
+                (State::Dot, b'\n') if mutant!(BareLfEndsLine) => {
+                    self.state = State::End;
+                    return (read + 1, None);
+                }
+                (_, b'\n') if mutant!(BareLfEndsLine) => (State::LineStart, true),
                 (State::Cr | State::DotCr, _) | (_, b'\n') => {
                     return (read, Some(self.break_at(Fault::BareLineEnd)));
                 }
@@ -217,7 +226,7 @@ impl DotWriter {
                 (State::Cr, _) | (_, b'\n') => return Err(Fault::BareLineEnd),
                 (_, 0) => return Err(Fault::Nul),
                 (_, b'\r') => (State::Cr, 1),
-                (State::LineStart, b'.') => {
+                (State::LineStart, b'.') if !mutant!(DotNotDoubled) => {
                     out.put_u8(b'.');
                     (State::Text, 1)
                 }
