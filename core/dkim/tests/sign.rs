@@ -1,0 +1,311 @@
+//! What we sign verifies, what is changed on the way does not, and hostile input costs little.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+use mox_dkim::{
+    AwsLc, BodyCanonicalizer, Canonical, Ed25519Key, KeyRecord, Limits, Policy, PublicKey, Report,
+    RsaKey, Selector, Sign, SignError, Signing, Verdict, Verifier,
+};
+use mox_dns::{Answer, Facts, Question, Record, RecordType};
+use proptest::prelude::*;
+
+const HEADER: &str = "From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: a\r\n  folded   one\r\n\
+                      Date: Fri, 2 Jan 2026 03:04:05 +0000\r\n";
+const BODY: &[u8] = b"Hello  Bob,\r\n \r\nbye \r\n\r\n\r\n";
+const NOW: i64 = 1_767_322_800;
+
+fn record(key: &dyn Sign) -> String {
+    KeyRecord {
+        key: key.public_key(),
+        sha256: true,
+        sha1: false,
+        for_mail: true,
+        testing: false,
+        strict: false,
+    }
+    .to_string()
+}
+
+fn verify(fields: &str, header: &str, body: &[u8], keys: &[(&str, &str)], now: i64) -> Vec<Report> {
+    let mut verifier = Verifier::new(format!("{fields}{header}").as_bytes(), &Limits::default());
+    verifier.push(body);
+    let facts: Facts = keys
+        .iter()
+        .map(|(name, text)| {
+            let answer = Answer::records(vec![Record::Txt(text.as_bytes().to_vec().into())], 300);
+            (Question::new(name, RecordType::Txt).unwrap(), answer)
+        })
+        .collect();
+    verifier
+        .finish()
+        .judge(&facts, &Policy::default(), now, &AwsLc)
+        .unwrap()
+}
+
+fn sign(selectors: &[Selector<'_>], header: &str, body: &[u8]) -> Result<String, SignError> {
+    let mut signing = Signing::new(selectors);
+    for piece in body.chunks(3) {
+        signing.push(piece);
+    }
+    signing.finish(header.as_bytes(), NOW as u64)
+}
+
+#[test]
+fn a_message_signed_with_two_keys_passes_twice_and_every_change_is_seen() {
+    let rsa = RsaKey::generate().unwrap();
+    let ed25519 = Ed25519Key::generate().unwrap();
+    let records = [record(&rsa), record(&ed25519)];
+    let keys = [
+        ("r._domainkey.example.org", records[0].as_str()),
+        ("e._domainkey.example.org", records[1].as_str()),
+    ];
+    for kind in [Canonical::Relaxed, Canonical::Simple] {
+        let mut selectors = [
+            Selector::new("example.org", "r", &rsa),
+            Selector::new("example.org", "e", &ed25519),
+        ];
+        for selector in &mut selectors {
+            selector.header = kind;
+            selector.body = kind;
+            selector.expires = Some(3_600);
+        }
+        let fields = sign(&selectors, HEADER, BODY).unwrap();
+        assert!(fields.lines().all(|line| line.len() <= 78), "{fields}");
+        let verdicts = |header: &str, body: &[u8], now| -> Vec<Verdict> {
+            verify(&fields, header, body, &keys, now)
+                .iter()
+                .map(|r| r.verdict)
+                .collect()
+        };
+        assert_eq!(verdicts(HEADER, BODY, NOW), [Verdict::Pass; 2]);
+        assert_eq!(verdicts(HEADER, BODY, NOW + 3_601), [Verdict::PermError; 2]);
+        assert_eq!(verdicts(HEADER, BODY, NOW - 3_601), [Verdict::PermError; 2]);
+        assert_eq!(
+            verdicts(HEADER, b"Hello  Eve,\r\n", NOW),
+            [Verdict::Fail; 2]
+        );
+        let second = format!("{HEADER}Subject: another\r\n");
+        assert_eq!(verdicts(&second, BODY, NOW), [Verdict::Fail; 2]);
+        let spaces = HEADER.replace("a\r\n  folded   one", "a folded one");
+        let survives = if kind == Canonical::Relaxed {
+            Verdict::Pass
+        } else {
+            Verdict::Fail
+        };
+        assert_eq!(verdicts(&spaces, BODY, NOW), [survives; 2]);
+        assert_eq!(
+            verdicts(HEADER, b"Hello Bob,\r\n\r\nbye\r\n", NOW),
+            [survives; 2]
+        );
+        // An unsigned field may come and go.
+        assert_eq!(
+            verdicts(&format!("Received: x\r\n{HEADER}"), BODY, NOW),
+            [Verdict::Pass; 2]
+        );
+    }
+}
+
+#[test]
+fn a_message_without_one_from_field_is_not_signed() {
+    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let selectors = [Selector::new("example.org", "e", &key)];
+    assert_eq!(
+        sign(&selectors, "To: b@example.net\r\n", BODY),
+        Err(SignError::From)
+    );
+    assert_eq!(
+        sign(
+            &selectors,
+            &format!("{HEADER}From: x@example.org\r\n"),
+            BODY
+        ),
+        Err(SignError::From)
+    );
+}
+
+#[test]
+fn the_same_key_message_and_time_give_the_same_field() {
+    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let again = Ed25519Key::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
+    let one = sign(&[Selector::new("example.org", "e", &key)], HEADER, BODY).unwrap();
+    let two = sign(&[Selector::new("example.org", "e", &again)], HEADER, BODY).unwrap();
+    assert_eq!(one, two);
+    assert!(one.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=example.org; s=e;\r\n\tt=1767322800;\r\n\th=From:From:To:To:"), "{one}");
+}
+
+#[test]
+fn key_records_are_read_and_written() {
+    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let text = record(&key);
+    let read = KeyRecord::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.key, key.public_key());
+    assert_eq!(read.to_string(), text);
+    let full = KeyRecord::parse(b"v=DKIM1; h=sha1 : sha256; k=rsa; n=note; s=tlsrpt; t=y : s; p=")
+        .unwrap();
+    assert_eq!(full.key, PublicKey::Revoked);
+    assert_eq!(
+        (
+            full.sha1,
+            full.sha256,
+            full.for_mail,
+            full.testing,
+            full.strict
+        ),
+        (true, true, false, true, true)
+    );
+    for (text, what) in [
+        ("p=!", "p= is not base64"),
+        ("v=DKIM1; k=rsa", "p= is missing"),
+        ("v=DKIM2; p=", "v= is not DKIM1, or not the first tag"),
+        ("p=; v=DKIM1", "v= is not DKIM1, or not the first tag"),
+        ("v=DKIM1; p=; p=", "a tag that stands twice"),
+        ("v=DKIM1; k=dsa; p=AAAA", "k= is not a kind of key"),
+        ("v=DKIM1; k=ed25519; p=AAAA", "an Ed25519 key has 32 octets"),
+    ] {
+        assert_eq!(KeyRecord::parse(text.as_bytes()), Err(what), "{text}");
+    }
+}
+
+#[test]
+fn ten_thousand_signatures_cost_eight() {
+    let field =
+        "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=s; h=From; bh=AAAA; b=AAAA\r\n";
+    let header = field.repeat(10_000);
+    let header = format!("{HEADER}{header}");
+    let limits = Limits {
+        header: usize::MAX,
+        ..Limits::default()
+    };
+    let verifier = Verifier::new(header.as_bytes(), &limits);
+    assert_eq!(verifier.questions().len(), 8);
+    assert_eq!(verifier.finish().passed_over(), 9_992);
+    // Over the limit of a header nothing is verified, and it says so.
+    let reports = verify(&field.repeat(10_000), HEADER, b"", &[], NOW);
+    assert_eq!(reports.len(), 8);
+    assert!(
+        reports
+            .iter()
+            .all(|r| r.problem == Some("the header is too large"))
+    );
+}
+
+#[test]
+fn keys_that_are_too_short_too_long_or_no_keys_are_refused() {
+    let seed = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let fields = sign(&[Selector::new("example.org", "s", &seed)], HEADER, BODY)
+        .unwrap()
+        .replace("ed25519-sha256", "rsa-sha256");
+    let problem = |text: &str| {
+        verify(
+            &fields,
+            HEADER,
+            BODY,
+            &[("s._domainkey.example.org", text)],
+            NOW,
+        )[0]
+        .problem
+    };
+    let rsa = |octets: usize| {
+        let der = |tag: u8, content: &[u8]| {
+            let length = (content.len() as u32).to_be_bytes();
+            [&[tag, 0x83][..], &length[1..], content].concat()
+        };
+        let modulus = [&[0][..], &vec![0xff; octets]].concat();
+        der(0x30, &[der(2, &modulus), der(2, &[1, 0, 1])].concat())
+    };
+    use base64::Engine;
+    let text = |octets| {
+        format!(
+            "p={}",
+            base64::engine::general_purpose::STANDARD.encode(rsa(octets))
+        )
+    };
+    assert_eq!(problem(&text(64)), Some("the RSA key is too short"));
+    assert_eq!(problem(&text(2_048)), Some("the RSA key is too long"));
+    assert_eq!(
+        problem(&text(256)),
+        Some("the header is not as it was signed")
+    );
+    assert_eq!(
+        problem("v=DKIM1; p=AAAA"),
+        Some("the key is not an RSA key")
+    );
+    assert_eq!(problem("v=DKIM1; p="), Some("the key is revoked"));
+    assert_eq!(
+        problem("v=DKIM1; h=sha1; p=AAAA"),
+        Some("the key is not for this hash")
+    );
+    assert_eq!(problem("v=spf1 -all"), Some("there is no key"));
+    assert_eq!(problem(&record(&seed)), Some("the key is of another kind"));
+}
+
+/// The plain way to write the canonical form, for comparison.
+fn slow(kind: Canonical, body: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut at = 0;
+    while at < body.len() {
+        if body[at..].starts_with(b"\r\n") {
+            lines.push(Vec::new());
+            at += 2;
+        } else {
+            lines.last_mut().unwrap().push(body[at]);
+            at += 1;
+        }
+    }
+    if kind == Canonical::Relaxed {
+        for line in &mut lines {
+            let blank = |b: &u8| *b == b' ' || *b == b'\t';
+            let mut out: Vec<u8> = Vec::new();
+            for b in line.iter() {
+                if !blank(b) {
+                    out.push(*b);
+                } else if out.last() != Some(&b' ') {
+                    out.push(b' ');
+                }
+            }
+            while out.last() == Some(&b' ') {
+                out.pop();
+            }
+            *line = out;
+        }
+    }
+    while lines.last().is_some_and(Vec::is_empty) {
+        lines.pop();
+    }
+    let mut out: Vec<u8> = lines
+        .iter()
+        .flat_map(|line| [line.as_slice(), b"\r\n"].concat())
+        .collect();
+    if out.is_empty() && kind == Canonical::Simple {
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn a_body_is_the_same_however_it_is_cut(body in "[a \t\r\n]{0,40}", cut in 1..8_usize) {
+        for kind in [Canonical::Simple, Canonical::Relaxed] {
+            let mut canonicalizer = BodyCanonicalizer::new(kind);
+            let mut out = Vec::new();
+            for piece in body.as_bytes().chunks(cut) {
+                canonicalizer.push(piece, &mut |bytes| out.extend_from_slice(bytes));
+            }
+            canonicalizer.finish(&mut |bytes| out.extend_from_slice(bytes));
+            prop_assert_eq!(out, slow(kind, body.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_header_or_a_key_can_break_the_verifier(header in "[ -~\r\n\t]{0,200}", tags in "[a-z0-9=;:/@. +]{0,120}", key in "[ -~]{0,60}") {
+        let fields = format!("DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=From; bh=; b=AA; {tags}\r\n");
+        for report in verify(&fields, &format!("From: a@a.example\r\n{header}"), b"x", &[("s._domainkey.a.example", &key)], NOW) {
+            prop_assert!(report.verdict != Verdict::Pass);
+        }
+    }
+}
