@@ -50,6 +50,8 @@ pub enum Command {
     Queue(Queue),
     /// Check the store.
     Verify(Verify),
+    /// Simulate.
+    Sim(Sim),
     /// Say which version this is.
     Version(Version),
 }
@@ -255,6 +257,36 @@ pub struct Verify {
     /// the data directory; default: that of the configuration
     #[argh(option)]
     pub dir: Option<PathBuf>,
+}
+
+/// Run this program's mail servers in simulated worlds, where networks, disks and power fail, and check that nothing
+/// acknowledged is lost. One world is the same each time, whatever the machine.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "sim",
+    example = "moxctl sim --seeds 1000\nmoxctl sim --seed 17 --steps\nmoxctl sim --seed 17 --shrink > smaller.ron\nmoxctl sim --plan smaller.ron",
+    error_code(1, "something did not hold in one of the worlds")
+)]
+pub struct Sim {
+    /// the world of this number
+    #[argh(option)]
+    pub seed: Option<u64>,
+    /// the world a file describes
+    #[argh(option)]
+    pub plan: Option<PathBuf>,
+    /// so many worlds, on all cores
+    #[argh(option)]
+    pub seeds: Option<u64>,
+    /// the number of the first of them; default: 0
+    #[argh(option, default = "0")]
+    pub from: u64,
+    /// print everything that happens in the one world
+    #[argh(switch)]
+    pub steps: bool,
+    /// print the plan of the one world; if something does not hold in it, the smallest one found in which it does not
+    #[argh(switch)]
+    pub shrink: bool,
 }
 
 /// Print the version.

@@ -19,6 +19,7 @@ mod queue;
 mod quickstart;
 mod serve;
 pub mod signals;
+mod sim;
 mod template;
 mod timestamp;
 pub mod tls_files;
@@ -57,6 +58,7 @@ impl Args {
             Command::SetAccountPassword(set) => password::run(&self, set),
             Command::Queue(queue) => queue::run(&self, queue),
             Command::Verify(verify) => verify::run(&self, verify),
+            Command::Sim(sim) => sim::run(sim),
             Command::Version(_) => {
                 println!("moxctl {}", env!("CARGO_PKG_VERSION"));
                 Ok(())

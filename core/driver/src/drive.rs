@@ -173,6 +173,7 @@ where
             while self.has_room(*budget)
                 && let Poll::Ready((id, answer)) = self.host.poll_answer(cx)
             {
+                self.runtime.witness("tell", &(id, &answer));
                 self.session.answer(now, id, answer);
                 self.fresh |= !mutant!(AnswerForgetsInput);
                 *budget -= 1;
@@ -210,9 +211,15 @@ where
 
     fn take(&mut self, step: Step<S::Ask, S::Event>, now: Now) {
         let goal = match step {
-            Step::Ask(id, ask) => return self.host.ask(id, ask),
+            Step::Ask(id, ask) => {
+                self.runtime.witness("ask", &(id, &ask));
+                return self.host.ask(id, ask);
+            }
             Step::Cancel(id) => return self.host.cancel(id),
-            Step::Event(event) => return self.host.event(event),
+            Step::Event(event) => {
+                self.runtime.witness("event", &event);
+                return self.host.event(event);
+            }
             Step::Send(bytes) => return self.out.push(bytes),
             Step::StartTls => Goal::StartTls,
             Step::Compress => Goal::Compress,
@@ -229,7 +236,10 @@ where
     fn take_last_facts(&mut self) {
         while let Some(step) = self.session.poll() {
             match step {
-                Step::Event(event) => self.host.event(event),
+                Step::Event(event) => {
+                    self.runtime.witness("event", &event);
+                    self.host.event(event);
+                }
                 Step::Cancel(id) => self.host.cancel(id),
                 Step::Ask(..) | Step::Send(_) | Step::StartTls | Step::Compress | Step::Close => {}
             }

@@ -1,5 +1,6 @@
 //! What a runtime gives: sockets, timers, tasks, threads. smol, tokio and the simulator implement it, nothing else.
 
+use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -53,6 +54,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn connect(&self, to: SocketAddr, from: Option<IpAddr>) -> Fut<io::Result<Self::Stream>>;
     /// A datagram socket on a fresh random port, connected to `to`.
     fn udp(&self, to: SocketAddr) -> Fut<io::Result<Self::Datagram>>;
+    /// Told each ask, answer and event of every session, in order. Only a runtime that keeps a record listens.
+    fn witness(&self, kind: &'static str, fact: &dyn fmt::Debug) {
+        let _ = (kind, fact);
+    }
 }
 
 /// Where to listen.

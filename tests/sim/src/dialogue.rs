@@ -66,6 +66,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Dialogue<IO> {
 
     /// The next SMTP reply, all its lines; an error with the reply if it does not begin with `code`.
     pub async fn expect(&mut self, code: &str) -> io::Result<String> {
+        let reply = self.reply().await?;
+        if reply.starts_with(code) {
+            Ok(reply)
+        } else {
+            Err(io::Error::other(reply))
+        }
+    }
+
+    /// The next SMTP reply, all its lines.
+    pub async fn reply(&mut self) -> io::Result<String> {
         let mut reply = self.line().await?;
         let mut last = reply.clone();
         while last.as_bytes().get(3) == Some(&b'-') {
@@ -73,11 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Dialogue<IO> {
             reply.push('\n');
             reply.push_str(&last);
         }
-        if reply.starts_with(code) {
-            Ok(reply)
-        } else {
-            Err(io::Error::other(reply))
-        }
+        Ok(reply)
     }
 
     /// Waits for the greeting, then sends a mail by SMTP and says goodbye; the reply to the mail.
@@ -122,7 +128,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Dialogue<IO> {
         }
     }
 
-    async fn exactly(&mut self, length: usize) -> io::Result<String> {
+    /// The next octets, which must be UTF-8.
+    pub async fn exactly(&mut self, length: usize) -> io::Result<String> {
         if length > MOST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -2,9 +2,11 @@
 
 use core::time::Duration;
 use mox_machine::{Rng, Seed};
+use serde::{Deserialize, Serialize};
 
 /// Everything about a world that is drawn once, before it begins. All `one_in` are 0 for never.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Knobs {
     /// How long a segment travels, at least and at most.
     pub latency: (Duration, Duration),

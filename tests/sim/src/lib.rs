@@ -19,26 +19,39 @@
 //! assert_eq!(sim.elapsed(), Duration::from_secs(86_400));
 //! ```
 
+mod client;
 mod datagram;
 mod dialogue;
 mod disk;
 mod jobs;
 mod knobs;
 mod kv;
+mod machine;
+mod many;
+mod names;
 mod net;
+mod oracle;
+pub mod plan;
 mod runtime;
 mod sim;
 mod slot;
+mod summary;
+mod survey;
 mod timer;
 mod trace;
+mod world;
 
 pub use datagram::SimDatagram;
 pub use dialogue::{Dialogue, Mail};
 pub use disk::SimDisk;
 pub use knobs::Knobs;
 pub use kv::SimKv;
+pub use many::many;
 pub use net::{SimListener, SimStream};
+pub use plan::Plan;
 pub use runtime::SimRuntime;
 pub use sim::Sim;
+pub use summary::Summary;
 pub use timer::SimTimer;
 pub use trace::{Fact, Trace};
+pub use world::{Outcome, run, run_in, run_kept};

@@ -15,6 +15,9 @@ use crate::sim::{Kind, Sim, both_families};
 use crate::slot::lock;
 use crate::timer::SimTimer;
 
+/// Octets of an ask, answer or event that go into the record.
+const WITNESSED: usize = 300;
+
 /// A computer. Clones are the same one.
 #[derive(Clone)]
 pub struct SimRuntime(Arc<Computer>);
@@ -59,6 +62,22 @@ impl SimRuntime {
             .sim
             .fact("kill", self.0.number, self.0.name.as_bytes());
         self.0.sim.end_tasks_of(self.0.number);
+    }
+
+    /// Tells whoever runs this computer that a service of it ended or panicked, which ends a real process, instead of
+    /// ending the world. Its tasks go on until it is killed.
+    pub fn on_exit(&self, told: impl Fn(String) + Send + Sync + 'static) {
+        self.0.sim.watch_exit(self.0.number, Arc::new(told));
+    }
+
+    /// Runs a task of the world itself here: a panic in it ends the world.
+    pub(crate) fn spawn(&self, name: &'static str, task: Fut<()>) {
+        self.0.sim.spawn(name, self.0.number, Kind::Main, task);
+    }
+
+    /// Names of the sessions that run on it.
+    pub fn sessions(&self) -> Vec<&'static str> {
+        self.0.sim.sessions_on(self.0.number)
     }
 
     /// From now on a service of this computer may end: it is being stopped in order.
@@ -150,6 +169,13 @@ impl Runtime for SimRuntime {
         let socket = datagram::open(self.0.sim.clone(), self.own(to), source);
         Box::pin(core::future::ready(Ok(socket)))
     }
+
+    fn witness(&self, kind: &'static str, fact: &dyn fmt::Debug) {
+        let mut words = Words(Vec::with_capacity(64));
+        // It ends with an error where there are more words than are kept: the bytes themselves are seen on the wire.
+        let _ = fmt::write(&mut words, format_args!("{fact:?}"));
+        self.0.sim.fact(kind, self.0.number, &words.0);
+    }
 }
 
 impl fmt::Debug for SimRuntime {
@@ -158,5 +184,20 @@ impl fmt::Debug for SimRuntime {
             .field("name", &self.0.name)
             .field("addresses", &self.0.addresses)
             .finish_non_exhaustive()
+    }
+}
+
+/// The beginning of what is written to it.
+struct Words(Vec<u8>);
+
+impl fmt::Write for Words {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = WITNESSED.saturating_sub(self.0.len());
+        let bytes = text.as_bytes();
+        self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        match bytes.len() <= room {
+            true => Ok(()),
+            false => Err(fmt::Error),
+        }
     }
 }

@@ -6,7 +6,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use mox_driver::Fut;
 use mox_machine::{Mono, Now, Rng, Seed, Utc};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,9 @@ pub(crate) struct World {
     core: Mutex<Core>,
     /// Nothing breaks any more.
     healed: AtomicBool,
+    /// Who sees the record as it is written.
+    watcher: Mutex<Option<Watcher>>,
+    is_watched: AtomicBool,
     /// Apart from `core`, since wakers are called from everywhere.
     ready: Arc<Mutex<BTreeSet<u64>>>,
 }
@@ -59,7 +62,20 @@ struct Core {
     panics: u64,
     /// Computers whose services may end.
     stopping: BTreeSet<u64>,
+    /// Who is told that a service of a computer ended, by computer.
+    watched: BTreeMap<u64, Exited>,
+    /// What happens before anybody is polled again.
+    soon: VecDeque<Event>,
+    /// Polls and events so far, and what happens after so many of them.
+    steps: u64,
+    after_steps: BTreeMap<(u64, u64), Event>,
 }
+
+/// Sees what goes over wires: the kind of fact, the connection or its way, the bytes.
+pub(crate) type Watcher = Box<dyn FnMut(&'static str, u64, &[u8]) + Send>;
+
+/// Told that a process ended by itself: why.
+pub(crate) type Exited = Arc<dyn Fn(String) + Send + Sync>;
 
 /// When, and which of several at that time: in the order they were made.
 pub(crate) type EventKey = (Mono, u64);
@@ -95,6 +111,10 @@ impl Sim {
             trace: Trace::default(),
             panics: 0,
             stopping: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            soon: VecDeque::new(),
+            steps: 0,
+            after_steps: BTreeMap::new(),
         };
         let job_seed = root.child("jobs", 0);
         Self(Arc::new(World {
@@ -106,6 +126,8 @@ impl Sim {
             pools: Mutex::new(Pools::new(&job_seed)),
             core: Mutex::new(core),
             healed: AtomicBool::new(false),
+            watcher: Mutex::new(None),
+            is_watched: AtomicBool::new(false),
             ready: Arc::default(),
         }))
     }
@@ -177,6 +199,20 @@ impl Sim {
         core.tasks.values().map(|task| task.name).collect()
     }
 
+    /// Names of the sessions that still run on a computer; services are not among them.
+    pub(crate) fn sessions_on(&self, computer: u64) -> Vec<&'static str> {
+        let core = lock(&self.0.core);
+        let on = core.tasks.values().filter(|task| task.computer == computer);
+        on.filter(|task| task.kind == Kind::Session)
+            .map(|task| task.name)
+            .collect()
+    }
+
+    /// Polls and events so far.
+    pub fn steps(&self) -> u64 {
+        lock(&self.0.core).steps
+    }
+
     /// Records a fact of the scenario.
     pub fn record(&self, kind: &'static str, bytes: &[u8]) {
         self.fact(kind, 0, bytes);
@@ -185,6 +221,11 @@ impl Sim {
     /// The record so far.
     pub fn trace(&self) -> Trace {
         lock(&self.0.core).trace.clone()
+    }
+
+    /// From now on the record keeps everything in words.
+    pub fn keep_trace(&self) {
+        lock(&self.0.core).trace.keep_all();
     }
 
     /// The hash over the record so far.
@@ -206,9 +247,34 @@ impl Sim {
     }
 
     pub(crate) fn fact(&self, kind: &'static str, who: u64, bytes: &[u8]) {
-        let mut core = lock(&self.0.core);
-        let at = core.now.mono;
-        core.trace.record(at, kind, who, bytes);
+        {
+            let mut core = lock(&self.0.core);
+            let at = core.now.mono;
+            core.trace.record(at, kind, who, bytes);
+        }
+        if self.0.is_watched.load(Ordering::Relaxed)
+            && matches!(kind, "connect" | "read" | "write")
+            && let Some(watcher) = &mut *lock(&self.0.watcher)
+        {
+            watcher(kind, who, bytes);
+        }
+    }
+
+    /// Lets somebody see the facts about wires as they are recorded.
+    pub(crate) fn watch(&self, watcher: impl FnMut(&'static str, u64, &[u8]) + Send + 'static) {
+        *lock(&self.0.watcher) = Some(Box::new(watcher));
+        self.0.is_watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody sees them any more.
+    pub(crate) fn unwatch(&self) {
+        self.0.is_watched.store(false, Ordering::Relaxed);
+        *lock(&self.0.watcher) = None;
+    }
+
+    /// How many facts of each kind there are.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.0.core).trace.counts().clone()
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -221,6 +287,24 @@ impl Sim {
         let key = (time.max(core.now.mono), core.number());
         core.events.insert(key, event);
         key
+    }
+
+    /// Makes something happen before anybody is polled again.
+    pub(crate) fn soon(&self, event: Event) {
+        lock(&self.0.core).soon.push_back(event);
+    }
+
+    /// Makes something happen after this many more polls and events.
+    pub(crate) fn after_steps(&self, steps: u64, event: Event) {
+        let mut core = lock(&self.0.core);
+        let key = (core.steps.saturating_add(steps), core.number());
+        core.after_steps.insert(key, event);
+    }
+
+    /// From now on a service of this computer that ends or panics ends the computer's tasks, and this is told why,
+    /// instead of ending the world.
+    pub(crate) fn watch_exit(&self, computer: u64, told: Exited) {
+        lock(&self.0.core).watched.insert(computer, told);
     }
 
     pub(crate) fn take_back(&self, key: EventKey) {
@@ -266,6 +350,15 @@ impl Sim {
     fn forget_events(&self) {
         let jobs = lock(&self.0.pools).forget(|_| true);
         drop(jobs);
+        let others = {
+            let core = &mut *lock(&self.0.core);
+            core.watched.clear();
+            (
+                core::mem::take(&mut core.soon),
+                core::mem::take(&mut core.after_steps),
+            )
+        };
+        drop(others);
         loop {
             let next = lock(&self.0.core).events.pop_first();
             if next.is_none() {
@@ -288,6 +381,9 @@ impl Sim {
 
     /// Polls a ready task, or else lets the next event happen.
     fn step(&self) {
+        if let Some(event) = self.urgent() {
+            return event();
+        }
         if let Some(number) = self.pick() {
             self.poll(number);
             return;
@@ -309,6 +405,17 @@ impl Sim {
         if self.elapsed() > self.0.knobs.end_of_time {
             self.fail("the end of time has come");
         }
+    }
+
+    /// What must not wait, if there is something; else counts one more step.
+    fn urgent(&self) -> Option<Event> {
+        let core = &mut *lock(&self.0.core);
+        if let Some(event) = core.soon.pop_front() {
+            return Some(event);
+        }
+        core.steps += 1;
+        let due = core.after_steps.first_entry()?;
+        (due.key().0 <= core.steps).then(|| due.remove())
     }
 
     /// One of the tasks that can run, all equally likely.
@@ -353,15 +460,39 @@ impl Sim {
         lock(&self.0.core).tasks.remove(&number);
         drop(future);
         match (kind, polled) {
-            (Kind::Session, Err(_)) => {
+            (Kind::Session, Err(panic)) => {
                 lock(&self.0.core).panics += 1;
-                self.fact("panic", number, name.as_bytes());
+                let what = format!("{name}: {}", said(&*panic));
+                self.fact("panic", number, what.as_bytes());
             }
-            (_, Err(panic)) => resume_unwind(panic),
-            (Kind::Service, Ok(_)) if !lock(&self.0.core).stopping.contains(&computer) => {
-                self.fail(&format!("the service {name:?} ended"))
+            (Kind::Main, Err(panic)) => resume_unwind(panic),
+            (Kind::Service, polled) if !lock(&self.0.core).stopping.contains(&computer) => {
+                self.service_ended(computer, name, polled.err());
             }
+            (Kind::Service, Err(panic)) => resume_unwind(panic),
             (_, Ok(_)) => self.fact("end", number, name.as_bytes()),
+        }
+    }
+
+    /// A process whose service ends exits.
+    fn service_ended(
+        &self,
+        computer: u64,
+        name: &'static str,
+        panic: Option<Box<dyn core::any::Any + Send>>,
+    ) {
+        let told = lock(&self.0.core).watched.get(&computer).cloned();
+        match (told, panic) {
+            (None, Some(panic)) => resume_unwind(panic),
+            (None, None) => self.fail(&format!("the service {name:?} ended")),
+            (Some(told), panic) => {
+                let why = match panic {
+                    Some(panic) => format!("the service {name:?} panicked: {}", said(&*panic)),
+                    None => format!("the service {name:?} ended"),
+                };
+                self.fact("exit", computer, why.as_bytes());
+                told(why);
+            }
         }
     }
 
@@ -393,6 +524,13 @@ fn poll_caught(
     cx: &mut Context<'_>,
 ) -> Result<Poll<()>, Box<dyn core::any::Any + Send>> {
     catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
+}
+
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn core::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("something that is no text").to_owned()
 }
 
 struct TaskWaker {

@@ -1,7 +1,7 @@
 //! What can be seen of a world from outside, hashed.
 
 use mox_machine::Mono;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Facts kept in words for a message about what went wrong.
 const KEPT: usize = 40;
@@ -15,6 +15,11 @@ pub struct Trace {
     /// The first 8 bytes of the hash after each fact, to find the first difference of two runs.
     prefixes: Vec<u64>,
     last: VecDeque<Fact>,
+    counts: BTreeMap<&'static str, u64>,
+    /// The first panic.
+    panic: Option<String>,
+    /// All facts in words are kept, not only the last.
+    keeps_all: bool,
 }
 
 /// One fact as it is shown.
@@ -24,6 +29,8 @@ pub struct Fact {
     pub at: Mono,
     /// What kind of fact.
     pub kind: &'static str,
+    /// Whose: the number of a task, connection, computer, or a figure.
+    pub who: u64,
     /// Its first bytes.
     pub bytes: Vec<u8>,
 }
@@ -54,6 +61,21 @@ impl Trace {
         }
     }
 
+    /// How many facts of each kind there are.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    /// What the first panic in it said.
+    pub fn first_panic(&self) -> Option<&str> {
+        self.panic.as_deref()
+    }
+
+    /// From now on every fact is kept in words.
+    pub fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
     /// The last facts in words.
     pub fn last(&self) -> impl Iterator<Item = &Fact> {
         self.last.iter()
@@ -69,11 +91,20 @@ impl Trace {
         let mut prefix = [0; 8];
         self.hasher.finalize_xof().fill(&mut prefix);
         self.prefixes.push(u64::from_le_bytes(prefix));
-        if self.last.len() == KEPT {
+        *self.counts.entry(kind).or_default() += 1;
+        if kind == "panic" && self.panic.is_none() {
+            self.panic = Some(String::from_utf8_lossy(bytes).into_owned());
+        }
+        if self.last.len() == KEPT && !self.keeps_all {
             self.last.pop_front();
         }
         let bytes = bytes.iter().take(SHOWN).copied().collect();
-        self.last.push_back(Fact { at, kind, bytes });
+        self.last.push_back(Fact {
+            at,
+            kind,
+            who,
+            bytes,
+        });
     }
 }
 
@@ -81,10 +112,16 @@ impl core::fmt::Debug for Trace {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         writeln!(f, "{} facts, the last:", self.len())?;
         for fact in &self.last {
-            let at = fact.at.0 / 1_000;
-            let bytes = fact.bytes.escape_ascii();
-            writeln!(f, "{at:>12} us  {:<10} {bytes}", fact.kind)?;
+            writeln!(f, "{fact}")?;
         }
         Ok(())
+    }
+}
+
+impl core::fmt::Display for Fact {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let at = self.at.0 / 1_000;
+        let (kind, who, bytes) = (self.kind, self.who, self.bytes.escape_ascii());
+        write!(f, "{at:>12} us  {kind:<12} {who:>6}  {bytes}")
     }
 }

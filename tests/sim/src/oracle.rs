@@ -1,0 +1,83 @@
+//! What must hold in every world. Each oracle is a file of its own; the judge asks them all.
+
+mod copies;
+mod ledger;
+mod mailboxes;
+mod patience;
+mod replies;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::slot::lock;
+use crate::survey::Survey;
+
+pub(crate) use copies::is_body_of;
+pub(crate) use ledger::{Ledger, Mail, mark_of};
+pub(crate) use mailboxes::{Boxes, Place};
+pub(crate) use patience::Patience;
+pub(crate) use replies::Wires;
+
+/// Things wrong that are kept; more say nothing new.
+const WRONG_MAX: usize = 20;
+
+/// All oracles of one world.
+#[derive(Clone, Default)]
+pub(crate) struct Judge(Arc<Mutex<Bench>>);
+
+/// What the judge knows.
+#[derive(Default)]
+pub(crate) struct Bench {
+    pub(crate) wrong: Wrong,
+    pub(crate) ledger: Ledger,
+    pub(crate) boxes: Boxes,
+    pub(crate) wires: Wires,
+    pub(crate) patience: Patience,
+    /// Copies beyond one, each of which a lost reply accounts for.
+    pub(crate) extra: u64,
+}
+
+/// What was found wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Wrong(Vec<String>);
+
+impl Wrong {
+    pub(crate) fn found(&mut self, what: String) {
+        if self.0.len() < WRONG_MAX {
+            self.0.push(what);
+        }
+    }
+
+    pub(crate) fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.found(what());
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.0)
+    }
+}
+
+impl Judge {
+    pub(crate) fn bench(&self) -> MutexGuard<'_, Bench> {
+        lock(&self.0)
+    }
+
+    pub(crate) fn wrong(&self, what: String) {
+        self.bench().wrong.found(what);
+    }
+}
+
+impl Bench {
+    /// Compares a store with everything that was promised of it: after a crash, and at the end. `others` are the stores
+    /// of the other servers as they are published, to learn what they handed over to this one.
+    pub(crate) fn compare(&mut self, server: usize, survey: &Survey, crashed: bool) {
+        self.ledger.settle(server, survey);
+        if crashed {
+            self.wires.forget(&self.ledger, server, survey);
+        }
+        let doomed = |account: &str, subject: &str| self.boxes.is_doomed(server, account, subject);
+        self.ledger.compare(server, survey, doomed, &mut self.wrong);
+        self.boxes.compare(server, survey, &mut self.wrong);
+    }
+}

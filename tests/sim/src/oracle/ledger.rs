@@ -1,0 +1,181 @@
+//! Oracle 1: whatever was acknowledged is there. A 250 and an APPEND OK are entered here when the client has them; every
+//! store is compared with the ledger after each of its crashes and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Wrong;
+use crate::names;
+use crate::plan::To;
+use crate::survey::Survey;
+
+/// Everything anybody sent, by its mark.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub(crate) mails: BTreeMap<String, Mail>,
+}
+
+/// One message.
+pub(crate) struct Mail {
+    /// The server it was given to.
+    pub(crate) server: usize,
+    /// Whose it is there, by name: the sender who logged in.
+    pub(crate) sender: Option<String>,
+    /// Header and body as sent.
+    pub(crate) text: String,
+    pub(crate) to: BTreeMap<To, Tally>,
+    /// Recipients that left the queue, and whether another server took the message.
+    pub(crate) settled: BTreeMap<To, bool>,
+}
+
+/// What the sender knows of one recipient.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Acknowledged, so often.
+    pub(crate) taken: u32,
+    /// The whole message was sent, and no reply seen.
+    pub(crate) ambiguous: u32,
+}
+
+impl Ledger {
+    /// Somebody is about to send a message.
+    pub(crate) fn enter(&mut self, mark: &str, mail: Mail) {
+        self.mails.insert(mark.to_owned(), mail);
+    }
+
+    /// The server said yes to the whole message for these recipients.
+    pub(crate) fn taken(&mut self, mark: &str, to: &[To], wrong: &mut Wrong) {
+        self.each(mark, to, |server, to, tally| {
+            tally.taken += 1;
+            wrong.expect(*to != To::Nobody(server), || {
+                format!("server {server} took {mark} for somebody it does not have")
+            });
+        });
+    }
+
+    /// The message went out for these recipients, and what became of it is not known.
+    pub(crate) fn ambiguous(&mut self, mark: &str, to: &[To]) {
+        self.each(mark, to, |_, _, tally| tally.ambiguous += 1);
+    }
+
+    fn each(&mut self, mark: &str, to: &[To], mut change: impl FnMut(usize, &To, &mut Tally)) {
+        if let Some(mail) = self.mails.get_mut(mark) {
+            for to in to {
+                change(mail.server, to, mail.to.entry(*to).or_default());
+            }
+        }
+    }
+
+    /// Messages acknowledged, by recipient.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        let tallies = self.mails.values().flat_map(|mail| mail.to.values());
+        tallies.map(|tally| u64::from(tally.taken)).sum()
+    }
+
+    /// Learns what left the queue of a server.
+    pub(crate) fn settle(&mut self, server: usize, survey: &Survey) {
+        for (from, to, taken) in &survey.retired {
+            if let Some(mail) = self.mails.get_mut(mark_of(from))
+                && mail.server == server
+                && let Some(to) = names::recipient(to)
+            {
+                let settled = mail.settled.entry(to).or_default();
+                *settled |= *taken;
+            }
+        }
+    }
+
+    /// Compares a store with the ledger. `doomed` tells whether a client may have removed a message from an account.
+    pub(crate) fn compare(
+        &self,
+        server: usize,
+        survey: &Survey,
+        doomed: impl Fn(&str, &str) -> bool,
+        wrong: &mut Wrong,
+    ) {
+        let queued: BTreeSet<(&str, Option<To>)> = survey
+            .queued
+            .iter()
+            .map(|(from, to)| (mark_of(from), names::recipient(to)))
+            .collect();
+        let there: BTreeSet<(&str, &str)> = survey
+            .messages
+            .iter()
+            .map(|found| (found.account.as_str(), found.subject.as_str()))
+            .collect();
+        let is_there =
+            |account: &str, mark: &str| there.contains(&(account, mark)) || doomed(account, mark);
+        for (mark, mail) in &self.mails {
+            for (to, tally) in &mail.to {
+                match *to {
+                    To::Account(at, account) if at == server && mail.server == server => {
+                        let account = names::account(account);
+                        wrong.expect(tally.taken == 0 || is_there(account, mark), || {
+                            format!("{mark} was acknowledged and is not in the mailboxes of {account} at server {server}")
+                        });
+                    }
+                    To::Account(at, account) if at == server => {
+                        let account = names::account(account);
+                        let handed_over = mail.settled.get(to) == Some(&true);
+                        wrong.expect(!handed_over || is_there(account, mark), || {
+                            format!("{mark} was handed over and is not in the mailboxes of {account} at server {server}")
+                        });
+                    }
+                    _ if mail.server == server => {
+                        let waits = queued.contains(&(mark.as_str(), Some(*to)));
+                        let known = waits || mail.settled.contains_key(to);
+                        wrong.expect(tally.taken == 0 || known, || {
+                            format!("{mark} was acknowledged for {to:?}; server {server} has it neither in its queue nor done")
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.compare_notices(server, survey, wrong);
+    }
+
+    /// Whoever's message was given up was told so, in the same moment.
+    fn compare_notices(&self, server: usize, survey: &Survey, wrong: &mut Wrong) {
+        for (from, to, taken) in &survey.retired {
+            let mark = mark_of(from);
+            let Some(mail) = self.mails.get(mark) else {
+                continue;
+            };
+            let Some(sender) = &mail.sender else {
+                continue;
+            };
+            let told = |found: &&crate::survey::Found| {
+                found.account == *sender && found.subject != mark && found.to.contains(mark)
+            };
+            wrong.expect(
+                *taken || survey.messages.iter().any(|found| told(&found)),
+                || format!("server {server} gave {mark} up for {to} and did not tell {sender}"),
+            );
+        }
+    }
+
+    /// At the end nothing is open.
+    pub(crate) fn compare_end(&self, wrong: &mut Wrong) {
+        for (mark, mail) in &self.mails {
+            for (to, tally) in &mail.to {
+                let (at, is_somebody) = match to {
+                    To::Account(at, _) => (*at, true),
+                    To::Nobody(at) => (*at, false),
+                };
+                if at == mail.server || tally.taken == 0 {
+                    continue;
+                }
+                let settled = mail.settled.get(to).copied();
+                wrong.expect(settled == Some(is_somebody), || {
+                    format!("{mark} was acknowledged for {to:?}; what became of it: {settled:?}")
+                });
+            }
+        }
+    }
+}
+
+/// The mark in a reverse path: every message has its own, as a subaddress.
+pub(crate) fn mark_of(path: &str) -> &str {
+    let local = path.split_once('@').map_or(path, |(local, _)| local);
+    local.split_once('+').map_or(local, |(_, mark)| mark)
+}

@@ -1,0 +1,281 @@
+//! Oracle 5, as far as the wire shows it: one reply for each SMTP command, in order, and none unasked. Also what oracle 2
+//! needs: final dots whose reply did not arrive, counted on the wire between two servers.
+
+use std::collections::BTreeMap;
+
+use super::{Ledger, Wrong, mark_of};
+use crate::names;
+use crate::survey::Survey;
+
+/// All SMTP connections.
+#[derive(Default)]
+pub(crate) struct Wires {
+    wires: BTreeMap<u64, Wire>,
+}
+
+/// One connection to an SMTP port.
+struct Wire {
+    /// The server listening.
+    server: usize,
+    port: u16,
+    /// What the server read and is not understood yet.
+    read: Vec<u8>,
+    phase: Phase,
+    /// The mark of the transaction under way.
+    mark: String,
+    /// What was asked, the greeting first; a dot names its message.
+    asked: Vec<Option<String>>,
+    /// Replies that the server wrote, and those the client read.
+    written: Replies,
+    heard: Replies,
+    /// Dots whose reply the client read, and forgot in a crash.
+    forgotten: u32,
+    /// Replies written that were looked at.
+    counted: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Command,
+    /// DATA was read; its reply says what comes.
+    Data,
+    Body,
+    Chunk {
+        left: usize,
+        last: bool,
+    },
+    /// TLS: nothing can be seen any more.
+    Opaque,
+}
+
+/// Replies cut out of a stream.
+#[derive(Default)]
+struct Replies {
+    rest: Vec<u8>,
+    codes: Vec<u16>,
+}
+
+impl Replies {
+    fn push(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.windows(2).position(|two| two == b"\r\n") {
+            let line: Vec<u8> = self.rest.drain(..end + 2).collect();
+            if line.get(3) != Some(&b'-') {
+                let code = core::str::from_utf8(line.get(..3).unwrap_or_default());
+                self.codes
+                    .push(code.ok().and_then(|c| c.parse().ok()).unwrap_or(0));
+            }
+        }
+    }
+}
+
+impl Wires {
+    /// Sees a fact of the record.
+    pub(crate) fn fact(&mut self, kind: &str, who: u64, bytes: &[u8], wrong: &mut Wrong) {
+        match kind {
+            "connect" => {
+                if let Some((server, port @ (25 | 587))) = names::server_at(bytes) {
+                    self.wires.insert(who, Wire::new(server, port));
+                }
+            }
+            "read" | "write" => {
+                if let Some(wire) = self.wires.get_mut(&(who / 2)) {
+                    wire.saw(kind == "write", who.is_multiple_of(2), bytes);
+                    let (written, asked) = (wire.written.codes.len(), wire.asked.len());
+                    if wire.phase != Phase::Opaque && written > asked {
+                        wire.phase = Phase::Opaque;
+                        wrong.found(format!(
+                            "server {} wrote {written} replies on port {} to {asked} commands",
+                            wire.server, wire.port
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After a crash of a server: whatever is still in its queue, although a reply to its final dot was read, will be
+    /// sent again, and must be.
+    pub(crate) fn forget(&mut self, ledger: &Ledger, server: usize, survey: &Survey) {
+        for (from, to) in &survey.queued {
+            let mark = mark_of(from);
+            let is_own = ledger
+                .mails
+                .get(mark)
+                .is_some_and(|mail| mail.server == server);
+            let at = names::recipient(to).map(|to| to.server());
+            for wire in self.wires.values_mut().filter(|_| is_own) {
+                if Some(wire.server) == at && wire.port == 25 {
+                    let heard = wire.dots(mark).filter(|n| wire.is_heard(*n)).count();
+                    wire.forgotten = wire.forgotten.max(u32::try_from(heard).unwrap_or(0));
+                }
+            }
+        }
+    }
+
+    /// Final dots of a message to a server whose reply the sender does not know.
+    pub(crate) fn lost_replies(&self, mark: &str, server: usize) -> u32 {
+        let to_it = self
+            .wires
+            .values()
+            .filter(|w| w.server == server && w.port == 25);
+        to_it
+            .map(|wire| {
+                let lost = wire.dots(mark).filter(|n| wire.is_lost(*n)).count();
+                let any = wire.dots(mark).next().is_some();
+                u32::try_from(lost).unwrap_or(0) + if any { wire.forgotten } else { 0 }
+            })
+            .sum()
+    }
+}
+
+impl Wire {
+    fn new(server: usize, port: u16) -> Self {
+        Self {
+            server,
+            port,
+            read: Vec::new(),
+            phase: Phase::Command,
+            mark: String::new(),
+            asked: vec![None],
+            written: Replies::default(),
+            heard: Replies::default(),
+            forgotten: 0,
+            counted: 0,
+        }
+    }
+
+    /// The numbers of the dots that ended a message.
+    fn dots<'w>(&'w self, mark: &'w str) -> impl Iterator<Item = usize> + 'w {
+        let asked = self.asked.iter().enumerate();
+        asked
+            .filter(move |(_, dot)| dot.as_deref() == Some(mark))
+            .map(|(n, _)| n)
+    }
+
+    /// The client knows that the server took the message.
+    fn is_heard(&self, dot: usize) -> bool {
+        self.heard
+            .codes
+            .get(dot)
+            .is_some_and(|code| code / 100 == 2)
+    }
+
+    /// The server may have taken the message, and the client does not know.
+    fn is_lost(&self, dot: usize) -> bool {
+        let taken = self
+            .written
+            .codes
+            .get(dot)
+            .is_none_or(|code| code / 100 == 2);
+        taken && self.heard.codes.get(dot).is_none()
+    }
+
+    fn saw(&mut self, is_write: bool, from_client: bool, bytes: &[u8]) {
+        if self.phase == Phase::Opaque {
+            return;
+        }
+        match (is_write, from_client) {
+            (false, true) => {
+                self.read.extend_from_slice(bytes);
+                self.understand();
+            }
+            (true, false) => {
+                self.written.push(bytes);
+                self.replied();
+                self.understand();
+            }
+            (false, false) => self.heard.push(bytes),
+            (true, true) => {}
+        }
+    }
+
+    /// What a reply changes.
+    fn replied(&mut self) {
+        while let Some(code) = self.written.codes.get(self.counted).copied() {
+            let number = self.counted;
+            self.counted += 1;
+            // The reply to DATA is the last one asked for: a client waits for it.
+            if self.phase == Phase::Data && number + 1 == self.asked.len() {
+                self.phase = if code == 354 {
+                    Phase::Body
+                } else {
+                    Phase::Command
+                };
+            }
+        }
+    }
+
+    /// Takes what was read apart.
+    fn understand(&mut self) {
+        loop {
+            match self.phase {
+                Phase::Opaque | Phase::Data => return,
+                Phase::Chunk { left, last } => {
+                    let taken = left.min(self.read.len());
+                    self.read.drain(..taken);
+                    if taken < left {
+                        self.phase = Phase::Chunk {
+                            left: left - taken,
+                            last,
+                        };
+                        return;
+                    }
+                    self.phase = Phase::Command;
+                    let dot = last.then(|| self.mark.clone());
+                    self.asked.push(dot);
+                }
+                Phase::Body => {
+                    let Some(end) = end_of_body(&self.read) else {
+                        return;
+                    };
+                    self.read.drain(..end);
+                    self.phase = Phase::Command;
+                    let dot = Some(self.mark.clone());
+                    self.asked.push(dot);
+                }
+                Phase::Command => {
+                    let Some(end) = self.read.windows(2).position(|two| two == b"\r\n") else {
+                        return;
+                    };
+                    let line: Vec<u8> = self.read.drain(..end + 2).collect();
+                    self.command(&String::from_utf8_lossy(&line).to_ascii_uppercase(), &line);
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, upper: &str, line: &[u8]) {
+        let mut words = upper.split_ascii_whitespace();
+        match words.next() {
+            Some("DATA") => self.phase = Phase::Data,
+            Some("STARTTLS") => self.phase = Phase::Opaque,
+            Some("BDAT") => {
+                let left = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+                let last = words.next() == Some("LAST");
+                self.phase = Phase::Chunk { left, last };
+                // Its reply comes after its octets.
+                return;
+            }
+            Some("MAIL") => {
+                let text = String::from_utf8_lossy(line);
+                let path = text
+                    .split_once('<')
+                    .and_then(|(_, rest)| rest.split_once('>'));
+                self.mark = path.map_or("", |(path, _)| mark_of(path)).to_owned();
+            }
+            _ => {}
+        }
+        self.asked.push(None);
+    }
+}
+
+/// Where a body ends, its final dot included.
+fn end_of_body(read: &[u8]) -> Option<usize> {
+    if read.starts_with(b".\r\n") {
+        return Some(3);
+    }
+    let end = read.windows(5).position(|five| five == b"\r\n.\r\n")?;
+    Some(end + 5)
+}
