@@ -1,0 +1,144 @@
+//! The tree walk that finds records and organizational domains: RFC 9989 section 4.10.
+
+use alloc::vec::Vec;
+use mox_dns::{Answer, Facts, Missing, Name, Question, RecordType};
+
+use crate::record::{Psd, Record};
+
+/// Questions of one walk at most.
+pub const WALK_MAX: usize = 8;
+
+/// What a walk from a domain up to the root found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    /// Where it began.
+    pub start: Name,
+    /// The records, longest name first, up to the first with psd=y or psd=n.
+    pub records: Vec<(Name, Record)>,
+    /// DNS did not answer for this name: what is above or there is not known.
+    pub failed: Option<Name>,
+}
+
+/// Walks up from a domain, at most [`WALK_MAX`] questions.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks, all at once.
+pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
+    let targets = targets(start);
+    let questions: Vec<Question> = targets
+        .iter()
+        .map(question)
+        .collect::<Option<_>>()
+        .unwrap_or_default();
+    let answers = facts.all(&questions)?;
+    let mut walk = Walk {
+        start: start.clone(),
+        records: Vec::new(),
+        failed: None,
+    };
+    for (name, answer) in targets.into_iter().zip(answers) {
+        match record(answer) {
+            Found::Failed => {
+                walk.failed = Some(name);
+                break;
+            }
+            Found::Nothing => {}
+            Found::Record(record) => {
+                let is_end = record.psd != Psd::Unknown;
+                walk.records.push((name, record));
+                if is_end {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(walk)
+}
+
+impl Walk {
+    /// The organizational domain of the start (RFC 9989 4.10.2).
+    pub fn organizational(&self) -> Name {
+        for (name, record) in &self.records {
+            match record.psd {
+                Psd::No => return name.clone(),
+                Psd::Yes if *name != self.start => return self.below(name),
+                Psd::Yes | Psd::Unknown => {}
+            }
+        }
+        let shortest = self.records.last().map(|(name, _)| name);
+        shortest.unwrap_or(&self.start).clone()
+    }
+
+    /// The name one label below an ancestor of the start.
+    fn below(&self, ancestor: &Name) -> Name {
+        let labels: Vec<&[u8]> = self.start.labels().collect();
+        let first = labels.len().saturating_sub(ancestor.labels().count() + 1);
+        Name::from_labels(labels.into_iter().skip(first)).unwrap_or_else(|_| self.start.clone())
+    }
+
+    /// The record that holds for the start, and whose it is (RFC 9989 4.10.1): its own, else that of the organizational
+    /// domain, else that of the public suffix domain above.
+    pub fn policy(&self) -> Option<(&Name, &Record)> {
+        let own = self.records.iter().find(|(name, _)| *name == self.start);
+        let organizational = self.organizational();
+        let found = own
+            .or_else(|| {
+                self.records
+                    .iter()
+                    .find(|(name, _)| *name == organizational)
+            })
+            .or_else(|| {
+                self.records
+                    .iter()
+                    .find(|(_, record)| record.psd == Psd::Yes)
+            });
+        found.map(|(name, record)| (name, record))
+    }
+}
+
+/// The names that are asked: the start, then its ancestors of at most seven labels, without the root.
+fn targets(start: &Name) -> Vec<Name> {
+    let mut targets = Vec::from([start.clone()]);
+    let mut name = start.parent();
+    while let Some(next) = name {
+        if next.is_root() {
+            break;
+        }
+        if next.labels().count() < WALK_MAX {
+            targets.push(next.clone());
+        }
+        name = next.parent();
+    }
+    // A name too long for one more label has no record of its own.
+    targets.retain(|target| question(target).is_some());
+    targets
+}
+
+fn question(domain: &Name) -> Option<Question> {
+    Some(Question::of(domain.child("_dmarc").ok()?, RecordType::Txt))
+}
+
+enum Found {
+    Record(Record),
+    Nothing,
+    Failed,
+}
+
+/// The one record of an answer: several are none.
+fn record(answer: &Answer) -> Found {
+    if answer.why().is_some_and(mox_dns::Failure::is_temporary) {
+        return Found::Failed;
+    }
+    let texts = answer.all().iter().filter_map(|record| match record {
+        mox_dns::Record::Txt(text) if Record::is_record(text) => Some(text),
+        _ => None,
+    });
+    let texts: Vec<_> = texts.take(2).collect();
+    match texts.as_slice() {
+        [text] => match Record::parse(text).ok().and_then(Record::usable) {
+            Some(record) => Found::Record(record),
+            None => Found::Nothing,
+        },
+        _ => Found::Nothing,
+    }
+}

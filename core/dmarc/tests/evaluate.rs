@@ -1,0 +1,303 @@
+//! Which record holds, who is aligned, what is to be done.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod zone;
+
+use mox_dmarc::{Authenticated, Disposition, Message, Outcome, Policy, Record, Verdict};
+use mox_dns::{Failure, Name};
+use proptest::prelude::*;
+use zone::{Zone, check};
+
+fn zone(records: &[(&str, &str)]) -> Zone {
+    let mut zone = Zone::default();
+    for (name, text) in records {
+        zone.txt(name, text);
+    }
+    zone
+}
+
+const fn pass(domain: &str) -> Authenticated<'_> {
+    Authenticated {
+        domain: domain.as_bytes(),
+        outcome: Outcome::Pass,
+    }
+}
+
+fn spf<'a>(authors: &'a [&'a [u8]], domain: &'a str) -> Message<'a> {
+    Message {
+        authors,
+        spf: Some(pass(domain)),
+        dkim: &[],
+    }
+}
+
+#[test]
+fn policies_of_parents_hold_for_names_below_them() {
+    let zone = zone(&[
+        (
+            "_dmarc.example.org",
+            "v=DMARC1; p=none; sp=quarantine; np=reject",
+        ),
+        ("exists.example.org", "x"),
+        ("_dmarc.own.example.org", "v=DMARC1; p=reject; sp=none"),
+    ]);
+    for (author, policy, owner) in [
+        ("example.org", Policy::None, "example.org"),
+        ("exists.example.org", Policy::Quarantine, "example.org"),
+        ("gone.example.org", Policy::Reject, "example.org"),
+        ("own.example.org", Policy::Reject, "own.example.org"),
+        ("a.own.example.org", Policy::Reject, "example.org"),
+    ] {
+        let (report, _) = check(&zone, &spf(&[author.as_bytes()], "other.example"), 1);
+        let of = &report.authors[0];
+        assert_eq!(
+            (of.policy, of.policy_domain.as_deref()),
+            (policy, Some(owner)),
+            "{author}"
+        );
+        assert_eq!(report.disposition, policy.into(), "{author}");
+        assert_eq!(report.verdict, Verdict::Fail);
+    }
+}
+
+#[test]
+fn a_name_of_many_labels_costs_eight_questions() {
+    let author = "a.b.c.d.e.f.g.h.i.j.mail.example.com";
+    let zone = zone(&[("_dmarc.example.com", "v=DMARC1; p=reject")]);
+    let (report, facts) = check(&zone, &spf(&[author.as_bytes()], "x.example.net"), 1);
+    let mut asked: Vec<String> = facts
+        .iter()
+        .map(|(question, _)| question.name().to_string())
+        .collect();
+    asked.sort_by_key(|name| core::cmp::Reverse(name.len()));
+    assert_eq!(
+        asked,
+        [
+            "_dmarc.a.b.c.d.e.f.g.h.i.j.mail.example.com",
+            "_dmarc.g.h.i.j.mail.example.com",
+            "_dmarc.h.i.j.mail.example.com",
+            "_dmarc.i.j.mail.example.com",
+            "_dmarc.j.mail.example.com",
+            "_dmarc.mail.example.com",
+            "_dmarc.example.com",
+            "_dmarc.com"
+        ]
+    );
+    assert_eq!(report.authors[0].organizational, "example.com");
+}
+
+#[test]
+fn alignment_goes_by_the_organizational_domain_unless_it_is_strict() {
+    let relaxed = zone(&[("_dmarc.example.org", "v=DMARC1; p=reject")]);
+    let strict = zone(&[("_dmarc.example.org", "v=DMARC1; p=reject; aspf=s; adkim=s")]);
+    let verdict = |zone: &Zone, author: &str, domain: &str| {
+        check(zone, &spf(&[author.as_bytes()], domain), 1).0.verdict
+    };
+    assert_eq!(
+        verdict(&relaxed, "a.example.org", "b.example.org"),
+        Verdict::Pass
+    );
+    assert_eq!(
+        verdict(&relaxed, "EXAMPLE.org", "example.ORG."),
+        Verdict::Pass
+    );
+    assert_eq!(
+        verdict(&relaxed, "example.org", "badexample.org"),
+        Verdict::Fail
+    );
+    assert_eq!(
+        verdict(&strict, "a.example.org", "b.example.org"),
+        Verdict::Fail
+    );
+    assert_eq!(
+        verdict(&strict, "a.example.org", "a.example.org"),
+        Verdict::Pass
+    );
+    // Nobody's policy.
+    assert_eq!(
+        verdict(&relaxed, "example.net", "example.net"),
+        Verdict::None
+    );
+}
+
+#[test]
+fn several_authors_do_not_get_past_the_policy_of_one() {
+    let zone = zone(&[
+        ("_dmarc.bank.example", "v=DMARC1; p=reject"),
+        ("_dmarc.mine.example", "v=DMARC1; p=none"),
+    ]);
+    let (report, _) = check(
+        &zone,
+        &spf(&[b"mine.example", b"bank.example"], "mine.example"),
+        1,
+    );
+    assert_eq!(
+        (report.verdict, report.disposition),
+        (Verdict::Fail, Disposition::Reject)
+    );
+    let (report, _) = check(
+        &zone,
+        &spf(&[b"mine.example", b"nobody.example"], "mine.example"),
+        1,
+    );
+    assert_eq!(
+        (report.verdict, report.disposition),
+        (Verdict::None, Disposition::None)
+    );
+    for authors in [&[][..], &[&b""[..]], &[&b"a..example"[..]]] {
+        let (report, _) = check(&zone, &spf(authors, "mine.example"), 1);
+        assert_eq!(
+            (report.verdict, report.disposition),
+            (Verdict::PermError, Disposition::Reject),
+            "{authors:?}"
+        );
+    }
+    let many: Vec<String> = (0..9).map(|n| format!("d{n}.example")).collect();
+    let many: Vec<&[u8]> = many.iter().map(String::as_bytes).collect();
+    let (report, facts) = check(&zone, &spf(&many, "mine.example"), 1);
+    assert_eq!(
+        (report.problem, facts.len()),
+        (Some("there are too many authors"), 0)
+    );
+}
+
+#[test]
+fn a_failure_of_dns_is_no_fail_and_only_where_it_matters() {
+    let mut zone = zone(&[("_dmarc.example.org", "v=DMARC1; p=reject")]);
+    let unknown = |domain| Message {
+        authors: &[b"example.org"],
+        spf: None,
+        dkim: if domain {
+            &[Authenticated {
+                domain: b"mail.example.org",
+                outcome: Outcome::TempError,
+            }]
+        } else {
+            &[Authenticated {
+                domain: b"stranger.example",
+                outcome: Outcome::TempError,
+            }]
+        },
+    };
+    assert_eq!(
+        check(&zone, &unknown(true), 1).0.verdict,
+        Verdict::TempError
+    );
+    // A signature in a stranger's name does not keep the message from failing.
+    assert_eq!(
+        check(&zone, &unknown(false), 1).0.disposition,
+        Disposition::Reject
+    );
+    zone.0.insert(
+        Name::parse("_dmarc.sub.example.org").unwrap(),
+        Err(Failure::Timeout),
+    );
+    let (report, _) = check(&zone, &spf(&[b"sub.example.org"], "stranger.example"), 1);
+    assert_eq!(
+        (report.verdict, report.disposition),
+        (Verdict::TempError, Disposition::None)
+    );
+}
+
+#[test]
+fn a_policy_on_trial_is_one_step_milder() {
+    for (text, disposition) in [
+        ("v=DMARC1; p=reject; t=y", Disposition::Quarantine),
+        ("v=DMARC1; p=quarantine; t=y", Disposition::None),
+        ("v=DMARC1; p=reject; pct=0", Disposition::Quarantine),
+        ("v=DMARC1; p=reject; pct=50", Disposition::Reject),
+        ("v=DMARC1; p=reject; t=n; pct=0", Disposition::Reject),
+        ("v=DMARC1; p=quarantine", Disposition::Quarantine),
+        ("v=DMARC1; p=none", Disposition::None),
+    ] {
+        let (report, _) = check(
+            &zone(&[("_dmarc.example.org", text)]),
+            &spf(&[b"example.org"], "x.example"),
+            1,
+        );
+        assert_eq!(
+            (report.verdict, report.disposition),
+            (Verdict::Fail, disposition),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn two_records_or_one_that_cannot_be_used_are_none() {
+    let two = zone(&[
+        ("_dmarc.example.org", "v=DMARC1; p=reject"),
+        ("_dmarc.example.org", "v=DMARC1; p=none"),
+    ]);
+    assert_eq!(
+        check(&two, &spf(&[b"example.org"], "x.example"), 1)
+            .0
+            .verdict,
+        Verdict::None
+    );
+    let broken = zone(&[("_dmarc.example.org", "v=DMARC1; p=nonsense")]);
+    assert_eq!(
+        check(&broken, &spf(&[b"example.org"], "x.example"), 1)
+            .0
+            .verdict,
+        Verdict::None
+    );
+    let long = format!("v=DMARC1; p=reject; {}", "x=y; ".repeat(2_000));
+    let long = zone(&[("_dmarc.example.org", &long)]);
+    assert_eq!(
+        check(&long, &spf(&[b"example.org"], "x.example"), 1)
+            .0
+            .verdict,
+        Verdict::None
+    );
+}
+
+#[test]
+fn a_record_lists_its_defects_and_is_used_all_the_same() {
+    let record = Record::parse(
+        b"v=DMARC1; p=reject; adkim=x; rua=mailto:a@b.example!10m, bogus; fo=1:d; zzz=1",
+    )
+    .unwrap();
+    let defects: Vec<_> = record
+        .defects
+        .iter()
+        .map(|d| (d.tag.as_str(), d.what))
+        .collect();
+    assert_eq!(defects, [("adkim", "is not r or s")]);
+    assert_eq!(record.aggregate.len(), 1);
+    assert_eq!(
+        (record.aggregate[0].uri.as_str(), record.aggregate[0].max),
+        ("mailto:a@b.example", Some(10 << 20))
+    );
+    assert_eq!(
+        record.to_string(),
+        "v=DMARC1; p=reject; rua=mailto:a@b.example!10485760; fo=1:d"
+    );
+    assert!(record.usable().is_some());
+}
+
+proptest! {
+    #[test]
+    fn a_record_that_parses_is_written_in_a_form_that_parses_to_the_same(tags in prop::collection::vec("(p|sp|np|psd|t|adkim|aspf|rua|ruf|fo|pct|ri|x) ?= ?(none|reject|y|n|u|r|s|0|1:d|mailto:a@b|http://x!5k|[ -~]{0,6})", 0..8)) {
+        if let Ok(record) = Record::parse(format!("v=DMARC1; {}", tags.join(";")).as_bytes()) {
+            let text = record.to_string();
+            let again = Record::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(again.to_string(), text);
+            prop_assert_eq!((again.policy, again.subdomains, again.nonexistent, again.psd), (record.policy, record.subdomains, record.nonexistent, record.psd));
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_record_or_a_name_can_break_an_evaluation(text in "v=DMARC1[ -~]{0,60}", author in ".{0,30}", domain in ".{0,30}") {
+        let zone = zone(&[("_dmarc.example.org", &text)]);
+        let author = format!("{author}.example.org");
+        let (report, facts) = check(&zone, &spf(&[author.as_bytes(), b"example.org"], &domain), 1);
+        prop_assert!(report.authors.len() <= 2 && facts.len() <= 4 * 8);
+    }
+}
