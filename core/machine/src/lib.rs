@@ -13,12 +13,14 @@ mod line;
 mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod recorded;
 mod secret;
 mod seed;
 mod session;
 mod time;
 
 pub use line::{Line, LineReader};
+pub use recorded::{Record, Recordable, Recorded, Tape, TapeRoom};
 pub use secret::Secret;
 pub use seed::{Rng, Seed};
 pub use session::{AskId, AskIds, Session, Step, TlsFacts};
