@@ -52,6 +52,10 @@ pub enum Command {
     Verify(Verify),
     /// Simulate.
     Sim(Sim),
+    /// Play recorded sessions.
+    Replay(Replay),
+    /// Make recorded sessions fit for others to see.
+    Capture(Capture),
     /// Say which version this is.
     Version(Version),
 }
@@ -84,6 +88,19 @@ pub struct Localserve {
     /// a number that all randomness follows from; for tests
     #[argh(option)]
     pub seed: Option<u64>,
+    /// record every session, also those with other servers, into this folder: one .session file each, without
+    /// passwords, local parts and what messages say
+    #[argh(option)]
+    pub capture: Option<PathBuf>,
+    /// record local parts and messages, too (never passwords)
+    #[argh(switch)]
+    pub capture_plain: bool,
+    /// files in the folder at most, the oldest make room; default: 1000
+    #[argh(option, default = "mox_server::config::CAPTURE_FILES_DEFAULT")]
+    pub capture_files: u64,
+    /// octets of one file at most; default: 1048576
+    #[argh(option, default = "mox_server::config::CAPTURE_OCTETS_DEFAULT")]
+    pub capture_octets: u64,
 }
 
 /// Write a configuration with one account, for a machine that will receive mail from the Internet.
@@ -104,7 +121,21 @@ pub struct Quickstart {
 /// Run the mail server from its configuration files, until SIGTERM or SIGINT.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "serve")]
-pub struct Serve {}
+pub struct Serve {
+    /// record every session, also those with other servers, into this folder: one .session file each, without
+    /// passwords, local parts and what messages say
+    #[argh(option)]
+    pub capture: Option<PathBuf>,
+    /// record local parts and messages, too (never passwords)
+    #[argh(switch)]
+    pub capture_plain: bool,
+    /// files in the folder at most, the oldest make room; default: 1000
+    #[argh(option, default = "mox_server::config::CAPTURE_FILES_DEFAULT")]
+    pub capture_files: u64,
+    /// octets of one file at most; default: 1048576
+    #[argh(option, default = "mox_server::config::CAPTURE_OCTETS_DEFAULT")]
+    pub capture_octets: u64,
+}
 
 /// Look at the configuration or change it.
 #[derive(Debug, FromArgs)]
@@ -287,6 +318,48 @@ pub struct Sim {
     /// print the plan of the one world; if something does not hold in it, the smallest one found in which it does not
     #[argh(switch)]
     pub shrink: bool,
+}
+
+/// Play recorded sessions against this program: each must go again as it was recorded. Prints `ok FILE`, or the first
+/// line that differs with what came instead.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "replay")]
+pub struct Replay {
+    /// the .session files
+    #[argh(positional)]
+    pub files: Vec<PathBuf>,
+    /// play each also byte by byte and cut at every place
+    #[argh(switch)]
+    pub cuts: bool,
+}
+
+/// Work on recorded sessions.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "capture")]
+pub struct Capture {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: CaptureCommand,
+}
+
+/// What to do with recorded sessions.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum CaptureCommand {
+    /// Redact.
+    Redact(CaptureRedact),
+}
+
+/// Replace local parts by other names of the same length and messages by filler. The files are replaced and still play.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "redact")]
+pub struct CaptureRedact {
+    /// the .session files
+    #[argh(positional)]
+    pub files: Vec<PathBuf>,
+    /// write the redacted files into this folder instead of replacing
+    #[argh(option)]
+    pub to: Option<PathBuf>,
 }
 
 /// Print the version.

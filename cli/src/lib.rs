@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked.
 
 mod args;
+mod capture;
 mod config_commands;
 pub mod config_files;
 pub mod credentials;
@@ -17,6 +18,7 @@ pub mod privileges;
 mod process;
 mod queue;
 mod quickstart;
+mod replay;
 mod serve;
 pub mod signals;
 mod sim;
@@ -28,6 +30,7 @@ mod verify;
 pub use args::{Args, Command, Localserve, Serve};
 pub use failure::Failure;
 
+use args::{Capture, CaptureCommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -59,6 +62,10 @@ impl Args {
             Command::Queue(queue) => queue::run(&self, queue),
             Command::Verify(verify) => verify::run(&self, verify),
             Command::Sim(sim) => sim::run(sim),
+            Command::Replay(files) => replay::run(files),
+            Command::Capture(Capture {
+                command: CaptureCommand::Redact(files),
+            }) => replay::redact(files),
             Command::Version(_) => {
                 println!("moxctl {}", env!("CARGO_PKG_VERSION"));
                 Ok(())

@@ -13,6 +13,7 @@ use mox_server::{Directory, DomainRules};
 use mox_store::Options;
 
 use crate::args::{Args, Localserve};
+use crate::capture::CapturePlan;
 use crate::credentials;
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
@@ -42,6 +43,12 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     };
     let _log = logging::start(&levels)
         .map_err(|e| Failure::Failed(format!("cannot start logging: {e}")))?;
+    let plan = CapturePlan::of_flags(
+        local.capture.as_ref(),
+        local.capture_plain,
+        local.capture_files,
+        local.capture_octets,
+    )?;
     let seed = match local.seed {
         Some(number) => Seed::from_number(number),
         None => os_seed()?,
@@ -63,7 +70,8 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         plan: mox_queue::Plan::default(),
         hostname,
     };
-    let process = Process::bind(runtime, config)?;
+    let mut process = Process::bind(runtime, config)?;
+    process.record(&plan, &seed)?;
     let options = Options {
         low_percent: 0,
         low_octets: LOW_OCTETS,

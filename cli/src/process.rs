@@ -4,11 +4,13 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use mox_machine::Seed;
 use mox_node::{Bound, Config, Node};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
 use mox_store::{Options, Store};
 
+use crate::capture::{CapturePlan, Recorders};
 use crate::failure::Failure;
 use crate::offline::store_dir;
 use crate::signals::Termination;
@@ -21,6 +23,7 @@ pub(crate) struct Process {
     pub(crate) runtime: SmolRuntime,
     bound: Bound<SmolRuntime>,
     config: Config,
+    recorders: Recorders,
 }
 
 impl Process {
@@ -31,7 +34,14 @@ impl Process {
             runtime,
             bound,
             config,
+            recorders: Recorders::default(),
         })
+    }
+
+    /// Records sessions. Called by the user that will serve.
+    pub(crate) fn record(&mut self, plan: &CapturePlan, seed: &Seed) -> Result<(), Failure> {
+        self.recorders
+            .start(plan, seed, &mut self.bound, &self.config)
     }
 
     /// Opens the store and serves until SIGTERM or SIGINT. `beside` runs next to the node, once it serves.
@@ -46,6 +56,7 @@ impl Process {
             runtime,
             bound,
             config,
+            recorders,
         } = self;
         let place = store_dir(data_dir);
         let (store, committer) = Store::open_directory(&place, options).map_err(|e| {
@@ -74,6 +85,7 @@ impl Process {
             result
         });
         runtime.stop(GRACE);
+        recorders.stop();
         result
     }
 }

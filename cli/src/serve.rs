@@ -16,6 +16,7 @@ use mox_store::Options;
 use serde_json::Value;
 
 use crate::args::{Args, Serve};
+use crate::capture::CapturePlan;
 use crate::config_files::ConfigFiles;
 use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem};
 use crate::failure::Failure;
@@ -30,7 +31,13 @@ const RELOAD_EVERY: Duration = Duration::from_secs(2);
 /// Entries of the queue one listing shows.
 const QUEUE_MAX: usize = 10_000;
 
-pub(crate) fn run(args: &Args, _serve: &Serve) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
+    let mut plan = CapturePlan::of_flags(
+        serve.capture.as_ref(),
+        serve.capture_plain,
+        serve.capture_files,
+        serve.capture_octets,
+    )?;
     let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
     let fixed = &files.fixed;
     let levels = Levels {
@@ -45,13 +52,19 @@ pub(crate) fn run(args: &Args, _serve: &Serve) -> Result<(), Failure> {
     let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
         .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     let config = config(&runtime, &files, &data_dir)?;
-    let process = Process::bind(runtime, config)?;
+    add_captures(&mut plan, &files);
+    let mut process = Process::bind(runtime, config)?;
     if privileges::is_root() {
         if privileges::exists(&fixed.user) {
             privileges::give_to(&data_dir, &fixed.user)?;
+            for limits in plan.listeners.values().chain(&plan.all) {
+                make_private_dir(&limits.dir)?;
+                privileges::give_to(&limits.dir, &fixed.user)?;
+            }
         }
         privileges::drop_to(&fixed.user)?;
     }
+    process.record(&plan, &seed)?;
     // The file belongs to the user the server has become.
     let socket = data_dir.join("ctl");
     let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
@@ -68,6 +81,25 @@ pub(crate) fn run(args: &Args, _serve: &Serve) -> Result<(), Failure> {
         })
         .await
     })
+}
+
+/// What listeners want to be recorded; the command line goes before them.
+fn add_captures(plan: &mut CapturePlan, files: &ConfigFiles) {
+    if plan.all.is_some() {
+        return;
+    }
+    let folder = files.static_path.parent().unwrap_or_else(|| Path::new("."));
+    for (name, listener) in &files.fixed.listeners {
+        let Some(capture) = &listener.capture else {
+            continue;
+        };
+        let mut capture = capture.clone();
+        capture.dir = folder.join(&capture.dir);
+        for (service, _, _) in listener.services() {
+            let name = format!("{name}-{service}");
+            plan.listeners.insert(name, capture.clone());
+        }
+    }
 }
 
 fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result<Config, Failure> {

@@ -58,6 +58,11 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
 
             // The same with STARTTLS, port 143. Not needed by today's mail programs.
             // imap: (port: 143, no_require_starttls: false),
+
+            // Record every session here into files that moxctl replay plays again: one file each, at most max_files of
+            // them (the oldest make room), of max_octets at most. Passwords are never in them. Local parts and what
+            // messages say are replaced by others of the same length, unless plain is true. Relative to this folder.
+            // capture: (dir: "../captures", max_files: 1000, max_octets: 1048576, plain: false),
         ),
     }},
 
@@ -145,7 +150,11 @@ mod tests {
         }
         let all = Static::parse("mox.ron", &uncommented(&fixed)).unwrap();
         assert!(all.relay.is_some() && all.resolvers.len() == 1 && all.log_levels.len() == 1);
-        assert!(all.listeners.values().all(|l| l.services().count() == 5));
+        assert!(
+            all.listeners
+                .values()
+                .all(|l| l.services().count() == 5 && l.capture.is_some())
+        );
         let all = Dynamic::parse("domains.ron", &uncommented(&dynamic), &all).unwrap();
         assert!(
             all.accounts

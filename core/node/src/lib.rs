@@ -4,6 +4,7 @@
 //! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
 
 mod auth;
+mod capture;
 mod config;
 mod conn;
 mod control;
@@ -16,6 +17,7 @@ mod resolve;
 mod smtp_in;
 mod tls;
 
+pub use capture::{Captured, CapturedSession, Captures};
 pub use config::{Config, ListenerConfig, Outgoing, Service};
 pub use conn::Conn;
 pub use control::Queued;

@@ -4,12 +4,13 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use mox_driver::{Drive, End, Fut, Host, Runtime};
-use mox_machine::Session;
+use mox_machine::{Recordable, Recorded, Seed, Session as _};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::capture::{Captured, CapturedSession, Captures, Kept, Recording};
 use crate::config::{ListenerConfig, Service};
 use crate::imap_in::ImapHost;
 use crate::node::Inner;
@@ -25,6 +26,7 @@ pub(crate) async fn accept_loop<R: Runtime>(
     node: Arc<Inner<R>>,
     listener: R::Listener,
     config: Arc<ListenerConfig>,
+    captures: Option<Arc<dyn Captures>>,
 ) {
     let machine = Machine::of(&config);
     loop {
@@ -40,7 +42,15 @@ pub(crate) async fn accept_loop<R: Runtime>(
             None => break,
             Some(Ok((stream, peer))) => {
                 let seat = node.registry.enter();
-                let session = serve(node.clone(), config.clone(), &machine, stream, peer, seat);
+                let captures = captures.as_ref();
+                let session = serve(
+                    node.clone(),
+                    config.clone(),
+                    &machine,
+                    captures,
+                    stream,
+                    (peer, seat),
+                );
                 node.runtime.spawn_session(config.service.name(), session);
             }
             Some(Err(error)) => {
@@ -75,20 +85,39 @@ fn serve<R: Runtime>(
     node: Arc<Inner<R>>,
     config: Arc<ListenerConfig>,
     machine: &Machine,
+    captures: Option<&Arc<dyn Captures>>,
     stream: R::Stream,
-    peer: SocketAddr,
-    seat: Seat,
+    (peer, seat): (SocketAddr, Seat),
 ) -> Fut<()> {
+    let now = node.runtime.now();
+    let captured = |listener: &ListenerConfig, seed| {
+        let listener = listener.name.clone();
+        move |session| Captured {
+            listener,
+            peer,
+            seed,
+            session,
+        }
+    };
     match machine {
         Machine::Smtp(machine) => {
-            let session = mox_smtp::server::Server::new(machine.clone(), node.runtime.now());
-            let host = SmtpHost::new(node.clone(), config.clone(), peer, seat);
-            Box::pin(run(node, config, session, host, stream, peer))
+            let session = mox_smtp::server::Server::new(machine.clone(), now);
+            let (machine, captured) = (machine.clone(), captured(&config, Seed::from_number(0)));
+            let kept = Kept::new(session, now, captures, move |tape| {
+                captured(CapturedSession::SmtpServer(machine, tape))
+            });
+            let host = Recording(SmtpHost::new(node.clone(), config.clone(), peer, seat));
+            Box::pin(run(node, config, kept, host, stream, peer))
         }
         Machine::Imap(machine) => {
-            let session = mox_imap::Server::new(machine.clone(), node.session_seed("imap"));
-            let host = ImapHost::new(node.clone(), config.clone(), peer, seat);
-            Box::pin(run(node, config, session, host, stream, peer))
+            let seed = node.session_seed("imap");
+            let session = mox_imap::Server::new(machine.clone(), seed.clone());
+            let (machine, captured) = (machine.clone(), captured(&config, seed));
+            let kept = Kept::new(session, now, captures, move |tape| {
+                captured(CapturedSession::ImapServer(machine, tape))
+            });
+            let host = Recording(ImapHost::new(node.clone(), config.clone(), peer, seat));
+            Box::pin(run(node, config, kept, host, stream, peer))
         }
     }
 }
@@ -100,14 +129,15 @@ pub(crate) trait Secured {
 }
 
 /// Runs one session over its connection, through STARTTLS if it comes to that.
-async fn run<R: Runtime, S: Session, H: Host<S> + Secured>(
+async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Secured>(
     node: Arc<Inner<R>>,
     config: Arc<ListenerConfig>,
-    mut session: S,
+    mut kept: Kept<S>,
     mut host: H,
     stream: R::Stream,
     peer: SocketAddr,
 ) {
+    let session = &mut kept.session;
     let mut io = Conn::Plain(stream);
     let mut handshake = config.service.is_implicit_tls();
     loop {
@@ -127,7 +157,7 @@ async fn run<R: Runtime, S: Session, H: Host<S> + Secured>(
                 }
             }
         }
-        match Drive::new(node.runtime.clone(), &mut session, io, &mut host).await {
+        match Drive::new(node.runtime.clone(), &mut *session, io, &mut host).await {
             End::Upgrade(plain) => {
                 io = plain;
                 handshake = true;

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::auth::Authority;
+use crate::capture::Captures;
 use crate::config::{Config, ListenerConfig};
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
@@ -43,6 +44,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Sockets that are bound and not served yet: so that a process may give up its privileges in between.
 pub struct Bound<R: Runtime> {
     listeners: Vec<(R::Listener, Arc<ListenerConfig>)>,
+    /// By listener.
+    captures: BTreeMap<String, Arc<dyn Captures>>,
+    outgoing_captures: Option<Arc<dyn Captures>>,
 }
 
 impl<R: Runtime> core::fmt::Debug for Bound<R> {
@@ -67,7 +71,21 @@ impl<R: Runtime> Bound<R> {
             })?;
             listeners.push((socket, Arc::new(listener.clone())));
         }
-        Ok(Self { listeners })
+        Ok(Self {
+            listeners,
+            captures: BTreeMap::new(),
+            outgoing_captures: None,
+        })
+    }
+
+    /// Records the sessions of the listener of that name.
+    pub fn capture(&mut self, listener: &str, captures: Arc<dyn Captures>) {
+        self.captures.insert(listener.to_owned(), captures);
+    }
+
+    /// Records the sessions with other servers.
+    pub fn capture_outgoing(&mut self, captures: Arc<dyn Captures>) {
+        self.outgoing_captures = Some(captures);
     }
 
     /// Where each listener is bound, by its name.
@@ -110,6 +128,7 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) resolver: Resolver,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
+    pub(crate) captures: Option<Arc<dyn Captures>>,
     /// Opened once the store is closed.
     closed: Gate,
     directory: RwLock<Arc<Directory>>,
@@ -137,6 +156,7 @@ impl<R: Runtime> Node<R> {
             resolver: Resolver::new(config.resolvers.clone(), seed.child("resolver", 0)),
             client_tls,
             bodies_in_flight: Arc::default(),
+            captures: bound.outgoing_captures,
             directory: RwLock::new(Arc::new(directory)),
             accounts: RwLock::default(),
             transactions: AtomicU64::new(0),
@@ -160,7 +180,8 @@ impl<R: Runtime> Node<R> {
         runtime.spawn_service("upkeep", Box::pin(upkeep_service(inner.clone())));
         runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
         for (listener, config) in bound.listeners {
-            let task = listen::accept_loop(inner.clone(), listener, config);
+            let captures = bound.captures.get(&config.name).cloned();
+            let task = listen::accept_loop(inner.clone(), listener, config, captures);
             runtime.spawn_service("listen", Box::pin(task));
         }
         Ok(node)

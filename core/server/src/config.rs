@@ -6,6 +6,7 @@
 //!
 //! Parsing is over text: whoever has files reads them, resolves paths beside them, and prints [`Problems`].
 
+mod capture;
 mod check;
 mod dynamic_file;
 mod edit;
@@ -13,6 +14,10 @@ mod locate;
 mod problem;
 mod static_file;
 
+pub use capture::{
+    CAPTURE_FILES_DEFAULT, CAPTURE_FILES_MAX, CAPTURE_OCTETS_DEFAULT, CAPTURE_OCTETS_MAX,
+    CAPTURE_OCTETS_MIN, Capture,
+};
 pub use dynamic_file::{Account, Address, Dynamic};
 pub use edit::{EditError, add_account, add_address, remove_account, remove_address};
 pub use problem::{Problem, Problems};

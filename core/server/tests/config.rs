@@ -134,7 +134,26 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
         "mox.ron:5:44: listeners.\"public\": there is no setting \"smpt\" here; correct the spelling or remove it; \
-         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps"
+         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, capture"
+    );
+}
+
+#[test]
+fn what_is_recorded_has_limits_that_can_hold() {
+    let with = |capture: &str| MOX.replace("smtp: ()", &format!("smtp: (), capture: {capture}"));
+    let parsed = Static::parse("mox.ron", &with("(dir: \"c\", max_files: 5)")).unwrap();
+    let capture = parsed.listeners["public"].capture.clone().unwrap();
+    assert_eq!(
+        (capture.max_files, capture.max_octets, capture.plain),
+        (5, 1_048_576, false)
+    );
+    assert_eq!(
+        static_errors(&with("(dir: \"c\", max_octets: 5)")),
+        "mox.ron:5:86: listeners.\"public\".capture.max_octets: 5 octets is not between 4096 and 67108864; 1048576 is usual"
+    );
+    assert_eq!(
+        static_errors(&with("(dir: \"\")")),
+        "mox.ron:5:69: listeners.\"public\".capture.dir: the path is empty; name a folder, like \"../captures\""
     );
 }
 

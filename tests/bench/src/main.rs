@@ -1,7 +1,7 @@
 //! Numbers, printed: of the protocol machines octets a second, allocations and octets allocated per transaction; of a
 //! whole `moxctl localserve` its start, memory and rates.
 //!
-//! `cargo run --release -p mox-bench`, after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
+//! `cargo run --release -p mox-bench` (with `-- capture` only what recording sessions costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
 mod client;
@@ -28,8 +28,12 @@ const MEASURED: Duration = Duration::from_millis(500);
 const LARGE: usize = 1 << 20;
 
 fn main() -> std::io::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("capture") {
+        return process::capture();
+    }
     machines();
-    process::print()
+    process::print()?;
+    process::capture()
 }
 
 fn machines() {

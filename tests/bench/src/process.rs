@@ -109,6 +109,54 @@ fn receive(what: &str, octets: usize, messages: usize, mailboxes: usize) -> io::
     Ok(())
 }
 
+/// What recording every session costs: the same mail with and without, by turns, in one run.
+///
+/// # Errors
+/// When the server does not start, or refuses something.
+pub(crate) fn capture() -> io::Result<()> {
+    println!(
+        "\n| recording all sessions, {SESSIONS} at once, CPU of the server | without, s | with, s | ratio |"
+    );
+    println!("|---|---|---|---|");
+    captured("20,000 messages of 10 KB, 10 sessions", 20_000, usize::MAX)?;
+    captured("4,000 messages of 10 KB, 20 to a session", 4_000, 20)?;
+    captured("4,000 messages of 10 KB, 1 to a session", 4_000, 1)
+}
+
+fn captured(what: &str, messages: usize, each: usize) -> io::Result<()> {
+    let dir = std::env::temp_dir().join(format!("mox-bench-captures-{}", std::process::id()));
+    let dir = dir.to_string_lossy().into_owned();
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..TIMES {
+        for (options, seconds) in [(&[][..], &mut without), (&["--capture", &dir], &mut with)] {
+            let server = Server::start_with(options)?;
+            // What a start costs is no part of it.
+            send(&server, 10 * 1024, 500, 1)?;
+            let cpu = server.cpu_seconds()?;
+            let mut left = messages;
+            while left > 0 {
+                let now = left.min(each.saturating_mul(SESSIONS));
+                send(&server, 10 * 1024, now, 1)?;
+                left -= now;
+            }
+            // The writer works on for a while.
+            thread::sleep(REST);
+            seconds.push(server.cpu_seconds()? - cpu);
+        }
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    let middle = |seconds: &mut Vec<f64>| {
+        seconds.sort_unstable_by(f64::total_cmp);
+        seconds.get(seconds.len() / 2).copied().unwrap_or_default()
+    };
+    let (without, with) = (middle(&mut without), middle(&mut with));
+    println!(
+        "| {what} | {without:.2} | {with:.2} | {:.3} |",
+        with / without
+    );
+    Ok(())
+}
+
 fn fetch() -> io::Result<()> {
     let server = Server::start()?;
     send(&server, 2 * 1024, MESSAGES, 1)?;

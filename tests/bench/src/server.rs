@@ -56,11 +56,19 @@ impl Server {
     /// # Errors
     /// When it does not start, or does not greet in time.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with further options.
+    ///
+    /// # Errors
+    /// When it does not start, or does not greet in time.
+    pub(crate) fn start_with(options: &[&str]) -> io::Result<Self> {
         let dir = std::env::temp_dir().join(format!("mox-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let started = Instant::now();
         let mut server = Self {
-            child: spawn(&dir)?,
+            child: spawn(&dir, options)?,
             dir,
             cold_start: Duration::ZERO,
         };
@@ -77,7 +85,7 @@ impl Server {
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
         self.child.wait()?;
         let started = Instant::now();
-        self.child = spawn(&self.dir)?;
+        self.child = spawn(&self.dir, &[])?;
         self.await_greeting(started)
     }
 
@@ -148,11 +156,12 @@ impl Server {
     }
 }
 
-fn spawn(dir: &Path) -> io::Result<Child> {
+fn spawn(dir: &Path, options: &[&str]) -> io::Result<Child> {
     Command::new(moxctl()?)
         .args(["localserve", "--port-base", &PORT_BASE.to_string()])
         .args(["--accounts", &ACCOUNTS.to_string(), "--dir"])
         .arg(dir)
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

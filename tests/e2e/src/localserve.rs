@@ -162,7 +162,7 @@ impl Drop for Localserve {
 }
 
 /// The program: `$MOXCTL`, else the one built beside the test.
-pub(crate) fn moxctl() -> PathBuf {
+pub fn moxctl() -> PathBuf {
     if let Some(path) = std::env::var_os("MOXCTL") {
         return path.into();
     }

@@ -42,11 +42,21 @@ pub enum Entry {
     Fact(String),
     /// `@ ...`: what happens to the stream: tls, eof, drain.
     Transport(String),
-    /// `+ 5m`: time passes; s, m or h.
-    Wait(u64, char),
+    /// `+ 5m`: time passes; ns, us, ms, s, m or h.
+    Wait(u64, &'static str),
     /// A comment or a blank line, as written.
     Comment(String),
 }
+
+/// Units of time, and how many nanoseconds they are.
+const UNITS: [(&str, u64); 6] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 /// Why a file is not a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,13 +163,12 @@ impl Entry {
             "=" => Self::Fact(rest),
             "@" => Self::Transport(rest),
             "+" => {
-                let at = rest.len().saturating_sub(1);
-                let (number, unit) = rest.split_at_checked(at).ok_or("no time")?;
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                let (number, unit) = rest.split_at(digits);
                 let number = number.parse().map_err(|_| "no time")?;
-                match unit.chars().next() {
-                    Some(unit @ ('s' | 'm' | 'h')) => Self::Wait(number, unit),
-                    _ => return Err("the unit is s, m or h"),
-                }
+                let known = UNITS.iter().find(|(name, _)| *name == unit);
+                let (unit, _) = known.ok_or("the unit is ns, us, ms, s, m or h")?;
+                Self::Wait(number, unit)
             }
             _ => match sigil.strip_prefix('!') {
                 Some("") => Self::Answer(1, rest),
@@ -177,12 +186,8 @@ impl Entry {
         let Self::Wait(number, unit) = self else {
             return None;
         };
-        let seconds = match unit {
-            's' => 1,
-            'm' => 60,
-            _ => 3600,
-        };
-        Some(Duration::from_secs(number.saturating_mul(seconds)))
+        let (_, nanos) = UNITS.iter().find(|(name, _)| name == unit)?;
+        Some(Duration::from_nanos(number.saturating_mul(*nanos)))
     }
 }
 

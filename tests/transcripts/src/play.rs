@@ -97,14 +97,14 @@ pub fn bless<M: Machine>(
     Ok(blessed)
 }
 
-enum Cut {
+pub(crate) enum Cut {
     Whole,
     Bytes,
     At(usize),
 }
 
 /// Every place in a short transcript, 200 random ones in a long one.
-fn cuts(size: usize) -> Vec<usize> {
+pub(crate) fn cuts(size: usize) -> Vec<usize> {
     if size < 4096 {
         return (1..size).collect();
     }

@@ -2,7 +2,7 @@
 
 use mox_address::{Host, Path};
 use mox_driver::{Drive, End, Runtime};
-use mox_machine::{Session, mutant};
+use mox_machine::{Seed, Session, mutant};
 use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
 use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::client::ClientHost;
 use super::route::{self, Hop, NoRoute};
 use super::{Slot, notice, times};
+use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
 use crate::{Conn, tls};
@@ -368,11 +369,20 @@ async fn session<R: Runtime>(
     let count = transaction.to.len();
     let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
     config.tls = tls;
-    let mut client = Client::new(config, runtime.now());
-    let mut host = ClientHost::new(node.clone(), message.clone(), transaction);
+    let now = runtime.now();
+    let client = Client::new(config.clone(), now);
+    let (peer, seed) = (hop.address, Seed::from_number(0));
+    let mut kept = Kept::new(client, now, node.captures.as_ref(), move |tape| Captured {
+        listener: "queue".into(),
+        peer,
+        seed,
+        session: CapturedSession::SmtpClient(config, tape),
+    });
+    let client = &mut kept.session;
+    let mut host = Recording(ClientHost::new(node.clone(), message.clone(), transaction));
     let mut io = Conn::Plain(stream);
     loop {
-        let drive = Drive::new(runtime.clone(), &mut client, io, &mut host);
+        let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
         let limited = async { Ok(drive.await) };
         match tls::within(runtime, SESSION_TIMEOUT, limited).await {
             Ok(End::Upgrade(plain)) => {
@@ -387,11 +397,12 @@ async fn session<R: Runtime>(
             Ok(End::Closed | End::Compress(_)) => break,
             Ok(End::Reset(_)) | Err(_) => {
                 client.eof(runtime.now());
-                drain_events(&mut client, &mut host);
+                drain_events(client, &mut host.0);
                 break;
             }
         }
     }
+    let mut host = host.0;
     let lost = host.ended.clone();
     let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
     if lost.is_none() && outcomes.iter().all(Option::is_none) {
@@ -414,7 +425,7 @@ async fn session<R: Runtime>(
 }
 
 /// After the stream broke under it, a machine still tells what that means for each recipient.
-fn drain_events<R: Runtime>(client: &mut Client, host: &mut ClientHost<R>) {
+fn drain_events<R: Runtime>(client: &mut mox_machine::Recorded<Client>, host: &mut ClientHost<R>) {
     use mox_driver::Host as _;
     while let Some(step) = client.poll() {
         if let mox_machine::Step::Event(event) = step {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use mox_address::Domain;
 use serde::Deserialize;
 
+use super::capture::Capture;
 use super::check::{self, Check};
 use super::locate::Step::{Field, Item, Key};
 use super::problem::Problems;
@@ -80,6 +81,8 @@ pub struct Listener {
     pub imap: Option<StartTlsPort>,
     /// Reading mail, TLS from the first byte.
     pub imaps: Option<Port>,
+    /// All sessions here are recorded.
+    pub capture: Option<Capture>,
 }
 
 /// A service without settings of its own.
@@ -219,6 +222,8 @@ struct FileListener {
     imap: Option<FileStartTlsPort>,
     #[serde(default)]
     imaps: Option<FilePort>,
+    #[serde(default)]
+    capture: Option<Capture>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -407,6 +412,10 @@ impl FileListener {
                 Tls::Files(files)
             }
         };
+        if let Some((field, problem, remedy)) = self.capture.as_ref().and_then(Capture::problem) {
+            let place = [here[0], here[1], Field("capture"), Field(field)];
+            check.problem(&place, &problem, &remedy);
+        }
         let plain = |s: FilePort, standard| Port {
             port: s.port.unwrap_or(standard),
         };
@@ -424,6 +433,7 @@ impl FileListener {
             submissions: self.submissions.map(|s| plain(s, 465)),
             imap: self.imap.map(|s| starttls(s, 143)),
             imaps: self.imaps.map(|s| plain(s, 993)),
+            capture: self.capture,
         };
         check_services(check, name, &listener);
         Some(listener)

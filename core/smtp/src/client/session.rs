@@ -5,9 +5,7 @@ use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use core::fmt::Write;
 use mox_address::Reply;
-use mox_machine::{
-    AskId, AskIds, Mono, Now, Recordable, Secret, Session, Step, TlsFacts, mutant,
-};
+use mox_machine::{AskId, AskIds, Mono, Now, Recordable, Secret, Session, Step, TlsFacts, mutant};
 
 use super::transaction::Running;
 use super::{Answer, Ask, Cause, Class, Config, Ending, Event, Offer, Outcome, Stage, Tls};

@@ -1,0 +1,364 @@
+//! Sessions recorded into files: one `.session` file each, written by a thread of its own.
+//!
+//! A session hands its tape over when it ends and never waits: when the writer is behind, the tape is dropped and counted.
+//! Tapes together hold at most [`MEMORY_MAX`]. A folder holds at most so many files; the oldest make room.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mox_machine::{Seed, Tape, TapeRoom, Utc};
+use mox_node::{Bound, Captured, CapturedSession, Captures, Config};
+use mox_runtime_smol::SmolRuntime;
+use mox_server::config::Capture as Limits;
+use mox_transcripts::{About, Capture, Redact, imap, smtp};
+
+use crate::failure::Failure;
+
+/// Octets that the tapes of all sessions of one folder may hold together.
+const MEMORY_MAX: usize = 64 * 1024 * 1024;
+/// Tapes that wait for the writer.
+const WAITING_MAX: usize = 4_096;
+/// Many sessions end at the same time: the writer is woken once for them.
+const GATHER: Duration = Duration::from_millis(20);
+/// What a recorded session is called.
+const SUFFIX: &str = ".session";
+
+/// What is to be recorded.
+#[derive(Debug, Default)]
+pub(crate) struct CapturePlan {
+    /// Every session, those with other servers included.
+    pub(crate) all: Option<Limits>,
+    /// Those of listeners, by their names.
+    pub(crate) listeners: BTreeMap<String, Limits>,
+}
+
+impl CapturePlan {
+    /// As the command line says.
+    pub(crate) fn of_flags(
+        dir: Option<&PathBuf>,
+        plain: bool,
+        max_files: u64,
+        max_octets: u64,
+    ) -> Result<Self, Failure> {
+        let Some(dir) = dir.cloned() else {
+            return match plain {
+                true => Err(Failure::Usage(
+                    "--capture-plain says how to record, not where; add --capture DIR".into(),
+                )),
+                false => Ok(Self::default()),
+            };
+        };
+        let limits = Limits {
+            dir,
+            max_files,
+            max_octets,
+            plain,
+        };
+        if let Some((field, problem, remedy)) = limits.problem() {
+            let flag = match field {
+                "max_files" => "--capture-files",
+                "max_octets" => "--capture-octets",
+                _ => "--capture",
+            };
+            return Err(Failure::Usage(format!("{flag}: {problem}; {remedy}")));
+        }
+        Ok(Self {
+            all: Some(limits),
+            listeners: BTreeMap::new(),
+        })
+    }
+}
+
+/// The recorders of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Recorders(Vec<(Limits, Arc<Recorder>)>);
+
+impl Recorders {
+    /// Starts what is wanted and tells the node's sockets. A folder has one recorder.
+    pub(crate) fn start(
+        &mut self,
+        plan: &CapturePlan,
+        seed: &Seed,
+        bound: &mut Bound<SmolRuntime>,
+        config: &Config,
+    ) -> Result<(), Failure> {
+        for listener in &config.listeners {
+            let own = plan.listeners.get(&listener.name);
+            if let Some(limits) = own.or(plan.all.as_ref()) {
+                bound.capture(&listener.name, self.recorder(limits, seed)?);
+            }
+        }
+        if let Some(limits) = &plan.all {
+            bound.capture_outgoing(self.recorder(limits, seed)?);
+        }
+        Ok(())
+    }
+
+    fn recorder(&mut self, limits: &Limits, seed: &Seed) -> Result<Arc<Recorder>, Failure> {
+        if let Some((known, recorder)) = self.0.iter().find(|(known, _)| known.dir == limits.dir) {
+            if known != limits {
+                return Err(Failure::Failed(format!(
+                    "two recordings go into {} with different settings; give each a folder of its own",
+                    limits.dir.display()
+                )));
+            }
+            return Ok(recorder.clone());
+        }
+        let recorder = Recorder::start(limits, &seed.child("capture", self.0.len() as u64))?;
+        self.0.push((limits.clone(), recorder.clone()));
+        Ok(recorder)
+    }
+
+    /// Everything that was recorded is written.
+    pub(crate) fn stop(&self) {
+        for (_, recorder) in &self.0 {
+            recorder.stop();
+        }
+    }
+}
+
+/// Records into one folder.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    inbox: SyncSender<Message>,
+    room: TapeRoom,
+    max_octets: usize,
+    missed: Arc<AtomicU64>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Write(Box<Captured>),
+    Stop,
+}
+
+impl Recorder {
+    /// Makes the folder and starts the writer. Files of earlier runs count, and go first.
+    pub(crate) fn start(limits: &Limits, seed: &Seed) -> Result<Arc<Self>, Failure> {
+        let dir = &limits.dir;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+            .create(dir)
+            .map_err(|e| Failure::io("make the folder for captures", dir, &e))?;
+        let files = present(dir).map_err(|e| Failure::io("read the folder", dir, &e))?;
+        if limits.plain {
+            tracing::warn!(
+                target: "capture",
+                dir = %dir.display(),
+                "sessions are recorded with addresses and messages in clear: give these files to nobody before moxctl capture redact"
+            );
+        }
+        let (inbox, messages) = sync_channel(WAITING_MAX);
+        let missed = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            limits: limits.clone(),
+            key: *seed.bytes(),
+            files,
+            sequence: 0,
+            missed: missed.clone(),
+            told: 0,
+        };
+        let thread = std::thread::Builder::new().name("capture".into());
+        let thread = thread
+            .spawn(move || writer.run(&messages))
+            .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
+        Ok(Arc::new(Self {
+            inbox,
+            room: TapeRoom::new(MEMORY_MAX),
+            max_octets: usize::try_from(limits.max_octets).unwrap_or(usize::MAX),
+            missed,
+            writer: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Writes what waits, then stops.
+    pub(crate) fn stop(&self) {
+        let thread = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // It fails only when the thread is gone already.
+            let _ = self.inbox.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Captures for Recorder {
+    fn wanted(&self) -> Option<(usize, TapeRoom)> {
+        if self.room.free() == 0 {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some((self.max_octets, self.room.clone()))
+    }
+
+    fn finished(&self, captured: Captured) {
+        if self
+            .inbox
+            .try_send(Message::Write(Box::new(captured)))
+            .is_err()
+        {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Writer {
+    limits: Limits,
+    key: [u8; 32],
+    /// Oldest first.
+    files: VecDeque<PathBuf>,
+    sequence: u64,
+    missed: Arc<AtomicU64>,
+    /// How many missed ones were told.
+    told: u64,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(first) = messages.recv() {
+            if !matches!(first, Message::Stop) {
+                std::thread::sleep(GATHER);
+            }
+            let mut failed = None;
+            for message in core::iter::once(first).chain(messages.try_iter()) {
+                match message {
+                    Message::Write(captured) => {
+                        if let Err(error) = self.write(*captured) {
+                            failed = Some(error);
+                        }
+                    }
+                    Message::Stop => return,
+                }
+            }
+            if let Some(error) = failed {
+                let dir = self.limits.dir.display();
+                tracing::warn!(target: "capture", %dir, error, "sessions could not be recorded");
+            }
+            let missed = self.missed.load(Ordering::Relaxed);
+            if missed > self.told {
+                let sessions = missed - self.told;
+                self.told = missed;
+                tracing::warn!(target: "capture", sessions, "sessions were not recorded: the writer is behind");
+            }
+        }
+    }
+
+    fn write(&mut self, captured: Captured) -> Result<(), String> {
+        // Redacting runs the machine: a session that ended by a panic does so again. That is no reason to record no more.
+        let text = std::panic::catch_unwind(AssertUnwindSafe(|| self.text(&captured)));
+        let (start, text) = text.unwrap_or_else(|_| Err("redacting it panicked".into()))?;
+        let stamp: String = start
+            .to_string()
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric())
+            .collect();
+        self.sequence += 1;
+        let listener: String = captured
+            .listener
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let name = format!("{stamp}-{:06}-{listener}{SUFFIX}", self.sequence);
+        let max = usize::try_from(self.limits.max_files).unwrap_or(usize::MAX);
+        while self.files.len() >= max {
+            let Some(oldest) = self.files.pop_front() else {
+                break;
+            };
+            match fs::remove_file(&oldest) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.to_string()),
+                _ => {}
+            }
+        }
+        let path = self.limits.dir.join(&name);
+        let part = self.limits.dir.join(format!(".{name}.part"));
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&part)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&part, &path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&part);
+            return Err(error.to_string());
+        }
+        self.files.push_back(path);
+        Ok(())
+    }
+
+    fn text(&self, captured: &Captured) -> Result<(Utc, String), String> {
+        let ron = |settings: Result<String, ron::Error>| settings.map_err(|e| e.to_string());
+        match &captured.session {
+            CapturedSession::SmtpServer(config, tape) => {
+                let settings = ron::to_string(&smtp::server::Settings::of(config));
+                self.capture(captured, ron(settings)?, tape)
+            }
+            CapturedSession::SmtpClient(config, tape) => {
+                let settings = ron::to_string(&smtp::client::Settings::of(config));
+                self.capture(captured, ron(settings)?, tape)
+            }
+            CapturedSession::ImapServer(config, tape) => {
+                let settings = ron::to_string(&imap::Settings::of(config));
+                self.capture(captured, ron(settings)?, tape)
+            }
+        }
+    }
+
+    fn capture<S: Redact>(
+        &self,
+        captured: &Captured,
+        config: String,
+        tape: &Tape<S>,
+    ) -> Result<(Utc, String), String> {
+        let plain = self.limits.plain;
+        let about = About {
+            about: match plain {
+                true => format!("{} {}", captured.listener, captured.peer),
+                false => captured.listener.clone(),
+            },
+            privacy: if plain { "plain" } else { "redacted" }.into(),
+            config,
+        };
+        let mut capture = Capture::of_tape(tape, about, captured.seed.clone());
+        if !plain {
+            // What could not be redacted is not written.
+            capture
+                .redact(self.key)
+                .map_err(|_| "what was recorded cannot be redacted".to_owned())?;
+        }
+        let max = usize::try_from(self.limits.max_octets).unwrap_or(usize::MAX);
+        Ok((tape.start().utc, capture.to_text_within(max)))
+    }
+}
+
+/// Recorded sessions in a folder, oldest first; remains of an interrupted write are removed.
+fn present(dir: &Path) -> io::Result<VecDeque<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.ends_with(&format!("{SUFFIX}.part")) {
+            let _ = fs::remove_file(&path);
+        } else if name.ends_with(SUFFIX) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files.into())
+}

@@ -1,0 +1,497 @@
+//! A recorded session: from its tape, from a file, and as a file.
+
+use core::time::Duration;
+use mox_machine::{AskId, Civil, Mono, Now, Record, Seed, Tape, Utc};
+use std::collections::VecDeque;
+use std::fmt::Write;
+
+use crate::escape::{escape, unescape};
+use crate::format::{Entry, FormatError, Transcript};
+use crate::spelled::{SECRET, SECRET_TOKEN, Spelled};
+
+/// What a header says of where a session was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// For people: listener, peer.
+    pub about: String,
+    /// `redacted` or `plain`.
+    pub privacy: String,
+    /// The machine's configuration as RON.
+    pub config: String,
+}
+
+/// A recorded session. Secrets are gone from it: [`SECRET_TOKEN`] stands in their places.
+#[derive(Debug)]
+pub struct Capture<S: Spelled> {
+    /// What its header says.
+    pub about: About,
+    /// When it began.
+    pub clock: Utc,
+    /// The seed of the session.
+    pub seed: Seed,
+    /// It ends before the session did.
+    pub truncated: bool,
+    /// What happened, each with its line in the file, from 1; 0 when it comes from no file.
+    pub(crate) items: Vec<(usize, Item<S::Answer>)>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Item<W> {
+    /// Octets of the peer.
+    Received(Vec<u8>),
+    /// Octets for the peer.
+    Sent(Vec<u8>),
+    /// This ask was answered.
+    Answered(String, W),
+    /// The pieces of the message up to this octet were answered.
+    Pieces(u64, W),
+    /// An event, or what the machine wants of the stream (`starttls`, `close`).
+    Fact(String),
+    /// `tls`, `eof`, `drain`, `tick`, [`AT_ONCE`].
+    Transport(String),
+    /// Time passed.
+    Wait(Duration),
+    /// For people.
+    Comment(String),
+}
+
+/// Between two answers: the machine was not asked for more in between.
+pub(crate) const AT_ONCE: &str = "at once";
+
+/// Times shorter than this are not told apart: no limit is that short.
+const RESOLUTION: Duration = Duration::from_millis(1);
+
+impl<S: crate::Redact> Capture<S> {
+    /// From a tape. What proves who somebody is does not get in.
+    pub fn of_tape(tape: &Tape<S>, about: About, seed: Seed) -> Self {
+        let mut builder = Builder::<S> {
+            items: Vec::new(),
+            open: Vec::new(),
+            pieces: VecDeque::new(),
+            offset: 0,
+            told: Vec::new(),
+            challenges: Vec::new(),
+            at: tape.start().mono,
+            answered: None,
+        };
+        for (at, record, octets) in tape.records() {
+            builder.take(at, record, octets);
+        }
+        let mut items = builder.items;
+        crate::redact::hide_secrets::<S>(&mut items);
+        Self {
+            about,
+            clock: tape.start().utc,
+            seed,
+            truncated: tape.is_truncated(),
+            items: items.into_iter().map(|item| (0, item)).collect(),
+        }
+    }
+}
+
+impl<S: Spelled> Capture<S> {
+    /// From a file whose `machine` is this one.
+    pub fn parse(transcript: &Transcript) -> Result<Self, FormatError> {
+        let header = |name: &str| transcript.get(name).unwrap_or_default().to_owned();
+        let wrong = |name: &str, reason| {
+            let line = transcript.header.iter().position(|(n, _)| n == name);
+            FormatError {
+                line: line.map_or(1, |at| at + 1),
+                reason,
+            }
+        };
+        let seed = parse_seed(&header("seed"))
+            .ok_or_else(|| wrong("seed", "the seed is 64 hexadecimal digits"))?;
+        let clock = parse_clock(&header("clock"))
+            .ok_or_else(|| wrong("clock", "the clock is like 2026-01-02T03:04:05Z"))?;
+        let mut capture = Self {
+            about: About {
+                about: header("about"),
+                privacy: header("privacy"),
+                config: transcript.get("config").unwrap_or("()").to_owned(),
+            },
+            clock,
+            seed,
+            truncated: transcript.get("truncated").is_some(),
+            items: Vec::new(),
+        };
+        let mut ask = None;
+        for line in &transcript.body {
+            let number = line.number;
+            let mut place = number;
+            let failed = |reason| FormatError {
+                line: number,
+                reason,
+            };
+            let octets = |text: &str| unescape(&text.replace(SECRET, SECRET_TOKEN));
+            let item = match &line.entry {
+                Entry::Text(who, text) => {
+                    let mut octets = text.replace(SECRET, SECRET_TOKEN).into_bytes();
+                    octets.extend_from_slice(b"\r\n");
+                    said::<S>(*who, octets)
+                }
+                Entry::Exact(who, text) => {
+                    said::<S>(*who, octets(text).map_err(|_| failed("no such escape"))?)
+                }
+                Entry::Ask(text) => {
+                    ask = Some((number, text.clone()));
+                    continue;
+                }
+                Entry::Answer(1, text) => {
+                    let read = |text: &str| {
+                        S::parse_answer(text).ok_or_else(|| failed("no answer that is known"))
+                    };
+                    match text.strip_prefix("piece-to ") {
+                        Some(rest) => {
+                            let (offset, rest) = rest
+                                .split_once(' ')
+                                .and_then(|(n, rest)| Some((n.parse().ok()?, rest)))
+                                .ok_or_else(|| failed("`! piece-to <octets> <answer>`"))?;
+                            Item::Pieces(offset, read(rest)?)
+                        }
+                        None => {
+                            let (asked, ask) = ask.take().ok_or_else(|| {
+                                failed("an answer stands behind the line of its ask")
+                            })?;
+                            place = asked;
+                            Item::Answered(ask, read(text)?)
+                        }
+                    }
+                }
+                Entry::Fact(text) => Item::Fact(text.clone()),
+                Entry::Transport(text) => Item::Transport(text.clone()),
+                Entry::Wait(..) => Item::Wait(line.entry.wait().unwrap_or_default()),
+                Entry::Comment(text) => Item::Comment(text.clone()),
+                Entry::Attached(..) | Entry::Answer(..) => {
+                    return Err(failed("this is not in a capture"));
+                }
+            };
+            if !matches!(item, Item::Comment(_)) && ask.is_some() {
+                return Err(failed("the answer to the ask before it is missing"));
+            }
+            // What the peer says in lines that follow each other goes in together.
+            match (item, capture.items.last_mut()) {
+                (Item::Received(more), Some((_, Item::Received(octets)))) => octets.extend(more),
+                (item, _) => capture.items.push((place, item)),
+            }
+        }
+        Ok(capture)
+    }
+
+    /// As a file.
+    pub fn to_text(&self) -> String {
+        self.to_text_within(usize::MAX)
+    }
+
+    /// As a file of at most `max` octets: what does not fit is left out at the end. The header is written in any case.
+    pub fn to_text_within(&self, max: usize) -> String {
+        let mut body = String::new();
+        // For the line that says so.
+        let max = max.saturating_sub(self.header(true).len() + 1);
+        let mut whole = true;
+        for (_, item) in &self.items {
+            let before = body.len();
+            write_item::<S>(&mut body, item);
+            if body.len() > max {
+                body.truncate(before);
+                whole = false;
+                break;
+            }
+        }
+        let mut text = self.header(self.truncated || !whole);
+        text.push('\n');
+        text.push_str(&body);
+        text
+    }
+
+    fn header(&self, truncated: bool) -> String {
+        let mut text = String::new();
+        let mut header = |name: &str, value: &str| {
+            if !value.is_empty() {
+                // One line each: a header cannot be continued.
+                let value: String = value.chars().filter(|c| !c.is_control()).collect();
+                let _ = writeln!(text, "{name}: {value}");
+            }
+        };
+        header("machine", S::NAME);
+        header("about", &self.about.about);
+        header("world", "captured");
+        header("privacy", &self.about.privacy);
+        header("clock", &self.clock.to_string());
+        let seed: String = self
+            .seed
+            .bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        header("seed", &seed);
+        header("config", &self.about.config);
+        if truncated {
+            header("truncated", "the session went on; this is its beginning");
+        }
+        text
+    }
+}
+
+fn said<S: Spelled>(who: char, octets: Vec<u8>) -> Item<S::Answer> {
+    if who == S::SIDE {
+        Item::Sent(octets)
+    } else {
+        Item::Received(octets)
+    }
+}
+
+fn write_item<S: Spelled>(text: &mut String, item: &Item<S::Answer>) {
+    let peer = if S::SIDE == 'S' { 'C' } else { 'S' };
+    // Writing to a String cannot fail.
+    let _ = match item {
+        Item::Received(octets) => {
+            write_octets(text, peer, octets);
+            Ok(())
+        }
+        Item::Sent(octets) => {
+            write_octets(text, S::SIDE, octets);
+            Ok(())
+        }
+        Item::Answered(ask, answer) => {
+            writeln!(text, "? {ask}\n! {}", S::answer_text(answer))
+        }
+        Item::Pieces(offset, answer) => {
+            writeln!(text, "! piece-to {offset} {}", S::answer_text(answer))
+        }
+        Item::Fact(fact) => writeln!(text, "= {fact}"),
+        Item::Transport(what) => writeln!(text, "@ {what}"),
+        Item::Wait(time) => {
+            let nanos = time.as_nanos();
+            let (unit, name) = [
+                (1_000_000_000, "s"),
+                (1_000_000, "ms"),
+                (1_000, "us"),
+                (1, "ns"),
+            ]
+            .into_iter()
+            .find(|(unit, _)| nanos.is_multiple_of(*unit))
+            .unwrap_or((1, "ns"));
+            writeln!(text, "+ {}{name}", nanos / unit)
+        }
+        Item::Comment(comment) => writeln!(text, "{comment}"),
+    };
+}
+
+/// Lines of one side. What stands for a secret is written as such, and text that only looks so is not.
+pub(crate) fn write_octets(text: &mut String, side: char, octets: &[u8]) {
+    for line in octets.split_inclusive(|&b| b == b'\n') {
+        let _ = writeln!(text, "{}", octets_line(side, line));
+    }
+}
+
+pub(crate) fn octets_line(side: char, line: &[u8]) -> String {
+    let whole = line.strip_suffix(b"\r\n").map(str::from_utf8);
+    match whole {
+        Some(Ok(plain)) if !plain.contains(|c: char| c.is_control()) && !plain.contains(SECRET) => {
+            format!("{side}: {}", plain.replace(SECRET_TOKEN, SECRET))
+        }
+        _ => {
+            let escaped = escape(line).replace(SECRET, "\\x3csecret>");
+            format!("{side}| {}", escaped.replace(SECRET_TOKEN, SECRET))
+        }
+    }
+}
+
+/// Turns what a tape holds into what a file says.
+struct Builder<S: Spelled> {
+    items: Vec<Item<S::Answer>>,
+    open: Vec<(AskId, String)>,
+    /// Unanswered pieces of the message and where each ends.
+    pieces: VecDeque<(AskId, u64)>,
+    offset: u64,
+    /// Which items are answers to which asks.
+    told: Vec<(AskId, usize)>,
+    /// What went to the peer to prove who somebody is, in base64.
+    challenges: Vec<Vec<u8>>,
+    /// Time as far as it was written.
+    at: Mono,
+    /// When the last record was made, if it was an answer.
+    answered: Option<Mono>,
+}
+
+impl<S: Spelled> Builder<S> {
+    fn take(&mut self, at: Mono, record: &Record<S::Ask, S::Answer, S::Event>, octets: &[u8]) {
+        let answered = self.answered.take();
+        match record {
+            Record::Received(_) => {
+                self.pass(at, false);
+                self.items.push(Item::Received(octets.to_vec()));
+            }
+            Record::Eof => self.transport(at, "eof"),
+            Record::Secured(version, cipher) => {
+                self.transport(at, "tls");
+                self.items.push(Item::Comment(format!(
+                    "# TLS {version:04x}, cipher {cipher:04x}"
+                )));
+            }
+            Record::Tick => self.transport(at, "tick"),
+            Record::Drain => self.transport(at, "drain"),
+            Record::Answered(id, answer) => {
+                self.answered(at, *id, answer, answered == Some(at));
+                self.answered = Some(at);
+            }
+            Record::Asked(id, ask) => {
+                self.offset = 0;
+                self.pieces.clear();
+                self.open.push((*id, S::ask_text(ask)));
+            }
+            Record::Piece(id, length) => {
+                self.offset += *length as u64;
+                self.pieces.push_back((*id, self.offset));
+            }
+            Record::Cancelled(id) => {
+                self.open.retain(|(open, _)| open != id);
+                // The answer came when the machine did not want it any more.
+                if let Some((_, place)) = self.told.iter().find(|(told, _)| told == id)
+                    && let Some(item) = self.items.get_mut(*place)
+                {
+                    *item = Item::Comment("# an answer that was not wanted any more".into());
+                }
+            }
+            Record::Sent(_) => self.sent(octets),
+            Record::Event(event) => {
+                if let Some(text) = S::event_text(event) {
+                    // An event of any text stays on its line.
+                    let text = text.replace(['\r', '\n'], " ");
+                    self.items.push(Item::Fact(text));
+                }
+            }
+            Record::StartTls => self.items.push(Item::Fact("starttls".into())),
+            Record::Compress => self.items.push(Item::Fact("compress".into())),
+            Record::Closed => self.items.push(Item::Fact("close".into())),
+        }
+    }
+
+    fn transport(&mut self, at: Mono, what: &str) {
+        // A deadline must have come when the machine is told so.
+        self.pass(at, what == "tick");
+        self.items.push(Item::Transport(what.into()));
+    }
+
+    fn pass(&mut self, at: Mono, exactly: bool) {
+        let time = at.since(self.at);
+        if time >= RESOLUTION || (exactly && !time.is_zero()) {
+            let time = match exactly {
+                true => time,
+                false => Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            };
+            self.at = self.at + time;
+            self.items.push(Item::Wait(time));
+        }
+    }
+
+    /// `at_once`: right behind another answer, the machine was not asked for more in between.
+    fn answered(&mut self, at: Mono, id: AskId, answer: &S::Answer, at_once: bool) {
+        if let Some(place) = self.open.iter().position(|(open, _)| *open == id) {
+            let (_, ask) = self.open.remove(place);
+            self.pass(at, false);
+            let mut told = answer.clone();
+            if let Some(octets) = S::challenge(answer).filter(|octets| !octets.is_empty()) {
+                self.challenges.push(crate::base64::encode(octets));
+                // As a file says it, without what it really was.
+                let Some(hidden) = S::parse_answer(&S::answer_text(answer)) else {
+                    return;
+                };
+                told = hidden;
+            }
+            if at_once && matches!(self.items.last(), Some(Item::Answered(..))) {
+                self.items.push(Item::Transport(AT_ONCE.into()));
+            }
+            self.told.push((id, self.items.len()));
+            self.items.push(Item::Answered(ask, told));
+        } else if let Some(place) = self.pieces.iter().position(|(piece, _)| *piece == id) {
+            let Some((_, end)) = self.pieces.remove(place) else {
+                return;
+            };
+            let is_accept = S::answer_text(answer) == S::answer_text(&S::accept());
+            if let Some(Item::Pieces(last, before)) = self.items.last_mut()
+                && is_accept
+                && S::answer_text(before) == S::answer_text(answer)
+                && *last < end
+            {
+                *last = end;
+                return;
+            }
+            self.pass(at, false);
+            self.items.push(Item::Pieces(end, answer.clone()));
+        }
+    }
+
+    fn sent(&mut self, octets: &[u8]) {
+        let mut octets = octets.to_vec();
+        for challenge in &self.challenges {
+            octets = replace(&octets, challenge, SECRET_TOKEN.as_bytes());
+        }
+        match self.items.last_mut() {
+            Some(Item::Sent(before)) => before.extend(octets),
+            _ => self.items.push(Item::Sent(octets)),
+        }
+    }
+}
+
+/// Every occurrence of `what` replaced.
+pub(crate) fn replace(octets: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len());
+    let mut rest = octets;
+    while let Some(at) = rest.windows(what.len().max(1)).position(|w| w == what) {
+        let (before, behind) = rest.split_at(at);
+        out.extend_from_slice(before);
+        out.extend_from_slice(by);
+        rest = behind.get(what.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// 64 hexadecimal digits; a plain number, as in files written by hand; nothing is the number 0.
+fn parse_seed(text: &str) -> Option<Seed> {
+    if text.len() < 64 {
+        return match text {
+            "" => Some(Seed::from_number(0)),
+            number => Some(Seed::from_number(number.parse().ok()?)),
+        };
+    }
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(Seed::new(bytes))
+}
+
+/// RFC 3339 in UTC, whole seconds; nothing is 2026-01-02T03:04:05Z.
+fn parse_clock(text: &str) -> Option<Utc> {
+    if text.is_empty() {
+        return Some(Utc::from_secs(1_767_323_045));
+    }
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.split('-');
+    let mut time = time.split(':');
+    let civil = Civil {
+        year: date.next()?.parse().ok()?,
+        month: date.next()?.parse().ok()?,
+        day: date.next()?.parse().ok()?,
+        hour: time.next()?.parse().ok()?,
+        minute: time.next()?.parse().ok()?,
+        second: time.next()?.parse().ok()?,
+    };
+    (date.next().is_none() && time.next().is_none()).then(|| Utc::from_civil(&civil))
+}
+
+/// Where the monotonic clock of a replay begins.
+pub(crate) fn start_of(clock: Utc) -> Now {
+    Now {
+        mono: Mono(1_000_000_000),
+        utc: clock,
+    }
+}

@@ -1,0 +1,298 @@
+//! What is taken out of a recorded session before it is written.
+//!
+//! Always: what proves who somebody is. By default also local parts (each becomes another name of the same length, the
+//! same one each time), and what messages say (filler of the same length and line breaks). Only what went *into* the
+//! machine is changed; what came out is then made anew by the machine itself, so nothing of the original can be left in it,
+//! and the file replays. Where it is not sure what octets are, they become filler.
+
+mod imap_commands;
+mod imap_rows;
+mod smtp_commands;
+mod words;
+
+use mox_imap::server as imap;
+use mox_smtp::{client, server};
+use std::ops::Range;
+
+use crate::capture::{Capture, Item};
+use crate::spelled::{SECRET_TOKEN, Spelled};
+pub(crate) use words::Words;
+
+/// What octets of the peer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// They prove who somebody is.
+    Secret,
+    /// Digits that tell the length of a secret.
+    SecretLength,
+    /// Part of a message; dots at the start of a line may be doubled.
+    Body,
+    /// Text that somebody wrote.
+    Text,
+    /// A local part.
+    Local,
+    /// Text that may hold addresses.
+    Addresses,
+}
+
+type Span = (Range<usize>, Class);
+
+/// The protocol's part of redaction.
+pub trait Redact: Spelled {
+    /// An answer without what is private.
+    fn redact_answer(answer: Self::Answer, words: &mut Redactor) -> Self::Answer;
+    #[doc(hidden)]
+    fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned>;
+}
+
+/// Opaque to others.
+#[derive(Debug)]
+pub struct Spanned(Span);
+
+/// What happened, as far as it tells which octets are what.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Heard<'a> {
+    /// The peer's stream is known up to here.
+    Until(usize),
+    /// The machine sent this.
+    Sent(&'a [u8]),
+}
+
+/// The names of one redaction.
+#[derive(Debug)]
+pub struct Redactor {
+    words: Words,
+    /// The next octet of the message that a client sends is at the start of a line.
+    line_start: words::LineStart,
+}
+
+impl Redactor {
+    /// The same key gives the same names.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            words: Words::new(key),
+            line_start: words::LineStart::default(),
+        }
+    }
+}
+
+/// The received octets of all items as one stream, and what happened in between.
+fn stream<W>(items: &[&Item<W>]) -> (Vec<u8>, Vec<Range<usize>>) {
+    let mut stream = Vec::new();
+    let mut places = Vec::new();
+    for item in items {
+        if let Item::Received(octets) = item {
+            places.push(stream.len()..stream.len() + octets.len());
+            stream.extend_from_slice(octets);
+        }
+    }
+    (stream, places)
+}
+
+fn spans_of<S: Redact>(items: &[&Item<S::Answer>], stream: &[u8]) -> Vec<Span> {
+    let mut until = 0;
+    let heard: Vec<Heard<'_>> = items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Received(octets) => {
+                until += octets.len();
+                Some(Heard::Until(until))
+            }
+            Item::Sent(octets) => Some(Heard::Sent(octets)),
+            _ => None,
+        })
+        .collect();
+    let spans = S::spans(stream, &heard);
+    spans.into_iter().map(|Spanned(span)| span).collect()
+}
+
+/// Puts [`SECRET_TOKEN`] in the place of what proves who somebody is.
+pub(crate) fn hide_secrets<S: Redact>(items: &mut [Item<S::Answer>]) {
+    let all: Vec<_> = items.iter().collect();
+    let (stream, places) = stream(&all);
+    let spans = spans_of::<S>(&all, &stream);
+    put_back(items.iter_mut(), &stream, &places, &spans);
+}
+
+fn put_back<'a, W: 'a>(
+    items: impl Iterator<Item = &'a mut Item<W>>,
+    stream: &[u8],
+    places: &[Range<usize>],
+    spans: &[Span],
+) {
+    let received = items.filter_map(|item| match item {
+        Item::Received(octets) => Some(octets),
+        _ => None,
+    });
+    for (octets, place) in received.zip(places) {
+        octets.clear();
+        let mut at = place.start;
+        for (range, class) in spans {
+            let by = match class {
+                Class::Secret => SECRET_TOKEN.to_owned(),
+                Class::SecretLength => SECRET_TOKEN.len().to_string(),
+                _ => continue,
+            };
+            if range.end <= at || range.start >= place.end {
+                continue;
+            }
+            octets.extend_from_slice(stream.get(at..range.start.max(at)).unwrap_or_default());
+            // A secret that came in two parts is written with its first.
+            if range.start >= place.start {
+                octets.extend_from_slice(by.as_bytes());
+            }
+            at = range.end.min(place.end);
+        }
+        octets.extend_from_slice(stream.get(at..place.end).unwrap_or_default());
+    }
+}
+
+impl<S: Redact> Capture<S> {
+    /// Takes out what is private. The error says why the machine could not be run on what is left.
+    pub fn redact(&mut self, key: [u8; 32]) -> Result<(), String> {
+        let mut redactor = Redactor::new(key);
+        let before = outline(self.items.iter().map(|(_, item)| item));
+        let (bodies, redacted) = {
+            let all: Vec<_> = self.items.iter().map(|(_, item)| item).collect();
+            let (mut stream, places) = stream(&all);
+            let spans = spans_of::<S>(&all, &stream);
+            let bodies = bodies(&stream, &spans, &redactor.words);
+            for (range, class) in &spans {
+                let Some(octets) = stream.get_mut(range.clone()) else {
+                    continue;
+                };
+                match class {
+                    Class::Secret | Class::SecretLength => {}
+                    Class::Body => words::fill(octets, &mut words::LineStart::default()),
+                    Class::Text => words::fill_text(octets),
+                    Class::Local => redactor.words.rename(octets),
+                    Class::Addresses => redactor.words.rename_addresses(octets),
+                }
+            }
+            (bodies, (stream, places, spans))
+        };
+        let (stream, places, spans) = redacted;
+        let items = self.items.iter_mut().map(|(_, item)| item);
+        put_back(items, &stream, &places, &spans);
+        for (_, item) in &mut self.items {
+            match item {
+                Item::Answered(_, answer) | Item::Pieces(_, answer) => {
+                    *answer = S::redact_answer(answer.clone(), &mut redactor);
+                }
+                // What others wrote beside it is theirs to say again.
+                Item::Comment(comment) if !comment.starts_with("# TLS ") => {
+                    *comment = String::new();
+                }
+                _ => {}
+            }
+        }
+        self.items
+            .retain(|(_, item)| !matches!(item, Item::Comment(text) if text.is_empty()));
+        self.answer_anew()?;
+        for body in bodies {
+            self.items.push((0, Item::Comment(body)));
+        }
+        let after = outline(self.items.iter().map(|(_, item)| item));
+        if before != after {
+            let differs = before.iter().zip(&after).position(|(b, a)| b != a);
+            let differs = differs.unwrap_or_else(|| before.len().min(after.len()));
+            let note = format!("# redaction changed what is answered from reply {differs} on");
+            self.items.push((0, Item::Comment(note)));
+        }
+        self.about.privacy = "redacted".into();
+        Ok(())
+    }
+}
+
+/// Length and hash of each message.
+fn bodies(stream: &[u8], spans: &[Span], words: &Words) -> Vec<String> {
+    spans
+        .iter()
+        .filter(|(_, class)| *class == Class::Body)
+        .filter_map(|(range, _)| stream.get(range.clone()))
+        .map(|body| {
+            let hash = words.hash(body);
+            format!("# a message of {} octets as sent, hash {hash}", body.len())
+        })
+        .collect()
+}
+
+/// The kinds of the replies: codes in SMTP, tags and OK, NO, BAD in IMAP.
+fn outline<'a, W: 'a>(items: impl Iterator<Item = &'a Item<W>>) -> Vec<String> {
+    let mut sent = Vec::new();
+    for item in items {
+        if let Item::Sent(octets) = item {
+            sent.extend_from_slice(octets);
+        }
+    }
+    let mut replies = Vec::new();
+    for line in sent.split(|&b| b == b'\n') {
+        let mut words = line.split(|&b| b == b' ' || b == b'\r');
+        let (first, second) = (words.next().unwrap_or_default(), words.next());
+        let code = first.get(..3).filter(|c| c.iter().all(u8::is_ascii_digit));
+        if let Some(code) = code {
+            replies.push(String::from_utf8_lossy(code).into_owned());
+        } else if matches!(second, Some(b"OK" | b"NO" | b"BAD")) {
+            let second = second.unwrap_or_default();
+            replies.push(format!(
+                "{} {}",
+                String::from_utf8_lossy(first),
+                String::from_utf8_lossy(second)
+            ));
+        }
+    }
+    replies
+}
+
+impl Redact for server::Server {
+    fn redact_answer(answer: server::Answer, redactor: &mut Redactor) -> server::Answer {
+        let words = &redactor.words;
+        match answer {
+            server::Answer::Reply(reply) => server::Answer::Reply(words.reply(reply)),
+            server::Answer::Each(replies) => {
+                server::Answer::Each(replies.into_iter().map(|r| words.reply(r)).collect())
+            }
+            server::Answer::Authenticated(user) => server::Answer::Authenticated(words.user(&user)),
+            other => other,
+        }
+    }
+
+    fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
+        smtp_commands::spans(stream, events)
+    }
+}
+
+impl Redact for client::Client {
+    fn redact_answer(answer: client::Answer, redactor: &mut Redactor) -> client::Answer {
+        match answer {
+            client::Answer::Send(mut transaction) => {
+                let words = &redactor.words;
+                redactor.line_start = words::LineStart::default();
+                transaction.from = transaction.from.map(|path| words.path(&path));
+                transaction.to = transaction.to.iter().map(|path| words.path(path)).collect();
+                client::Answer::Send(transaction)
+            }
+            client::Answer::Piece(octets) => {
+                let mut octets = octets.to_vec();
+                words::fill(&mut octets, &mut redactor.line_start);
+                client::Answer::Piece(octets.into())
+            }
+            other => other,
+        }
+    }
+
+    fn spans(stream: &[u8], _: &[Heard<'_>]) -> Vec<Spanned> {
+        smtp_commands::reply_spans(stream)
+    }
+}
+
+impl Redact for imap::Server {
+    fn redact_answer(answer: imap::Answer, redactor: &mut Redactor) -> imap::Answer {
+        imap_rows::answer(answer, &redactor.words)
+    }
+
+    fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
+        imap_commands::spans(stream, events)
+    }
+}

@@ -1,0 +1,473 @@
+//! Which octets of an IMAP client are what.
+
+use std::ops::Range;
+
+use super::{Class, Heard, Span, Spanned};
+
+/// What the next octets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A line: a command, or the rest of one behind a literal.
+    Line,
+    /// A literal of the command.
+    Literal(usize),
+    /// A synchronising literal that the server has not asked for yet.
+    HoldLiteral(usize),
+    /// AUTHENTICATE: the server speaks next.
+    HoldSasl,
+    Sasl,
+}
+
+struct Scan<'a> {
+    stream: &'a [u8],
+    until: usize,
+    at: usize,
+    mode: Mode,
+    /// The command so far.
+    tokens: Vec<Token>,
+    /// Reads what the server sends: the line that is not complete, and octets of a literal still to come.
+    line: Vec<u8>,
+    skip: usize,
+    spans: Vec<Span>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    range: Range<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// Without quotes.
+    Atom,
+    /// With its quotes.
+    Quoted,
+    /// The octets; before them stand the digits of their number.
+    Literal(Range<usize>),
+}
+
+/// Search keys whose argument is text.
+const TEXT_KEYS: [&[u8]; 9] = [
+    b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO", b"HEADER", b"EMAILID",
+];
+
+pub(super) fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
+    let mut scan = Scan {
+        stream,
+        until: 0,
+        at: 0,
+        mode: Mode::Line,
+        tokens: Vec::new(),
+        line: Vec::new(),
+        skip: 0,
+        spans: Vec::new(),
+    };
+    for event in events {
+        match event {
+            Heard::Until(until) => scan.until = *until,
+            Heard::Sent(octets) => scan.sent(octets),
+        }
+        while scan.step() {}
+    }
+    scan.rest();
+    scan.spans.sort_by_key(|(range, _)| range.start);
+    scan.spans.into_iter().map(Spanned).collect()
+}
+
+impl<'a> Scan<'a> {
+    fn sent(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            if self.skip > 0 {
+                let (_, rest) = octets.split_at(self.skip.min(octets.len()));
+                self.skip -= octets.len() - rest.len();
+                octets = rest;
+                continue;
+            }
+            let end = octets
+                .iter()
+                .position(|&b| b == b'\n')
+                .map_or(octets.len(), |at| at + 1);
+            let (line, rest) = octets.split_at(end);
+            octets = rest;
+            self.line.extend_from_slice(line);
+            if self.line.ends_with(b"\n") {
+                let line = core::mem::take(&mut self.line);
+                if let Some((_, size, _)) = literal(line.trim_ascii_end()) {
+                    self.skip = size;
+                }
+                self.heard(&line);
+                while self.step() {}
+            }
+        }
+    }
+
+    fn heard(&mut self, line: &[u8]) {
+        let goes_on = line.starts_with(b"+");
+        match self.mode {
+            Mode::HoldLiteral(size) if goes_on => self.mode = Mode::Literal(size),
+            Mode::HoldSasl if goes_on => self.mode = Mode::Sasl,
+            // It was refused: the command is over.
+            Mode::HoldLiteral(_) | Mode::HoldSasl if !line.starts_with(b"*") => {
+                self.command();
+                self.mode = Mode::Line;
+            }
+            _ => {}
+        }
+    }
+
+    fn ahead(&self) -> &'a [u8] {
+        self.stream.get(self.at..self.until).unwrap_or_default()
+    }
+
+    fn step(&mut self) -> bool {
+        match self.mode {
+            Mode::HoldLiteral(_) | Mode::HoldSasl => false,
+            Mode::Literal(size) => {
+                if self.ahead().len() < size {
+                    return false;
+                }
+                let range = self.at..self.at + size;
+                self.at += size;
+                if let Some(token) = self.tokens.last_mut() {
+                    token.range = range;
+                }
+                self.mode = Mode::Line;
+                true
+            }
+            Mode::Line | Mode::Sasl => {
+                let Some(end) = self.ahead().iter().position(|&b| b == b'\n') else {
+                    return false;
+                };
+                let start = self.at;
+                self.at += end + 1;
+                let line = self.stream.get(start..self.at).unwrap_or_default();
+                let text = line.trim_ascii_end();
+                if self.mode == Mode::Sasl {
+                    if !matches!(text, b"" | b"*") {
+                        self.spans.push((start..start + text.len(), Class::Secret));
+                    }
+                    self.mode = Mode::HoldSasl;
+                    return true;
+                }
+                self.line(start, text);
+                true
+            }
+        }
+    }
+
+    fn line(&mut self, start: usize, text: &[u8]) {
+        let announced = literal(text);
+        let length = announced.as_ref().map_or(text.len(), |(digits, ..)| {
+            // What opens it: `{` or `~{`.
+            let open = digits.start - 1;
+            open - usize::from(open > 0 && text.get(open - 1) == Some(&b'~'))
+        });
+        tokens(
+            start,
+            text.get(..length).unwrap_or_default(),
+            &mut self.tokens,
+        );
+        if let Some((digits, size, waits)) = announced {
+            let digits = start + digits.start..start + digits.end;
+            self.tokens.push(Token {
+                range: self.at..self.at,
+                kind: Kind::Literal(digits),
+            });
+            self.mode = match waits {
+                true => Mode::HoldLiteral(size),
+                false => Mode::Literal(size),
+            };
+            return;
+        }
+        if self.name() == b"AUTHENTICATE" {
+            self.mode = Mode::HoldSasl;
+            // What it begins with is secret at once; the rest waits.
+        }
+        self.command();
+    }
+
+    fn word(&self, place: usize) -> Vec<u8> {
+        let range = self.tokens.get(place).map(|token| token.range.clone());
+        let word = range.and_then(|range| self.stream.get(range));
+        word.unwrap_or_default().to_ascii_uppercase()
+    }
+
+    fn name(&self) -> Vec<u8> {
+        match self.word(1) {
+            uid if uid == b"UID" => self.word(2),
+            name => name,
+        }
+    }
+
+    /// The command is complete.
+    fn command(&mut self) {
+        let name = self.name();
+        let arguments = 2 + usize::from(self.word(1) == b"UID");
+        let all = core::mem::take(&mut self.tokens);
+        let rest = all.get(arguments..).unwrap_or_default();
+        match name.as_slice() {
+            b"LOGIN" => rest.iter().for_each(|token| self.secret(token)),
+            b"AUTHENTICATE" => {
+                for token in rest.iter().skip(1) {
+                    if self.stream.get(token.range.clone()) != Some(b"=") {
+                        self.secret(token);
+                    }
+                }
+            }
+            b"APPEND" => {
+                let mut names = rest;
+                while let Some((token, before)) = names.split_last() {
+                    names = before;
+                    let body = matches!(token.kind, Kind::Literal(_)) && !before.is_empty();
+                    let class = if body { Class::Body } else { Class::Addresses };
+                    self.spans.push((token.range.clone(), class));
+                }
+            }
+            b"SEARCH" | b"SORT" | b"THREAD" => self.search(rest),
+            // They name mailboxes, which may look like addresses.
+            b"SELECT" | b"EXAMINE" | b"CREATE" | b"DELETE" | b"RENAME" | b"SUBSCRIBE"
+            | b"UNSUBSCRIBE" | b"LIST" | b"LSUB" | b"STATUS" | b"COPY" | b"MOVE"
+            | b"GETQUOTAROOT" | b"GETQUOTA" | b"ID" => {
+                for token in rest {
+                    self.spans.push((token.range.clone(), Class::Addresses));
+                }
+            }
+            b"NOOP" | b"CAPABILITY" | b"LOGOUT" | b"STARTTLS" | b"ENABLE" | b"NAMESPACE"
+            | b"CHECK" | b"CLOSE" | b"UNSELECT" | b"EXPUNGE" | b"FETCH" | b"STORE" | b"IDLE"
+            | b"COMPRESS" => {}
+            _ if all.len() == 1 && all.first().is_some_and(|token| self.is_done(token)) => {}
+            // Not a command: perhaps a message.
+            _ => {
+                for token in &all {
+                    self.spans.push((token.range.clone(), Class::Text));
+                }
+            }
+        }
+    }
+
+    fn is_done(&self, token: &Token) -> bool {
+        let word = self.stream.get(token.range.clone()).unwrap_or_default();
+        word.eq_ignore_ascii_case(b"DONE")
+    }
+
+    fn secret(&mut self, token: &Token) {
+        if let Kind::Literal(digits) = &token.kind {
+            self.spans.push((digits.clone(), Class::SecretLength));
+        }
+        self.spans.push((token.range.clone(), Class::Secret));
+    }
+
+    /// Texts in a search program. What is not known as a key is text as well.
+    fn search(&mut self, tokens: &[Token]) {
+        let mut texts = 0;
+        let mut charset = false;
+        for token in tokens {
+            let word = self.stream.get(token.range.clone()).unwrap_or_default();
+            let word = word.to_ascii_uppercase();
+            if charset {
+                charset = false;
+                continue;
+            }
+            if texts > 0 || token.kind != Kind::Atom {
+                // The name of a field says nothing.
+                if texts != 2 {
+                    self.spans.push((inside(token), Class::Text));
+                }
+                texts -= texts.min(1);
+                continue;
+            }
+            charset = word == b"CHARSET";
+            if TEXT_KEYS.contains(&word.as_slice()) {
+                texts = if word == b"HEADER" { 2 } else { 1 };
+            }
+        }
+    }
+
+    /// What never became a whole command.
+    fn rest(&mut self) {
+        self.until = self.stream.len();
+        let class = match self.mode {
+            Mode::Sasl | Mode::HoldSasl => Class::Secret,
+            Mode::Literal(_) if self.name() == b"APPEND" => Class::Body,
+            _ if self.name() == b"LOGIN" => Class::Secret,
+            _ => {
+                let mut tokens = Vec::new();
+                self::tokens(self.at, self.ahead(), &mut tokens);
+                let word = tokens.get(1).and_then(|t| self.stream.get(t.range.clone()));
+                let word = word.unwrap_or_default().to_ascii_uppercase();
+                match word.as_slice() {
+                    b"LOGIN" | b"AUTHENTICATE" => Class::Secret,
+                    _ => Class::Text,
+                }
+            }
+        };
+        // A literal whose octets are not all there.
+        if let Some(Token { range, .. }) = self.tokens.last_mut()
+            && range.start == self.at
+        {
+            range.end = self.until;
+            self.tokens.pop();
+        }
+        let range = self.at..self.until;
+        self.command();
+        if !range.is_empty() {
+            self.spans.push((range, class));
+        }
+    }
+}
+
+/// Without quotes.
+fn inside(token: &Token) -> Range<usize> {
+    match token.kind {
+        Kind::Quoted => token.range.start + 1..token.range.end.max(token.range.start + 2) - 1,
+        _ => token.range.clone(),
+    }
+}
+
+/// The digits, the size, and whether the client waits, when a line ends in `{5}` or `{5+}`.
+fn literal(line: &[u8]) -> Option<(Range<usize>, usize, bool)> {
+    let inner = line.strip_suffix(b"}")?;
+    let (inner, waits) = match inner.strip_suffix(b"+") {
+        Some(inner) => (inner, false),
+        None => (inner, true),
+    };
+    let open = inner.iter().rposition(|&b| b == b'{')?;
+    let digits = inner.get(open + 1..)?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((open + 1..open + 1 + digits.len(), size, waits))
+}
+
+/// Atoms and quoted strings of a line that begins at `start`.
+fn tokens(start: usize, line: &[u8], into: &mut Vec<Token>) {
+    let mut at = 0;
+    while let Some(&octet) = line.get(at) {
+        let from = at;
+        match octet {
+            b' ' | b'(' | b')' | b'\r' | b'\n' | b'\t' => {
+                at += 1;
+                continue;
+            }
+            b'"' => {
+                at += 1;
+                while let Some(&octet) = line.get(at) {
+                    at += 1;
+                    match octet {
+                        b'\\' => at += 1,
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+                at = at.min(line.len());
+            }
+            _ => {
+                while line.get(at).is_some_and(|b| !b" ()\r\n\t\"".contains(b)) {
+                    at += 1;
+                }
+            }
+        }
+        let kind = if octet == b'"' {
+            Kind::Quoted
+        } else {
+            Kind::Atom
+        };
+        into.push(Token {
+            range: start + from..start + at,
+            kind,
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn classes(talk: &[(&str, &str)]) -> Vec<(String, Class)> {
+        let stream: String = talk.iter().map(|(client, _)| *client).collect();
+        let mut until = 0;
+        let mut events = vec![Heard::Sent(b"* OK ready\r\n")];
+        for (client, server) in talk {
+            until += client.len();
+            events.push(Heard::Until(until));
+            events.push(Heard::Sent(server.as_bytes()));
+        }
+        spans(stream.as_bytes(), &events)
+            .into_iter()
+            .map(|Spanned((range, class))| (stream[range].to_owned(), class))
+            .collect()
+    }
+
+    fn is(found: &[(String, Class)], expected: &[(&str, Class)]) {
+        let found: Vec<_> = found.iter().map(|(t, c)| (t.as_str(), *c)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn every_way_to_log_in_is_secret() {
+        use Class::{Secret, SecretLength};
+        is(
+            &classes(&[
+                ("a LOGIN jo \"p \\\" w\"\r\n", "a NO x\r\n"),
+                ("b login {2}\r\n", "+ go\r\n"),
+                ("jo {4+}\r\npass\r\n", "b OK x\r\n"),
+                ("c AUTHENTICATE PLAIN AGpv\r\n", "c NO x\r\n"),
+                ("d AUTHENTICATE SCRAM-SHA-256\r\n", "+ \r\n"),
+                ("biws\r\n", "+ cj0x\r\n"),
+                ("Yz1i\r\n", "d OK x\r\n"),
+                ("e LOGIN {9}\r\n", "e BAD x\r\n"),
+                ("f NOOP\r\n", "f OK x\r\n"),
+                ("g LOGIN jo pa", ""),
+            ]),
+            &[
+                ("jo", Secret),
+                ("\"p \\\" w\"", Secret),
+                ("2", SecretLength),
+                ("jo", Secret),
+                ("4", SecretLength),
+                ("pass", Secret),
+                ("AGpv", Secret),
+                ("biws", Secret),
+                ("Yz1i", Secret),
+                ("9", SecretLength),
+                ("", Secret),
+                ("g LOGIN jo pa", Secret),
+            ],
+        );
+    }
+
+    #[test]
+    fn messages_and_what_is_searched_for_are_found() {
+        use Class::{Addresses, Body, Text};
+        is(
+            &classes(&[
+                ("a APPEND \"to/jo@x\" (\\Seen) {5}\r\n", "+ go\r\n"),
+                ("b X\r\n\r\n", "a OK x\r\n"),
+                (
+                    "c UID SEARCH CHARSET UTF-8 UNSEEN SUBJECT hello HEADER X-Y \"zz\" 1:5 FROM {2+}\r\njo\r\n",
+                    "* SEARCH\r\nc OK x\r\n",
+                ),
+                (
+                    "d FETCH 1 BODY[]\r\n",
+                    "* 1 FETCH (BODY[] {6}\r\n+ a\r\nb)\r\nd OK x\r\n",
+                ),
+                ("e IDLE\r\n", "+ idling\r\n"),
+                ("done\r\n", "e OK x\r\n"),
+                ("Dear all\r\n", "Dear BAD x\r\n"),
+            ]),
+            &[
+                ("\"to/jo@x\"", Addresses),
+                ("\\Seen", Addresses),
+                ("b X\r\n", Body),
+                ("hello", Text),
+                ("zz", Text),
+                ("jo", Text),
+                ("Dear", Text),
+                ("all", Text),
+            ],
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! Other words of the same length.
+
+use mox_address::{LocalPart, Path, Reply};
+
+/// Gives names to local parts: the same one for the same local part, under one key.
+#[derive(Debug)]
+pub(crate) struct Words {
+    key: [u8; 32],
+}
+
+/// The local part that every host has. It is nobody's.
+const POSTMASTER: &[u8] = b"postmaster";
+
+impl Words {
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    /// A hash that only says which messages are equal.
+    pub(crate) fn hash(&self, octets: &[u8]) -> String {
+        let hash = blake3::keyed_hash(&self.key, octets);
+        hash.to_hex().chars().take(16).collect()
+    }
+
+    /// Another local part of the same length; quotes stay.
+    pub(crate) fn rename(&self, local: &mut [u8]) {
+        if local.eq_ignore_ascii_case(POSTMASTER) {
+            return;
+        }
+        if let [b'"', inner @ .., b'"'] = local {
+            return self.rename(inner);
+        }
+        let lower = local.to_ascii_lowercase();
+        let mut letters = blake3::Hasher::new_keyed(&self.key)
+            .update(&lower)
+            .finalize_xof();
+        let plain: Vec<bool> = local.iter().map(u8::is_ascii).collect();
+        fill_text(local);
+        for (octet, _) in local.iter_mut().zip(plain).filter(|(_, plain)| *plain) {
+            let mut random = [0];
+            letters.fill(&mut random);
+            let [random] = random;
+            *octet = b'a' + random % 26;
+        }
+    }
+
+    /// The same for the local part of every address in a text.
+    pub(crate) fn rename_addresses(&self, text: &mut [u8]) {
+        let ats: Vec<usize> = text
+            .iter()
+            .enumerate()
+            .filter_map(|(at, &octet)| (octet == b'@').then_some(at))
+            .collect();
+        for at in ats {
+            let before = text.get(..at).unwrap_or_default();
+            let start = match before.strip_suffix(b"\"") {
+                Some(quoted) => quoted.iter().rposition(|&b| b == b'"'),
+                None => before
+                    .iter()
+                    .rposition(|&b| !is_local(b))
+                    .map_or(Some(0), |stop| Some(stop + 1)),
+            };
+            if let Some(start) = start
+                && let Some(local) = text.get_mut(start..at)
+            {
+                self.rename(local);
+            }
+        }
+    }
+
+    pub(crate) fn text(&self, text: &str) -> String {
+        let mut octets = text.as_bytes().to_vec();
+        self.rename_addresses(&mut octets);
+        String::from_utf8_lossy(&octets).into_owned()
+    }
+
+    /// The name of somebody who logged in.
+    pub(crate) fn user(&self, user: &str) -> String {
+        if user.contains('@') {
+            return self.text(user);
+        }
+        let mut octets = user.as_bytes().to_vec();
+        self.rename(&mut octets);
+        String::from_utf8_lossy(&octets).into_owned()
+    }
+
+    pub(crate) fn reply(&self, mut reply: Reply) -> Reply {
+        reply.text = self.text(&reply.text).into();
+        reply
+    }
+
+    pub(crate) fn path(&self, path: &Path) -> Path {
+        let mut local = path.local.as_str().as_bytes().to_vec();
+        self.rename(&mut local);
+        let text = String::from_utf8_lossy(&local).into_owned();
+        let mut renamed = path.clone();
+        // Letters are a local part, always.
+        renamed.local = LocalPart::parse(&text, true).unwrap_or(renamed.local);
+        renamed
+    }
+}
+
+fn is_local(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&octet) || !octet.is_ascii()
+}
+
+/// How a message goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum LineStart {
+    /// In a line.
+    Inside,
+    /// Behind a CR.
+    AfterCr,
+    /// At the start of a line.
+    #[default]
+    Start,
+    /// Behind a dot at the start of a line.
+    AfterDot,
+}
+
+/// Filler in the place of a message or a part of it. Line ends stay, and dots that begin a line, which SMTP doubles; NUL
+/// stays, which servers refuse.
+pub(crate) fn fill(octets: &mut [u8], state: &mut LineStart) {
+    let mut kept = Vec::new();
+    for (at, &octet) in octets.iter().enumerate() {
+        let dot = octet == b'.' && matches!(state, LineStart::Start | LineStart::AfterDot);
+        if dot {
+            kept.push(at);
+        }
+        *state = match (octet, *state) {
+            (b'\r', _) => LineStart::AfterCr,
+            (b'\n', LineStart::AfterCr) => LineStart::Start,
+            (b'.', LineStart::Start) => LineStart::AfterDot,
+            _ => LineStart::Inside,
+        };
+    }
+    fill_text(octets);
+    for at in kept {
+        if let Some(octet) = octets.get_mut(at) {
+            *octet = b'.';
+        }
+    }
+}
+
+/// Filler of the same length: `x`, and characters of as many octets outside ASCII. CR, LF and NUL stay.
+pub(crate) fn fill_text(octets: &mut [u8]) {
+    let mut rest = octets;
+    while let Some(&first) = rest.first() {
+        let width = width(rest);
+        let (character, behind) = rest.split_at_mut(width);
+        match width {
+            2 => character.copy_from_slice("é".as_bytes()),
+            3 => character.copy_from_slice("語".as_bytes()),
+            4 => character.copy_from_slice("😀".as_bytes()),
+            _ => {
+                let filler = match first {
+                    b'\r' | b'\n' | 0 => first,
+                    // Not UTF-8 before, not UTF-8 now.
+                    0x80.. => 0xff,
+                    _ => b'x',
+                };
+                character.fill(filler);
+            }
+        }
+        rest = behind;
+    }
+}
+
+/// Octets of the UTF-8 character at the front; 1 when it is none.
+fn width(octets: &[u8]) -> usize {
+    if octets.first().is_none_or(u8::is_ascii) {
+        return 1;
+    }
+    let is_one = |c: &[u8]| str::from_utf8(c).is_ok_and(|c| c.chars().count() == 1);
+    (2..=4)
+        .find(|&width| octets.get(..width).is_some_and(is_one))
+        .unwrap_or(1)
+}
+
+/// Filler in the place of header fields: their names stay, since clients ask for fields by name.
+pub(crate) fn fill_header(octets: &mut [u8]) {
+    for line in octets.split_inclusive_mut(|&b| b == b'\n') {
+        let name = match line.first() {
+            Some(b' ' | b'\t') => 1,
+            _ => {
+                let colon = line.iter().position(|&b| b == b':');
+                let is_name = |name: &[u8]| name.iter().all(u8::is_ascii_graphic);
+                colon
+                    .filter(|&at| line.get(..at).is_some_and(is_name))
+                    .map_or(0, |at| at + 1)
+            }
+        };
+        let (_, value) = line.split_at_mut(name);
+        match value {
+            [b' ', value @ ..] => fill_text(value),
+            value => fill_text(value),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> String {
+        let mut octets = text.as_bytes().to_vec();
+        fill(&mut octets, &mut LineStart::Start);
+        String::from_utf8(octets).unwrap()
+    }
+
+    #[test]
+    fn filler_keeps_lengths_line_ends_and_leading_dots_and_nothing_else() {
+        assert_eq!(
+            filled("Hi. you\r\n..a\r\n.b.\r\n"),
+            "xxxxxxx\r\n..x\r\n.xx\r\n"
+        );
+        assert_eq!(filled("ü語😀\n.\r\0"), "é語😀\nx\r\0");
+        let mut invalid = *b"a\xff\xc3";
+        fill_text(&mut invalid);
+        assert_eq!(&invalid, b"x\xff\xff");
+        let mut header = *b"Subject: a b\r\n c\r\nnot a field\r\n\r\n";
+        fill_header(&mut header);
+        assert_eq!(&header, b"Subject: xxx\r\n x\r\nxxxxxxxxxxx\r\n\r\n");
+    }
+
+    #[test]
+    fn names_have_the_same_length_and_are_the_same_each_time() {
+        let words = Words::new([7; 32]);
+        let text = words.text("<alice@a.example>, \"Jo D\"@b.example, ALICE@x, postmaster@y, @z");
+        let names: Vec<&str> = text.split(", ").collect();
+        assert_eq!(text.len(), 62);
+        assert!(!text.to_lowercase().contains("alice") && !text.contains("Jo"));
+        assert!(names[0].ends_with("@a.example>") && names[1].ends_with("\"@b.example"));
+        assert_eq!(names[0][1..6], names[2][..5]);
+        assert_eq!(names[3..], ["postmaster@y", "@z"]);
+        assert_ne!(Words::new([8; 32]).text("alice@x"), words.text("alice@x"));
+        assert_eq!(words.user("bob").len(), 3);
+        let path = Path::parse("jürgen@b.example", true).unwrap();
+        assert_eq!(words.path(&path).local.as_str().len(), 7);
+        assert!(!words.path(&path).local.as_str().is_ascii());
+    }
+}
