@@ -373,7 +373,7 @@ mod tests {
         let tape = talk(1_000_000, &room);
         let records: Vec<_> = tape.records().map(|(_, r, o)| (r.clone(), o)).collect();
         let id = AskId(1);
-        let expected: Vec<(Record<usize, (), ()>, &[u8])> = vec![
+        let expected: Vec<(Entry<Echo>, &[u8])> = vec![
             (Record::Received(1), b"a"),
             (Record::Received(10), b"b\nlonger\nc"),
             (Record::Asked(id, 3), b""),
