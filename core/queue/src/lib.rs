@@ -8,15 +8,34 @@
 //!
 //! ```
 //! use mox_machine::{Seed, Utc};
-//! use mox_queue::{Next, Outcome, Plan, Times, next};
+//! use mox_queue::{Entry, Limits, Next, Outcome, Plan, Scheduler, Times, next};
+//! use std::time::Duration;
 //!
-//! let plan = Plan::default();
+//! // One message, whose host is away for an hour. A program reads its clock, and keeps rows in a store.
+//! let (plan, mut rng) = (Plan::default(), Seed::from_number(1).rng());
 //! let queued = Utc::from_secs(1_767_323_045);
-//! let times = Times { queued, attempts: 1, delay_notified: false };
-//! match next(&plan, &times, Outcome::Temporary, queued, Seed::from_number(1).rng().next_u64()) {
-//!     Next::Retry { at, .. } => assert!((405..=495).contains(&(at.secs() - queued.secs()))),
-//!     other => panic!("{other:?}"),
+//! let mut times = Times { queued, attempts: 0, delay_notified: false };
+//! let entry = |next_attempt, retry| Entry {
+//!     id: 1, domain: "example.org".into(), next_attempt, delay_notice: None, retry,
+//! };
+//! let mut scheduler = Scheduler::new(Limits::default());
+//! scheduler.insert(entry(queued, false));
+//! let mut now = queued;
+//!
+//! while let Some(wait) = scheduler.wait(now) {
+//!     now = now + wait; // a program sleeps
+//!     for id in scheduler.due(now) {
+//!         times.attempts += 1; // a program writes this into the row before it connects
+//!         let up = now >= queued + Duration::from_secs(3_600);
+//!         let outcome = if up { Outcome::Delivered } else { Outcome::Temporary };
+//!         match next(&plan, &times, outcome, now, rng.next_u64()) {
+//!             Next::Retry { at, .. } => scheduler.insert(entry(at, true)),
+//!             Next::Done | Next::Fail(_) => scheduler.remove(id),
+//!         }
+//!         scheduler.finished(id);
+//!     }
 //! }
+//! assert_eq!(times.attempts, 5, "at once, then after 7.5, 15, 30 and 60 minutes");
 //! ```
 #![no_std]
 

@@ -7,16 +7,31 @@
 //! use mox_machine::{Secret, Seed};
 //! use mox_sasl::{ClientExchange, Credentials, Iterations, Mechanism, ServerExchange, Step};
 //!
+//! // What a server keeps of a password; a program uses `Iterations::default()` and seeds of its own.
 //! let stored = Credentials::derive("secret", &Seed::from_number(1), Iterations::ONE)?;
-//! let mut server = ServerExchange::new(Mechanism::Plain, &Seed::from_number(2), None);
+//! let mut server = ServerExchange::new(Mechanism::ScramSha256, &Seed::from_number(2), None);
 //! let mut client = ClientExchange::new(
-//!     Mechanism::Plain, "mox@localhost", &Secret::new("secret".into()), &Seed::from_number(3), None, 1..=1,
+//!     Mechanism::ScramSha256, "mox@localhost", &Secret::new("secret".into()), &Seed::from_number(3), None, 1..=1,
 //! )?;
 //!
-//! let first = client.first().expect("PLAIN begins with the client");
-//! assert_eq!(server.step(Some(first.expose())), Step::NeedCredentials { user: "mox@localhost".into() });
-//! assert_eq!(server.credentials(&stored), Step::Done { user: "mox@localhost".into() });
-//! client.finish()?;
+//! // Base64 and the commands around it belong to SMTP or IMAP.
+//! let first = client.first();
+//! let mut step = server.step(first.as_ref().map(|first| &first.expose()[..]));
+//! let user = loop {
+//!     step = match step {
+//!         Step::Challenge(challenge) => {
+//!             let response = client.step(&challenge)?;
+//!             server.step(Some(response.expose()))
+//!         }
+//!         // For a user who does not exist: `Credentials::fake`, which fails as late and as slowly.
+//!         Step::NeedCredentials { user } if user == "mox@localhost" => server.credentials(&stored),
+//!         Step::NeedCredentials { .. } => unreachable!("there is one user here"),
+//!         Step::Done { user } => break user,
+//!         Step::Fail(failure) => return Err(failure),
+//!     }
+//! };
+//! client.finish()?; // the server proved that it knows the password too
+//! assert_eq!(user, "mox@localhost");
 //! # Ok::<(), mox_sasl::Failure>(())
 //! ```
 #![no_std]

@@ -1,12 +1,13 @@
 //! A mail server on standard input and output, for inetd, ssh or a pipe: no runtime, no threads, no sockets.
 //!
 //! ```text
-//! printf 'EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@localhost>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n' | cargo run --example stdio
+//! printf 'EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@localhost>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n' |
+//!   cargo run -p mox-smtp --example stdio
 //! ```
 //!
 //! It takes mail for anybody at localhost, and prints on standard error what it took.
 
-#![allow(
+#![expect(
     clippy::disallowed_types,
     reason = "an example is a program: it has a clock"
 )]
@@ -57,11 +58,11 @@ impl Inbox {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let clock = || Now {
-        mono: Mono(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)),
-        utc: match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => Utc::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
-            Err(_) => Utc::default(),
-        },
+        mono: Mono::default() + start.elapsed(),
+        utc: Utc::default()
+            + SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
     };
     let mut server = Server::new(Config::new(Domain::parse("localhost", false)?), clock());
     let mut inbox = Inbox::default();

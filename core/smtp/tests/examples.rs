@@ -1,0 +1,58 @@
+//! The examples do what they say.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    dead_code,
+    unfulfilled_lint_expectations,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests of programs"
+)]
+
+#[path = "../examples/blocking.rs"]
+mod blocking;
+#[path = "../examples/send.rs"]
+mod send;
+
+use mox_address::{Domain, Host, Path};
+use mox_smtp::client::{Class, Transaction};
+use mox_smtp::{client, server};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+
+#[test]
+fn the_blocking_client_sends_to_the_blocking_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (taken, received) = mpsc::channel();
+    let localhost = || Domain::parse("localhost", false).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let take = move |message: &[u8]| {
+            taken.send(message.to_vec()).unwrap();
+            Ok(())
+        };
+        blocking::serve(stream, server::Config::new(localhost()), take).unwrap();
+    });
+    let message = "Subject: one\r\n\r\n.\r\nend\r\n".repeat(10_000);
+    let path = |text| Path::parse(text, false).unwrap();
+    let outcomes = send::send(
+        TcpStream::connect(address).unwrap(),
+        client::Config::new(Host::Domain(localhost())),
+        Transaction {
+            from: Some(path("me@localhost")),
+            to: vec![path("you@elsewhere.example"), path("you@localhost")],
+            size: message.len() as u64,
+            eight_bit: false,
+            utf8: false,
+        },
+        message.clone().into(),
+    )
+    .unwrap();
+    // In the order in which they were decided.
+    let classes: Vec<_> = outcomes.iter().map(|outcome| outcome.class).collect();
+    assert_eq!(classes, [Class::Permanent, Class::Delivered]);
+    assert_eq!(received.recv().unwrap(), message.into_bytes());
+    serving.join().unwrap();
+}
