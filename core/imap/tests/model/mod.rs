@@ -197,17 +197,9 @@ impl Client {
     pub fn run(&mut self, world: &mut World) {
         loop {
             let mut moved = false;
-            if let Some((id, mailbox, since)) = self.watch {
-                let answer = match world.by_id(mailbox) {
-                    None => Some(Answer::Gone),
-                    Some(mailbox) if mailbox.modseq > since => Some(Answer::Modseq(mailbox.modseq)),
-                    Some(_) => None,
-                };
-                if let Some(answer) = answer {
-                    self.watch = None;
-                    self.session.answer(self.now, id, answer);
-                    moved = true;
-                }
+            if let Some((id, answer)) = self.watched(world) {
+                self.session.answer(self.now, id, answer);
+                moved = true;
             }
             let before = self.input.len();
             let wanted = self.session.wants_read();
@@ -226,11 +218,7 @@ impl Client {
                     Step::Close => self.closed = true,
                     Step::StartTls => self.upgrade = true,
                     Step::Compress => panic!("not offered"),
-                    Step::Cancel(id) => {
-                        if self.watch.is_some_and(|(watch, ..)| watch == id) {
-                            self.watch = None;
-                        }
-                    }
+                    Step::Cancel(id) => self.cancel(id),
                     Step::Ask(id, ask) => {
                         let shown = format!("{ask:?}");
                         assert!(!shown.contains("hunter2"), "{shown}");
@@ -288,7 +276,25 @@ impl Client {
         }
     }
 
-    fn answer(&mut self, world: &mut World, id: AskId, ask: Ask) -> Option<Answer> {
+    /// The answer to the open watch, once there is one.
+    pub fn watched(&mut self, world: &mut World) -> Option<(AskId, Answer)> {
+        let (id, mailbox, since) = self.watch?;
+        let answer = match world.by_id(mailbox) {
+            None => Answer::Gone,
+            Some(mailbox) if mailbox.modseq > since => Answer::Modseq(mailbox.modseq),
+            Some(_) => return None,
+        };
+        self.watch = None;
+        Some((id, answer))
+    }
+
+    pub fn cancel(&mut self, id: AskId) {
+        if self.watch.is_some_and(|(watch, ..)| watch == id) {
+            self.watch = None;
+        }
+    }
+
+    pub fn answer(&mut self, world: &mut World, id: AskId, ask: Ask) -> Option<Answer> {
         let no = |code, text: &str| {
             Answer::No(Refusal {
                 code,

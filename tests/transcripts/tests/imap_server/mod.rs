@@ -27,24 +27,59 @@ pub struct ImapServer {
     told: usize,
 }
 
+/// The configuration of a transcript.
+pub fn config(transcript: &Transcript) -> Config {
+    let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
+    let mut config = Config {
+        starttls: settings.starttls,
+        clear_auth: !settings.tls_required,
+        ..Config::default()
+    };
+    if settings.append > 0 {
+        config.limits.append = settings.append;
+    }
+    config
+}
+
+/// The mailboxes of a transcript.
+pub fn world(transcript: &Transcript) -> World {
+    let mut world = World::new();
+    for name in transcript.all("mailbox") {
+        world.create(name, None);
+    }
+    world
+}
+
+/// What another session does.
+pub fn happens(world: &mut World, what: &str) -> bool {
+    match what {
+        "deliver" => {
+            let text = b"Subject: new\r\n\r\nnew\r\n".to_vec();
+            world.deliver("INBOX", text, 0);
+        }
+        "expunge 2" => world.expunge("INBOX", 2),
+        "seen 1" => world.flag("INBOX", 1, 1),
+        _ => return false,
+    }
+    true
+}
+
+/// How a fact is written, if it is.
+pub fn told(event: &Event) -> Option<Fact> {
+    Some(Fact::Event(match event {
+        Event::Completed { .. } => return None,
+        Event::Authenticated(user) => format!("authenticated {user}"),
+        Event::Unselected => "unselected".into(),
+        Event::AppendDropped => "append dropped".into(),
+        Event::Closed(reason) => format!("closed {reason:?}"),
+    }))
+}
+
 impl ImapServer {
     pub fn new(transcript: &Transcript) -> Self {
-        let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
-        let mut config = Config {
-            starttls: settings.starttls,
-            clear_auth: !settings.tls_required,
-            ..Config::default()
-        };
-        if settings.append > 0 {
-            config.limits.append = settings.append;
-        }
-        let mut world = World::new();
-        for name in transcript.all("mailbox") {
-            world.create(name, None);
-        }
         let mut machine = Self {
-            world,
-            client: Client::with(config),
+            world: world(transcript),
+            client: Client::with(config(transcript)),
             upgraded: false,
             closed: false,
             told: 0,
@@ -74,13 +109,7 @@ impl Machine for ImapServer {
             }
             "eof" => self.client.session.eof(self.client.now),
             "drain" => self.client.session.drain(self.client.now),
-            // What another session does.
-            "deliver" => {
-                let text = b"Subject: new\r\n\r\nnew\r\n".to_vec();
-                self.world.deliver("INBOX", text, 0);
-            }
-            "expunge 2" => self.world.expunge("INBOX", 2),
-            "seen 1" => self.world.flag("INBOX", 1, 1),
+            _ if happens(&mut self.world, what) => {}
             _ => return false,
         }
         self.client.run(&mut self.world);
@@ -108,16 +137,8 @@ impl Machine for ImapServer {
 
     fn take(&mut self) -> Vec<Fact> {
         let mut facts = vec![Fact::Sent(std::mem::take(&mut self.client.output))];
-        for event in self.client.events.iter().skip(self.told) {
-            let text = match event {
-                Event::Completed { .. } => continue,
-                Event::Authenticated(user) => format!("authenticated {user}"),
-                Event::Unselected => "unselected".into(),
-                Event::AppendDropped => "append dropped".into(),
-                Event::Closed(reason) => format!("closed {reason:?}"),
-            };
-            facts.push(Fact::Event(text));
-        }
+        let new = self.client.events.iter().skip(self.told);
+        facts.extend(new.filter_map(told));
         self.told = self.client.events.len();
         if self.client.upgrade && !self.upgraded {
             self.upgraded = true;

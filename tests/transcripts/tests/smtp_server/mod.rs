@@ -67,42 +67,40 @@ impl Settings {
     }
 }
 
-pub struct SmtpServer {
-    server: Server,
-    now: Now,
-    input: BytesMut,
-    facts: Vec<Fact>,
+/// When every transcript begins.
+pub const START: Now = Now {
+    mono: Mono(1_000_000_000),
+    utc: Utc::from_secs(1_767_323_045),
+};
+
+/// Whoever the server asks.
+pub struct SmtpWorld {
     /// Asks are lines of the transcript, and answered by it.
     spelled: bool,
     refusals: Vec<(String, Reply)>,
     open: Vec<AskId>,
     message: Vec<u8>,
     stored: u32,
+}
+
+pub struct SmtpServer {
+    server: Server,
+    world: SmtpWorld,
+    now: Now,
+    input: BytesMut,
+    facts: Vec<Fact>,
     upgrade: bool,
     closed: bool,
 }
 
 impl SmtpServer {
     pub fn new(transcript: &Transcript) -> Self {
-        let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
-        let refuse = |line: &str| {
-            let (address, reply) = line.split_once(' ').unwrap();
-            (address.to_string(), reply_of(reply).unwrap())
-        };
-        let now = Now {
-            mono: Mono(1_000_000_000),
-            utc: Utc::from_secs(1_767_323_045),
-        };
         let mut machine = Self {
-            server: Server::new(settings.config(), now),
-            now,
+            server: server(transcript),
+            world: SmtpWorld::new(transcript),
+            now: START,
             input: BytesMut::new(),
             facts: Vec::new(),
-            spelled: transcript.get("world") == Some("spelled"),
-            refusals: transcript.all("refuse").map(refuse).collect(),
-            open: Vec::new(),
-            message: Vec::new(),
-            stored: 0,
             upgrade: false,
             closed: false,
         };
@@ -121,7 +119,7 @@ impl SmtpServer {
                 moved = true;
                 match step {
                     Step::Send(bytes) => self.facts.push(Fact::Sent(bytes.to_vec())),
-                    Step::Cancel(id) => self.open.retain(|open| *open != id),
+                    Step::Cancel(id) => self.world.cancel(id),
                     Step::StartTls => {
                         self.upgrade = true;
                         self.facts.push(Fact::Event("starttls".into()));
@@ -131,8 +129,12 @@ impl SmtpServer {
                         self.facts.push(Fact::Event("close".into()));
                     }
                     Step::Compress => panic!("not offered"),
-                    Step::Event(event) => self.event(&event),
-                    Step::Ask(id, ask) => self.ask(id, ask),
+                    Step::Event(event) => self.facts.extend(SmtpWorld::told(&event)),
+                    Step::Ask(id, ask) => {
+                        if let Some(answer) = self.world.ask(id, ask, &mut self.facts) {
+                            self.server.answer(self.now, id, answer);
+                        }
+                    }
                 }
             }
             if !moved {
@@ -140,18 +142,46 @@ impl SmtpServer {
             }
         }
     }
+}
 
-    fn event(&mut self, event: &Event) {
+/// The server that a transcript configures, just connected.
+pub fn server(transcript: &Transcript) -> Server {
+    let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
+    Server::new(settings.config(), START)
+}
+
+impl SmtpWorld {
+    pub fn new(transcript: &Transcript) -> Self {
+        let refuse = |line: &str| {
+            let (address, reply) = line.split_once(' ').unwrap();
+            (address.to_string(), reply_of(reply).unwrap())
+        };
+        Self {
+            spelled: transcript.get("world") == Some("spelled"),
+            refusals: transcript.all("refuse").map(refuse).collect(),
+            open: Vec::new(),
+            message: Vec::new(),
+            stored: 0,
+        }
+    }
+
+    /// How a fact is written, if it is.
+    pub fn told(event: &Event) -> Option<Fact> {
         let text = match event {
             Event::Protocol(violation) => format!("protocol {violation:?}"),
             Event::Closed(reason) => format!("closed {reason:?}"),
             Event::Reset => "reset".into(),
-            Event::Refused { .. } => return,
+            Event::Refused { .. } => return None,
         };
-        self.facts.push(Fact::Event(text));
+        Some(Fact::Event(text))
     }
 
-    fn ask(&mut self, id: AskId, ask: Ask) {
+    pub fn cancel(&mut self, id: AskId) {
+        self.open.retain(|open| *open != id);
+    }
+
+    /// The answer, if it is not left to the transcript.
+    pub fn ask(&mut self, id: AskId, ask: Ask, facts: &mut Vec<Fact>) -> Option<Answer> {
         let shown = match &ask {
             Ask::Hello { name, .. } => format!("hello {}", escape(name)),
             Ask::Sasl { mechanism, .. } => format!("sasl {}", escape(mechanism)),
@@ -162,14 +192,13 @@ impl SmtpServer {
             Ask::Recipient { to, .. } => format!("recipient <{to}>"),
             Ask::Body(piece) => {
                 self.message.extend_from_slice(piece);
-                return self.server.answer(self.now, id, Answer::Accept);
+                return Some(Answer::Accept);
             }
             Ask::Commit { bytes } => {
                 let message = std::mem::take(&mut self.message);
                 assert_eq!(*bytes, message.len() as u64);
                 let message = escape(&message);
-                self.facts
-                    .push(Fact::Event(format!("message \"{message}\"")));
+                facts.push(Fact::Event(format!("message \"{message}\"")));
                 format!("commit {bytes}")
             }
         };
@@ -178,13 +207,14 @@ impl SmtpServer {
         }
         if self.spelled {
             self.open.push(id);
-            return self.facts.push(Fact::Ask(shown));
+            facts.push(Fact::Ask(shown));
+            return None;
         }
         let refused = |address: String| {
             let refusal = self.refusals.iter().find(|(a, _)| *a == address);
             refusal.map_or(Answer::Accept, |(_, reply)| Answer::Reply(reply.clone()))
         };
-        let answer = match ask {
+        Some(match ask {
             Ask::Sender { from, .. } => refused(from.map_or_else(String::new, |p| p.to_string())),
             Ask::Recipient { to, .. } => refused(to.to_string()),
             Ask::Sasl { response: None, .. } => Answer::Challenge(Bytes::new()),
@@ -200,8 +230,25 @@ impl SmtpServer {
                 }
             }
             Ask::Hello { .. } | Ask::Body(_) => Answer::Accept,
+        })
+    }
+
+    /// What the transcript answers to the open ask of a place.
+    pub fn answer(&mut self, place: usize, answer: &str) -> Option<(AskId, Answer)> {
+        if place >= self.open.len() {
+            return None;
+        }
+        let (what, rest) = answer.split_once(' ').unwrap_or((answer, ""));
+        let rest = rest.trim_matches('"');
+        let answer = match what {
+            "accept" => Answer::Accept,
+            "reply" => Answer::Reply(reply_of(rest)?),
+            "challenge" => Answer::Challenge(Bytes::copy_from_slice(rest.as_bytes())),
+            "authenticated" => Answer::Authenticated(rest.into()),
+            "stored" => Answer::Stored { id: rest.into() },
+            _ => return None,
         };
-        self.server.answer(self.now, id, answer);
+        Some((self.open.remove(place), answer))
     }
 }
 
@@ -257,23 +304,9 @@ impl Machine for SmtpServer {
     }
 
     fn answer(&mut self, place: usize, answer: &str) -> bool {
-        if place >= self.open.len() {
+        let Some((id, answer)) = self.world.answer(place, answer) else {
             return false;
-        }
-        let (what, rest) = answer.split_once(' ').unwrap_or((answer, ""));
-        let rest = rest.trim_matches('"');
-        let answer = match what {
-            "accept" => Answer::Accept,
-            "reply" => match reply_of(rest) {
-                Some(reply) => Answer::Reply(reply),
-                None => return false,
-            },
-            "challenge" => Answer::Challenge(Bytes::copy_from_slice(rest.as_bytes())),
-            "authenticated" => Answer::Authenticated(rest.into()),
-            "stored" => Answer::Stored { id: rest.into() },
-            _ => return false,
         };
-        let id = self.open.remove(place);
         self.server.answer(self.now, id, answer);
         self.go();
         true

@@ -1,0 +1,172 @@
+//! The files of `vectors/` over real sockets, on smol and on tokio: whole and byte by byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::new_without_default,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "tests"
+)]
+
+mod imap_server;
+#[path = "loopback/mod.rs"]
+mod lo;
+#[path = "../../../core/imap/tests/model/mod.rs"]
+mod model;
+mod smtp_server;
+
+use lo::{Answered, Loopback, World};
+use mox_driver::Runtime;
+use mox_machine::{AskId, Seed};
+use mox_runtime_smol::SmolRuntime;
+use mox_runtime_tokio::TokioRuntime;
+use mox_transcripts::{Fact, Machine, Transcript, run};
+use smtp_server::SmtpWorld;
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl World for SmtpWorld {
+    type Session = mox_smtp::server::Server;
+
+    fn ask(
+        &mut self,
+        id: AskId,
+        ask: mox_smtp::server::Ask,
+        facts: &mut Vec<Fact>,
+    ) -> Option<mox_smtp::server::Answer> {
+        SmtpWorld::ask(self, id, ask, facts)
+    }
+    fn cancel(&mut self, id: AskId) {
+        SmtpWorld::cancel(self, id);
+    }
+    fn told(event: &mox_smtp::server::Event) -> Option<Fact> {
+        SmtpWorld::told(event)
+    }
+    fn answer(&mut self, place: usize, answer: &str) -> Option<Answered<Self>> {
+        SmtpWorld::answer(self, place, answer)
+    }
+    fn late(&mut self) -> Option<Answered<Self>> {
+        None
+    }
+    fn happens(&mut self, _: &str) -> bool {
+        false
+    }
+}
+
+/// The small world of the IMAP crate's own tests; the session of its client is not used.
+struct ImapWorld {
+    world: model::World,
+    client: model::Client,
+}
+
+impl World for ImapWorld {
+    type Session = mox_imap::Server;
+
+    fn ask(
+        &mut self,
+        id: AskId,
+        ask: mox_imap::server::Ask,
+        _: &mut Vec<Fact>,
+    ) -> Option<mox_imap::server::Answer> {
+        self.client.answer(&mut self.world, id, ask)
+    }
+    fn cancel(&mut self, id: AskId) {
+        self.client.cancel(id);
+    }
+    fn told(event: &mox_imap::server::Event) -> Option<Fact> {
+        imap_server::told(event)
+    }
+    fn answer(&mut self, _: usize, _: &str) -> Option<Answered<Self>> {
+        None
+    }
+    fn late(&mut self) -> Option<Answered<Self>> {
+        self.client.watched(&mut self.world)
+    }
+    fn happens(&mut self, what: &str) -> bool {
+        imap_server::happens(&mut self.world, what)
+    }
+}
+
+fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> M) {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors")).join(machine);
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "session"))
+        .collect();
+    paths.sort();
+    let mut failures = Vec::new();
+    for path in &paths {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut transcript = Transcript::parse(&text).unwrap();
+        // Every single cut is for the machine alone: it would be thousands of connections here.
+        let modes = transcript.get("modes").unwrap_or("whole bytes").to_owned();
+        let modes = modes.replace(" splits", "");
+        transcript.header.retain(|(name, _)| name != "modes");
+        transcript.header.push(("modes".into(), modes));
+        if let Err(why) = run(&transcript, &make) {
+            failures.push(format!("{}:{why}", path.display()));
+        }
+    }
+    assert!(paths.len() > 20);
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+fn smtp<R: Runtime>(runtime: &R) {
+    all("smtp-server", |transcript| {
+        let world = SmtpWorld::new(transcript);
+        let session = smtp_server::server(transcript);
+        Loopback::new(runtime.clone(), smtp_server::START, world, session)
+    });
+}
+
+fn imap<R: Runtime>(runtime: &R) {
+    all("imap-server", |transcript| {
+        let config = imap_server::config(transcript);
+        let world = ImapWorld {
+            world: imap_server::world(transcript),
+            client: model::Client::with(config.clone()),
+        };
+        let session = mox_imap::Server::new(config, Seed::from_number(1));
+        Loopback::new(runtime.clone(), smtp_server::START, world, session)
+    });
+}
+
+fn on_smol(play: impl FnOnce(&SmolRuntime)) {
+    let smol = SmolRuntime::start(2, Seed::from_number(1)).unwrap();
+    play(&smol);
+    assert_eq!(smol.health().panics, 0);
+    smol.stop(Duration::from_secs(5));
+}
+
+fn on_tokio(play: impl FnOnce(&TokioRuntime)) {
+    let tokio = tokio::runtime::Runtime::new().unwrap();
+    let _inside = tokio.enter();
+    let runtime = TokioRuntime::current(Seed::from_number(1));
+    play(&runtime);
+    assert_eq!(runtime.panics(), 0);
+}
+
+#[test]
+fn the_smtp_server_follows_its_transcripts_on_smol() {
+    on_smol(smtp);
+}
+
+#[test]
+fn the_smtp_server_follows_its_transcripts_on_tokio() {
+    on_tokio(smtp);
+}
+
+#[test]
+fn the_imap_server_follows_its_transcripts_on_smol() {
+    on_smol(imap);
+}
+
+#[test]
+fn the_imap_server_follows_its_transcripts_on_tokio() {
+    on_tokio(imap);
+}
