@@ -15,6 +15,7 @@ mod queue_out;
 mod registry;
 mod resolve;
 mod smtp_in;
+mod sync;
 mod tls;
 
 pub use capture::{Captured, CapturedSession, Captures};

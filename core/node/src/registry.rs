@@ -2,8 +2,8 @@
 
 use core::task::{Context, Poll, Waker};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// All live sessions of a node.
 #[derive(Debug, Default)]

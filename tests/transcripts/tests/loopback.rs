@@ -38,16 +38,16 @@ impl World for SmtpWorld {
         ask: mox_smtp::server::Ask,
         facts: &mut Vec<Fact>,
     ) -> Option<mox_smtp::server::Answer> {
-        SmtpWorld::ask(self, id, ask, facts)
+        Self::ask(self, id, ask, facts)
     }
     fn cancel(&mut self, id: AskId) {
-        SmtpWorld::cancel(self, id);
+        Self::cancel(self, id);
     }
     fn told(event: &mox_smtp::server::Event) -> Option<Fact> {
-        SmtpWorld::told(event)
+        Self::told(event)
     }
     fn answer(&mut self, place: usize, answer: &str) -> Option<Answered<Self>> {
-        SmtpWorld::answer(self, place, answer)
+        Self::answer(self, place, answer)
     }
     fn late(&mut self) -> Option<Answered<Self>> {
         None
