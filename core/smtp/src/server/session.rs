@@ -317,13 +317,20 @@ impl Server {
         !long
     }
 
+    /// Between two commands, with every reply sent.
+    fn is_idle(&self) -> bool {
+        match self.phase {
+            Phase::Command | Phase::Greeting(_) | Phase::Sasl => self.slots.is_empty(),
+            Phase::Data(_) | Phase::Chunk { .. } | Phase::Upgrading | Phase::Closed => false,
+        }
+    }
+
     /// After every call: what waited for its moment.
     fn settle(&mut self, now: Now) {
-        let idle = match self.phase {
-            Phase::Closed => return,
-            Phase::Command | Phase::Greeting(_) | Phase::Sasl => self.slots.is_empty(),
-            Phase::Data(_) | Phase::Chunk { .. } | Phase::Upgrading => false,
-        };
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        let idle = self.is_idle();
         let committing = self.mail.as_ref().is_some_and(|mail| mail.committing);
         let cut = mutant!(DrainCutsCommit) && committing;
         if self.draining && (cut || (idle && self.mail.is_none())) {
@@ -424,6 +431,10 @@ impl Session for Server {
             };
             if !moved {
                 self.blocked = !self.wants_read() && !input.is_empty();
+                break;
+            }
+            // The first safe point is the end, however much was sent ahead.
+            if self.draining && self.is_idle() && self.mail.is_none() {
                 break;
             }
         }
