@@ -8,8 +8,8 @@ use mox_machine::{Mono, Seed};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 pub async fn sleep<R: Runtime>(runtime: &R, time: Duration) {
@@ -168,18 +168,20 @@ pub async fn datagrams_go_there_and_back_and_are_cut_to_the_buffer<R: Runtime>(r
 pub async fn each_class_of_blocking_work_has_its_own_bound<R: Runtime>(runtime: R) {
     for (class, bound) in [(Pool::Commit, 1), (Pool::Bodies, 16)] {
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // None goes on before so many run at once; more would be counted.
+        let together = Arc::new(Barrier::new(bound));
         let mut jobs = Vec::new();
-        for n in 0..40usize {
-            let (running, most) = (running.clone(), most.clone());
+        for n in 0..3 * bound {
+            let (running, most, together) = (running.clone(), most.clone(), together.clone());
             let work = move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(3));
+                together.wait();
                 running.fetch_sub(1, Ordering::SeqCst);
                 n
             };
             jobs.push(runtime.blocking(class, Box::new(work)));
         }
-        assert_eq!(all(jobs).await, (0..40).collect::<Vec<_>>());
+        assert_eq!(all(jobs).await, (0..3 * bound).collect::<Vec<_>>());
         assert_eq!(most.load(Ordering::SeqCst), bound, "{class:?}");
     }
 }
