@@ -44,5 +44,8 @@ pub use inquiry::{Inquiry, Progress, RUNS_MAX};
 mod mx;
 pub use mx::{ADDRESSES_MAX, HOSTS_MAX, MailHost, MxPlan, mail_hosts};
 
+mod master;
+pub use master::{MasterError, MasterFile};
+
 #[cfg(feature = "stub")]
 pub mod stub;

@@ -23,6 +23,19 @@ pub enum RecordType {
 }
 
 impl RecordType {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::A,
+        Self::Ns,
+        Self::Cname,
+        Self::Soa,
+        Self::Ptr,
+        Self::Mx,
+        Self::Txt,
+        Self::Aaaa,
+        Self::Tlsa,
+    ];
+
     /// As registered with IANA.
     pub const fn code(self) -> u16 {
         match self {
