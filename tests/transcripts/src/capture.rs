@@ -282,7 +282,22 @@ fn write_item<S: Spelled>(text: &mut String, item: &Item<S::Answer>) {
 /// Lines of one side. What stands for a secret is written as such, and text that only looks so is not.
 pub(crate) fn write_octets(text: &mut String, side: char, octets: &[u8]) {
     for line in octets.split_inclusive(|&b| b == b'\n') {
-        let _ = writeln!(text, "{}", octets_line(side, line));
+        // Nearly all lines are plain text without anything that could stand for a secret.
+        match line.strip_suffix(b"\r\n").map(str::from_utf8) {
+            Some(Ok(plain))
+                if plain.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'<')
+                    && !plain.contains(SECRET_TOKEN) =>
+            {
+                text.push(side);
+                text.push_str(": ");
+                text.push_str(plain);
+                text.push('\n');
+            }
+            _ => {
+                text.push_str(&octets_line(side, line));
+                text.push('\n');
+            }
+        }
     }
 }
 

@@ -145,22 +145,26 @@ pub(crate) fn fill(octets: &mut [u8], state: &mut LineStart) {
 /// Filler of the same length: `x`, and characters of as many octets outside ASCII. CR, LF and NUL stay.
 pub(crate) fn fill_text(octets: &mut [u8]) {
     let mut rest = octets;
-    while let Some(&first) = rest.first() {
+    loop {
+        let plain = rest.iter().take_while(|octet| octet.is_ascii()).count();
+        let (ascii, behind) = rest.split_at_mut(plain);
+        for octet in ascii {
+            if !matches!(octet, b'\r' | b'\n' | 0) {
+                *octet = b'x';
+            }
+        }
+        rest = behind;
+        if rest.is_empty() {
+            return;
+        }
         let width = width(rest);
         let (character, behind) = rest.split_at_mut(width);
         match width {
             2 => character.copy_from_slice("é".as_bytes()),
             3 => character.copy_from_slice("語".as_bytes()),
             4 => character.copy_from_slice("😀".as_bytes()),
-            _ => {
-                let filler = match first {
-                    b'\r' | b'\n' | 0 => first,
-                    // Not UTF-8 before, not UTF-8 now.
-                    0x80.. => 0xff,
-                    _ => b'x',
-                };
-                character.fill(filler);
-            }
+            // Not UTF-8 before, not UTF-8 now.
+            _ => character.fill(0xff),
         }
         rest = behind;
     }
