@@ -492,6 +492,23 @@ fn bytes_behind_starttls_close_the_session() {
 }
 
 #[test]
+fn a_password_that_follows_a_refused_auth_is_told_to_nobody() {
+    let mut submission = config(Mode::Submission);
+    submission.mechanisms = vec!["PLAIN"];
+    let mut talk = server(&submission);
+    talk.feed(b"EHLO c\r\nAUTH LOGIN\r\nAHVzZXIAZ29vZA==\r\nsecret\r\n");
+    assert!(
+        talk.said()
+            .ends_with("500 5.5.1 Command not recognized\r\n")
+    );
+    let told = format!("{:?}", talk.world.events).to_lowercase();
+    assert!(
+        !told.contains("ahvzzx") && !told.contains("secret"),
+        "{told}"
+    );
+}
+
+#[test]
 fn submission_wants_tls_and_auth_and_does_not_look_at_ehlo() {
     let mut submission = config(Mode::Submission);
     submission.starttls = true;

@@ -107,7 +107,7 @@ pub enum Event {
     Reset,
     /// A command was refused or a limit was reached, with the reply that was sent.
     Refused {
-        /// The verb in upper case, empty when there was none.
+        /// The verb in upper case, empty when there was none that is a command.
         verb: Bytes,
         /// The reply.
         reply: Reply,

@@ -26,7 +26,8 @@ impl Server {
                 }
                 self.error(now, verb, reply);
             }
-            Err(NotCommand::Unknown) => self.unknown(now, verb),
+            // It is not shown: after a refused AUTH it may be the password, sent all the same.
+            Err(NotCommand::Unknown) => self.unknown(now, Bytes::new()),
         }
     }
 
