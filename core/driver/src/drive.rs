@@ -175,7 +175,7 @@ where
             {
                 self.runtime.witness("tell", &(id, &answer));
                 self.session.answer(now, id, answer);
-                self.fresh |= !mutant!(AnswerForgetsInput);
+                self.fresh = true;
                 *budget -= 1;
             }
             if self.has_room(*budget) && self.fresh && !self.incoming.buffer.is_empty() {

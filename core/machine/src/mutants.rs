@@ -124,8 +124,6 @@ mutants! {
     MoveInTwoOps @ "core/node/src/imap_in/change.rs",
     /// A verdict is given with answers missing: what is not known counts as not there.
     MissingSwallowed @ "core/dns/src/mx.rs",
-    /// After an answer a session is not offered the input it had left.
-    AnswerForgetsInput @ "core/driver/src/drive.rs",
     /// A session that used up its turn is not run again.
     BusySessionNotWoken @ "core/driver/src/drive.rs",
     /// A deadline that comes earlier than the last one does not set the timer.

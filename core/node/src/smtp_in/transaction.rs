@@ -316,7 +316,15 @@ impl Transaction {
         let structure = StoredStructure::encode(&arrived.structure);
         let header = arrived.header;
         let body = spooled.body().clone();
-        let spooled = (!mutant!(BodyLetGoEarly)).then_some(spooled);
+        let spooled = match mutant!(BodyLetGoEarly) {
+            true => {
+                drop(spooled);
+                let turn = Box::new(|| ());
+                node.runtime.blocking(Pool::Bodies, turn).await;
+                None
+            }
+            false => Some(spooled),
+        };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),

@@ -8,6 +8,9 @@ use crate::names;
 use crate::plan::To;
 use crate::survey::Survey;
 
+/// How the Subject of a notice of failure begins.
+const FAILED: &str = "Mail could not be delivered";
+
 /// Everything anybody sent, by its mark.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -151,6 +154,16 @@ impl Ledger {
                 *taken || survey.messages.iter().any(|found| told(&found)),
                 || format!("server {server} gave {mark} up for {to} and did not tell {sender}"),
             );
+            let notices = survey.messages.iter().filter(told);
+            let failures = notices.filter(|found| found.subject.starts_with(FAILED));
+            let given_up = survey
+                .retired
+                .iter()
+                .filter(|(f, _, taken)| f == from && !taken);
+            let (failures, most) = (failures.count(), given_up.count());
+            wrong.expect(failures <= most, || {
+                format!("server {server} gave {mark} up for {most} recipients and told {sender} so {failures} times")
+            });
         }
     }
 

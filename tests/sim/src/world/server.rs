@@ -69,6 +69,8 @@ impl Server {
             }
             let down = self.machine.downfall().await;
             self.stage.set_node(self.which, None);
+            // A start that went on while the power failed may have left tasks behind, with its sockets.
+            self.machine.runtime().kill();
             self.machine.revive();
             self.survey(true);
             match down {
