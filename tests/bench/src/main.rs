@@ -1,12 +1,14 @@
 //! Numbers, printed: of the protocol machines octets a second, allocations and octets allocated per transaction; of a
-//! whole `moxctl localserve` its start, memory and rates.
+//! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
-//! `cargo run --release -p mox-bench` (with `-- capture` only what recording sessions costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
+//! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
+//! costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
 mod client;
 mod process;
 mod server;
+mod sim;
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -31,7 +33,11 @@ fn main() -> std::io::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("capture") {
         return process::capture();
     }
+    if std::env::args().nth(1).as_deref() == Some("sim") {
+        return sim::print();
+    }
     machines();
+    sim::print()?;
     process::print()?;
     process::capture()
 }

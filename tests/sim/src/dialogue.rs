@@ -91,6 +91,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Dialogue<IO> {
         self.expect("220").await?;
         self.say(&format!("EHLO {name}\r\n")).await?;
         self.expect("250").await?;
+        self.transaction(mail).await
+    }
+
+    /// Sends a mail by SMTP after the greetings, and says goodbye; the reply to the mail.
+    pub async fn transaction(&mut self, mail: &Mail) -> io::Result<String> {
         let mut envelope = format!("MAIL FROM:<{}>\r\n", mail.from);
         for to in &mail.to {
             envelope.push_str(&format!("RCPT TO:<{to}>\r\n"));

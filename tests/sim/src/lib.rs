@@ -54,4 +54,4 @@ pub use sim::Sim;
 pub use summary::Summary;
 pub use timer::SimTimer;
 pub use trace::{Fact, Trace};
-pub use world::{Outcome, run, run_in, run_kept};
+pub use world::{Outcome, lone_server, run, run_in, run_kept};

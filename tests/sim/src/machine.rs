@@ -26,6 +26,8 @@ struct State {
     life: u64,
     /// Calls until the power fails.
     armed: Option<u64>,
+    /// It never fails again.
+    is_secure: bool,
     /// What the power left.
     image: Option<(SimKv, SimDisk)>,
     down: Option<Down>,
@@ -49,6 +51,7 @@ impl Machine {
             disk: SimDisk::new(sim, &format!("disk of {name}")),
             life: 0,
             armed: None,
+            is_secure: false,
             image: None,
             down: None,
             waiting: None,
@@ -91,9 +94,9 @@ impl Machine {
         lock(&self.0.state).armed = Some(calls);
     }
 
-    /// The power does not fail any more unless told to.
-    pub(crate) fn disarm(&self) {
-        lock(&self.0.state).armed = None;
+    /// The power does not fail any more.
+    pub(crate) fn secure(&self) {
+        lock(&self.0.state).is_secure = true;
     }
 
     /// The power fails now.
@@ -162,7 +165,7 @@ impl Machine {
     fn go_down(&self, why: Down) {
         let (rows, disk, waiting) = {
             let mut state = lock(&self.0.state);
-            if state.down.is_some() {
+            if state.down.is_some() || (why == Down::Power && state.is_secure) {
                 return;
             }
             state.down = Some(why.clone());

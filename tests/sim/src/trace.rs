@@ -8,10 +8,11 @@ const KEPT: usize = 40;
 /// Bytes of a fact kept in words.
 const SHOWN: usize = 60;
 
-/// The record of one world: a hash over all facts, and the hash so far after each of them.
+/// The record of one world: a chain of hashes over all facts, of which a piece of each is kept.
 #[derive(Clone, Default)]
 pub struct Trace {
-    hasher: blake3::Hasher,
+    /// Of the hash before and the fact, so that each costs one short hash however long the record is.
+    hash: [u8; 32],
     /// The first 8 bytes of the hash after each fact, to find the first difference of two runs.
     prefixes: Vec<u64>,
     last: VecDeque<Fact>,
@@ -38,7 +39,7 @@ pub struct Fact {
 impl Trace {
     /// The hash over all facts.
     pub fn hash(&self) -> [u8; 32] {
-        *self.hasher.finalize().as_bytes()
+        self.hash
     }
 
     /// Facts recorded.
@@ -82,15 +83,16 @@ impl Trace {
     }
 
     pub(crate) fn record(&mut self, at: Mono, kind: &'static str, who: u64, bytes: &[u8]) {
-        self.hasher.update(&at.0.to_le_bytes());
-        self.hasher.update(&(kind.len() as u64).to_le_bytes());
-        self.hasher.update(kind.as_bytes());
-        self.hasher.update(&who.to_le_bytes());
-        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
-        self.hasher.update(bytes);
-        let mut prefix = [0; 8];
-        self.hasher.finalize_xof().fill(&mut prefix);
-        self.prefixes.push(u64::from_le_bytes(prefix));
+        let mut hasher = blake3::Hasher::new_keyed(&self.hash);
+        hasher.update(&at.0.to_le_bytes());
+        hasher.update(&who.to_le_bytes());
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(kind.as_bytes());
+        hasher.update(bytes);
+        self.hash = *hasher.finalize().as_bytes();
+        let [a, b, c, d, e, f, g, h, ..] = self.hash;
+        self.prefixes
+            .push(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         *self.counts.entry(kind).or_default() += 1;
         if kind == "panic" && self.panic.is_none() {
             self.panic = Some(String::from_utf8_lossy(bytes).into_owned());

@@ -1,6 +1,7 @@
 //! A world from its beginning to its end: servers, clients, crashes, and what must hold.
 
 mod ending;
+mod node;
 mod server;
 mod zone;
 
@@ -19,6 +20,7 @@ use crate::sim::said;
 use crate::slot::lock;
 use crate::summary::Summary;
 use crate::{Sim, SimRuntime, Trace};
+pub use node::lone_server;
 use server::Server;
 
 /// What became of a world.
@@ -116,7 +118,7 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
     sleep(&observer, plan.heals_after()).await;
     sim.heal();
     for server in &servers {
-        server.machine.disarm();
+        server.machine.secure();
     }
     ending::await_rest(&observer, &stage, &servers, &open).await;
     ending::check(&observer, &stage, &servers).await;

@@ -39,7 +39,10 @@ enum Phase {
     Command,
     /// DATA was read; its reply says what comes.
     Data,
-    Body,
+    Body {
+        /// Nothing of it was passed over yet.
+        at_start: bool,
+    },
     Chunk {
         left: usize,
         last: bool,
@@ -199,7 +202,7 @@ impl Wire {
             // The reply to DATA is the last one asked for: a client waits for it.
             if self.phase == Phase::Data && number + 1 == self.asked.len() {
                 self.phase = if code == 354 {
-                    Phase::Body
+                    Phase::Body { at_start: true }
                 } else {
                     Phase::Command
                 };
@@ -226,8 +229,14 @@ impl Wire {
                     let dot = last.then(|| self.mark.clone());
                     self.asked.push(dot);
                 }
-                Phase::Body => {
-                    let Some(end) = end_of_body(&self.read) else {
+                Phase::Body { at_start } => {
+                    let Some(end) = end_of_body(&self.read, at_start) else {
+                        // The last octets may be the beginning of the end.
+                        let seen = self.read.len().saturating_sub(4);
+                        self.read.drain(..seen);
+                        self.phase = Phase::Body {
+                            at_start: at_start && seen == 0,
+                        };
                         return;
                     };
                     self.read.drain(..end);
@@ -272,8 +281,8 @@ impl Wire {
 }
 
 /// Where a body ends, its final dot included.
-fn end_of_body(read: &[u8]) -> Option<usize> {
-    if read.starts_with(b".\r\n") {
+fn end_of_body(read: &[u8], at_start: bool) -> Option<usize> {
+    if at_start && read.starts_with(b".\r\n") {
         return Some(3);
     }
     let end = read.windows(5).position(|five| five == b"\r\n.\r\n")?;

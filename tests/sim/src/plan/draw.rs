@@ -10,6 +10,8 @@ use crate::Knobs;
 
 /// One world in so many is without any fault.
 const FAULT_FREE_ONE_IN: u64 = 8;
+/// Octets of a segment below which messages are short.
+const SMALL_SEGMENT: usize = 100;
 
 impl Plan {
     /// The plan of a seed.
@@ -23,17 +25,21 @@ impl Plan {
             })
             .collect();
         let heal_ms = 20_000 + rng.below(100_000);
+        let knobs = match is_fault_free {
+            true => Knobs::fault_free(),
+            false => Knobs::drawn(&root),
+        };
         let mut swarm = Swarm::drawn(&servers, root.child("clients", 0).rng());
+        // Octet by octet, a long message says no more than a short one.
+        if knobs.segment < SMALL_SEGMENT {
+            swarm.lines = swarm.lines.min(20);
+        }
         let count = 1 + rng.below(9);
         let clients = (0..count).map(|_| swarm.client(heal_ms / 2)).collect();
         let mut crash_rng = root.child("crashes", 0).rng();
         let crashes = match is_fault_free || crash_rng.one_in(4) {
             true => Vec::new(),
             false => crashes(&mut crash_rng, servers.len(), heal_ms),
-        };
-        let knobs = match is_fault_free {
-            true => Knobs::fault_free(),
-            false => Knobs::drawn(&root),
         };
         Self {
             seed,

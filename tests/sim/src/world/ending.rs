@@ -4,7 +4,8 @@ use mox_store::Store;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::server::{Server, options};
+use super::node::options;
+use super::server::Server;
 use crate::client::{Stage, sleep};
 use crate::oracle::is_body_of;
 use crate::survey::Survey;

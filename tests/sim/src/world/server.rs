@@ -1,15 +1,11 @@
 //! One of our servers: the real node on a machine that loses its power, starts again, and is compared with what was
 //! promised each time.
 
-use mox_driver::Bind;
-use mox_machine::Seed;
-use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Service};
-use mox_sasl::{Credentials, Iterations};
-use mox_server::{Directory, DomainRules, Postmaster, encode_credentials};
-use mox_store::{Kv, Options, Store};
+use mox_node::Node;
+use mox_store::Kv;
 use std::time::Duration;
 
-use super::zone;
+use super::node;
 use crate::client::{Stage, sleep};
 use crate::machine::{Down, Machine};
 use crate::survey::Survey;
@@ -119,93 +115,17 @@ impl Server {
     }
 
     async fn start(&self) -> Result<Node<SimRuntime>, String> {
-        let runtime = self.machine.runtime();
-        let config = self.config()?;
-        let bound = Bound::bind(runtime, &config).map_err(|e| e.to_string())?;
-        let (rows, files) = self.machine.place();
-        let (store, committer) = Store::open(rows, files, options()).map_err(|e| e.to_string())?;
-        let starting = Node::start(
-            runtime.clone(),
-            config,
-            self.directory()?,
-            bound,
-            store,
-            committer,
+        let starting = node::start(
+            self.machine.runtime(),
+            self.which,
+            self.accounts,
+            self.machine.place(),
         );
         // The power may fail while it waits for what then never comes.
         let fell = async {
             self.machine.downfall().await;
             Err("the power failed".to_owned())
         };
-        let starting = async { starting.await.map_err(|e| e.to_string()) };
-        let node = futures_lite::future::or(starting, fell).await?;
-        for account in node.without_password().map_err(|e| e.to_string())? {
-            let seed = Seed::from_number(1).child("salt", 0);
-            let derived = Credentials::derive(names::PASSWORD, &seed, Iterations::ONE);
-            let derived = derived.map_err(|e| format!("{e:?}"))?;
-            let set = node.set_credentials(&account, encode_credentials(&derived));
-            let fell = async {
-                self.machine.downfall().await;
-                Ok(())
-            };
-            futures_lite::future::or(set, fell)
-                .await
-                .map_err(|e| e.to_string())?;
-        }
-        Ok(node)
-    }
-
-    fn config(&self) -> Result<Config, String> {
-        let hostname = names::parsed(self.which)?;
-        let services = [
-            (25, Service::Smtp),
-            (587, Service::Submission),
-            (143, Service::Imap),
-        ];
-        let listeners = services.map(|(port, service)| ListenerConfig {
-            name: service.name().to_owned(),
-            bind: Bind::Addr(names::socket(self.which, port)),
-            service,
-            hostname: hostname.clone(),
-            max_size: mox_smtp::server::Config::MAX_SIZE,
-            clear_auth: true,
-            tls: None,
-        });
-        Ok(Config {
-            hostname,
-            listeners: listeners.into(),
-            outgoing: Outgoing::Direct,
-            resolvers: vec![zone::address()],
-            remote_port: 25,
-            plan: mox_queue::Plan::default(),
-        })
-    }
-
-    fn directory(&self) -> Result<Directory, String> {
-        let domain = names::parsed(self.which)?;
-        let mut directory = Directory::empty(Postmaster {
-            account: names::account(0).to_owned(),
-            mailbox: "Inbox".to_owned(),
-        });
-        let rules = DomainRules {
-            separators: vec!['+'],
-            case_sensitive: false,
-        };
-        directory.add_domain(&domain, rules);
-        for number in 0..self.accounts {
-            let added =
-                directory.add_address(names::account(number), &names::local(number)?, &domain);
-            added.map_err(|e| format!("{e:?}"))?;
-        }
-        Ok(directory)
-    }
-}
-
-/// As in production, but for the room on the disk.
-pub(super) fn options() -> Options {
-    Options {
-        low_percent: 0,
-        low_octets: 0,
-        ..Options::default()
+        futures_lite::future::or(starting, fell).await
     }
 }
