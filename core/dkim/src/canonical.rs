@@ -15,16 +15,22 @@ pub(crate) fn header(canonical: Canonical, raw: &[u8], out: &mut Vec<u8>) {
             let (name, value) = raw.split_at(colon);
             out.extend(name.trim_ascii_end().iter().map(u8::to_ascii_lowercase));
             out.push(b':');
-            let value = value.get(1..).unwrap_or_default();
-            let mut words = value
-                .split(|b| b" \t\r\n".contains(b))
-                .filter(|word| !word.is_empty());
-            if let Some(first) = words.next() {
-                out.extend_from_slice(first);
-            }
-            for word in words {
-                out.push(b' ');
-                out.extend_from_slice(word);
+            // Unfolded at CRLF only: a bare CR or LF is not white space (RFC 6376 3.4.2).
+            let start = out.len();
+            let mut blank = false;
+            let mut rest = value.get(1..).unwrap_or_default();
+            while let Some((&octet, behind)) = rest.split_first() {
+                rest = behind;
+                if octet == b'\r' && rest.first() == Some(&b'\n') {
+                    rest = rest.get(1..).unwrap_or_default();
+                } else if b" \t".contains(&octet) {
+                    blank = true;
+                } else {
+                    if core::mem::take(&mut blank) && out.len() > start {
+                        out.push(b' ');
+                    }
+                    out.push(octet);
+                }
             }
         }
     }

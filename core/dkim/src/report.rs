@@ -68,12 +68,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// The domain that vouches for the message; only for a pass.
+    /// The domain that vouches for the whole message: only for a pass that leaves none of the body unsigned, since anybody could
+    /// have added to it (RFC 6376 8.2).
     pub fn passing_domain(&self) -> Option<&str> {
         self.claims
             .domain
             .as_deref()
-            .filter(|_| self.verdict == Verdict::Pass)
+            .filter(|_| self.verdict == Verdict::Pass && self.unsigned_octets == 0)
     }
 }
 

@@ -9,7 +9,7 @@ use core::fmt::Write;
 use crate::body::{BodyHashes, Hasher, Want};
 use crate::canonical;
 use crate::verify::Fields;
-use crate::{Canonical, Sign};
+use crate::{Canonical, SIGNED_MAX, Sign};
 
 /// Fields that are signed unless something else is said: those that people see and programs act on.
 pub const DEFAULT_SIGNED: &[&str] = &[
@@ -171,6 +171,8 @@ impl Selector<'_> {
             let times = fields.count(name) + usize::from(self.oversign);
             names.extend(core::iter::repeat_n((*name).to_string(), times));
         }
+        // More than a verifier would take; those that are there stay signed by their last ones.
+        names.truncate(SIGNED_MAX);
         names
     }
 

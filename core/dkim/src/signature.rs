@@ -280,8 +280,10 @@ impl From<&Signature> for Claims {
             domain: Some(signature.domain.clone()),
             selector: Some(signature.selector.clone()),
             algorithm: Some(signature.algorithm.to_string()),
-            identity: identity
-                .map(|(local, of)| alloc::format!("{}@{of}", String::from_utf8_lossy(local))),
+            identity: identity.map(|(local, of)| {
+                let text = alloc::format!("{}@{of}", String::from_utf8_lossy(local));
+                text.chars().filter(|c| !c.is_control()).collect()
+            }),
             signature: Some(b.chars().take(12).collect()),
         }
     }

@@ -111,6 +111,24 @@ fn a_message_signed_with_two_keys_passes_twice_and_every_change_is_seen() {
 }
 
 #[test]
+fn a_bare_line_end_in_a_signed_field_is_no_white_space() {
+    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let text = record(&key);
+    let keys = [("e._domainkey.example.org", text.as_str())];
+    let header = HEADER.replace("Subject: a", "Subject: a From: eve@example.com");
+    let fields = sign(&[Selector::new("example.org", "e", &key)], &header, BODY).unwrap();
+    assert_eq!(
+        verify(&fields, &header, BODY, &keys, NOW)[0].verdict,
+        Verdict::Pass
+    );
+    let split = header.replace("a From:", "a\nFrom:");
+    assert_eq!(
+        verify(&fields, &split, BODY, &keys, NOW)[0].verdict,
+        Verdict::Fail
+    );
+}
+
+#[test]
 fn a_message_without_one_from_field_is_not_signed() {
     let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
     let selectors = [Selector::new("example.org", "e", &key)];

@@ -67,15 +67,16 @@ pub fn evaluate(facts: &Facts, message: &Message<'_>) -> Result<Report, Missing>
         let Some(name) = name_of(author) else {
             return refuse("an address in From has no domain");
         };
-        if !domains.contains(&name) {
-            domains.push(name);
+        if domains.contains(&name) {
+            continue;
         }
+        if domains.len() == AUTHORS_MAX {
+            return refuse("there are too many authors");
+        }
+        domains.push(name);
     }
     if domains.is_empty() {
         return refuse("there is no author");
-    }
-    if domains.len() > AUTHORS_MAX {
-        return refuse("there are too many authors");
     }
     let authors = domains.iter().map(|domain| author(facts, domain, message));
     let authors: Vec<Author> = authors.collect::<Result<_, _>>()?;
@@ -136,9 +137,17 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
         report.verdict = Verdict::TempError;
         return Ok(report);
     }
+    let Some(record) = record.clone().usable() else {
+        return Ok(report);
+    };
+    let record = &record;
     report.organizational = own.organizational().to_string();
     report.policy_domain = Some(policy_domain.to_string());
-    report.policy = policy(facts, domain, policy_domain, record)?;
+    let Some(policy) = policy(facts, domain, policy_domain, record)? else {
+        report.verdict = Verdict::TempError;
+        return Ok(report);
+    };
+    report.policy = policy;
     report.record = Some(record.clone());
 
     let spf = match &message.spf {
@@ -173,21 +182,28 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
     Ok(report)
 }
 
-/// What a record says of a domain (RFC 9989 4.10.1): p= for its own, np= or sp= for those below.
-fn policy(facts: &Facts, domain: &Name, owner: &Name, record: &Record) -> Result<Policy, Missing> {
+/// What a record says of a domain (RFC 9989 4.10.1): p= for its own, np= or sp= for those below. `None` when DNS did not tell
+/// which of these.
+fn policy(
+    facts: &Facts,
+    domain: &Name,
+    owner: &Name,
+    record: &Record,
+) -> Result<Option<Policy>, Missing> {
     let own = record.policy.unwrap_or(Policy::None);
     if domain == owner {
-        return Ok(own);
+        return Ok(Some(own));
     }
     let existing = record.subdomains.unwrap_or(own);
     let Some(nonexistent) = record.nonexistent.filter(|policy| *policy != existing) else {
-        return Ok(existing);
+        return Ok(Some(existing));
     };
     // RFC 8020: a name that does not exist has nothing of any type.
     let answer = facts.need(&Question::of(domain.clone(), RecordType::A))?;
     Ok(match answer.why() {
-        Some(Failure::NoDomain) => nonexistent,
-        _ => existing,
+        Some(Failure::NoDomain) => Some(nonexistent),
+        Some(failure) if failure.is_temporary() => None,
+        _ => Some(existing),
     })
 }
 
@@ -221,12 +237,15 @@ fn aligned(
     if domain == own.start {
         return Ok(reached);
     }
-    // Names that share no ancestor but the root cost no walk.
-    if mode == Alignment::Strict || !share_ancestor(&domain, &own.start) {
+    // Only a name within the author's organizational domain can have the same one: strangers cost no question, and whatever
+    // their name servers do changes nothing.
+    let organizational = own.organizational();
+    let is_near = own.failed.is_some() || domain.is_within(&organizational);
+    if mode == Alignment::Strict || !is_near {
         return Ok(Aligned::No);
     }
     let other = walk(facts, &domain)?;
-    let is_same = other.organizational() == own.organizational();
+    let is_same = other.organizational() == organizational;
     Ok(
         match (other.failed.is_some() || own.failed.is_some(), is_same) {
             (true, _) => Aligned::Unknown,
@@ -234,9 +253,4 @@ fn aligned(
             (false, false) => Aligned::No,
         },
     )
-}
-
-/// Whether two names end in the same label. Without that no organizational domain is the same.
-fn share_ancestor(one: &Name, other: &Name) -> bool {
-    one.labels().last() == other.labels().last()
 }

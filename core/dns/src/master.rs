@@ -129,6 +129,7 @@ impl MasterFile {
         let mut name = question.name().clone();
         let mut authentic = true;
         let mut canonical = None;
+        let mut least = u32::MAX;
         for _ in 0..CHAIN_MAX {
             let asked = Question::of(name.clone(), question.kind());
             let link = Question::of(name.clone(), RecordType::Cname);
@@ -137,6 +138,7 @@ impl MasterFile {
                 None => match self.sets.get(&link).map(|set| (set, set.result.as_deref())) {
                     Some((set, Ok([Record::Cname(to)]))) => {
                         authentic &= set.authentic;
+                        least = least.min(set.ttl);
                         name = to.clone();
                         canonical = Some(name.clone());
                         continue;
@@ -154,6 +156,7 @@ impl MasterFile {
             };
             answer.authentic = authentic && found.is_some_and(|set| set.authentic);
             answer.canonical = canonical;
+            answer.ttl = answer.ttl.min(least);
             return answer;
         }
         Answer::failure(Failure::ServFail, 0)
@@ -354,7 +357,10 @@ fn failure(text: &str) -> Result<Option<Failure>, String> {
         "!TIMEOUT" => Failure::Timeout,
         "!SERVFAIL" => Failure::ServFail,
         "!BOGUS" => Failure::Bogus,
-        other if other.starts_with('!') => return Err(format!("{other} is no failure")),
+        // With a dot it is a name, odd as it is.
+        other if other.starts_with('!') && !other.contains('.') => {
+            return Err(format!("{other} is no failure"));
+        }
         _ => return Ok(None),
     }))
 }
@@ -423,7 +429,7 @@ fn record(kind: RecordType, data: &[Word]) -> Result<Record, String> {
         RecordType::Ptr => Record::Ptr(name(0)?),
         RecordType::Ns => Record::Ns(name(0)?),
         RecordType::Tlsa => {
-            word(3)?;
+            word(2)?;
             let digits: String = data.iter().skip(3).map(Word::text).collect();
             Record::Tlsa {
                 usage: octet(0)?,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use mox_dns::{Answer, Facts, Missing, Name, Question, RecordType};
 
-use crate::fetch::{Fetched, fetch};
+use crate::fetch::{Fetched, RECORD_MAX, fetch};
 use crate::macros::{Explaining, Values};
 use crate::record::{Cidr, Directive, Mechanism, Qualifier, Record};
 use crate::{Identity, MacroString, Report, Verdict, Visit};
@@ -475,20 +475,19 @@ impl<'a> Check<'a> {
     }
 
     /// The domain a term means: its spec expanded, or the current one.
-    fn target(&self, spec: Option<&MacroString<'_>>, current: &[u8]) -> Result<Vec<u8>, Missing> {
+    fn target(&mut self, spec: Option<&MacroString<'_>>, current: &[u8]) -> Result<Vec<u8>, Stop> {
         let Some(spec) = spec else {
             return Ok(current.to_vec());
         };
-        let mut name = self.expand(spec, current, None)?;
+        if spec.has_p() {
+            self.count()?;
+        }
+        // What expands to too much makes no name, as what expands to nonsense.
+        let mut name = self.expand(spec, current, None)?.unwrap_or_default();
         if name.last() == Some(&b'.') {
             name.pop();
         }
-        while name.len() > NAME_MAX {
-            let Some(dot) = name.iter().position(|b| *b == b'.') else {
-                break;
-            };
-            name.drain(..=dot);
-        }
+        shorten(&mut name);
         Ok(name)
     }
 
@@ -497,7 +496,7 @@ impl<'a> Check<'a> {
         text: &MacroString<'_>,
         current: &[u8],
         explaining: Option<Explaining<'_>>,
-    ) -> Result<Vec<u8>, Missing> {
+    ) -> Result<Option<Vec<u8>>, Missing> {
         let validated = match text.has_p() {
             true => self.validated_name(current)?,
             false => String::new(),
@@ -519,7 +518,10 @@ impl<'a> Check<'a> {
         spec: &MacroString<'a>,
         current: &[u8],
     ) -> Result<Option<String>, Missing> {
-        let target = self.target(Some(spec), current)?;
+        let Some(mut target) = self.expand(spec, current, None)? else {
+            return Ok(None);
+        };
+        shorten(&mut target);
         let Some(name) = name_of(&target) else {
             return Ok(None);
         };
@@ -527,6 +529,9 @@ impl<'a> Check<'a> {
         let [mox_dns::Record::Txt(text)] = answer.all() else {
             return Ok(None);
         };
+        if text.len() > RECORD_MAX {
+            return Ok(None);
+        }
         let Ok(text) = core::str::from_utf8(text) else {
             return Ok(None);
         };
@@ -537,11 +542,25 @@ impl<'a> Check<'a> {
             receiver: self.query.receiver,
             time: self.query.time,
         };
-        let mut text = self.expand(&text, current, Some(explaining))?;
+        let Some(mut text) = self.expand(&text, current, Some(explaining))? else {
+            return Ok(None);
+        };
         text.truncate(self.limits.explanation);
         // What macros stand for may be anything the client said.
         let is_safe = text.iter().all(|b| matches!(b, b' '..=b'~'));
         Ok(is_safe.then(|| lossy(&text)))
+    }
+}
+
+/// Takes labels off the left of a name in text that is too long (RFC 7208 7.3).
+fn shorten(name: &mut Vec<u8>) {
+    let Some(over) = name.len().checked_sub(NAME_MAX).filter(|over| *over > 0) else {
+        return;
+    };
+    // The first dot behind which the rest is short enough.
+    let dot = name.iter().skip(over - 1).position(|b| *b == b'.');
+    if let Some(dot) = dot {
+        name.drain(..over + dot);
     }
 }
 

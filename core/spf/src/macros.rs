@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
+/// Octets that a macro string may expand to.
+pub(crate) const EXPANDED_MAX: usize = 16 * 1024;
+
 /// A text with macros, checked against the grammar. Domain specs do not know the letters c, r and t.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MacroString<'a>(&'a str);
@@ -86,16 +89,19 @@ impl<'a> MacroString<'a> {
         pieces(self.0).any(|piece| matches!(piece, Ok(Piece::Expand(Expand { letter: b'p', .. }))))
     }
 
-    /// The text with values in place of macros.
-    pub(crate) fn expand(&self, values: &Values<'_>) -> Vec<u8> {
+    /// The text with values in place of macros; `None` when that is more than [`EXPANDED_MAX`] octets.
+    pub(crate) fn expand(&self, values: &Values<'_>) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(64);
         for piece in pieces(self.0).flatten() {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Expand(expand) => expand.apply(values, &mut out),
             }
+            if out.len() > EXPANDED_MAX {
+                return None;
+            }
         }
-        out
+        Some(out)
     }
 }
 
