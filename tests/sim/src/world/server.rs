@@ -70,7 +70,8 @@ impl Server {
             self.machine.revive();
             self.survey(true);
             match down {
-                Down::Power => sleep(&self.observer, downs()).await,
+                // Never at once: those tasks end before anybody is polled again, and not within this poll.
+                Down::Power => sleep(&self.observer, downs().max(Duration::from_millis(1))).await,
                 Down::Exit(why) => {
                     self.stage
                         .judge
