@@ -19,7 +19,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_io::{AsyncRead, AsyncWrite};
-use mox_machine::{Mono, Now, Session, Step, mutant};
+use mox_machine::{Mono, Now, Session, Step, fault, mutant};
 use std::io;
 
 use crate::incoming::{Incoming, poll_discard};
@@ -257,6 +257,10 @@ where
                 Poll::Ready(Ok(_)) => {
                     moved = true;
                     self.unflushed = true;
+                    if fault!("driver short write") {
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
                 }
                 Poll::Ready(Err(error)) => return Err(error.kind()),
                 Poll::Pending => break,
@@ -404,7 +408,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<IO>> {
         let this = self.get_mut();
         let mut now = this.runtime.now();
-        let mut budget = BUDGET;
+        let mut budget = match fault!("driver small budget") {
+            true => 1,
+            false => BUDGET,
+        };
         while budget > 0 {
             match this.round(&mut now, &mut budget, cx) {
                 Ok(Round::Moved) => {}

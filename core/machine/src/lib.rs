@@ -100,6 +100,8 @@
 
 extern crate alloc;
 
+mod fault;
+pub mod faults;
 mod line;
 mod mutant;
 #[cfg(feature = "mutants")]

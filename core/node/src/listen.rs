@@ -4,7 +4,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
 use mox_driver::{Drive, End, Fut, Host, Runtime};
-use mox_machine::{Recordable, Recorded, Seed, Session as _};
+use mox_machine::{Recordable, Recorded, Seed, Session as _, fault};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) async fn accept_loop<R: Runtime>(
         };
         match accepted {
             None => break,
+            Some(Ok((stream, _))) if fault!("node accepted session refused") => drop(stream),
             Some(Ok((stream, peer))) => {
                 let seat = node.registry.enter();
                 let captures = captures.as_ref();

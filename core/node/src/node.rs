@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use core::future::poll_fn;
 use mox_driver::{Pool, Runtime};
-use mox_machine::{Secret, Seed};
+use mox_machine::{Secret, Seed, fault};
 use mox_mailbox::{AccountId, Progress};
 use mox_server::Directory;
 use mox_store::{Committer, Store, Topic};
@@ -396,6 +396,12 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
             return;
         }
     }
+    if let Some(why) = node.store.failed() {
+        // It failed outside of a turn, when its mark could not be written: S10 all the same.
+        tracing::error!(target: "store", %why, "the store failed; the server stops");
+        node.registry.stop();
+        return;
+    }
     // Closed by `drain`: what was accepted is durable, and the store says that it was closed in order.
     let closing = node
         .runtime
@@ -413,6 +419,9 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
     loop {
         let now = node.runtime.now().utc;
         loop {
+            if fault!("node purge stops early") {
+                break;
+            }
             match node
                 .store
                 .run(move |reads| mox_mailbox::purge(reads, now))

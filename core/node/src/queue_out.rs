@@ -10,18 +10,34 @@ use core::task::Poll;
 use futures_channel::mpsc;
 use futures_lite::StreamExt;
 use mox_driver::{Runtime, Timer};
+use mox_machine::fault;
 use mox_mailbox::{QueueEntry, ReadError};
 use mox_queue::{Entry, Limits, Scheduler, Times};
 use mox_store::Topic;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::node::Inner;
 
 /// Entries read from the queue at a time.
 const PAGE: usize = 500;
 
-/// What an attempt leaves: the entry as it is now, `None` when it is gone.
-type Finished = (u64, Option<QueueEntry>);
+/// An entry of which an attempt left nothing is looked at again, and not tried before this: what ended the attempt may
+/// end the next one too.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Which entry, and what an attempt left of it.
+type Finished = (u64, Left);
+
+/// An entry behind an attempt.
+enum Left {
+    /// It waits for the next one.
+    Waits(QueueEntry),
+    /// It is gone from the queue.
+    Gone,
+    /// The attempt never got to telling.
+    Unknown,
+}
 
 /// Runs until the process ends. After the server was told to stop it starts nothing new.
 pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
@@ -63,12 +79,29 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
             timer.poll_fired(cx).map(|()| None)
         })
         .await;
-        if let Some((id, entry)) = ended {
-            match entry {
-                Some(entry) => insert(&node, &mut scheduler, &entry),
-                None => scheduler.remove(id),
+        if let Some((id, left)) = ended {
+            match left {
+                Left::Waits(entry) => insert(&node, &mut scheduler, &entry),
+                Left::Gone => scheduler.remove(id),
+                Left::Unknown => look_again(&node, &mut scheduler, id),
             }
             scheduler.finished(id);
+        }
+    }
+}
+
+/// Nobody knows what became of an attempt: the row does.
+fn look_again<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, id: u64) {
+    let published = node.store.published();
+    match mox_mailbox::queue_entry(&*published.view, id) {
+        Ok(Some(mut entry)) => {
+            let soonest = node.runtime.now().utc + AGAIN_AFTER;
+            entry.next_attempt = entry.next_attempt.max(soonest);
+            insert(node, scheduler, &entry);
+        }
+        Ok(None) => scheduler.remove(id),
+        Err(error) => {
+            tracing::error!(target: "queue", id, %error, "an entry of the queue cannot be read");
         }
     }
 }
@@ -79,8 +112,12 @@ fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finishe
     let slot = Slot {
         id,
         report,
-        entry: None,
+        left: Left::Unknown,
     };
+    if fault!("node attempt not started") {
+        drop((slot, seat));
+        return;
+    }
     let task = attempt::run(node.clone(), slot, seat);
     node.runtime.spawn_session("delivery", Box::pin(task));
 }
@@ -89,14 +126,14 @@ fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finishe
 struct Slot {
     id: u64,
     report: mpsc::Sender<Finished>,
-    /// What is known of the entry now.
-    entry: Option<QueueEntry>,
+    left: Left,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         // The channel has room for every slot there is.
-        let _ = self.report.try_send((self.id, self.entry.take()));
+        let left = core::mem::replace(&mut self.left, Left::Unknown);
+        let _ = self.report.try_send((self.id, left));
     }
 }
 

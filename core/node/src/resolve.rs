@@ -5,7 +5,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use mox_dns::stub::{Cache, CacheLimits, Do, Lookup, ResolverConfig};
 use mox_dns::{Answer, Facts, Inquiry, MxPlan, Name, Progress, Question, mail_hosts};
 use mox_driver::{Datagram, Runtime, Timer};
-use mox_machine::{Mono, Seed};
+use mox_machine::{Mono, Seed, fault};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,6 +105,9 @@ async fn run<R: Runtime>(runtime: &R, mut lookup: Lookup) -> Answer {
                 // The old socket goes first: its port is not to be guessed twice.
                 socket = None;
                 let sent = async {
+                    if fault!("node no datagram socket") {
+                        return Err(io::ErrorKind::AddrNotAvailable.into());
+                    }
                     let mut fresh = runtime.udp(server).await?;
                     fresh.send(&bytes).await?;
                     io::Result::Ok(fresh)

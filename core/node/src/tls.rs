@@ -6,7 +6,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::future;
 use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use mox_driver::{Runtime, Timer};
-use mox_machine::TlsFacts;
+use mox_machine::{TlsFacts, fault};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -78,6 +78,9 @@ pub(crate) async fn accept<R: Runtime>(
     io: Conn<R::Stream>,
 ) -> io::Result<(Conn<R::Stream>, TlsFacts)> {
     let plain = plain(io)?;
+    if fault!("node handshake refused") {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let handshake = async {
         let stream = TlsAcceptor::from(config).accept(plain).await?;
         Ok(TlsStream::from(stream))
@@ -126,8 +129,12 @@ const BINDING: &[u8] = b"EXPORTER-Channel-Binding";
 const VERSIONS: &[&rustls::SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
 
+/// Whoever runs this node may have installed another one for the process: the simulator's draws from its seed.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    let default = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(default)
 }
 
 fn plain<S>(io: Conn<S>) -> io::Result<S> {

@@ -1,7 +1,7 @@
 //! The one writer: runs ops in groups, makes each group durable, publishes it, answers.
 
 use futures_channel::oneshot;
-use mox_machine::mutant;
+use mox_machine::{fault, mutant};
 use mox_mailbox::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, BodyId, Reads, Space, VALUE_MAX};
 use std::fmt;
 use std::future::poll_fn;
@@ -100,6 +100,10 @@ impl Committer {
         }
         self.shared.look_at_space();
         let mut jobs = group.0;
+        if fault!("store dies before apply") {
+            done.jobs = jobs;
+            return Err("a fault before anything was applied".to_owned());
+        }
         while !jobs.is_empty() {
             for mut job in jobs {
                 if done.failed.is_none()
@@ -109,7 +113,11 @@ impl Committer {
                 }
                 done.jobs.push(job);
             }
-            let room = GROUP_MAX.saturating_sub(done.jobs.len());
+            let most = match fault!("store small group") {
+                true => 1,
+                false => GROUP_MAX,
+            };
+            let room = most.saturating_sub(done.jobs.len());
             jobs = self.shared.queue.take(room);
         }
         if let Some(why) = done.failed.take() {
@@ -145,12 +153,18 @@ impl Committer {
             let view = self.kv.snapshot();
             *self.shared.published.lock() = Arc::new(Published { number, view });
         }
+        if fault!("store dies before sync") {
+            return Err("a fault before the sync".to_owned());
+        }
         let synced = match mutant!(RowsNotSynced) {
             true => Ok(()),
             false => self.kv.sync(),
         };
         if !mutant!(SyncErrorIgnored) {
             synced.map_err(|e| format!("a sync failed: {e}"))?;
+        }
+        if fault!("store dies before publish") {
+            return Err("a fault before the publication".to_owned());
         }
         self.mark = mark;
         let published = Arc::new(Published {
@@ -161,6 +175,9 @@ impl Committer {
         drop(previous);
         let raised = std::mem::take(&mut done.raised);
         self.shared.watchers.raise(raised.into_topics(number));
+        if fault!("store dies before answer") {
+            return Err("a fault before the answers".to_owned());
+        }
         Ok(())
     }
 

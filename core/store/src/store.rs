@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use mox_machine::fault;
 use mox_mailbox::{Batch, BodyId, BodyRef, ReadError, Reads, Stop};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -236,6 +237,10 @@ impl<T, E> Future for Run<T, E> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.get_mut();
         if me.job.is_some() {
+            if fault!("store queue full") {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match me.shared.queue.poll_push(cx, &mut me.ticket, &mut me.job) {
                 Poll::Ready(Pushed::Yes) => {}
                 Poll::Ready(Pushed::Closed) => return Poll::Ready(Err(StoreError::Dead)),
@@ -322,6 +327,7 @@ impl Shared {
         };
         let share = u128::from(capacity.total) * u128::from(self.options.low_percent) / 100;
         let low = u128::from(capacity.free) < share || capacity.free < self.options.low_octets;
+        let low = low || fault!("store space low");
         self.low.store(low, Ordering::Relaxed);
     }
 

@@ -68,8 +68,11 @@ impl SimDatagram {
         self.sim.fact("datagram", self.number, bytes);
         let knobs = &self.sim.world().knobs;
         if self.rng.one_in(self.sim.odds(knobs.loss_one_in)) {
-            self.sim.fact("fault lost", self.number, &[]);
-            return;
+            return self.sim.fault("datagram lost", self.number);
+        }
+        // Nobody sends a datagram again by itself.
+        if self.sim.is_cut(self.from.ip(), self.to.ip()) {
+            return self.sim.fault("datagram lost", self.number);
         }
         let there = between(&mut self.rng, knobs.latency);
         let back = between(&mut self.rng, knobs.latency);
@@ -80,7 +83,11 @@ impl SimDatagram {
             let answers = server.map(|server| lock(&server)(from, &bytes));
             for (after, answer) in answers.unwrap_or_default() {
                 let inbox = Arc::clone(&inbox);
+                let then = sim.clone();
                 let deliver = Box::new(move || {
+                    if then.is_cut(to.ip(), from.ip()) {
+                        return then.fault("datagram lost", 0);
+                    }
                     let waiting = {
                         let mut inbox = lock(&inbox);
                         inbox.arrived.push_back(answer);

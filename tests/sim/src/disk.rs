@@ -13,6 +13,17 @@ use crate::slot::lock;
 /// What a disk writes whole or not at all, in octets.
 const SECTOR: usize = 512;
 
+/// How a disk errs. All `one_in` are 0 for never, 1 for always; a healed world knows none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskManner {
+    /// A read fails with an I/O error.
+    pub read_error_one_in: u64,
+    /// A write fails with an I/O error; nothing of it is written.
+    pub write_error_one_in: u64,
+    /// A sync fails; what it was to make durable may be there or not.
+    pub sync_error_one_in: u64,
+}
+
 /// A [`Disk`] of a world. A clone is another handle to the same files.
 #[derive(Debug, Clone)]
 pub struct SimDisk {
@@ -31,6 +42,11 @@ struct State {
     /// The content of each file when it was last synced.
     synced: BTreeMap<u64, Bytes>,
     broken: bool,
+    manner: DiskManner,
+    /// Apart from `rng`, so that faults do not change what a crash leaves.
+    luck: Rng,
+    /// Octets it holds at most.
+    space: Option<u64>,
 }
 
 type Names = BTreeMap<String, Entry>;
@@ -44,7 +60,9 @@ enum Entry {
 impl SimDisk {
     /// An empty disk.
     pub fn new(sim: &Sim, name: &str) -> Self {
-        Self::holding(sim, sim.world().root.child(name, 0).rng())
+        let seed = sim.world().root.child(name, 0);
+        let luck = seed.child("luck", 0).rng();
+        Self::holding(sim, seed.rng(), (DiskManner::default(), luck, None))
     }
 
     /// What the power leaves when it fails now. Of each file every sector written since its last sync is there or is
@@ -56,9 +74,12 @@ impl SimDisk {
             live,
             durable,
             synced,
+            manner,
+            luck,
+            space,
             ..
         } = &mut *state;
-        let left = Self::holding(&self.sim, rng.clone());
+        let left = Self::holding(&self.sim, rng.clone(), (*manner, luck.clone(), *space));
         let mut names = Names::new();
         // Sorted, so a directory comes before what is in it.
         let all: BTreeSet<&String> = live.keys().chain(durable.keys()).collect();
@@ -103,12 +124,36 @@ impl SimDisk {
         lock(&self.state).broken = true;
     }
 
+    /// Syncs work again; errors happen as the manner says.
+    pub fn repair(&self) {
+        lock(&self.state).broken = false;
+    }
+
+    /// From now on it errs like this.
+    pub fn set_manner(&self, manner: DiskManner) {
+        lock(&self.state).manner = manner;
+    }
+
+    /// From now on it holds so many octets of content, what is there included; more is `StorageFull`. `None` for no end.
+    pub fn set_space(&self, octets: Option<u64>) {
+        lock(&self.state).space = octets;
+    }
+
+    /// Octets of content.
+    pub fn used(&self) -> u64 {
+        let state = lock(&self.state);
+        let files = state.live.iter().filter(|(_, e)| **e != Entry::Dir);
+        files
+            .map(|(name, _)| self.files.length(name).unwrap_or(0))
+            .sum()
+    }
+
     /// Pretends that the disk is this full.
     pub fn set_capacity(&self, capacity: Capacity) {
         self.files.set_capacity(capacity);
     }
 
-    fn holding(sim: &Sim, rng: Rng) -> Self {
+    fn holding(sim: &Sim, rng: Rng, (manner, luck, space): (DiskManner, Rng, Option<u64>)) -> Self {
         Self {
             files: MemDisk::new(),
             sim: sim.clone(),
@@ -119,12 +164,20 @@ impl SimDisk {
                 durable: Names::new(),
                 synced: BTreeMap::new(),
                 broken: false,
+                manner,
+                luck,
+                space,
             })),
         }
     }
 
     /// Puts on an empty disk what a crash left, all of it durable.
     fn fill(&self, names: &Names, contents: &BTreeMap<u64, Bytes>) {
+        let (manner, space) = {
+            let mut state = lock(&self.state);
+            let manner = core::mem::take(&mut state.manner);
+            (manner, state.space.take())
+        };
         let mut first_names = BTreeMap::<u64, &str>::new();
         for (name, entry) in names {
             let made = match entry {
@@ -144,13 +197,39 @@ impl SimDisk {
         }
         let mut state = lock(&self.state);
         state.durable = state.live.clone();
+        state.manner = manner;
+        state.space = space;
     }
 
     fn check_sync(&self, kind: &'static str, name: &str) -> io::Result<()> {
         let broken = lock(&self.state).broken;
         self.sim.fact(kind, u64::from(broken), name.as_bytes());
-        if broken {
+        let errs = |manner: &DiskManner| manner.sync_error_one_in;
+        if broken || self.happens("disk sync error", errs) {
             return Err(io::Error::other("the simulated disk failed to sync"));
+        }
+        Ok(())
+    }
+
+    fn happens(&self, fault: &'static str, one_in: impl Fn(&DiskManner) -> u64) -> bool {
+        let happens = {
+            let mut state = lock(&self.state);
+            let odds = self.sim.odds(one_in(&state.manner));
+            state.luck.one_in(odds)
+        };
+        if happens {
+            self.sim.fault(fault, 0);
+        }
+        happens
+    }
+
+    /// Whether a file may become so long.
+    fn check_space(&self, name: &str, end: u64) -> io::Result<()> {
+        let space = lock(&self.state).space;
+        let grows = end.saturating_sub(self.files.length(name).unwrap_or(0));
+        if grows > 0 && space.is_some_and(|space| self.used() + grows > space) {
+            self.sim.fault("disk full", 0);
+            return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
@@ -175,6 +254,11 @@ impl Disk for SimDisk {
     }
 
     fn write_at(&self, name: &str, offset: u64, parts: &[Bytes]) -> io::Result<()> {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        self.check_space(name, offset + length as u64)?;
+        if self.happens("disk write error", |manner| manner.write_error_one_in) {
+            return Err(io::Error::other("the simulated disk failed to write"));
+        }
         self.files.write_at(name, offset, parts)?;
         self.sim.fact("write file", offset, name.as_bytes());
         for part in parts {
@@ -239,6 +323,9 @@ impl Disk for SimDisk {
     }
 
     fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Bytes> {
+        if self.happens("disk read error", |manner| manner.read_error_one_in) {
+            return Err(io::Error::other("the simulated disk failed to read"));
+        }
         self.files.read_at(name, offset, length)
     }
 
@@ -247,6 +334,11 @@ impl Disk for SimDisk {
     }
 
     fn capacity(&self) -> io::Result<Capacity> {
+        let space = lock(&self.state).space;
+        if let Some(total) = space {
+            let free = total.saturating_sub(self.used());
+            return Ok(Capacity { free, total });
+        }
         self.files.capacity()
     }
 }

@@ -1,5 +1,6 @@
 //! Blocking work: it takes virtual time, bounded by class, and finishes in any order.
 
+use core::time::Duration;
 use mox_driver::{Fut, Pool};
 use mox_machine::{Rng, Seed};
 use std::collections::{BTreeMap, VecDeque};
@@ -76,8 +77,20 @@ fn submit(sim: &Sim, place: Place, work: Event) {
     begin(sim, place, work);
 }
 
+/// How long a commit takes when the store stalls, as fjall does when its memtables are full.
+const STALL: Duration = Duration::from_secs(5);
+
 fn begin(sim: &Sim, place: Place, work: Event) {
-    let takes = between(&mut lock(&sim.world().pools).rng, sim.world().knobs.job);
+    let knobs = &sim.world().knobs;
+    let (mut takes, stalls) = {
+        let rng = &mut lock(&sim.world().pools).rng;
+        let stalls = place.1 == Pool::Commit && rng.one_in(sim.odds(knobs.stall_one_in));
+        (between(rng, knobs.job), stalls)
+    };
+    if stalls {
+        sim.fault("commit stalled", place.0);
+        takes += STALL;
+    }
     let then = sim.clone();
     let finish = Box::new(move || {
         then.fact("job", place.0, &[place.1 as u8]);

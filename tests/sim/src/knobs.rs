@@ -22,6 +22,24 @@ pub struct Knobs {
     pub refuse_one_in: u64,
     /// A datagram is lost.
     pub loss_one_in: u64,
+    /// Octets a second in one direction of a stream; 0 for no limit.
+    pub bandwidth: u64,
+    /// A write makes its connection silent in both directions: nothing arrives any more and nobody is told.
+    pub silent_one_in: u64,
+    /// A write and all that follow are taken and lost; the connection breaks later.
+    pub lost_one_in: u64,
+    /// A connection is made, and nobody ever accepts it.
+    pub mute_one_in: u64,
+    /// Nobody answers to a connect, not even with a refusal.
+    pub hole_one_in: u64,
+    /// `accept` fails for want of a file descriptor.
+    pub accept_fails_one_in: u64,
+    /// A group of commits takes five seconds longer.
+    pub stall_one_in: u64,
+    /// An armed site of `fault!` in our own code fails once in so many times, where the program has such sites.
+    pub site_one_in: u64,
+    /// Polls, one of which finds the wall clock somewhere else.
+    pub jump_one_in: u64,
     /// Virtual time after which the world is said to hang.
     pub end_of_time: Duration,
 }
@@ -37,6 +55,15 @@ impl Knobs {
             reset_one_in: 0,
             refuse_one_in: 0,
             loss_one_in: 0,
+            bandwidth: 0,
+            silent_one_in: 0,
+            lost_one_in: 0,
+            mute_one_in: 0,
+            hole_one_in: 0,
+            accept_fails_one_in: 0,
+            stall_one_in: 0,
+            site_one_in: 0,
+            jump_one_in: 0,
             end_of_time: Duration::from_secs(30 * 86_400),
         }
     }
@@ -59,7 +86,23 @@ impl Knobs {
             reset_one_in: sometimes(&mut rng, 50, 5_000),
             refuse_one_in: sometimes(&mut rng, 3, 50),
             loss_one_in: sometimes(&mut rng, 3, 50),
+            bandwidth: one_of(&mut rng, &[0, 0, 1_000_000, 20_000]),
+            accept_fails_one_in: sometimes(&mut rng, 3, 50),
+            stall_one_in: sometimes(&mut rng, 20, 500),
             ..Self::fault_free()
+        }
+    }
+
+    /// As [`drawn`](Self::drawn), and with the faults of which nobody is told: who meets them must have time limits.
+    pub fn hostile(seed: &Seed) -> Self {
+        let mut rng = seed.child("hostile knobs", 0).rng();
+        Self {
+            silent_one_in: sometimes(&mut rng, 100, 10_000),
+            lost_one_in: sometimes(&mut rng, 100, 10_000),
+            mute_one_in: sometimes(&mut rng, 3, 30),
+            hole_one_in: sometimes(&mut rng, 3, 30),
+            jump_one_in: sometimes(&mut rng, 200, 5_000),
+            ..Self::drawn(seed)
         }
     }
 }

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::datagram::{self, SimDatagram};
 use crate::jobs;
-use crate::net::{self, SimListener, SimStream};
+use crate::net::{self, SimListener};
 use crate::sim::{Kind, Sim, both_families};
 use crate::slot::lock;
+use crate::stream::SimStream;
 use crate::timer::SimTimer;
 
 /// Octets of an ask, answer or event that go into the record.
@@ -83,6 +84,14 @@ impl SimRuntime {
     /// From now on a service of this computer may end: it is being stopped in order.
     pub fn stopping(&self) {
         self.0.sim.stopping(self.0.number);
+    }
+
+    /// What names it where addresses of both families are one.
+    pub(crate) fn host(&self) -> Ipv4Addr {
+        match self.0.addresses {
+            [IpAddr::V4(four), _] => four,
+            [IpAddr::V6(_), _] => Ipv4Addr::UNSPECIFIED,
+        }
     }
 
     /// The address others see: our own instead of loopback or "any".

@@ -14,12 +14,15 @@ use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
 use crate::datagram::Servers;
+use crate::faults::Broken;
 use crate::jobs::Pools;
 use crate::knobs::Knobs;
 use crate::net::Net;
 use crate::runtime::SimRuntime;
+use crate::sites::{Hooked, Sites};
 use crate::slot::{Slot, lock};
 use crate::timer::Timers;
+use crate::tls::Seeded;
 use crate::trace::Trace;
 
 /// Polls and events after which a world is said to run in circles.
@@ -41,6 +44,8 @@ pub(crate) struct World {
     pub(crate) servers: Mutex<Servers>,
     pub(crate) timers: Mutex<Timers>,
     pub(crate) pools: Mutex<Pools>,
+    pub(crate) broken: Mutex<Broken>,
+    pub(crate) sites: Mutex<Sites>,
     core: Mutex<Core>,
     /// Nothing breaks any more.
     healed: AtomicBool,
@@ -117,6 +122,8 @@ impl Sim {
             after_steps: BTreeMap::new(),
         };
         let job_seed = root.child("jobs", 0);
+        let broken = Broken::new(&root);
+        let sites = Sites::new(&root);
         Self(Arc::new(World {
             root,
             knobs,
@@ -124,6 +131,8 @@ impl Sim {
             servers: Mutex::default(),
             timers: Mutex::default(),
             pools: Mutex::new(Pools::new(&job_seed)),
+            broken,
+            sites,
             core: Mutex::new(core),
             healed: AtomicBool::new(false),
             watcher: Mutex::new(None),
@@ -152,6 +161,8 @@ impl Sim {
         let done = slot.clone();
         let task = Box::pin(async move { done.put(main.await) });
         let main = self.spawn("main", 0, Kind::Main, task);
+        let _seeded = Seeded::by(&self.0.root);
+        let _hooked = Hooked::to(self);
         for _ in 0..STEPS {
             if !lock(&self.0.core).tasks.contains_key(&main) {
                 break;
@@ -178,13 +189,27 @@ impl Sim {
 
     /// Sets the wall clock forward; the monotonic one does not notice.
     pub fn jump_utc(&self, by: Duration) {
+        self.fault("clock forward", by.as_secs());
         let mut core = lock(&self.0.core);
         core.now.utc = core.now.utc + by;
     }
 
-    /// From now on the network breaks nothing; it stays as slow as it is.
+    /// Sets the wall clock back.
+    pub fn jump_utc_back(&self, by: Duration) {
+        self.fault("clock back", by.as_secs());
+        let mut core = lock(&self.0.core);
+        core.now.utc = core.now.utc - by;
+    }
+
+    /// From now on nothing breaks: every cut is mended, the wall clock is right again. The network stays as slow as it
+    /// is.
     pub fn heal(&self) {
         self.fact("heal", 0, &[]);
+        {
+            let mut core = lock(&self.0.core);
+            let passed = core.now.mono.since(BEGIN.mono);
+            core.now.utc = BEGIN.utc + passed;
+        }
         self.0.healed.store(true, Ordering::Relaxed);
     }
 
@@ -385,6 +410,7 @@ impl Sim {
             return event();
         }
         if let Some(number) = self.pick() {
+            self.perhaps_jump();
             self.poll(number);
             return;
         }

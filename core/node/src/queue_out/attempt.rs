@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::client::ClientHost;
 use super::route::{self, Hop, NoRoute};
-use super::{Slot, notice, times};
+use super::{Left, Slot, notice, times};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -41,14 +41,9 @@ pub(super) struct Result {
 /// Tries an entry. Whatever happens, its slot is given back.
 pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: Seat) {
     match attempt(&node, slot.id).await {
-        Ok(entry) => slot.entry = entry,
+        Ok(entry) => slot.left = entry.map_or(Left::Gone, Left::Waits),
         Err(error) => {
             tracing::error!(target: "queue", id = slot.id, error, "an attempt could not be recorded");
-            // The row says when it is tried again, if it is there.
-            let published = node.store.published();
-            slot.entry = mox_mailbox::queue_entry(&*published.view, slot.id)
-                .ok()
-                .flatten();
         }
     }
 }
@@ -404,6 +399,14 @@ async fn session<R: Runtime>(
     }
     let mut host = host.0;
     let lost = host.ended.clone();
+    // Whatever goes wrong between STARTTLS and the handshake is a failure of TLS, unless the server said so in a reply.
+    if let Some(lost) = &lost
+        && lost.stage == Stage::StartTls
+        && lost.cause != Cause::Reply
+    {
+        let text = format!("{} failed: {:?}", lost.stage, lost.cause);
+        return Err(Broken::Tls(io::Error::other(text)));
+    }
     let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
     if lost.is_none() && outcomes.iter().all(Option::is_none) {
         return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into()));

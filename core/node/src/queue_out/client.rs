@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll};
 use mox_driver::{Fut, Host, Pool, Runtime};
-use mox_machine::AskId;
+use mox_machine::{AskId, fault};
 use mox_mailbox::QueueMessage;
 use mox_smtp::client::{Answer, Ask, Client, Ending, Event, Outcome, Transaction};
 use std::io;
@@ -42,6 +42,10 @@ impl<R: Runtime> ClientHost<R> {
     }
 
     fn piece(&mut self, id: AskId, offset: u64, max: usize) {
+        if fault!("node piece not read") {
+            self.ready = Some((id, Answer::Failed));
+            return;
+        }
         let message = self.message.clone();
         let store = self.node.store.clone();
         let published = self.node.store.published();

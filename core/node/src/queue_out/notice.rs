@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Enhanced, Path};
 use mox_driver::{Pool, Runtime};
-use mox_machine::mutant;
+use mox_machine::{fault, mutant};
 use mox_mailbox::{AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, Target};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
 use mox_server::{Intake, StoredStructure};
@@ -50,6 +50,9 @@ pub(super) async fn compose<R: Runtime>(
         return Ok(None);
     };
     let now = node.runtime.now().utc;
+    if fault!("node notice not written") {
+        return Err(NotWritten);
+    }
     let text = write(node, message, kind, told, &sender).ok_or(NotWritten)?;
     let body = Bytes::from(text);
     let mut intake = Intake::new();

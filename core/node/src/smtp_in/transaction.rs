@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_driver::{Fut, Pool, Runtime};
-use mox_machine::{TlsFacts, Utc, mutant};
+use mox_machine::{TlsFacts, Utc, fault, mutant};
 use mox_mailbox::{
     AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
 };
@@ -12,6 +12,7 @@ use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -99,7 +100,8 @@ impl Held {
     /// False when the node holds as much as it may.
     fn take(&mut self, octets: usize) -> bool {
         self.octets += octets;
-        self.budget.fetch_add(octets, Ordering::Relaxed) + octets <= BODIES_IN_FLIGHT_MAX
+        let held = self.budget.fetch_add(octets, Ordering::Relaxed) + octets;
+        held <= BODIES_IN_FLIGHT_MAX && !fault!("node bodies budget full")
     }
 
     fn give_back(&mut self) {
@@ -191,12 +193,7 @@ impl Transaction {
             content.held.give_back();
             let result = result.map_err(|error| {
                 tracing::error!(target: "store", %error, "a message body could not be written");
-                Reply::new(
-                    452,
-                    3,
-                    1,
-                    "the message cannot be stored now, try again later",
-                )
+                not_written(&error)
             });
             (self, result)
         };
@@ -311,7 +308,7 @@ impl Transaction {
         drop(held);
         let spooled = spooled.map_err(|error| {
             tracing::error!(target: "store", %error, "a message body could not be finished");
-            unavailable()
+            not_written(&error)
         })?;
         let structure = StoredStructure::encode(&arrived.structure);
         let header = arrived.header;
@@ -403,6 +400,19 @@ fn by_domain(recipients: &[Path], now: Utc) -> Vec<Group> {
             hold: false,
         })
         .collect()
+}
+
+/// What a body that could not be written makes of its transaction: 452 when the disk is full (RFC 5321 4.2.3).
+fn not_written(error: &io::Error) -> Reply {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reply::new(
+            452,
+            3,
+            1,
+            "not enough disk space for this message, try again later",
+        ),
+        _ => unavailable(),
+    }
 }
 
 fn unavailable() -> Reply {

@@ -1,0 +1,131 @@
+//! Sites in our own code that fail when a world wants it: which there are, which were reached, which failed.
+
+use mox_machine::{Rng, Seed, faults};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crate::sim::Sim;
+use crate::slot::lock;
+
+/// Every site of `fault!` in driver, store and node; a test compares this with the sources. One that is never reached in
+/// many seeds is a hole in the scenarios.
+pub const SITES: &[&str] = &[
+    "driver small budget",
+    "driver short write",
+    "node accepted session refused",
+    "node attempt not started",
+    "node bodies budget full",
+    "node handshake refused",
+    "node no datagram socket",
+    "node notice not written",
+    "node piece not read",
+    "node purge stops early",
+    "store dies before apply",
+    "store dies before answer",
+    "store dies before publish",
+    "store dies before sync",
+    "store queue full",
+    "store small group",
+    "store space low",
+];
+
+/// Sites that end the process are this much rarer than others.
+const DEADLY: u64 = 100;
+
+/// What became of a site so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SiteCount {
+    /// The code came by.
+    pub reached: u64,
+    /// And failed there.
+    pub struck: u64,
+}
+
+pub(crate) struct Sites {
+    seed: Seed,
+    /// Only these may fail, always; for tests of one site.
+    only: Option<&'static str>,
+    known: BTreeMap<&'static str, Site>,
+}
+
+struct Site {
+    armed: bool,
+    rng: Rng,
+    count: SiteCount,
+}
+
+impl Sites {
+    pub(crate) fn new(root: &Seed) -> Mutex<Self> {
+        Mutex::new(Self {
+            seed: root.child("sites", 0),
+            only: None,
+            known: BTreeMap::new(),
+        })
+    }
+}
+
+impl Sim {
+    /// Which sites of `fault!` were reached so far, and how often. Half of all sites are armed in a world; an armed one
+    /// fails once in [`site_one_in`](crate::Knobs::site_one_in) times, one that ends the process a hundred times less.
+    pub fn sites(&self) -> BTreeMap<&'static str, SiteCount> {
+        let sites = lock(&self.world().sites);
+        let known = sites.known.iter();
+        known.map(|(name, site)| (*name, site.count)).collect()
+    }
+
+    /// From now on this site fails every time, and no other does; `None` for as drawn.
+    pub fn strike_only(&self, site: Option<&'static str>) {
+        lock(&self.world().sites).only = site;
+    }
+
+    /// The code comes by a site.
+    pub(crate) fn strikes(&self, name: &'static str) -> bool {
+        let odds = self.odds(self.world().knobs.site_one_in);
+        let strikes = {
+            let mut sites = lock(&self.world().sites);
+            let Sites { seed, only, known } = &mut *sites;
+            let site = known.entry(name).or_insert_with(|| {
+                let mut rng = seed.child(name, 0).rng();
+                Site {
+                    armed: rng.one_in(2),
+                    rng,
+                    count: SiteCount::default(),
+                }
+            });
+            let rarer = if name.starts_with("store dies") {
+                DEADLY
+            } else {
+                1
+            };
+            let strikes = match only {
+                Some(only) => *only == name,
+                None => site.armed && site.rng.one_in(odds * rarer),
+            };
+            site.count.reached += 1;
+            site.count.struck += u64::from(strikes);
+            strikes
+        };
+        if strikes {
+            self.fact("site", 0, name.as_bytes());
+        }
+        strikes
+    }
+}
+
+/// While it lives, sites on this thread ask a world.
+pub(crate) struct Hooked(Option<faults::Hook>);
+
+impl Hooked {
+    pub(crate) fn to(sim: &Sim) -> Self {
+        let sim = sim.clone();
+        Self(faults::install(Some(Box::new(move |site| {
+            sim.strikes(site)
+        }))))
+    }
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        faults::install(self.0.take());
+    }
+}

@@ -1,0 +1,267 @@
+//! One whole server of ours in a world, with an account `ann`, for tests of what surrounds it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mox_address::{Domain, LocalPart};
+use mox_driver::{Bind, Runtime, Timer};
+use mox_machine::{Mono, Seed};
+use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Queued, Service};
+use mox_sasl::{Credentials, Iterations};
+use mox_server::{Directory, DomainRules, encode_credentials};
+use mox_sim::{Dialogue, Sim, SimDisk, SimKv, SimRuntime, SimStream};
+use mox_store::{Options, Store};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub const PASSWORD: &str = "correct horse";
+pub const OURS: [u8; 4] = [10, 0, 0, 1];
+
+/// Our server, with what survives its crashes.
+pub struct One {
+    pub runtime: SimRuntime,
+    pub rows: SimKv,
+    pub disk: SimDisk,
+    pub node: Option<Node<SimRuntime>>,
+    pub outgoing: Outgoing,
+    pub resolvers: Vec<SocketAddr>,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub options: Options,
+    pub plan: mox_queue::Plan,
+    /// Why the process ended by itself.
+    exit: Arc<Mutex<Option<String>>>,
+}
+
+pub fn ours(port: u16) -> SocketAddr {
+    (Ipv4Addr::from(OURS), port).into()
+}
+
+impl One {
+    pub fn new(sim: &Sim, outgoing: Outgoing) -> Self {
+        Self {
+            runtime: sim.computer("ours", OURS),
+            rows: SimKv::new(sim, "rows"),
+            disk: SimDisk::new(sim, "disk"),
+            node: None,
+            outgoing,
+            resolvers: Vec::new(),
+            tls: None,
+            options: Options {
+                low_percent: 0,
+                low_octets: 0,
+                ..Options::default()
+            },
+            plan: mox_queue::Plan::default(),
+            exit: Arc::default(),
+        }
+    }
+
+    /// From now on the end of a service ends the process on this computer, as in production, and not the world.
+    pub fn supervise(&self) {
+        let exit = self.exit.clone();
+        self.runtime.on_exit(move |why| {
+            exit.lock().unwrap().get_or_insert(why);
+        });
+    }
+
+    /// Waits at most so long for the process to end by itself, and lets go of what it had. Why and when it did.
+    pub async fn exited(&mut self, at_most: Duration) -> Option<(String, Mono)> {
+        let until = self.runtime.now().mono + at_most;
+        // Another computer's timer: ours end with the process.
+        let clock = self.runtime.sim().computer("clock", [10, 0, 9, 9]);
+        loop {
+            let exit = self.exit.lock().unwrap().take();
+            if let Some(why) = exit {
+                self.runtime.kill();
+                self.node = None;
+                return Some((why, clock.now().mono));
+            }
+            if clock.now().mono >= until {
+                return None;
+            }
+            sleep(&clock, Duration::from_millis(10)).await;
+        }
+    }
+
+    fn config(&self) -> Config {
+        let hostname = Domain::parse("ours.example", false).unwrap();
+        let mut services = vec![
+            (25, Service::Smtp),
+            (587, Service::Submission),
+            (143, Service::Imap),
+        ];
+        if self.tls.is_some() {
+            services.extend([(465, Service::Submissions), (993, Service::Imaps)]);
+        }
+        let listeners = services.into_iter().map(|(port, service)| ListenerConfig {
+            name: service.name().to_owned(),
+            bind: Bind::Addr(ours(port)),
+            service,
+            hostname: hostname.clone(),
+            max_size: mox_smtp::server::Config::MAX_SIZE,
+            clear_auth: true,
+            tls: self.tls.clone(),
+        });
+        Config {
+            listeners: listeners.collect(),
+            hostname,
+            outgoing: self.outgoing.clone(),
+            resolvers: self.resolvers.clone(),
+            remote_port: 25,
+            plan: self.plan.clone(),
+        }
+    }
+
+    pub async fn start(&mut self) {
+        self.try_start().await.unwrap();
+    }
+
+    pub async fn try_start(&mut self) -> Result<(), String> {
+        let config = self.config();
+        let bound = Bound::bind(&self.runtime, &config).map_err(|e| e.to_string())?;
+        let rows = Box::new(self.rows.clone());
+        let disk = Arc::new(self.disk.clone());
+        let (store, committer) =
+            Store::open(rows, disk, self.options.clone()).map_err(|e| e.to_string())?;
+        let domain = Domain::parse("ours.example", false).unwrap();
+        let mut directory = Directory::local(0);
+        directory.add_domain(&domain, DomainRules::default());
+        let local = LocalPart::parse("ann", false).unwrap();
+        directory.add_address("ann", &local, &domain).unwrap();
+        let runtime = self.runtime.clone();
+        let node = Node::start(runtime, config, directory, bound, store, committer)
+            .await
+            .map_err(|e| e.to_string())?;
+        for account in node.without_password().map_err(|e| e.to_string())? {
+            let seed = Seed::from_number(1).child("salt", 0);
+            let derived = Credentials::derive(PASSWORD, &seed, Iterations::ONE).unwrap();
+            node.set_credentials(&account, encode_credentials(&derived))
+                .await
+                .map_err(|e| e.to_string())?;
+        }
+        self.node = Some(node);
+        Ok(())
+    }
+
+    /// The power fails.
+    pub fn crash(&mut self) {
+        self.runtime.kill();
+        self.node = None;
+        self.rows = self.rows.crash();
+        self.disk = self.disk.crash();
+    }
+
+    pub fn node(&self) -> &Node<SimRuntime> {
+        self.node.as_ref().unwrap()
+    }
+
+    pub fn queue(&self) -> Vec<Queued> {
+        self.node().queue(1_000).unwrap()
+    }
+
+    /// Waits until the queue is empty, at most so long; whether it is.
+    pub async fn settle(&self, at_most: Duration) -> bool {
+        let until = self.runtime.now().mono + at_most;
+        while !self.queue().is_empty() {
+            if self.runtime.now().mono >= until {
+                return false;
+            }
+            sleep(&self.runtime, Duration::from_secs(10)).await;
+        }
+        true
+    }
+
+    /// Stops in order, with everything consistent.
+    pub async fn stop(self) {
+        sleep(&self.runtime, Duration::from_secs(15)).await;
+        assert_eq!(self.node().store().verify(true), []);
+        self.runtime.stopping();
+        self.node().drain().await;
+    }
+}
+
+pub async fn sleep(on: &SimRuntime, time: Duration) {
+    let mut timer = on.timer();
+    timer.arm(Some(on.now().mono + time));
+    std::future::poll_fn(|cx| timer.poll_fired(cx)).await;
+}
+
+/// A message with a mark in its subject and so many lines of text.
+pub fn text(mark: &str, lines: usize) -> String {
+    let filler = "All work and no play.\r\n".repeat(lines);
+    format!(
+        "From: <ann@ours.example>\r\nDate: Fri, 2 Jan 2026 03:04:05 +0000\r\nSubject: {mark}\r\n\r\n{filler}"
+    )
+}
+
+/// Ann sends a message by submission; the reply to it.
+pub async fn submit(from: &SimRuntime, to: &[&str], text: &str) -> io::Result<String> {
+    let mut smtp = Dialogue::new(from.connect(ours(587), None).await?);
+    smtp.expect("220").await?;
+    smtp.say("EHLO client.example\r\n").await?;
+    smtp.expect("250").await?;
+    let response = STANDARD.encode(format!("\0ann@ours.example\0{PASSWORD}"));
+    smtp.say(&format!("AUTH PLAIN {response}\r\n")).await?;
+    smtp.expect("235").await?;
+    transaction(&mut smtp, "ann@ours.example", to, text).await
+}
+
+/// Somebody else sends a message to us; the reply to it.
+pub async fn arrive(from: &SimRuntime, text: &str) -> io::Result<String> {
+    let mut smtp = Dialogue::new(from.connect(ours(25), None).await?);
+    smtp.expect("220").await?;
+    smtp.say("EHLO client.example\r\n").await?;
+    smtp.expect("250").await?;
+    transaction(
+        &mut smtp,
+        "bob@elsewhere.example",
+        &["ann@ours.example"],
+        text,
+    )
+    .await
+}
+
+/// One transaction in an open session.
+pub async fn transaction<IO: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin>(
+    smtp: &mut Dialogue<IO>,
+    from: &str,
+    to: &[&str],
+    text: &str,
+) -> io::Result<String> {
+    smtp.say(&format!("MAIL FROM:<{from}>\r\n")).await?;
+    smtp.expect("250").await?;
+    for to in to {
+        smtp.say(&format!("RCPT TO:<{to}>\r\n")).await?;
+        smtp.expect("250").await?;
+    }
+    smtp.say("DATA\r\n").await?;
+    smtp.expect("354").await?;
+    smtp.say(&format!("{text}.\r\n")).await?;
+    smtp.expect("250").await
+}
+
+/// Ann's Inbox, all of it, over any stream.
+pub async fn inbox(from: &SimRuntime) -> io::Result<String> {
+    let stream: SimStream = from.connect(ours(143), None).await?;
+    let mut imap = Dialogue::new(stream);
+    imap.line().await?;
+    let said = imap
+        .command(&format!("LOGIN ann@ours.example \"{PASSWORD}\""))
+        .await?;
+    if !said.contains(" OK ") {
+        return Err(io::Error::other(said));
+    }
+    let selected = imap.command("SELECT INBOX").await?;
+    if selected.contains("* 0 EXISTS") {
+        return Ok(String::new());
+    }
+    let text = imap.command("FETCH 1:* (BODY.PEEK[])").await?;
+    imap.command("LOGOUT").await?;
+    Ok(text)
+}

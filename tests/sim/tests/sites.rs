@@ -1,0 +1,196 @@
+//! Sites in our own code that fail on demand: which there are, and that the server survives each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod one_server;
+
+use mox_node::Outgoing;
+use mox_sim::peers::{Ledger, Picky, serve};
+use mox_sim::{Knobs, SITES, Sim, SimRuntime};
+use one_server::{One, arrive, inbox, sleep, submit, text};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+const CAROL: &str = "carol@peer.example";
+const MARK: &str = "mark-1-end";
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn found_in(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found_in(&path, found);
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for part in text.split("fault!(\"").skip(1) {
+            let name = part.split('"').next().unwrap().to_owned();
+            assert!(found.insert(name.clone()), "{name:?} stands twice");
+        }
+    }
+}
+
+#[test]
+fn the_list_of_sites_is_that_of_the_sources() {
+    let mut found = BTreeSet::new();
+    for part in ["driver", "node", "store"] {
+        let sources = format!("{}/../../core/{part}/src", env!("CARGO_MANIFEST_DIR"));
+        found_in(Path::new(&sources), &mut found);
+    }
+    let listed: BTreeSet<String> = SITES.iter().map(|site| (*site).to_owned()).collect();
+    assert_eq!(found, listed);
+}
+
+fn peers() -> Picky {
+    Picky::new([("nobody", "550 5.1.1 no such user")])
+}
+
+/// One site fails every time while `during` runs, then none does; how often it did.
+fn world<F: Future<Output = ()> + Send>(
+    site: &'static str,
+    scenario: impl FnOnce(Sim, One, SimRuntime, Ledger) -> F + Send + 'static,
+) -> u64 {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let peer = world.computer("peer", [10, 0, 0, 9]);
+        let client = world.computer("client", [10, 0, 1, 1]);
+        let ledger = serve(&peer, 25, "mx.peer.example", None, peers()).unwrap();
+        let relay = Outgoing::Relay(vec![(peer.addresses()[0], 25).into()]);
+        let mut one = One::new(&world, relay);
+        one.supervise();
+        one.start().await;
+        scenario(world.clone(), one, client, ledger).await;
+    });
+    assert_eq!(sim.panics(), 0);
+    sim.sites()[site].struck
+}
+
+#[test]
+fn an_attempt_that_never_ran_is_made_later_and_no_restart_is_needed() {
+    for site in ["node attempt not started", "node piece not read"] {
+        let struck = world(site, move |sim, one, client, ledger| async move {
+            sim.strike_only(Some(site));
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            sleep(&client, 20 * MINUTE).await;
+            assert_eq!(one.queue().len(), 1);
+            assert_eq!(ledger.copies(CAROL, MARK), 0);
+            sim.strike_only(Some("none"));
+            assert!(one.settle(60 * MINUTE).await, "{site}");
+            assert_eq!(ledger.copies(CAROL, MARK), 1);
+            one.stop().await;
+        });
+        // Again and again, but not in a loop without a pause.
+        assert!((2..30).contains(&struck), "{site}: {struck}");
+    }
+}
+
+#[test]
+fn a_notice_that_cannot_be_written_is_written_later() {
+    let site = "node notice not written";
+    let struck = world(site, move |sim, one, client, _| async move {
+        sim.strike_only(Some(site));
+        submit(&client, &["nobody@peer.example"], &text(MARK, 3))
+            .await
+            .unwrap();
+        sleep(&client, 20 * MINUTE).await;
+        assert_eq!(one.queue().len(), 1);
+        assert_eq!(inbox(&client).await.unwrap(), "");
+        sim.strike_only(Some("none"));
+        assert!(one.settle(60 * MINUTE).await);
+        let read = inbox(&client).await.unwrap();
+        assert_eq!(read.matches("Action: failed").count(), 1, "{read}");
+        one.stop().await;
+    });
+    assert!((2..10).contains(&struck), "{struck}");
+}
+
+#[test]
+fn what_is_refused_for_now_is_taken_later() {
+    for site in [
+        "node bodies budget full",
+        "node accepted session refused",
+        "store space low",
+    ] {
+        let struck = world(site, move |sim, one, client, _| async move {
+            sim.strike_only(Some(site));
+            // Until the disk was looked at.
+            sleep(&client, MINUTE).await;
+            let refused = arrive(&client, &text("early", 3))
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refused.starts_with("452 ") || site.contains("session"),
+                "{site}: {refused}"
+            );
+            sim.strike_only(Some("none"));
+            sleep(&client, MINUTE).await;
+            arrive(&client, &text("late", 3)).await.unwrap();
+            let read = inbox(&client).await.unwrap();
+            assert!(!read.contains("Subject: early") && read.contains("Subject: late"));
+            one.stop().await;
+        });
+        assert!(struck >= 1, "{site}");
+    }
+}
+
+#[test]
+fn awkward_yields_change_nothing_that_anybody_sees() {
+    for site in [
+        "driver small budget",
+        "driver short write",
+        "store small group",
+    ] {
+        let struck = world(site, move |sim, one, client, ledger| async move {
+            sim.strike_only(Some(site));
+            submit(&client, &[CAROL], &text(MARK, 300)).await.unwrap();
+            assert!(one.settle(10 * MINUTE).await, "{site}");
+            assert_eq!(ledger.copies(CAROL, MARK), 1);
+            assert!(sim.elapsed() < 2 * MINUTE, "{site}: {:?}", sim.elapsed());
+            sim.strike_only(Some("none"));
+            one.stop().await;
+        });
+        assert!(struck >= 1, "{site}");
+    }
+}
+
+#[test]
+fn a_store_that_dies_between_two_steps_ends_the_process_and_keeps_its_promises() {
+    for site in [
+        "store dies before apply",
+        "store dies before sync",
+        "store dies before publish",
+        "store dies before answer",
+    ] {
+        let struck = world(site, move |sim, mut one, client, _| async move {
+            arrive(&client, &text("before", 3)).await.unwrap();
+            sim.strike_only(Some(site));
+            assert!(arrive(&client, &text("during", 3)).await.is_err(), "{site}");
+            let (why, _) = one.exited(Duration::from_secs(1)).await.unwrap();
+            assert!(why.contains("commit") && !why.contains("panic"), "{why}");
+            sim.strike_only(Some("none"));
+            one.rows = one.rows.crash();
+            one.disk = one.disk.crash();
+            one.start().await;
+            let read = inbox(&client).await.unwrap();
+            assert_eq!(read.matches("Subject: before\r\n").count(), 1, "{site}");
+            let during = read.matches("Subject: during\r\n").count();
+            // What was synced is there, though nobody was told.
+            match site {
+                "store dies before apply" => assert_eq!(during, 0),
+                "store dies before sync" => assert!(during <= 1),
+                _ => assert_eq!(during, 1, "{site}"),
+            }
+            one.stop().await;
+        });
+        assert_eq!(struck, 1, "{site}");
+    }
+}
