@@ -683,10 +683,14 @@ fn recipients_beyond_the_limit_are_deferred() {
     let mut many = server(&config(Mode::Delivery));
     many.feed(b"EHLO c\r\nMAIL FROM:<a@b>\r\n");
     many.said();
-    many.feed(&b"RCPT TO:<a@b>\r\n".repeat(10_000));
+    many.feed(&b"RCPT TO:<a@b>\r\n".repeat(11_000));
     let said = many.said();
     assert_eq!(said.matches("250 2.1.5").count(), 1_000);
-    assert!(said.contains("452 4.5.3") && many.closed);
+    assert_eq!(said.matches("452 4.5.3").count(), 10_000);
+    assert!(!many.closed);
+    many.feed(b"RCPT TO:<a@b>\r\n");
+    assert_eq!(many.said(), "421 4.7.0 Too many recipients\r\n");
+    assert!(many.closed);
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub struct Limits {
     pub auth_line: usize,
     /// Recipients of one message, announced with LIMITS RCPTMAX. `452 4.5.3`.
     pub recipients: usize,
+    /// Recipients beyond those, of one message, that are refused like that and count as nothing else. `421 4.7.0`.
+    pub surplus: usize,
     /// Messages of one session, announced with LIMITS MAILMAX. `421 4.7.0`.
     pub messages: usize,
     /// Asks open at once. No more is read.
@@ -108,6 +110,7 @@ impl Default for Limits {
             command_line: 2_047,
             auth_line: 12_288,
             recipients: 1_000,
+            surplus: 10_000,
             messages: 10_000,
             asks: 8,
             window: 256 * 1024,

@@ -18,6 +18,8 @@ pub(super) struct Mail {
     utf8: bool,
     /// Accepted recipients.
     pub(super) recipients: usize,
+    /// Recipients refused because there were too many already.
+    pub(super) surplus: usize,
     /// A recipient was refused.
     refused: bool,
     /// The Commit was asked: the transaction is in the world's hands.
@@ -72,7 +74,11 @@ impl Server {
         for param in Params::new(text) {
             let param = param.map_err(|_| bad())?;
             if param.is("SIZE") && params.size.is_none() {
-                let size = param.value.and_then(number).ok_or_else(bad)?;
+                // RFC 1870 6: up to 20 digits, which may say more than any number of ours can hold.
+                let is_number =
+                    |v: &&[u8]| (1..=20).contains(&v.len()) && v.iter().all(u8::is_ascii_digit);
+                let digits = param.value.filter(is_number).ok_or_else(bad)?;
+                let size = number(digits).ok_or_else(too_big)?;
                 if size > self.config.max_size {
                     return Err(too_big());
                 }
@@ -118,12 +124,23 @@ impl Server {
             Err(problem) => return self.error(now, verb, path_reply(problem, 553)),
         };
         if mail.recipients >= self.config.limits.recipients {
-            let reply = Reply::new(452, 5, 3, "Too many recipients");
-            return self.nothing_for(now, verb, reply);
+            return self.one_too_many(now, verb);
         }
         let params = RcptParams {};
         let id = self.ask(Ask::Recipient { to, params });
         self.slots.push_back(Slot::asked(verb, Kind::Recipient, id));
+    }
+
+    /// RFC 5321 4.5.3.1.10: more recipients than announced are refused, but no crime; they are sent in another message.
+    fn one_too_many(&mut self, now: Now, verb: Bytes) {
+        if let Some(mail) = &mut self.mail
+            && mail.surplus < self.config.limits.surplus
+        {
+            mail.surplus += 1;
+            return self.reply(now, verb, Reply::new(452, 5, 3, "Too many recipients"));
+        }
+        let reply = Reply::new(421, 7, 0, "Too many recipients");
+        self.reply_and_close(now, verb, reply, CloseReason::TooManyErrors);
     }
 
     /// Whether a message may begin now; the reply is given when not.
@@ -146,10 +163,7 @@ impl Server {
 
     /// A command that needs a MAIL. When we just refused that MAIL, its pipelined followers are no errors.
     fn nothing_to_add_to(&mut self, now: Now, verb: Bytes, text: &'static str) {
-        self.nothing_for(now, verb, Reply::new(503, 5, 1, text));
-    }
-
-    fn nothing_for(&mut self, now: Now, verb: Bytes, reply: Reply) {
+        let reply = Reply::new(503, 5, 1, text);
         if self.counts.excused > 0 {
             self.counts.excused -= 1;
             return self.reply(now, verb, reply);
@@ -211,6 +225,7 @@ impl Server {
             since: now.mono,
             utf8: self.mail_utf8,
             recipients: 0,
+            surplus: 0,
             refused: false,
             committing: false,
             chunked: false,
@@ -221,14 +236,9 @@ impl Server {
         if accepted {
             self.counts.useless = 0;
         }
-        let limit = self.config.limits.recipients;
         if let Some(mail) = &mut self.mail {
             if accepted {
                 mail.recipients += 1;
-                if mail.recipients >= limit {
-                    // More of them than announced is refused, but no crime.
-                    self.counts.excused = limit;
-                }
             } else {
                 mail.refused = true;
             }

@@ -21,6 +21,7 @@ struct Settings {
     tls_required: bool,
     max_size: u64,
     recipients: usize,
+    surplus: usize,
     messages: usize,
     errors: usize,
     useless: usize,
@@ -38,6 +39,7 @@ impl Default for Settings {
             tls_required: false,
             max_size: 1_000_000,
             recipients: 1_000,
+            surplus: 10_000,
             messages: 10_000,
             errors: 10,
             useless: 100,
@@ -60,6 +62,7 @@ impl Settings {
         config.tls_required = self.tls_required;
         config.max_size = self.max_size;
         config.limits.recipients = self.recipients;
+        config.limits.surplus = self.surplus;
         config.limits.messages = self.messages;
         config.limits.errors = self.errors;
         config.limits.useless = self.useless;
@@ -78,6 +81,8 @@ pub struct SmtpWorld {
     /// Asks are lines of the transcript, and answered by it.
     spelled: bool,
     refusals: Vec<(String, Reply)>,
+    /// What PLAIN's response ends in for the user it knows.
+    credentials: Vec<u8>,
     open: Vec<AskId>,
     message: Vec<u8>,
     stored: u32,
@@ -156,9 +161,12 @@ impl SmtpWorld {
             let (address, reply) = line.split_once(' ').unwrap();
             (address.to_string(), reply_of(reply).unwrap())
         };
+        let user = transcript.get("user").unwrap_or("user good");
+        let (name, password) = user.split_once(' ').unwrap();
         Self {
             spelled: transcript.get("world") == Some("spelled"),
             refusals: transcript.all("refuse").map(refuse).collect(),
+            credentials: format!("\0{name}\0{password}").into_bytes(),
             open: Vec::new(),
             message: Vec::new(),
             stored: 0,
@@ -221,7 +229,9 @@ impl SmtpWorld {
             Ask::Sasl {
                 response: Some(response),
                 ..
-            } if response.expose() == &b"\0user\0good"[..] => Answer::Authenticated("user".into()),
+            } if response.expose().ends_with(&self.credentials) => {
+                Answer::Authenticated("user".into())
+            }
             Ask::Sasl { .. } => Answer::Reply(Reply::new(535, 7, 8, "Wrong")),
             Ask::Commit { .. } => {
                 self.stored += 1;
