@@ -260,7 +260,6 @@ fn push_safe(out: &mut String, text: &str) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use std::sync::{Condvar, Mutex};

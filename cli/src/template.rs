@@ -119,7 +119,6 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use mox_server::config::{Dynamic, Static};

@@ -141,7 +141,6 @@ fn pem_error(e: &pem::Error) -> &'static str {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;

@@ -42,7 +42,7 @@
 extern crate alloc;
 
 mod plan;
-pub use plan::{ATTEMPTS_KEPT, Attempt, Failure, Next, Outcome, Plan, Times, next, record};
+pub use plan::{Failure, Next, Outcome, Plan, Times, next};
 
 mod scheduler;
 pub use scheduler::{Entry, Limits, Scheduler};

@@ -1,6 +1,5 @@
 //! Back-off, and what follows an attempt.
 
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -78,33 +77,6 @@ pub enum Outcome {
     NoDomain,
     /// The recipient's domain exists, but has neither MX nor address.
     NoHost,
-}
-
-/// One attempt, as kept in a queue row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// When it started.
-    #[serde(with = "micros")]
-    pub started: Utc,
-    /// How long it took; zero while it runs.
-    pub took: Duration,
-    /// How it ended; `None` while it runs, and forever when the process died in it.
-    pub outcome: Option<Outcome>,
-    /// The remote host, as name and address for people; empty when none was reached.
-    pub remote: String,
-    /// The remote's reply or our error, for people and for the DSN.
-    pub detail: String,
-}
-
-/// Attempts kept in a row: the first, and the latest ones.
-pub const ATTEMPTS_KEPT: usize = 32;
-
-/// Adds an attempt to a row's list. A list of [`ATTEMPTS_KEPT`] loses its second oldest.
-pub fn record(attempts: &mut Vec<Attempt>, attempt: Attempt) {
-    while attempts.len() >= ATTEMPTS_KEPT {
-        attempts.remove(1);
-    }
-    attempts.push(attempt);
 }
 
 /// What follows an attempt.
@@ -198,20 +170,5 @@ impl Plan {
         let share = whole - percent * STEPS / 2 + percent * (jitter % (STEPS + 1));
         let micros = pause.as_micros().saturating_mul(u128::from(share)) / u128::from(whole);
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
-    }
-}
-
-/// [`Utc`] as a number of microseconds.
-mod micros {
-    use mox_machine::Utc;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(utc: &Utc, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(utc.0)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Utc, D::Error> {
-        i64::deserialize(from).map(Utc)
     }
 }

@@ -8,10 +8,7 @@
 
 use core::time::Duration;
 use mox_machine::{Seed, Utc};
-use mox_queue::{
-    ATTEMPTS_KEPT, Attempt, Entry, Failure, Limits, Next, Outcome, Plan, Scheduler, Times, next,
-    record,
-};
+use mox_queue::{Entry, Failure, Limits, Next, Outcome, Plan, Scheduler, Times, next};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -25,6 +22,16 @@ fn steady() -> Plan {
     Plan {
         jitter_percent: 0,
         ..Plan::default()
+    }
+}
+
+fn entry(id: u64, domain: &str, secs: i64, retry: bool) -> Entry {
+    Entry {
+        id,
+        domain: domain.into(),
+        next_attempt: at(secs),
+        delay_notice: None,
+        retry,
     }
 }
 
@@ -151,34 +158,6 @@ fn a_clock_put_forward_by_years_does_not_expire_mail_that_was_hardly_tried() {
             delay_notice: false
         }
     );
-}
-
-#[test]
-fn a_row_keeps_its_first_and_its_latest_attempts() {
-    let mut attempts = Vec::new();
-    for n in 0..100 {
-        let attempt = Attempt {
-            started: at(n),
-            took: Duration::ZERO,
-            outcome: Some(Outcome::Temporary),
-            remote: String::new(),
-            detail: String::new(),
-        };
-        record(&mut attempts, attempt);
-    }
-    let secs: Vec<_> = attempts.iter().map(|a| a.started.secs() - T0).collect();
-    assert_eq!(secs.len(), ATTEMPTS_KEPT);
-    assert_eq!((secs[0], secs[1], secs[31]), (0, 69, 99));
-}
-
-fn entry(id: u64, domain: &str, secs: i64, retry: bool) -> Entry {
-    Entry {
-        id,
-        domain: domain.into(),
-        next_attempt: at(secs),
-        delay_notice: None,
-        retry,
-    }
 }
 
 #[test]

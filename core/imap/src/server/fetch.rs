@@ -17,8 +17,8 @@ use super::{
     numbered,
 };
 use crate::wire::{
-    FetchArgs, FetchItem, put, put_number, select_fields, write_envelope, write_flags,
-    write_internal_date, write_structure,
+    FetchArgs, FetchItem, put, put_number, write_envelope, write_flags, write_internal_date,
+    write_structure,
 };
 
 /// Pages of messages named in one ask for rows.
@@ -477,8 +477,8 @@ fn body_ask(
 
 fn selected_header(header: &Bytes, part: &BodyPart) -> Bytes {
     match &part.what {
-        BodyWhat::Fields(names) => select_fields(header, names, false).into(),
-        BodyWhat::NotFields(names) => select_fields(header, names, true).into(),
+        BodyWhat::Fields(names) => mox_mime::header::fields(header, names, false).into(),
+        BodyWhat::NotFields(names) => mox_mime::header::fields(header, names, true).into(),
         _ => header.clone(),
     }
 }
