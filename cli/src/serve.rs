@@ -74,7 +74,8 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
         }
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
-        let admin = Admin { node, files: Arc::new(Mutex::new(files)), seed };
+        let reloading = smol::lock::Mutex::default();
+        let admin = Admin { node, files: Arc::new(Mutex::new(files)), reloading, seed };
         futures_lite::future::or(admin.watch_files(), async {
             ctl.serve(&admin).await;
             Ok(())
@@ -210,6 +211,8 @@ fn resolvers(fixed: &Static) -> Result<Vec<SocketAddr>, Failure> {
 struct Admin {
     node: Node<SmolRuntime>,
     files: Arc<Mutex<ConfigFiles>>,
+    /// Held while a directory is taken into force: the one read last is in force last.
+    reloading: smol::lock::Mutex<()>,
     seed: Seed,
 }
 
@@ -230,6 +233,7 @@ impl Admin {
                 continue;
             }
             seen = now;
+            let _turn = self.reloading.lock().await;
             let directory = {
                 let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
                 files.reload().map(|()| files.directory())
@@ -251,6 +255,7 @@ impl Admin {
     async fn run(&self, command: Command) -> Result<Value, CtlError> {
         match command {
             Command::Config(edit) => {
+                let _turn = self.reloading.lock().await;
                 let directory = {
                     let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
                     files.edit(&edit).map_err(CtlError::failed)?;
@@ -274,18 +279,7 @@ impl Admin {
             }
             Command::QueueList => {
                 let entries = self.node.queue(QUEUE_MAX).map_err(CtlError::failed)?;
-                let items: Vec<QueueItem> = entries
-                    .into_iter()
-                    .map(|entry| QueueItem {
-                        id: entry.id,
-                        queued: entry.created.to_string(),
-                        from: entry.from,
-                        to: entry.to,
-                        attempts: entry.attempts,
-                        next: entry.next.to_string(),
-                        last: entry.last,
-                    })
-                    .collect();
+                let items: Vec<QueueItem> = entries.into_iter().map(QueueItem::from).collect();
                 serde_json::to_value(items).map_err(CtlError::failed)
             }
         }

@@ -67,6 +67,25 @@ pub fn initialise(reads: &dyn Reads) -> Result<(Batch, ()), Stop> {
     Ok((edit.finish()?, ()))
 }
 
+/// The secret of a store, the same for ever: `fresh` when it has none yet. What must look the same after a restart is
+/// derived from it.
+pub fn store_secret(
+    reads: &dyn Reads,
+    fresh: &Secret<[u8; 32]>,
+) -> Result<(Batch, Secret<[u8; 32]>), Stop> {
+    let mut edit = Edit::new(reads, Utc::default());
+    let secret = match edit.get(&key::secret())? {
+        Some(bytes) => bytes[..]
+            .try_into()
+            .map_err(|_| ReadError("the secret of the store is damaged".into()))?,
+        None => {
+            edit.put(key::secret(), Bytes::copy_from_slice(fresh.expose()));
+            *fresh.expose()
+        }
+    };
+    Ok((edit.finish()?, Secret::new(secret)))
+}
+
 /// The schema of a store; `None` when it is empty.
 pub fn schema(reads: &dyn Reads) -> Result<Option<u32>, ReadError> {
     let Some(bytes) = reads.get(Space::Rows, &key::schema())? else {

@@ -27,6 +27,8 @@ pub(crate) struct Edit<'r> {
     accounts: BTreeMap<AccountId, (AccountRow, AccountRow)>,
     numbers: Option<Numbers>,
     pub(crate) touched: Vec<Touched>,
+    /// What grows was accepted before: quotas do not count.
+    pub(crate) promised: bool,
     unlink: Vec<BodyId>,
 }
 
@@ -41,6 +43,7 @@ impl<'r> Edit<'r> {
             accounts: BTreeMap::new(),
             numbers: None,
             touched: Vec::new(),
+            promised: false,
             unlink: Vec::new(),
         }
     }
@@ -303,7 +306,7 @@ impl<'r> Edit<'r> {
         let mut usage: Usage = self.row(&key)?.unwrap_or_default();
         usage.octets = usage.octets.saturating_add_signed(octets);
         usage.messages = usage.messages.saturating_add_signed(messages);
-        let quota = match octets > 0 {
+        let quota = match octets > 0 && !self.promised {
             true => self.account(account)?.quota,
             false => None,
         };

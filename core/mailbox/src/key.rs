@@ -11,7 +11,7 @@ use crate::{AccountId, BodyId, MailboxId};
 pub enum Table {
     /// Rows of whatever keeps the store; the engine never touches them.
     Store = 0,
-    /// The schema number and counters.
+    /// The schema number, counters, and the store's secret.
     Numbers = 1,
     /// Accounts by number.
     Account = 2,
@@ -139,6 +139,10 @@ pub(crate) fn schema() -> Vec<u8> {
 
 pub(crate) fn numbers() -> Vec<u8> {
     Key::of(Table::Numbers, STORE).bytes(&[1]).done()
+}
+
+pub(crate) fn secret() -> Vec<u8> {
+    Key::of(Table::Numbers, STORE).bytes(&[2]).done()
 }
 
 pub(crate) fn account(id: AccountId) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 mod account;
 mod body;
+mod bundle;
 mod chunk;
 mod copy;
 mod deliver;
@@ -34,9 +35,10 @@ mod view;
 pub use account::{
     Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, account, account_by_id, account_id,
     accounts, create_account, has_room, initialise, remove_account, schema, set_credentials,
-    set_quota, usage,
+    set_quota, store_secret, usage,
 };
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
+pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, copy};
 pub use deliver::{
     Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX, Target,

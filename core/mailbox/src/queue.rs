@@ -8,12 +8,13 @@ use core::ops::ControlFlow;
 use mox_machine::Utc;
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::bundles;
 use crate::deliver::{Delivered, Delivery, PREFIX_MAX, place};
 use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
 use crate::{
-    AccountId, Batch, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
+    AccountId, Batch, Body, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
 };
 
 /// Recipients in one entry at most.
@@ -40,7 +41,7 @@ pub struct Enqueue {
     pub utf8: bool,
     /// Opaque to the engine: DSN parameters, transaction id, ...
     pub extra: Bytes,
-    /// At least one; each becomes an entry of the queue.
+    /// At least one; each becomes an entry of the queue, or part of a bundle.
     pub groups: Vec<Group>,
 }
 
@@ -60,7 +61,7 @@ pub struct Group {
 pub struct QueueMessage {
     /// The number of its first entry.
     pub id: u64,
-    /// How many entries it had at first: their numbers follow each other.
+    /// How many entries it has numbers for: they follow each other.
     pub entries: u32,
     /// Whose it is; `None` for mail of the server itself.
     pub account: Option<AccountId>,
@@ -231,15 +232,20 @@ pub(crate) fn enqueue(
     };
     edit.put(key::queue(Table::QueueMessage, first), message.encode());
     edit.add_reference(body.id, Referrer::Queue(first));
-    let mut ids = Vec::with_capacity(enqueue.groups.len());
-    for (id, group) in (first..).zip(&enqueue.groups) {
-        if !(1..=RECIPIENTS_MAX).contains(&group.recipients.len()) {
-            return Err(Stop::TooMany(Limit::Recipients));
-        }
+    let groups = &enqueue.groups;
+    if !groups
+        .iter()
+        .all(|g| (1..=RECIPIENTS_MAX).contains(&g.recipients.len()))
+    {
+        return Err(Stop::TooMany(Limit::Recipients));
+    }
+    let mut ids = Vec::with_capacity(groups.len());
+    let mut id = first;
+    for (group, count) in bundles(groups) {
         let entry = QueueEntry {
             id,
             message: first,
-            recipients: group.recipients.clone(),
+            recipients: group.recipients,
             next_attempt: group.next_attempt,
             hold: group.hold,
             attempts_made: 0,
@@ -249,11 +255,12 @@ pub(crate) fn enqueue(
         };
         edit.put(key::queue(Table::Queue, id), entry.encode());
         ids.push(id);
+        id += count;
     }
     Ok(ids)
 }
 
-fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
+pub(crate) fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
     queue_entry(reads, id)?.ok_or(Stop::NoSuchEntry(id))
 }
 
@@ -300,7 +307,8 @@ pub fn queue_outcome(
         attempt.outcome = clipped(&outcome.text);
     }
     entry.next_attempt = outcome.next_attempt;
-    entry.delay_told = outcome.delay_told;
+    // It may have been told while the attempt ran.
+    entry.delay_told |= outcome.delay_told;
     let fates = outcome.fates.iter().cloned();
     let (waiting, done): (Vec<_>, Vec<_>) = core::mem::take(&mut entry.recipients)
         .into_iter()
@@ -336,15 +344,28 @@ pub fn queue_delay_told(
 ) -> Result<(Batch, QueueEntry), Stop> {
     let mut edit = Edit::new(reads, now);
     let mut entry = open(reads, id)?;
-    entry.delay_told = true;
-    if let Some(delivery) = notice {
-        place(&mut edit, delivery)?;
+    match notice {
+        Some(delivery) if !entry.delay_told => {
+            place(&mut edit, delivery)?;
+        }
+        // Nobody refers to the body of a notification that comes too late.
+        Some(delivery) => {
+            if let Body::New(new) = &delivery.body {
+                edit.drop_body(&new.stored());
+            }
+        }
+        None => {}
     }
+    entry.delay_told = true;
     edit.put(key::queue(Table::Queue, id), entry.encode());
     Ok((edit.finish()?, entry))
 }
 
-fn retire(edit: &mut Edit<'_>, entry: &QueueEntry, done: Vec<(String, Fate)>) -> Result<(), Stop> {
+pub(crate) fn retire(
+    edit: &mut Edit<'_>,
+    entry: &QueueEntry,
+    done: Vec<(String, Fate)>,
+) -> Result<(), Stop> {
     if done.is_empty() {
         return Ok(());
     }
@@ -384,7 +405,7 @@ fn message_of(reads: &dyn Reads, entry: &QueueEntry) -> Result<QueueMessage, Sto
 }
 
 /// Removes an entry, and its message with the last one.
-fn remove(edit: &mut Edit<'_>, entry: &QueueEntry) -> Result<(), Stop> {
+pub(crate) fn remove(edit: &mut Edit<'_>, entry: &QueueEntry) -> Result<(), Stop> {
     let message = message_of(edit.reads(), entry)?;
     edit.remove(key::queue(Table::Queue, entry.id));
     let from = key::queue(Table::Queue, message.id);

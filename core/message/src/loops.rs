@@ -2,6 +2,7 @@
 
 use mox_address::Path;
 use mox_mime::header;
+use std::collections::BTreeSet;
 
 /// How many Received fields a header block has: RFC 5321 6.3 takes a large number for a loop.
 pub fn received_count(block: &[u8]) -> usize {
@@ -20,9 +21,9 @@ pub fn delivered_to_values(block: &[u8]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether a Delivered-To field names this recipient (RFC 9228): delivering to it again would be a loop. Letter case and
-/// the form of the domain do not matter.
-pub fn is_delivered_to(block: &[u8], recipient: &Path) -> bool {
+/// Whether a Delivered-To field names one of these recipients (RFC 9228): delivering to it again would be a loop. Letter case
+/// and the form of the domain do not matter.
+pub fn is_delivered_to<'a>(block: &[u8], recipients: impl IntoIterator<Item = &'a Path>) -> bool {
     let form = |path: &Path| {
         let host = match path.domain().and_then(|d| d.to_ascii().ok()) {
             Some(domain) => domain.to_string(),
@@ -30,6 +31,10 @@ pub fn is_delivered_to(block: &[u8], recipient: &Path) -> bool {
         };
         (path.local.folded(), host)
     };
-    let wanted = form(recipient);
-    delivered_to_values(block).any(|v| Path::parse(&v, true).is_ok_and(|p| form(&p) == wanted))
+    // The header is read once, however many recipients there are.
+    let before: BTreeSet<_> = delivered_to_values(block)
+        .filter_map(|value| Path::parse(&value, true).ok())
+        .map(|path| form(&path))
+        .collect();
+    !before.is_empty() && recipients.into_iter().any(|to| before.contains(&form(to)))
 }

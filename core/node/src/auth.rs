@@ -6,10 +6,10 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed};
 use mox_mailbox::AccountId;
 use mox_sasl::{Credentials, Failure, Iterations, Mechanism, ServerExchange, Step};
-use mox_server::decode_credentials;
+use mox_server::{Directory, decode_credentials};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::node::Inner;
 
@@ -27,6 +27,8 @@ pub(crate) const MECHANISMS: [Mechanism; 4] = [
 /// What judging passwords needs beside the store.
 pub(crate) struct Authority {
     seed: Seed,
+    /// What unknown users are made of: from the store, since a salt that changed with a restart would tell them from users.
+    unknown: OnceLock<Seed>,
     exchanges: AtomicU64,
     /// Keyed hashes of user, stored credentials and password that were found right: deriving keys from a password
     /// costs milliseconds, and clients log in again and again. A changed password changes the hash.
@@ -85,9 +87,21 @@ impl Authority {
     pub(crate) fn new(seed: Seed) -> Self {
         Self {
             seed,
+            unknown: OnceLock::new(),
             exchanges: AtomicU64::new(0),
             remembered: Mutex::default(),
         }
+    }
+
+    /// Takes the store's secret, before anybody is asked who they are.
+    pub(crate) fn set_secret(&self, secret: &Secret<[u8; 32]>) {
+        let _ = self.unknown.set(Seed::new(*secret.expose()));
+    }
+
+    /// The credentials of somebody who does not exist, whatever spelling of the name is tried.
+    fn unknown(&self, directory: &Directory, user: &str) -> Credentials {
+        let seed = self.unknown.get().unwrap_or(&self.seed);
+        Credentials::fake(seed, &directory.login_form(user), Iterations::default())
     }
 
     /// Begins an exchange; `None` when the mechanism is not offered on this connection.
@@ -224,11 +238,7 @@ fn find<R: Runtime>(node: &Inner<R>, user: &str) -> Result<Known, mox_mailbox::R
         },
         _ => Known {
             login: None,
-            credentials: Arc::new(Credentials::fake(
-                &node.authority.seed,
-                user,
-                Iterations::default(),
-            )),
+            credentials: Arc::new(node.authority.unknown(&node.directory(), user)),
             row: Secret::new(Bytes::new()),
         },
     })

@@ -179,9 +179,12 @@ impl<R: Runtime> ImapHost<R> {
             }
             Done::Sasl(_, verdict) | Done::Login(verdict) => self.authenticated(verdict),
             Done::Written(append, result) => {
-                self.append = Some(append);
                 match result {
-                    Ok(()) => Answer::Accept,
+                    Ok(()) => {
+                        self.append = Some(append);
+                        Answer::Accept
+                    }
+                    // A message with a hole is no message.
                     Err(refusal) => Answer::No(refusal),
                 }
             }
@@ -304,7 +307,11 @@ impl<R: Runtime> Host<Server> for ImapHost<R> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Unselected => self.watch = None,
-            Event::AppendDropped => self.append = None,
+            Event::AppendDropped => {
+                // A piece that is being written comes back to nobody: it would bring the APPEND back with it.
+                self.append = None;
+                self.working = None;
+            }
             Event::Completed { .. } | Event::Authenticated(_) => {}
             Event::Closed(reason) => {
                 tracing::debug!(target: "imap", listener = self.config.name, peer = %self.peer, ?reason, "closed");

@@ -4,6 +4,7 @@
 //! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
 
 mod auth;
+mod budget;
 mod capture;
 mod config;
 mod conn;
@@ -13,14 +14,16 @@ mod listen;
 mod node;
 mod queue_out;
 mod registry;
+mod reread;
 mod resolve;
 mod smtp_in;
 mod sync;
 mod tls;
 
+pub use budget::BODIES_IN_FLIGHT_MAX;
 pub use capture::{Captured, CapturedSession, Captures};
 pub use config::{Config, ListenerConfig, Outgoing, Service};
 pub use conn::Conn;
 pub use control::Queued;
-pub use node::{BODIES_IN_FLIGHT_MAX, Bound, DRAIN_TIMEOUT, Node, StartError};
+pub use node::{Bound, DRAIN_TIMEOUT, Node, StartError};
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

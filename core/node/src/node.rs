@@ -18,11 +18,9 @@ use crate::auth::Authority;
 use crate::capture::Captures;
 use crate::config::{Config, ListenerConfig};
 use crate::registry::{Gate, Registry};
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, all};
 use crate::{listen, queue_out, tls};
 
-/// Message octets that all sessions together may hold in memory (R10).
-pub const BODIES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Finished deliveries are kept for inspection this long.
@@ -173,7 +171,13 @@ impl<R: Runtime> Node<R> {
         let node = Self { inner };
         let initialised = node.inner.store.run(mox_mailbox::initialise).await;
         initialised.map_err(|e| StartError(e.to_string()))?;
-        node.complete_accounts().await?;
+        let fresh = Secret::new(*node.inner.seed.child("store secret", 0).bytes());
+        let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::store_secret(reads, &fresh);
+        let secret = node.inner.store.run(op).await;
+        let secret = secret.map_err(|e| StartError(e.to_string()))?;
+        node.inner.authority.set_secret(&secret);
+        let directory = node.inner.directory();
+        node.complete_accounts(&directory).await?;
         let (inner, runtime) = (&node.inner, &node.inner.runtime);
         runtime.spawn_service("queue", Box::pin(queue_out::service(inner.clone())));
         runtime.spawn_service("purge", Box::pin(purge_service(inner.clone())));
@@ -187,14 +191,15 @@ impl<R: Runtime> Node<R> {
         Ok(node)
     }
 
-    /// Replaces the directory: new sessions and transactions see the new one.
+    /// Replaces the directory: new sessions and transactions see the new one. Its accounts are there before it is in force.
     pub async fn reload(&self, directory: Directory) -> Result<(), StartError> {
+        self.complete_accounts(&directory).await?;
         *self
             .inner
             .directory
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
-        self.complete_accounts().await
+        Ok(())
     }
 
     /// Stops: no new work, 421 and BYE to sessions, running transactions get [`DRAIN_TIMEOUT`]; then everything
@@ -231,29 +236,39 @@ impl<R: Runtime> Node<R> {
 
     /// Every account of the directory has a row in the store, with its quota. Two of these may run at once: each
     /// operation looks for itself what is still to be done.
-    async fn complete_accounts(&self) -> Result<(), StartError> {
+    async fn complete_accounts(&self, directory: &Directory) -> Result<(), StartError> {
         let inner = &self.inner;
         let failed = |e: &dyn core::fmt::Display| StartError(e.to_string());
-        let directory = inner.directory();
         let now = inner.runtime.now().utc;
+        let published = inner.store.published();
+        let mut missing = Vec::new();
         for name in directory.accounts() {
             let quota = directory.quota(&name);
-            let published = inner.store.published();
             let row = mox_mailbox::account(&*published.view, &name).map_err(|e| failed(&e))?;
-            if row.is_some_and(|row| row.quota == quota) {
-                continue;
+            if row.is_none_or(|row| row.quota != quota) {
+                missing.push((name, quota));
             }
-            let op = move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
-            {
-                Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
-                None => {
-                    let none = Secret::new(Bytes::new());
-                    mox_mailbox::create_account(reads, &name, &none, quota, now)
-                        .map(|(batch, _)| (batch, ()))
-                }
-            };
-            let done: Result<(), mox_store::StoreError> = inner.store.run(op).await;
-            done.map_err(|e| failed(&e))?;
+        }
+        drop(published);
+        // Side by side: one sync serves many of them.
+        for some in missing.chunks(ACCOUNTS_PAGE) {
+            let ops = some.iter().cloned().map(|(name, quota)| {
+                let op =
+                    move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
+                    {
+                        Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
+                        None => {
+                            let none = Secret::new(Bytes::new());
+                            mox_mailbox::create_account(reads, &name, &none, quota, now)
+                                .map(|(batch, _)| (batch, ()))
+                        }
+                    };
+                inner.store.run(op)
+            });
+            for done in all(ops).await {
+                let done: Result<(), mox_store::StoreError> = done;
+                done.map_err(|e| failed(&e))?;
+            }
         }
         let known = inner.known_accounts().map_err(|e| failed(&e))?;
         let mut accounts = inner

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod client;
+mod local;
 mod notice;
 mod route;
 
@@ -31,10 +32,9 @@ type Finished = (u64, Left);
 
 /// An entry behind an attempt.
 enum Left {
-    /// It waits for the next one.
-    Waits(QueueEntry),
-    /// It is gone from the queue.
-    Gone,
+    /// What waits for the next one: the entry itself, unless it is gone, and those that were taken out of it when it was a
+    /// bundle.
+    Waits(Vec<QueueEntry>),
     /// The attempt never got to telling.
     Unknown,
 }
@@ -81,8 +81,14 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         .await;
         if let Some((id, left)) = ended {
             match left {
-                Left::Waits(entry) => insert(&node, &mut scheduler, &entry),
-                Left::Gone => scheduler.remove(id),
+                Left::Waits(entries) => {
+                    if !entries.iter().any(|entry| entry.id == id) {
+                        scheduler.remove(id);
+                    }
+                    for entry in &entries {
+                        insert(&node, &mut scheduler, entry);
+                    }
+                }
                 Left::Unknown => look_again(&node, &mut scheduler, id),
             }
             scheduler.finished(id);

@@ -168,7 +168,7 @@ async fn wait_until<R: Runtime>(runtime: &R, until: Mono) {
 }
 
 /// All of some futures, in order.
-async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+pub(crate) async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut running: Vec<_> = futures.map(|f| (Box::pin(f), None)).collect();
     poll_fn(|cx| {
         let mut open = false;

@@ -20,6 +20,7 @@ use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::listen::Secured;
 use crate::node::Inner;
 use crate::registry::Seat;
+pub(crate) use transaction::mailboxes_at_once;
 use transaction::{Outcome, Target, Transaction};
 
 /// Answers one SMTP session.
@@ -225,15 +226,8 @@ impl<R: Runtime> SmtpHost<R> {
                 Outgoing::Direct | Outgoing::Relay(_) => Target::Remote,
             },
         };
-        match transaction.add(to, target) {
-            true => Ok(()),
-            false => Err(Reply::new(
-                452,
-                5,
-                3,
-                "too many recipients, send the message again to the others",
-            )),
-        }
+        transaction.add(to, target);
+        Ok(())
     }
 
     fn body(&mut self, id: AskId, piece: Bytes) {

@@ -5,8 +5,8 @@ use mox_mime::{Envelope, Part, Structure, Walker};
 use serde::{Deserialize, Serialize};
 
 /// Header octets kept beside the message, so that listing headers never opens a body. Longer headers are read
-/// from the body.
-pub const HEADER_KEPT_MAX: usize = 48 * 1024;
+/// from the body: this is more than a store keeps, so that the store sees that there was more.
+pub const HEADER_KEPT_MAX: usize = 64 * 1024;
 
 /// Takes a message in pieces and keeps its structure and header, never its body.
 #[derive(Debug)]

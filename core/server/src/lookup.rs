@@ -276,6 +276,22 @@ impl Directory {
         Some(account.to_owned())
     }
 
+    /// A login name in the form it is compared in: all spellings of one name give the same, whether it is somebody's or not.
+    pub fn login_form(&self, user: &str) -> String {
+        let Ok(address) = Path::parse(user, true) else {
+            return user.nfc().flat_map(char::to_lowercase).collect();
+        };
+        let host = match &address.host {
+            Host::Domain(name) => a_labels(name).to_string(),
+            literal @ Host::Literal(_) => literal.to_string(),
+        };
+        let local = match self.domain(&address.host) {
+            Some(domain) => domain.folded(&address.local),
+            None => DomainRules::default().fold(address.local.as_str()),
+        };
+        format!("{local}@{host}")
+    }
+
     /// True when mail for `address` goes to `account`, so that it may send with it.
     pub fn owns(&self, account: &str, address: &Path) -> bool {
         matches!(self.find(address), Found::Account { account: owner, .. } if owner == account)

@@ -11,6 +11,7 @@ use mox_uids::Uid;
 
 use super::change::split;
 use super::{Done, ImapHost, Response, refusal, refused};
+use crate::budget::Held;
 
 /// An open APPEND.
 pub(super) struct Append {
@@ -20,6 +21,8 @@ pub(super) struct Append {
     date: Option<Utc>,
     intake: Intake,
     spool: Spool,
+    /// Octets counted against the node's budget.
+    held: Held,
 }
 
 impl<R: Runtime> ImapHost<R> {
@@ -55,6 +58,7 @@ impl<R: Runtime> ImapHost<R> {
                     date,
                     intake,
                     spool,
+                    held: Held::nothing(&self.node.bodies_in_flight),
                 };
                 self.append = Some(Box::new(append));
                 Response::Now(Answer::Accept)
@@ -63,6 +67,13 @@ impl<R: Runtime> ImapHost<R> {
                 let Some(mut append) = self.append.take() else {
                     return not_open();
                 };
+                if !append.held.take(piece.len()) {
+                    // What it held goes with it; the machine reads on to its end.
+                    return Response::no(
+                        Some("LIMIT"),
+                        "too many messages at once, try again later",
+                    );
+                }
                 append.intake.push(&piece);
                 if !append.spool.push(piece) {
                     self.append = Some(append);
@@ -70,6 +81,7 @@ impl<R: Runtime> ImapHost<R> {
                 }
                 let work = move || {
                     let result = append.spool.write().map_err(|error| cannot_store(&error));
+                    append.held.give_back();
                     Done::Written(append, result)
                 };
                 let running = self.node.runtime.blocking(Pool::Bodies, Box::new(work));
@@ -92,6 +104,7 @@ impl<R: Runtime> ImapHost<R> {
                 date,
                 intake,
                 spool,
+                held,
             } = append;
             let now = node.runtime.now().utc;
             let date = date.unwrap_or(now);
@@ -109,6 +122,7 @@ impl<R: Runtime> ImapHost<R> {
                     node.runtime.blocking(Pool::Bodies, work).await
                 }
             };
+            drop(held);
             let spooled = match spooled {
                 Ok(spooled) => spooled,
                 Err(error) => return Answer::No(cannot_store(&error)),

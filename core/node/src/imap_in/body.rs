@@ -6,12 +6,13 @@ use mox_driver::{Pool, Runtime};
 use mox_imap::server::{Answer, BodyPart, BodyWhat, BoxId};
 use mox_mailbox::{AccountId, MailboxId, Meta, Reads};
 use mox_mime::{Section, TransferDecoder, locate, part_at};
-use mox_server::{Intake, StoredStructure};
+use mox_server::StoredStructure;
 use mox_store::Store;
 use mox_uids::Uid;
 use std::io;
 
 use super::{ImapHost, Response, mailbox_of, unreadable};
+use crate::reread::reread;
 
 /// Octets of a body read at a time when all of it is looked at.
 const PIECE: u64 = 128 * 1024;
@@ -39,10 +40,11 @@ impl<R: Runtime> ImapHost<R> {
             uid,
             meta,
         };
-        let is_light = message.meta.body.is_inline();
+        let is_light = message.meta.body.is_inline() && message.meta.structure.is_some();
         let store = self.node.store.clone();
         let work = move || message.answer(&store, &*published.view, &part, range);
-        // A small body is a row, read from memory as a rule; a file may have to wait for the disk.
+        // A small body is a row, read from memory as a rule; a file may have to wait for the disk, and a structure that was
+        // too large to store is parsed again.
         match is_light {
             true => Response::Now(work()),
             false => {
@@ -172,16 +174,29 @@ impl Message {
 
     /// The header of the message with its prefix, blank line included.
     pub(super) fn header(&self, store: &Store, view: &dyn Reads) -> Option<Bytes> {
+        match self.stored_header(view)? {
+            StoredHeader::Whole(header) => Some(header),
+            StoredHeader::Cut => self.header_in_body(store, view),
+        }
+    }
+
+    /// The same, if it is stored beside the message.
+    pub(super) fn stored_header(&self, view: &dyn Reads) -> Option<StoredHeader> {
         let stored = mox_mailbox::header(view, self.account, self.mailbox, self.uid).ok()??;
         if stored.cut {
-            let structure = structure(store, view, &self.meta)?;
-            let end = self.meta.prefix.len() as u64 + structure.part.body;
-            return self.read_all(store, view, 0..end).ok();
+            return Some(StoredHeader::Cut);
         }
         let mut joined = BytesMut::with_capacity(self.meta.prefix.len() + stored.octets.len());
         joined.extend_from_slice(&self.meta.prefix);
         joined.extend_from_slice(&stored.octets);
-        Some(joined.freeze())
+        Some(StoredHeader::Whole(joined.freeze()))
+    }
+
+    /// The same from the body, which may be long.
+    pub(super) fn header_in_body(&self, store: &Store, view: &dyn Reads) -> Option<Bytes> {
+        let structure = structure(store, view, &self.meta)?;
+        let end = self.meta.prefix.len() as u64 + structure.part.body;
+        self.read_all(store, view, 0..end).ok()
     }
 
     /// The octets of a place in the body, in pieces.
@@ -205,24 +220,20 @@ impl Message {
     }
 }
 
-/// Envelope and structure of a message: as stored, or made again from a body whose structure was too large to store.
+/// What is stored of a header.
+pub(super) enum StoredHeader {
+    Whole(Bytes),
+    /// Its beginning: the rest is in the body.
+    Cut,
+}
+
+/// Envelope and structure of a message: as stored, or made again from a body whose structure was too large to store, which
+/// is work for a pool.
 pub(super) fn structure(store: &Store, view: &dyn Reads, meta: &Meta) -> Option<StoredStructure> {
     if let Some(stored) = meta.structure.as_deref() {
         return StoredStructure::decode(stored);
     }
-    let mut intake = Intake::new();
-    let mut at = 0;
-    while at < meta.body.length {
-        let piece = store
-            .read_body(view, &meta.body, at..meta.body.length.min(at + PIECE))
-            .ok()?;
-        if piece.is_empty() {
-            break;
-        }
-        at += piece.len() as u64;
-        intake.push(&piece);
-    }
-    let structure = intake.finish().structure;
+    let structure = reread(store, view, &meta.body).ok()?.structure;
     Some(StoredStructure {
         envelope: structure.envelope,
         part: structure.part,

@@ -1,16 +1,17 @@
 //! Asks answered from what is published: listings, figures, rows.
 
 use core::ops::ControlFlow;
-use mox_driver::Runtime;
+use mox_driver::{Pool, Runtime};
 use mox_imap::server::{
     Answer, Ask, BoxId, Changes, MailboxInfo, Row, Selected, StatusFigures, SystemFlags, Want,
 };
-use mox_mailbox::{ReadError, Reads, Status};
+use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Status};
 use mox_server::StoredStructure;
+use mox_store::{Published, Store};
 use mox_uids::{Uid, UidSet};
 use std::sync::Arc;
 
-use super::body::{self, Message};
+use super::body::{self, Message, StoredHeader};
 use super::{ImapHost, Response, mailbox_of, refusal, unreadable};
 
 /// Octets of header blocks in one page of rows.
@@ -19,8 +20,43 @@ const HEADERS_PAGE: usize = 64 * 1024;
 impl<R: Runtime> ImapHost<R> {
     pub(super) fn read(&mut self, ask: Ask) -> Response {
         let published = self.node.store.published();
+        if let Ask::Rows {
+            mailbox,
+            uids,
+            want,
+            max,
+        } = ask
+        {
+            let page = RowsPage {
+                store: self.node.store.clone(),
+                published,
+                account: self.account(),
+                mailbox: mailbox_of(mailbox),
+                uids,
+                want,
+                max: usize::try_from(max).unwrap_or(usize::MAX),
+            };
+            return self.rows(page);
+        }
         let answer = self.read_from(&*published.view, ask);
         Response::Now(answer.unwrap_or_else(unreadable))
+    }
+
+    /// Rows are read in the same poll, unless a body must be opened and parsed for one of them.
+    fn rows(&self, page: RowsPage) -> Response {
+        match page.read(false) {
+            Ok(Some(answer)) => Response::Now(answer),
+            Ok(None) => {
+                let work = move || match page.read(true) {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => refusal(Some("SERVERBUG"), "the rows cannot be read"),
+                    Err(error) => unreadable(error),
+                };
+                let running = self.node.runtime.blocking(Pool::Compute, Box::new(work));
+                Response::answer_later(running)
+            }
+            Err(error) => Response::Now(unreadable(error)),
+        }
     }
 
     fn read_from(&mut self, view: &dyn Reads, ask: Ask) -> Result<Answer, ReadError> {
@@ -90,28 +126,29 @@ impl<R: Runtime> ImapHost<R> {
                     keywords,
                 })
             }
-            Ask::Rows {
-                mailbox,
-                uids,
-                want,
-                max,
-            } => self.rows(view, mailbox, &uids, want, max)?,
             _ => refusal(Some("SERVERBUG"), "not a question about what is stored"),
         })
     }
+}
 
-    fn rows(
-        &self,
-        view: &dyn Reads,
-        mailbox: BoxId,
-        uids: &UidSet,
-        want: Want,
-        max: u32,
-    ) -> Result<Answer, ReadError> {
-        let (account, id) = (self.account(), mailbox_of(mailbox));
-        let first = uids.first().unwrap_or(Uid(1));
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let page = mox_mailbox::rows(view, account, id, uids, first, max)?;
+/// One page of rows to be read.
+struct RowsPage {
+    store: Store,
+    published: Arc<Published>,
+    account: AccountId,
+    mailbox: MailboxId,
+    uids: UidSet,
+    want: Want,
+    max: usize,
+}
+
+impl RowsPage {
+    /// `None` when a body must be opened for one of the rows, and that is not `allowed` here.
+    fn read(&self, allowed: bool) -> Result<Option<Answer>, ReadError> {
+        let (account, id, want) = (self.account, self.mailbox, self.want);
+        let (store, view) = (&self.store, &*self.published.view);
+        let first = self.uids.first().unwrap_or(Uid(1));
+        let page = mox_mailbox::rows(view, account, id, &self.uids, first, self.max)?;
         let mut next = page.next;
         let mut rows: Vec<Row> = page.rows.iter().map(row).collect();
         if want.date {
@@ -119,56 +156,90 @@ impl<R: Runtime> ImapHost<R> {
                 row.date = Some(stored.date);
             }
         }
-        let there: UidSet = rows.iter().map(|row| row.uid).collect();
-        if want.envelope || want.structure || want.header {
-            let mut octets = 0;
-            let mut at = 0;
-            mox_mailbox::metas(view, account, id, &there, &mut |uid, meta| {
-                while rows.get(at).is_some_and(|row| row.uid < uid) {
-                    at += 1;
-                }
-                if let Some(row) = rows.get_mut(at).filter(|row| row.uid == uid) {
-                    let mut stored = None;
-                    if want.structure {
-                        stored = body::structure(&self.node.store, view, &meta);
-                        row.structure = stored.clone().map(|s| Arc::new(s.part));
-                    }
-                    if want.envelope {
-                        row.envelope = match stored {
-                            Some(stored) => Some(Arc::new(stored.envelope)),
-                            None => (meta.structure.as_deref())
-                                .and_then(StoredStructure::decode_envelope)
-                                .or_else(|| {
-                                    body::structure(&self.node.store, view, &meta)
-                                        .map(|s| s.envelope)
-                                })
-                                .map(Arc::new),
-                        };
-                    }
-                    if want.header {
-                        let message = Message {
-                            account,
-                            mailbox: id,
-                            uid,
-                            meta,
-                        };
-                        row.header = message.header(&self.node.store, view);
-                        octets += row.header.as_ref().map_or(0, |h| h.len());
-                    }
-                }
-                match octets < HEADERS_PAGE {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
-            })?;
-            // The page ended early: the rest comes with the next one.
-            if octets >= HEADERS_PAGE && at + 1 < rows.len() {
-                next = rows.get(at + 1).map(|row| row.uid);
-                rows.truncate(at + 1);
-            }
+        if !(want.envelope || want.structure || want.header) {
+            return Ok(Some(Answer::Rows { rows, next }));
         }
-        Ok(Answer::Rows { rows, next })
+        let there: UidSet = rows.iter().map(|row| row.uid).collect();
+        let (mut octets, mut at) = (0, 0);
+        let (mut is_whole, mut refused) = (true, false);
+        mox_mailbox::metas(view, account, id, &there, &mut |uid, meta| {
+            while rows.get(at).is_some_and(|row| row.uid < uid) {
+                at += 1;
+            }
+            let Some(row) = rows.get_mut(at).filter(|row| row.uid == uid) else {
+                return ControlFlow::Continue(());
+            };
+            let message = Message {
+                account,
+                mailbox: id,
+                uid,
+                meta,
+            };
+            let Some(opened) = fill(row, &message, want, store, view, allowed) else {
+                refused = true;
+                return ControlFlow::Break(());
+            };
+            octets += row.header.as_ref().map_or(0, |h| h.len());
+            // Looking through a body is dear: one such message ends a page.
+            is_whole = octets < HEADERS_PAGE && !opened;
+            match is_whole {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        if refused {
+            return Ok(None);
+        }
+        // The page ended early: the rest comes with the next one.
+        if !is_whole && at + 1 < rows.len() {
+            next = rows.get(at + 1).map(|row| row.uid);
+            rows.truncate(at + 1);
+        }
+        Ok(Some(Answer::Rows { rows, next }))
     }
+}
+
+/// The columns of a row that stand beside the message, or in its body when they were too large for that. Whether the body was
+/// opened; `None` when it had to be, and that is not `allowed`.
+fn fill(
+    row: &mut Row,
+    message: &Message,
+    want: Want,
+    store: &Store,
+    view: &dyn Reads,
+    allowed: bool,
+) -> Option<bool> {
+    let stored = message.meta.structure.as_deref();
+    let mut opened = stored.is_none() && (want.envelope || want.structure);
+    if opened && !allowed {
+        return None;
+    }
+    let whole = match opened || want.structure {
+        true => body::structure(store, view, &message.meta),
+        false => None,
+    };
+    if want.envelope {
+        let envelope = match &whole {
+            Some(whole) => Some(whole.envelope.clone()),
+            None => stored.and_then(StoredStructure::decode_envelope),
+        };
+        row.envelope = envelope.map(Arc::new);
+    }
+    if want.structure {
+        row.structure = whole.map(|whole| Arc::new(whole.part));
+    }
+    if want.header {
+        row.header = match message.stored_header(view) {
+            Some(StoredHeader::Whole(header)) => Some(header),
+            Some(StoredHeader::Cut) if !allowed => return None,
+            Some(StoredHeader::Cut) => {
+                opened = true;
+                message.header_in_body(store, view)
+            }
+            None => None,
+        };
+    }
+    Some(opened)
 }
 
 /// A row as IMAP sees it.
@@ -201,3 +272,6 @@ fn figures(status: &Status) -> StatusFigures {
 fn no_mailbox() -> Answer {
     refusal(Some("NONEXISTENT"), "no such mailbox")
 }
+
+#[cfg(test)]
+mod tests;

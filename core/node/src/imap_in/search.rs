@@ -18,6 +18,8 @@ use super::{ImapHost, Response, mailbox_of, unreadable};
 
 /// Rows looked at in one scan.
 const PAGE: usize = 500;
+/// Rows that are looked at in a session's poll, at most: about a millisecond of work.
+const ROWS_AT_ONCE: u32 = 5_000;
 /// Octets of a text part that are searched; the rest of a longer one is passed over.
 const PART_MAX: u64 = 16 * 1024 * 1024;
 
@@ -37,10 +39,10 @@ impl<R: Runtime> ImapHost<R> {
             mailbox,
             now: self.node.runtime.now().utc,
         };
-        // Rows alone are read in the same poll; what may open bodies goes to the pool.
+        // Some rows are read in the same poll; many of them, and what may open bodies, go to the pool (R8).
         match cost(&key) {
-            Cost::Row => Response::Now(search.run(&among, &key)),
-            Cost::Header | Cost::Body => {
+            Cost::Row if among.len() <= ROWS_AT_ONCE => Response::Now(search.run(&among, &key)),
+            Cost::Row | Cost::Header | Cost::Body => {
                 let work = Box::new(move || search.run(&among, &key));
                 Response::answer_later(self.node.runtime.blocking(Pool::Compute, work))
             }

@@ -5,6 +5,7 @@ use mox_driver::{Drive, End, Runtime};
 use mox_machine::{Seed, Session, mutant};
 use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
+use mox_server::Found;
 use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
 use rustls_pki_types::ServerName;
 use std::io;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use super::client::ClientHost;
 use super::route::{self, Hop, NoRoute};
-use super::{Left, Slot, notice, times};
+use super::{Left, Slot, local, notice, times};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -41,9 +42,9 @@ pub(super) struct Result {
 /// Tries an entry. Whatever happens, its slot is given back.
 pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: Seat) {
     match attempt(&node, slot.id).await {
-        Ok(entry) => slot.left = entry.map_or(Left::Gone, Left::Waits),
+        Ok(entries) => slot.left = Left::Waits(entries),
         Err(error) => {
-            tracing::error!(target: "queue", id = slot.id, error, "an attempt could not be recorded");
+            tracing::error!(target: "queue", id = slot.id, error, "an attempt could not be made or recorded");
         }
     }
 }
@@ -51,13 +52,17 @@ pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: 
 async fn attempt<R: Runtime>(
     node: &Arc<Inner<R>>,
     id: u64,
-) -> core::result::Result<Option<QueueEntry>, String> {
+) -> core::result::Result<Vec<QueueEntry>, String> {
     let now = node.runtime.now().utc;
     let published = node.store.published();
     let Some(entry) = mox_mailbox::queue_entry(&*published.view, id).map_err(|e| e.to_string())?
     else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
+    if entry.is_bundle() {
+        let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_unbundle(reads, id, now);
+        return node.store.run(op).await.map_err(|e| e.to_string());
+    }
     let message = mox_mailbox::queue_message(&*published.view, entry.message)
         .map_err(|e| e.to_string())?
         .ok_or("the entry has no message")?;
@@ -75,8 +80,12 @@ async fn attempt<R: Runtime>(
         false => node.store.run(op).await.map_err(|e| e.to_string())?,
     };
 
+    let Some(entry) = local::deliver(node, entry, &message).await? else {
+        return Ok(Vec::new());
+    };
     let results = deliver(node, &entry, Arc::new(message.clone())).await;
-    record(node, entry, &message, results, jitter).await
+    let entry = record(node, entry, &message, results, jitter).await?;
+    Ok(entry.into_iter().collect())
 }
 
 /// Writes down what came of an attempt, with the notice to the sender if there is one: one operation.
@@ -240,12 +249,16 @@ async fn deliver<R: Runtime>(
         .collect();
     let mut results: Vec<Option<Result>> = paths
         .iter()
-        .map(|path| {
-            path.is_none()
-                .then(|| ours(Outcome::Permanent, "5.1.3", "not an address", None))
+        .map(|path| match path {
+            None => Some(ours(Outcome::Permanent, "5.1.3", "not an address", None)),
+            Some(path) if node.directory().find(path) == Found::UnknownLocalPart => {
+                Some(ours(Outcome::Permanent, "5.1.1", "no such user here", None))
+            }
+            Some(_) => None,
         })
         .collect();
-    let hops = match paths.iter().flatten().next() {
+    let mut open = paths.iter().zip(&results).filter(|(_, r)| r.is_none());
+    let hops = match open.find_map(|(path, _)| path.as_ref()) {
         Some(to) => route::hops(node, to).await,
         None => Ok(Vec::new()),
     };
@@ -277,7 +290,7 @@ async fn deliver<R: Runtime>(
         let (reached, ambiguous) = try_hop(node, hop, &message, to).await;
         for (index, result) in open.into_iter().zip(reached) {
             if let Some(slot) = results.get_mut(index) {
-                *slot = Some(result);
+                *slot = Some(more_telling(slot.take(), result));
             }
         }
         // The peer may have the message: another host now would make it two.
@@ -295,6 +308,17 @@ async fn deliver<R: Runtime>(
         .into_iter()
         .map(|r| r.unwrap_or_else(|| none.clone()))
         .collect()
+}
+
+/// What is kept of two hosts' results, neither of which is final, or the later of which is: what a peer said tells more
+/// than that another one could not be reached.
+fn more_telling(before: Option<Result>, after: Result) -> Result {
+    match before {
+        Some(before) if before.from_peer && !after.from_peer && after.outcome == before.outcome => {
+            before
+        }
+        _ => after,
+    }
 }
 
 fn is_decided(result: Option<&Result>) -> bool {
@@ -479,5 +503,30 @@ fn ours(outcome: Outcome, status: &str, text: &str, host: Option<String>) -> Res
         from_peer: false,
         status: status.to_owned(),
         host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_said_is_kept_when_the_next_host_cannot_be_reached() {
+        let said = |outcome, text: &str, from_peer| Result {
+            from_peer,
+            ..ours(outcome, "4.0.0", text, None)
+        };
+        let busy = said(Outcome::Temporary, "451 4.2.0 later", true);
+        let away = said(Outcome::Temporary, "no connection", false);
+        let never = said(Outcome::Permanent, "550 5.1.1 nobody", true);
+        let text = |before: Option<&Result>, after: &Result| {
+            more_telling(before.cloned(), after.clone()).text
+        };
+        assert_eq!(text(None, &away), "no connection");
+        assert_eq!(text(Some(&busy), &away), "451 4.2.0 later");
+        assert_eq!(text(Some(&away), &busy), "451 4.2.0 later");
+        assert_eq!(text(Some(&busy), &never), "550 5.1.1 nobody");
+        let given_up = said(Outcome::Permanent, "given up", false);
+        assert_eq!(text(Some(&busy), &given_up), "given up");
     }
 }

@@ -34,6 +34,15 @@ pub(super) async fn compose<R: Runtime>(
     told: &[(String, Result)],
 ) -> core::result::Result<Option<(Delivery, Spooled)>, NotWritten> {
     let Some(account) = message.account else {
+        if kind == Kind::Failed && !told.is_empty() {
+            tracing::warn!(
+                target: "queue",
+                id = String::from_utf8_lossy(&message.extra).as_ref(),
+                from = message.reverse_path,
+                recipients = told.len(),
+                "a message for our own users is given up, and its sender is not told"
+            );
+        }
         return Ok(None);
     };
     let to_null = message.reverse_path.is_empty() && !mutant!(NullSenderTold);
@@ -53,8 +62,14 @@ pub(super) async fn compose<R: Runtime>(
     if fault!("node notice not written") {
         return Err(NotWritten);
     }
-    let text = write(node, message, kind, told, &sender).ok_or(NotWritten)?;
-    let body = Bytes::from(text);
+    // The header of the message may have to be read from a file.
+    let text = {
+        let (here, message, sender) = (node.clone(), message.clone(), sender.clone());
+        let told = told.to_vec();
+        let work = move || write(&here, &message, kind, &told, &sender);
+        node.runtime.blocking(Pool::Bodies, Box::new(work)).await
+    };
+    let body = Bytes::from(text.ok_or(NotWritten)?);
     let mut intake = Intake::new();
     intake.push(&body);
     let arrived = intake.finish();

@@ -30,9 +30,9 @@ pub(super) fn for_mailbox(stamp: &Stamp<'_>, from: Option<&Path>, to: &Path) -> 
 }
 
 /// Before a message that goes on. With several recipients none is named: they need not know of each other.
-pub(super) fn for_queue(stamp: &Stamp<'_>, to: &[Path]) -> String {
+pub(super) fn for_queue(stamp: &Stamp<'_>, to: &[&Path]) -> String {
     let only = match to {
-        [one] => Some(one),
+        [one] => Some(*one),
         _ => None,
     };
     received(stamp, only)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_driver::{Fut, Pool, Runtime};
-use mox_machine::{TlsFacts, Utc, fault, mutant};
+use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
     AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
 };
@@ -15,29 +15,45 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::trace::{self, Stamp};
 use crate::auth::Login;
+use crate::budget::Held;
 use crate::config::{ListenerConfig, Service};
-use crate::node::{BODIES_IN_FLIGHT_MAX, Inner};
+use crate::node::Inner;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
 pub(crate) const RECEIVED_MAX: usize = 100;
 
-/// Mailboxes one message goes to at most: all are served by one operation, whose batch is bounded.
-const MAILBOXES_MAX: usize = 100;
-/// Recipients at other servers at most, each of which may need an entry of the queue.
-const REMOTE_MAX: usize = 500;
+/// Mailboxes that are served by the operation that takes the message, at most. The others are recipients of the queue, which
+/// delivers to them a moment later: an operation is bounded, and a message goes to as many as LIMITS says.
+pub(crate) const MAILBOXES_AT_ONCE: usize = 100;
+/// Octets those mailboxes may add to the operation in all: a quarter of what a batch may hold.
+const OCTETS_AT_ONCE: usize = mox_mailbox::BATCH_BYTES_MAX / 4;
+/// Octets that a message adds to an operation beside its header and structure, for each mailbox: pages and small rows.
+const OCTETS_BESIDE: usize = 8 * 1024;
+
+/// How many mailboxes one operation serves with a message whose rows have so many octets: at least one.
+pub(crate) fn mailboxes_at_once(octets: usize) -> usize {
+    (OCTETS_AT_ONCE / (octets + OCTETS_BESIDE)).clamp(1, MAILBOXES_AT_ONCE)
+}
 
 /// A transaction whose MAIL was accepted.
 pub(super) struct Transaction {
     id: String,
     from: Option<Path>,
     params: MailParams,
-    pub(super) local: Vec<(Path, AccountId, String)>,
+    pub(super) local: Vec<Local>,
     pub(super) remote: Vec<Path>,
     content: Option<Content>,
+}
+
+/// A mailbox of ours that the message goes to.
+pub(super) struct Local {
+    /// The recipients that lead to it; the first is the one the message is for.
+    to: Vec<Path>,
+    account: AccountId,
+    mailbox: String,
 }
 
 /// Where a recipient leads.
@@ -81,35 +97,6 @@ struct Content {
     held: Held,
 }
 
-/// Octets of messages in memory, given back when dropped.
-struct Held {
-    budget: Arc<AtomicUsize>,
-    octets: usize,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if mutant!(BudgetLeaks) {
-            return;
-        }
-        self.budget.fetch_sub(self.octets, Ordering::Relaxed);
-    }
-}
-
-impl Held {
-    /// False when the node holds as much as it may.
-    fn take(&mut self, octets: usize) -> bool {
-        self.octets += octets;
-        let held = self.budget.fetch_add(octets, Ordering::Relaxed) + octets;
-        held <= BODIES_IN_FLIGHT_MAX && !fault!("node bodies budget full")
-    }
-
-    fn give_back(&mut self) {
-        self.budget.fetch_sub(self.octets, Ordering::Relaxed);
-        self.octets = 0;
-    }
-}
-
 impl Transaction {
     pub(super) fn new(id: String, from: Option<Path>, params: MailParams) -> Self {
         Self {
@@ -122,34 +109,31 @@ impl Transaction {
         }
     }
 
-    /// False when the message has as many recipients as one operation of the store can take.
-    pub(super) fn add(&mut self, to: Path, target: Target) -> bool {
+    /// One more recipient. How many there may be is the machine's to say.
+    pub(super) fn add(&mut self, to: Path, target: Target) {
         match target {
             Target::Local { account, mailbox } => {
                 // One copy per mailbox, whatever addresses lead to it.
                 let known = self
                     .local
-                    .iter()
-                    .any(|(_, a, m)| *a == account && *m == mailbox);
-                if known {
-                    return true;
+                    .iter_mut()
+                    .find(|local| local.account == account && local.mailbox == mailbox);
+                match known {
+                    Some(local) if local.to.contains(&to) => {}
+                    Some(local) => local.to.push(to),
+                    None => self.local.push(Local {
+                        to: vec![to],
+                        account,
+                        mailbox,
+                    }),
                 }
-                if self.local.len() >= MAILBOXES_MAX {
-                    return false;
-                }
-                self.local.push((to, account, mailbox));
             }
             Target::Remote => {
-                if self.remote.contains(&to) {
-                    return true;
+                if !self.remote.contains(&to) {
+                    self.remote.push(to);
                 }
-                if self.remote.len() >= REMOTE_MAX {
-                    return false;
-                }
-                self.remote.push(to);
             }
         }
-        true
     }
 
     /// The next piece of the message. True when [`write`](Self::write) is due before the next one.
@@ -162,10 +146,7 @@ impl Transaction {
             intake: Intake::new(),
             spool: node.store.spool(),
             eight_bit: false,
-            held: Held {
-                budget: node.bodies_in_flight.clone(),
-                octets: 0,
-            },
+            held: Held::nothing(&node.bodies_in_flight),
         });
         if !content.held.take(piece.len()) {
             return Err(Reply::new(
@@ -256,12 +237,16 @@ impl Transaction {
             }
             false => String::new(),
         };
-        let targets = self
-            .local
+        let structure = StoredStructure::encode(&arrived.structure);
+        let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
+        let (at_once, later) = self.local.split_at(at_once.min(self.local.len()));
+        has_room(node, later, arrived.size)?;
+        let targets = at_once
             .iter()
-            .map(|(to, account, mailbox)| MailboxTarget {
-                account: *account,
-                mailbox: mailbox.clone(),
+            .filter_map(|local| Some((local.to.first()?, local)))
+            .map(|(to, local)| MailboxTarget {
+                account: local.account,
+                mailbox: local.mailbox.clone(),
                 create: true,
                 prefix: prefix(
                     trace::for_mailbox(&stamp, self.from.as_ref(), to),
@@ -274,18 +259,19 @@ impl Transaction {
                 origin: Bytes::new(),
             })
             .collect::<Vec<_>>();
-        let queue = (!self.remote.is_empty()).then(|| Enqueue {
+        let queued: Vec<&Path> = later
+            .iter()
+            .filter_map(|local| local.to.first())
+            .chain(&self.remote)
+            .collect();
+        let queue = (!queued.is_empty()).then(|| Enqueue {
             account: arrival.login.as_ref().map(|login| login.id),
             reverse_path: self.from.as_ref().map(Path::to_string).unwrap_or_default(),
-            prefix: prefix(
-                trace::for_queue(&stamp, &self.remote),
-                &added,
-                arrived.headless,
-            ),
+            prefix: prefix(trace::for_queue(&stamp, &queued), &added, arrived.headless),
             eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
             utf8: self.params.utf8,
             extra: Bytes::from(self.id.clone()),
-            groups: by_domain(&self.remote, now),
+            groups: by_domain(&queued, now),
         });
         let facts = BodyFacts {
             account: targets
@@ -310,7 +296,6 @@ impl Transaction {
             tracing::error!(target: "store", %error, "a message body could not be finished");
             not_written(&error)
         })?;
-        let structure = StoredStructure::encode(&arrived.structure);
         let header = arrived.header;
         let body = spooled.body().clone();
         let spooled = match mutant!(BodyLetGoEarly) {
@@ -349,13 +334,12 @@ impl Transaction {
 }
 
 /// Loops (RFC 5321 6.3): too many hops, or a recipient this message was already delivered to.
-fn check(arrived: &Arrived, local: &[(Path, AccountId, String)]) -> Result<(), Reply> {
+fn check(arrived: &Arrived, local: &[Local]) -> Result<(), Reply> {
     if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
         return Err(Reply::new(550, 4, 6, "too many hops: this message loops"));
     }
-    let loops = local
-        .iter()
-        .any(|(to, _, _)| mox_message::is_delivered_to(&arrived.header, to));
+    let recipients = local.iter().flat_map(|local| &local.to);
+    let loops = mox_message::is_delivered_to(&arrived.header, recipients);
     match loops {
         true => Err(Reply::new(
             550,
@@ -365,6 +349,26 @@ fn check(arrived: &Arrived, local: &[(Path, AccountId, String)]) -> Result<(), R
         )),
         false => Ok(()),
     }
+}
+
+/// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.
+fn has_room<R: Runtime>(node: &Inner<R>, later: &[Local], octets: u64) -> Result<(), Reply> {
+    let published = node.store.published();
+    for local in later {
+        match mox_mailbox::has_room(&*published.view, local.account, octets) {
+            Ok(true) => {}
+            Ok(false) => return Err(mailbox_full()),
+            Err(error) => {
+                tracing::error!(target: "store", %error, "a quota cannot be read");
+                return Err(unavailable());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mailbox_full() -> Reply {
+    Reply::new(452, 2, 2, "the mailbox is full, try again later")
 }
 
 /// The trace fields, what was missing in the header, and a blank line when there is no header to end.
@@ -377,7 +381,7 @@ fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
 }
 
 /// One entry of the queue for each domain, so that its recipients go in one transaction.
-fn by_domain(recipients: &[Path], now: Utc) -> Vec<Group> {
+fn by_domain(recipients: &[&Path], now: Utc) -> Vec<Group> {
     let mut domains: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for to in recipients {
         domains
@@ -426,9 +430,7 @@ fn unavailable() -> Reply {
 
 fn reply_to(error: &StoreError<Stop>) -> Reply {
     match error {
-        StoreError::Refused(Stop::OverQuota(_)) => {
-            Reply::new(452, 2, 2, "the mailbox is full, try again later")
-        }
+        StoreError::Refused(Stop::OverQuota(_)) => mailbox_full(),
         StoreError::Refused(Stop::TooMany(_)) | StoreError::TooBig => Reply::new(
             452,
             5,
@@ -463,7 +465,8 @@ impl Summary {
                 .as_ref()
                 .map(Path::to_string)
                 .unwrap_or_default(),
-            to: transaction.local.len() + transaction.remote.len(),
+            to: transaction.local.iter().map(|l| l.to.len()).sum::<usize>()
+                + transaction.remote.len(),
             size: transaction.content.as_ref().map_or(0, |c| c.intake.size()),
         }
     }
