@@ -82,6 +82,12 @@ pub struct Localserve {
     /// ip:port of a name server to ask; default: no DNS
     #[argh(option)]
     pub resolver: Option<SocketAddr>,
+    /// port of the mail servers that DNS names; default: 25
+    #[argh(option, default = "25")]
+    pub remote_port: u16,
+    /// seconds after which outgoing mail is tried again, each time; default: 7.5 minutes, then longer and longer
+    #[argh(option)]
+    pub retry_after: Option<u32>,
     /// error, warn, info, debug or trace; default: info
     #[argh(option)]
     pub loglevel: Option<LogLevel>,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
@@ -66,8 +67,8 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         listeners: listeners(local.port_base, &hostname, &tls)?,
         outgoing: outgoing(local)?,
         resolvers: local.resolver.into_iter().collect(),
-        remote_port: 25,
-        plan: mox_queue::Plan::default(),
+        remote_port: local.remote_port,
+        plan: retries(local),
         hostname,
     };
     let mut process = Process::bind(runtime, config)?;
@@ -90,6 +91,19 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         greet(local);
         Ok(())
     })
+}
+
+fn retries(local: &Localserve) -> mox_queue::Plan {
+    let plan = mox_queue::Plan::default();
+    let Some(seconds) = local.retry_after else {
+        return plan;
+    };
+    mox_queue::Plan {
+        pauses: Vec::new(),
+        then_every: Duration::from_secs(u64::from(seconds.max(1))),
+        jitter_percent: 0,
+        ..plan
+    }
 }
 
 fn domain(name: &str) -> Result<Domain, Failure> {

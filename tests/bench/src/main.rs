@@ -9,6 +9,7 @@ mod client;
 mod process;
 mod server;
 mod sim;
+mod transaction;
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -36,8 +37,12 @@ fn main() -> std::io::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("sim") {
         return sim::print();
     }
+    if std::env::args().nth(1).as_deref() == Some("transaction") {
+        return transaction::print();
+    }
     machines();
     sim::print()?;
+    transaction::print()?;
     process::print()?;
     process::capture()
 }

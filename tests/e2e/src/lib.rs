@@ -8,12 +8,14 @@
 pub mod crash;
 mod imap;
 mod localserve;
+mod name_server;
 mod scratch;
 mod smtp;
 mod stub;
 
 pub use imap::{Imap, inbox};
 pub use localserve::{Localserve, PASSWORD, free_base, moxctl};
+pub use name_server::{NameServer, Zone};
 pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
 pub use smtp::Smtp;
 pub use stub::{Stub, Transaction};

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,23 +38,34 @@ pub struct Stub {
 impl Stub {
     /// One that takes everything.
     pub fn taking() -> Self {
-        Self::start(None)
+        Self::taking_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    /// The same at this address.
+    pub fn taking_at(address: SocketAddr) -> Self {
+        Self::start(address, "", 0)
     }
 
     /// One that gives this reply to each RCPT.
     pub fn refusing(reply: &'static str) -> Self {
-        Self::start(Some(reply))
+        Self::refusing_first(usize::MAX, reply)
     }
 
-    fn start(refusal: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// One that gives this reply to the first so many RCPT, and takes the others.
+    pub fn refusing_first(count: usize, reply: &'static str) -> Self {
+        Self::start("127.0.0.1:0".parse().unwrap(), reply, count)
+    }
+
+    fn start(address: SocketAddr, refusal: &'static str, count: usize) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(Mutex::new(Vec::new()));
         let all = taken.clone();
+        let refusals = Arc::new(AtomicUsize::new(count));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let taken = all.clone();
-                std::thread::spawn(move || session(stream, refusal, &taken));
+                let (taken, refusals) = (all.clone(), refusals.clone());
+                std::thread::spawn(move || session(stream, refusal, &refusals, &taken));
             }
         });
         Self { address, taken }
@@ -62,6 +74,11 @@ impl Stub {
     /// As `--relay` wants it.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// What was taken so far.
@@ -73,7 +90,8 @@ impl Stub {
 /// One connection, to its end; a connection that breaks is the other side's affair. `None` at its end.
 fn session(
     stream: TcpStream,
-    refusal: Option<&str>,
+    refusal: &str,
+    refusals: &AtomicUsize,
     taken: &Mutex<Vec<Transaction>>,
 ) -> Option<()> {
     stream
@@ -102,10 +120,14 @@ fn session(
                 "250 2.1.0 ok"
             }
             "RCPT" => {
-                if refusal.is_none() {
-                    transaction.rcpt.push(line);
+                let one_less = |left: usize| left.checked_sub(1);
+                match refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
+                    Ok(_) => refusal,
+                    Err(_) => {
+                        transaction.rcpt.push(line);
+                        "250 2.1.5 ok"
+                    }
                 }
-                refusal.unwrap_or("250 2.1.5 ok")
             }
             "DATA" if transaction.rcpt.is_empty() => "554 5.5.1 no recipients",
             "DATA" => {
