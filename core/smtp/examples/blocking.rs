@@ -68,8 +68,13 @@ pub fn serve(
     let mut input = BytesMut::new();
     let mut buffer = [0; 16 * 1024];
     loop {
+        // What came. A session that takes none of it may still have something to say.
+        let before = input.len();
+        server.recv(now(), &mut input);
+        let mut moved = input.len() < before;
         // What the session wants done, in this order.
         while let Some(step) = server.poll() {
+            moved = true;
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes)?,
                 Step::Ask(id, ask) => server.answer(now(), id, inbox.answer(ask)),
@@ -78,10 +83,7 @@ pub fn serve(
                 Step::Event(_) | Step::Cancel(_) | Step::StartTls | Step::Compress => {}
             }
         }
-        // What came and is not taken yet.
-        let before = input.len();
-        server.recv(now(), &mut input);
-        if input.len() < before {
+        if moved {
             continue;
         }
         // More, but not for longer than the session waits.

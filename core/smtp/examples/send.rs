@@ -68,7 +68,12 @@ pub fn send(
     let mut input = BytesMut::new();
     let mut buffer = [0; 4 * 1024];
     loop {
+        // What came. A session that takes none of it may still have something to say.
+        let before = input.len();
+        client.recv(now(), &mut input);
+        let mut moved = input.len() < before;
         while let Some(step) = client.poll() {
+            moved = true;
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes)?,
                 Step::Ask(id, ask) => {
@@ -89,9 +94,7 @@ pub fn send(
                 Step::Close => return Ok(outcomes),
             }
         }
-        let before = input.len();
-        client.recv(now(), &mut input);
-        if input.len() < before {
+        if moved {
             continue;
         }
         let deadline = client.deadline().map(|(at, _why)| at);

@@ -69,8 +69,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut input = BytesMut::new();
     let mut buffer = [0; 16 * 1024];
     loop {
+        // What came. A session that takes none of it may still have something to say.
+        let before = input.len();
+        server.recv(clock(), &mut input);
+        let mut moved = input.len() < before;
         let mut out = stdout().lock();
         while let Some(step) = server.poll() {
+            moved = true;
             match step {
                 Step::Send(bytes) => out.write_all(&bytes)?,
                 Step::Ask(id, ask) => {
@@ -86,9 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         out.flush()?;
-        let before = input.len();
-        server.recv(clock(), &mut input);
-        if input.len() < before {
+        if moved {
             continue;
         }
         // Blocking reads cannot be woken by a deadline; it is looked at whenever something came.

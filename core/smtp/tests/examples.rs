@@ -18,6 +18,7 @@ mod send;
 use mox_address::{Domain, Host, Path};
 use mox_smtp::client::{Class, Transaction};
 use mox_smtp::{client, server};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 
@@ -54,5 +55,28 @@ fn the_blocking_client_sends_to_the_blocking_server() {
     let classes: Vec<_> = outcomes.iter().map(|outcome| outcome.class).collect();
     assert_eq!(classes, [Class::Permanent, Class::Delivered]);
     assert_eq!(received.recv().unwrap(), message.into_bytes());
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_line_too_long_is_answered_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = server::Config::new(Domain::parse("localhost", false).unwrap());
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        blocking::serve(stream, config, |_| Ok(())).unwrap();
+    });
+    let mut stream = TcpStream::connect(address).unwrap();
+    // As much as one read takes, so that nothing else wakes the server.
+    stream.write_all(&[b'a'; 16 * 1024]).unwrap();
+    let mut said = String::new();
+    // That the rest is not read may end the connection with a reset.
+    let _ = stream.read_to_string(&mut said);
+    let replies: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(replies, ["220", "500"], "{said}");
     serving.join().unwrap();
 }

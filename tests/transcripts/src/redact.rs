@@ -12,6 +12,7 @@ mod words;
 
 use mox_imap::server as imap;
 use mox_smtp::{client, server};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::capture::{Capture, Item};
@@ -113,6 +114,38 @@ pub(crate) fn hide_secrets<S: Redact>(items: &mut [Item<S::Answer>]) {
     let (stream, places) = stream(&all);
     let spans = spans_of::<S>(&all, &stream);
     put_back(items.iter_mut(), &stream, &places, &spans);
+    hide_echoes(items, &stream, &spans);
+}
+
+/// IMAP repeats the first word of a line, also when that was no tag.
+fn hide_echoes<W>(items: &mut [Item<W>], stream: &[u8], spans: &[Span]) {
+    let secrets: BTreeSet<&[u8]> = spans
+        .iter()
+        .filter(|(_, class)| *class == Class::Secret)
+        .filter_map(|(range, _)| stream.get(range.clone()))
+        .filter(|secret| !secret.is_empty())
+        .collect();
+    for item in items {
+        let Item::Sent(octets) = item else {
+            continue;
+        };
+        let is_echo = |line: &[u8]| {
+            let word = line.split(|&b| b == b' ').next().unwrap_or_default();
+            let state = line.get(word.len() + 1..).unwrap_or_default();
+            let known = [&b"OK "[..], b"NO ", b"BAD "];
+            (secrets.contains(word) && known.iter().any(|known| state.starts_with(known)))
+                .then_some(word.len())
+        };
+        let mut hidden = Vec::with_capacity(octets.len());
+        for line in octets.split_inclusive(|&b| b == b'\n') {
+            let echo = is_echo(line);
+            if echo.is_some() {
+                hidden.extend_from_slice(SECRET_TOKEN.as_bytes());
+            }
+            hidden.extend_from_slice(line.get(echo.unwrap_or(0)..).unwrap_or_default());
+        }
+        *octets = hidden;
+    }
 }
 
 fn put_back<'a, W: 'a>(

@@ -239,6 +239,7 @@ fn imap_capture() -> Capture<ImapServer> {
         })
     };
     for line in [
+        "z NOOP\r\nlogin ann hunter2\r\naHVudGVyMi==\r\naHVudGVyMi+=\r\n",
         "a LOGIN ann@mx.example hunter2!\r\n",
         "b SELECT INBOX\r\n",
         "c UID FETCH 1:3 (BODY.PEEK[])\r\nd SEARCH TEXT \"secret plan\"\r\n",

@@ -23,6 +23,8 @@ struct Scan<'a> {
     until: usize,
     at: usize,
     mode: Mode,
+    /// The tag of the command that waits for the server.
+    held: Range<usize>,
     /// The command so far.
     tokens: Vec<Token>,
     /// Reads what the server sends: the line that is not complete, and octets of a literal still to come.
@@ -58,6 +60,7 @@ pub(super) fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
         until: 0,
         at: 0,
         mode: Mode::Line,
+        held: 0..0,
         tokens: Vec::new(),
         line: Vec::new(),
         skip: 0,
@@ -108,12 +111,24 @@ impl<'a> Scan<'a> {
             Mode::HoldLiteral(size) if goes_on => self.mode = Mode::Literal(size),
             Mode::HoldSasl if goes_on => self.mode = Mode::Sasl,
             // It was refused: the command is over.
-            Mode::HoldLiteral(_) | Mode::HoldSasl if !line.starts_with(b"*") => {
+            Mode::HoldLiteral(_) | Mode::HoldSasl if self.ends_wait(line) => {
                 self.command();
                 self.mode = Mode::Line;
             }
             _ => {}
         }
+    }
+
+    /// The reply to the command that waits, not to one before it; without a tag when the server could read none.
+    fn ends_wait(&self, line: &[u8]) -> bool {
+        let mut words = line.trim_ascii_end().split(|&b| b == b' ');
+        let (tag, state) = (words.next(), words.next().unwrap_or_default());
+        if tag == Some(b"*") {
+            return state.eq_ignore_ascii_case(b"BAD");
+        }
+        // Nobody accepts a command whose literal is not there.
+        let early = self.mode != Mode::HoldSasl && state.eq_ignore_ascii_case(b"OK");
+        tag == self.stream.get(self.held.clone()) && !early
     }
 
     fn ahead(&self) -> &'a [u8] {
@@ -174,6 +189,7 @@ impl<'a> Scan<'a> {
                 range: self.at..self.at,
                 kind: Kind::Literal(digits),
             });
+            self.hold();
             self.mode = match waits {
                 true => Mode::HoldLiteral(size),
                 false => Mode::Literal(size),
@@ -181,10 +197,17 @@ impl<'a> Scan<'a> {
             return;
         }
         if self.name() == b"AUTHENTICATE" {
+            self.hold();
             self.mode = Mode::HoldSasl;
             // What it begins with is secret at once; the rest waits.
         }
         self.command();
+    }
+
+    fn hold(&mut self) {
+        if let Some(tag) = self.tokens.first() {
+            self.held = tag.range.clone();
+        }
     }
 
     fn word(&self, place: usize) -> Vec<u8> {
@@ -233,15 +256,16 @@ impl<'a> Scan<'a> {
                     self.spans.push((token.range.clone(), Class::Addresses));
                 }
             }
-            b"NOOP" | b"CAPABILITY" | b"LOGOUT" | b"STARTTLS" | b"ENABLE" | b"NAMESPACE"
-            | b"CHECK" | b"CLOSE" | b"UNSELECT" | b"EXPUNGE" | b"FETCH" | b"STORE" | b"IDLE"
-            | b"COMPRESS" => {}
+            b"ENABLE" | b"EXPUNGE" | b"FETCH" | b"STORE" | b"COMPRESS" => {}
+            // They have no arguments: what stands there is something else.
+            b"NOOP" | b"CAPABILITY" | b"LOGOUT" | b"STARTTLS" | b"NAMESPACE" | b"CHECK"
+            | b"CLOSE" | b"UNSELECT" | b"IDLE" => rest.iter().for_each(|token| self.secret(token)),
             _ if all.len() == 1 && all.first().is_some_and(|token| self.is_done(token)) => {}
-            // Not a command: perhaps a message.
+            // Not a command: perhaps a message, perhaps a password that was sent too late or without a tag.
             _ => {
-                for token in &all {
-                    self.spans.push((token.range.clone(), Class::Text));
-                }
+                let (tag, rest) = all.split_at(all.len().min(1));
+                tag.iter().for_each(|token| self.secret_tag(token));
+                rest.iter().for_each(|token| self.secret(token));
             }
         }
     }
@@ -249,6 +273,24 @@ impl<'a> Scan<'a> {
     fn is_done(&self, token: &Token) -> bool {
         let word = self.stream.get(token.range.clone()).unwrap_or_default();
         word.eq_ignore_ascii_case(b"DONE")
+    }
+
+    /// What makes it no tag stays, so that it still is none.
+    fn secret_tag(&mut self, token: &Token) {
+        let word = self.stream.get(token.range.clone()).unwrap_or_default();
+        let strange = |b: &u8| !b.is_ascii_graphic() || b"+{%*\"\\".contains(b);
+        let Some(at) = word.iter().position(strange) else {
+            return self.secret(token);
+        };
+        if token.kind != Kind::Atom {
+            return self.secret(token);
+        }
+        let at = token.range.start + at;
+        for part in [token.range.start..at, at + 1..token.range.end] {
+            if !part.is_empty() {
+                self.spans.push((part, Class::Secret));
+            }
+        }
     }
 
     fn secret(&mut self, token: &Token) {
@@ -288,19 +330,8 @@ impl<'a> Scan<'a> {
     fn rest(&mut self) {
         self.until = self.stream.len();
         let class = match self.mode {
-            Mode::Sasl | Mode::HoldSasl => Class::Secret,
             Mode::Literal(_) if self.name() == b"APPEND" => Class::Body,
-            _ if self.name() == b"LOGIN" => Class::Secret,
-            _ => {
-                let mut tokens = Vec::new();
-                self::tokens(self.at, self.ahead(), &mut tokens);
-                let word = tokens.get(1).and_then(|t| self.stream.get(t.range.clone()));
-                let word = word.unwrap_or_default().to_ascii_uppercase();
-                match word.as_slice() {
-                    b"LOGIN" | b"AUTHENTICATE" => Class::Secret,
-                    _ => Class::Text,
-                }
-            }
+            _ => Class::Secret,
         };
         // A literal whose octets are not all there.
         if let Some(Token { range, .. }) = self.tokens.last_mut()
@@ -441,7 +472,7 @@ mod tests {
 
     #[test]
     fn messages_and_what_is_searched_for_are_found() {
-        use Class::{Addresses, Body, Text};
+        use Class::{Addresses, Body, Secret, Text};
         is(
             &classes(&[
                 ("a APPEND \"to/jo@x\" (\\Seen) {5}\r\n", "+ go\r\n"),
@@ -465,8 +496,63 @@ mod tests {
                 ("hello", Text),
                 ("zz", Text),
                 ("jo", Text),
-                ("Dear", Text),
-                ("all", Text),
+                ("Dear", Secret),
+                ("all", Secret),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_literal_and_an_exchange_wait_for_the_reply_to_their_own_command() {
+        use Class::{Addresses, Body, Secret, SecretLength};
+        is(
+            &classes(&[
+                ("a IDLE\r\n", "+ idling\r\n"),
+                ("DONE\r\nb APPEND INBOX {9}\r\n", "a OK x\r\n"),
+                ("", "+ go\r\n"),
+                ("c NOOP x\n\r\n", "b OK x\r\n"),
+                (
+                    "a CAPABILITY\r\nb AUTHENTICATE PLAIN\r\n",
+                    "* CAPABILITY x\r\na OK x\r\n+ \r\n",
+                ),
+                ("AGpvAHB3\r\n", "b OK x\r\n"),
+                ("a NOOP\r\na LOGIN {2}\r\n", "a OK x\r\n+ go\r\n"),
+                ("jo {4}\r\n", "+ go\r\n"),
+                ("pass\r\n", "a NO x\r\n"),
+                ("a LOGIN {999}\r\n", "* BAD x\r\n"),
+                ("b NOOP\r\n", "b OK x\r\n"),
+            ]),
+            &[
+                ("INBOX", Addresses),
+                ("c NOOP x\n", Body),
+                ("AGpvAHB3", Secret),
+                ("2", SecretLength),
+                ("jo", Secret),
+                ("4", SecretLength),
+                ("pass", Secret),
+                ("999", SecretLength),
+                ("", Secret),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_command_may_be_a_password() {
+        use Class::Secret;
+        is(
+            &classes(&[
+                ("login jo pw\r\n", "login BAD x\r\n"),
+                ("a AUTHENTICATE X\r\nAGpvAHB3\r\n", "a NO x\r\n"),
+                ("a NOOP pw\r\n", "a BAD x\r\n"),
+                ("b OGIN jo pw", ""),
+            ]),
+            &[
+                ("login", Secret),
+                ("jo", Secret),
+                ("pw", Secret),
+                ("AGpvAHB3", Secret),
+                ("pw", Secret),
+                ("b OGIN jo pw", Secret),
             ],
         );
     }

@@ -22,7 +22,8 @@ enum Mode {
     /// The next reply decides.
     Hold,
     Sasl,
-    Data,
+    /// So many octets ahead hold no end of the message.
+    Data(usize),
     Chunk(usize),
 }
 
@@ -75,7 +76,7 @@ impl Scan<'_> {
 
     fn replied(&mut self, code: &[u8]) {
         let next = match self.replies.pop_front() {
-            Some(Waits::Data) if code == b"354" => Mode::Data,
+            Some(Waits::Data) if code == b"354" => Mode::Data(0),
             Some(Waits::Auth) if code == b"334" => Mode::Sasl,
             Some(Waits::Data | Waits::Auth) => Mode::Command,
             Some(Waits::Plain) | None => return,
@@ -103,14 +104,17 @@ impl Scan<'_> {
                 self.mode = Mode::Chunk(left - take);
                 take > 0
             }
-            Mode::Data => {
+            Mode::Data(searched) => {
                 let ahead = self.ahead();
                 let empty = ahead.starts_with(b".\r\n").then_some(0);
                 let end = empty.or_else(|| {
-                    let at = ahead.windows(5).position(|w| w == b"\r\n.\r\n");
-                    at.map(|at| at + 2)
+                    let new = ahead.get(searched..).unwrap_or_default();
+                    let at = new.windows(5).position(|w| w == b"\r\n.\r\n");
+                    at.map(|at| searched + at + 2)
                 });
                 let Some(end) = end else {
+                    // The end may have begun in the last four octets.
+                    self.mode = Mode::Data(ahead.len().saturating_sub(4));
                     return false;
                 };
                 self.span(self.at..self.at + end, Class::Body);
@@ -187,9 +191,9 @@ impl Scan<'_> {
                 waits = Waits::Auth;
                 self.mode = Mode::Hold;
             }
-            // VRFY, EXPN, and what is no command: perhaps a message that nobody asked for.
             b"VRFY" | b"EXPN" => self.span(argument, Class::Text),
-            _ => self.span(start..start + length, Class::Text),
+            // No command: perhaps a message that nobody asked for, perhaps a password after an AUTH that was refused.
+            _ => self.span(start..start + length, Class::Secret),
         }
         self.replies.push_back(waits);
     }
@@ -254,18 +258,9 @@ impl Scan<'_> {
     /// What never became a whole command, or what nobody said how to read.
     fn rest(&mut self) {
         self.until = self.stream.len();
-        let ahead = self.ahead();
         let class = match self.mode {
-            Mode::Sasl => Class::Secret,
-            _ if ahead.len() >= 4
-                && ahead
-                    .get(..4)
-                    .is_some_and(|v| v.eq_ignore_ascii_case(b"AUTH")) =>
-            {
-                Class::Secret
-            }
-            Mode::Data | Mode::Chunk(_) => Class::Body,
-            Mode::Command | Mode::Hold => Class::Text,
+            Mode::Data(_) | Mode::Chunk(_) => Class::Body,
+            Mode::Sasl | Mode::Command | Mode::Hold => Class::Secret,
         };
         self.span(self.at..self.until, class);
     }
@@ -356,9 +351,40 @@ mod tests {
                 ("AGEAYg==", Class::Secret),
                 ("YQ==", Class::Secret),
                 ("Yg==", Class::Secret),
-                ("something pass", Class::Text),
+                ("something pass", Class::Secret),
                 ("AUTH PLAIN AGEA", Class::Secret),
             ],
         );
+    }
+
+    #[test]
+    fn what_is_no_command_or_was_not_read_may_be_a_password() {
+        let found = classes(&[
+            (
+                "AUTH LOGIN\r\nam8=\r\ncHc=\r\n",
+                "504 no\r\n500 x\r\n500 x\r\n",
+            ),
+            ("auth\tPLAIN AGEAYg==\r\n", "500 what\r\n"),
+            ("AUTH LOGIN\r\nam8=\r\ncHc=\r\n", ""),
+        ]);
+        is(
+            &found,
+            &[
+                ("am8=", Class::Secret),
+                ("cHc=", Class::Secret),
+                ("auth\tPLAIN AGEAYg==", Class::Secret),
+                ("am8=\r\ncHc=\r\n", Class::Secret),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_message_is_found_in_whatever_pieces_it_comes() {
+        let whole = "a\r\n..\r\n.\r\nQUIT\r\n";
+        for cut in 1..whole.len() {
+            let (before, behind) = whole.split_at(cut);
+            let found = classes(&[("DATA\r\n", "354 go\r\n"), (before, ""), (behind, "")]);
+            is(&found, &[("a\r\n..\r\n", Class::Body)]);
+        }
     }
 }
