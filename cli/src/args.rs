@@ -56,6 +56,12 @@ pub enum Command {
     Replay(Replay),
     /// Make recorded sessions fit for others to see.
     Capture(Capture),
+    /// Back up.
+    Backup(Backup),
+    /// Restore.
+    Restore(Restore),
+    /// Salvage.
+    Salvage(Salvage),
     /// Say which version this is.
     Version(Version),
 }
@@ -287,13 +293,50 @@ pub struct QueueList {
     pub json: bool,
 }
 
-/// Check everything in the store. The server must not be running.
+/// Check the store: every row against every other, and that every body is there. The server must not be running.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "verify")]
 pub struct Verify {
     /// the data directory; default: that of the configuration
     #[argh(option)]
     pub dir: Option<PathBuf>,
+    /// read every body to its end too, and compare its octets with their hash
+    #[argh(switch)]
+    pub full: bool,
+}
+
+/// Write a backup of all mail, accounts and the queue while the server runs. Configuration files and keys are not in it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "backup")]
+pub struct Backup {
+    /// a new directory, written by the server: on another disk, best
+    #[argh(positional)]
+    pub destination: PathBuf,
+}
+
+/// Make a data directory's store of a backup, and check all of it. No server may run there, and no store may be there.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "restore")]
+pub struct Restore {
+    /// the directory of the backup
+    #[argh(positional)]
+    pub backup: PathBuf,
+    /// the data directory; default: that of the configuration
+    #[argh(option)]
+    pub dir: Option<PathBuf>,
+}
+
+/// Get the messages out of a damaged store, as files by account and mailbox with a list of them. The store stays as it is;
+/// its rows are copied first, so there must be room for them.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "salvage")]
+pub struct Salvage {
+    /// the data directory; default: that of the configuration
+    #[argh(option)]
+    pub dir: Option<PathBuf>,
+    /// a new directory for the files; default: mox-salvaged
+    #[argh(option, default = "PathBuf::from(\"mox-salvaged\")")]
+    pub out: PathBuf,
 }
 
 /// Run this program's mail servers in simulated worlds, where networks, disks and power fail, and check that nothing

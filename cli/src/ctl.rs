@@ -49,6 +49,12 @@ pub enum Command {
     },
     /// The messages that wait for delivery to other servers. Answered with a list of [`QueueItem`].
     QueueList,
+    /// Write a backup into a new directory of this name. Answered with [`BackupMade`](crate::BackupMade) once it is
+    /// complete, which takes as long as it takes.
+    Backup {
+        /// An absolute path.
+        destination: std::path::PathBuf,
+    },
 }
 
 /// A password on its way to the server. It does not show itself.

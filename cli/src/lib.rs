@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked.
 
 mod args;
+mod backup;
 mod capture;
 mod config_commands;
 pub mod config_files;
@@ -19,6 +20,7 @@ mod process;
 mod queue;
 mod quickstart;
 mod replay;
+mod salvage;
 mod serve;
 pub mod signals;
 mod sim;
@@ -28,6 +30,7 @@ pub mod tls_files;
 mod verify;
 
 pub use args::{Args, Command, Localserve, Serve};
+pub use backup::BackupMade;
 pub use failure::Failure;
 
 use args::{Capture, CaptureCommand};
@@ -66,6 +69,9 @@ impl Args {
             Command::Capture(Capture {
                 command: CaptureCommand::Redact(files),
             }) => replay::redact(files),
+            Command::Backup(backup) => backup::run(&self, backup),
+            Command::Restore(restore) => backup::restore(&self, restore),
+            Command::Salvage(salvage) => salvage::run(&self, salvage),
             Command::Version(_) => {
                 println!("moxctl {}", env!("CARGO_PKG_VERSION"));
                 Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use mox_address::{Domain, LocalPart};
@@ -16,11 +17,13 @@ use mox_store::Options;
 use crate::args::{Args, Localserve};
 use crate::capture::CapturePlan;
 use crate::credentials;
+use crate::ctl::Listening;
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
 use crate::process::Process;
+use crate::serve::Admin;
 use crate::tls_files;
 
 /// The password of every account.
@@ -55,6 +58,10 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         None => os_seed()?,
     };
     make_private_dir(&local.dir)?;
+    // Takes as long as all else together; one for all accounts, whose password is known anyway.
+    let of_password = seed.child("credentials", 0);
+    let derived =
+        thread::spawn(move || credentials::derive(&Secret::new(PASSWORD.to_owned()), &of_password));
     let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
         .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     let names = ["localhost".into(), "127.0.0.1".into(), "::1".into()];
@@ -73,22 +80,37 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     };
     let mut process = Process::bind(runtime, config)?;
     process.record(&plan, &seed)?;
+    let socket = local.dir.join("ctl");
+    // A path may be too long for a socket; everything else works without.
+    let ctl = Listening::bind(&socket);
+    if let Err(error) = &ctl {
+        tracing::warn!(target: "process", %error, socket = %socket.display(), "this server cannot be asked anything");
+    }
     let options = Options {
         low_percent: 0,
         low_octets: LOW_OCTETS,
         ..Options::default()
     };
     process.serve(&local.dir, options, directory(local)?, |node| async move {
-        let password = Secret::new(PASSWORD.to_owned());
-        let stored = credentials::derive(&password, &seed.child("credentials", 0))?;
         let missing = node
             .without_password()
             .map_err(|e| Failure::Failed(e.to_string()))?;
-        for account in missing {
-            let set = node.set_credentials(&account, stored.clone());
+        if !missing.is_empty() {
+            let stored = derived
+                .join()
+                .map_err(|_| Failure::Failed("the password's thread ended in a panic".into()))??;
+            let set = node.set_same_credentials(missing.iter().map(String::as_str), stored);
             set.await.map_err(|e| Failure::Failed(e.to_string()))?;
         }
         greet(local);
+        if let Ok(ctl) = &ctl {
+            let admin = Admin {
+                node,
+                files: None,
+                seed,
+            };
+            ctl.serve(&admin).await;
+        }
         Ok(())
     })
 }

@@ -24,7 +24,7 @@ use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
 use crate::process::Process;
-use crate::{credentials, privileges, tls_files};
+use crate::{backup, credentials, privileges, tls_files};
 
 /// How often `domains.ron` is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -75,8 +75,9 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         }
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
         let reloading = smol::lock::Mutex::default();
-        let admin = Admin { node, files: Arc::new(Mutex::new(files)), reloading, seed };
-        futures_lite::future::or(admin.watch_files(), async {
+        let files = Arc::new(Mutex::new(files));
+        let admin = Admin { node, files: Some(files.clone()), reloading, seed };
+        futures_lite::future::or(admin.watch_files(&files), async {
             ctl.serve(&admin).await;
             Ok(())
         })
@@ -208,19 +209,19 @@ fn resolvers(fixed: &Static) -> Result<Vec<SocketAddr>, Failure> {
 }
 
 /// What an administrator asks over the ctl socket.
-struct Admin {
-    node: Node<SmolRuntime>,
-    files: Arc<Mutex<ConfigFiles>>,
+pub(crate) struct Admin {
+    pub(crate) node: Node<SmolRuntime>,
+    /// `None` for a server without configuration.
+    pub(crate) files: Option<Arc<Mutex<ConfigFiles>>>,
     /// Held while a directory is taken into force: the one read last is in force last.
-    reloading: smol::lock::Mutex<()>,
-    seed: Seed,
+    pub(crate) reloading: smol::lock::Mutex<()>,
+    pub(crate) seed: Seed,
 }
 
 impl Admin {
     /// Takes `domains.ron` into force when it changed. A file with mistakes changes nothing.
-    async fn watch_files(&self) -> Result<(), Failure> {
-        let path = self
-            .files
+    async fn watch_files(&self, files: &Mutex<ConfigFiles>) -> Result<(), Failure> {
+        let path = files
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .dynamic_path
@@ -235,7 +236,7 @@ impl Admin {
             seen = now;
             let _turn = self.reloading.lock().await;
             let directory = {
-                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
                 files.reload().map(|()| files.directory())
             };
             match directory {
@@ -255,9 +256,14 @@ impl Admin {
     async fn run(&self, command: Command) -> Result<Value, CtlError> {
         match command {
             Command::Config(edit) => {
+                let Some(files) = &self.files else {
+                    return Err(CtlError::failed(
+                        "this server runs without configuration: start it with other options, or use moxctl quickstart",
+                    ));
+                };
                 let _turn = self.reloading.lock().await;
                 let directory = {
-                    let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
                     files.edit(&edit).map_err(CtlError::failed)?;
                     files.directory()
                 };
@@ -276,6 +282,13 @@ impl Admin {
                 set.await.map_err(CtlError::failed)?;
                 tracing::info!(target: "auth", account, "password set");
                 Ok(Value::Null)
+            }
+            Command::Backup { destination } => {
+                let store = self.node.store().clone();
+                let made = smol::unblock(move || backup::make(&store, &destination)).await;
+                let made = made.map_err(CtlError::failed)?;
+                tracing::info!(target: "store", commit = made.commit, octets = made.octets, "backed up");
+                serde_json::to_value(made).map_err(CtlError::failed)
             }
             Command::QueueList => {
                 let entries = self.node.queue(QUEUE_MAX).map_err(CtlError::failed)?;

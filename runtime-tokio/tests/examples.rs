@@ -123,6 +123,9 @@ fn the_whole_server_on_tokio_keeps_its_mail_over_a_restart() {
         runtime.stopping();
         assert!(node.drain().await);
     });
-    assert_eq!(mox_store::verify_directory(&dir, true).unwrap(), []);
+    assert_eq!(
+        mox_store::verify_directory(&dir, true).unwrap(),
+        mox_store::Verified::default()
+    );
     std::fs::remove_dir_all(dir).unwrap();
 }

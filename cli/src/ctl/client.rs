@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Command, RESPONSE_MAX, Request, Response, VERSION};
 use crate::failure::Failure;
 
-/// How long an answer may take.
+/// How long an answer may take, but for what takes as long as the store is large.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks the server behind a ctl socket and waits for its answer. Blocks.
@@ -23,7 +23,11 @@ pub fn call(socket: &Path, command: &Command) -> Result<Value, Failure> {
         ))
     };
     let mut stream = connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+    let patience = match command {
+        Command::Backup { .. } => None,
+        _ => Some(PATIENCE),
+    };
+    stream.set_read_timeout(patience).map_err(broken)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
     let request = Request {
         v: VERSION,

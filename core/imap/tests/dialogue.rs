@@ -340,6 +340,34 @@ fn conditional_store_and_changed_since() {
 }
 
 #[test]
+fn store_asks_for_what_the_world_did_not_tell_at_once() {
+    let (mut world, mut client) = logged_in();
+    world.told_max = Some(1);
+    let output = client.say(&mut world, "a STORE 1:3 +FLAGS (\\Seen work)\r\nb NOOP\r\n");
+    assert_eq!(
+        output,
+        "* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft work)\r\n\
+         * OK [PERMANENTFLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft work \\*)] what may be stored\r\n\
+         * 1 FETCH (FLAGS (\\Seen work))\r\n* 2 FETCH (FLAGS (\\Seen work))\r\n* 3 FETCH (FLAGS (\\Seen work))\r\n\
+         a OK STORE completed\r\nb OK NOOP completed\r\n"
+    );
+    // Our own silent change is not echoed, told at once or not; with CONDSTORE each has its MODSEQ.
+    let output = client.say(
+        &mut world,
+        "c STORE 1:3 -FLAGS.SILENT (\\Seen)\r\nd NOOP\r\n",
+    );
+    assert_eq!(output, "c OK STORE completed\r\nd OK NOOP completed\r\n");
+    let input = "e ENABLE CONDSTORE\r\nf STORE 1:3 +FLAGS.SILENT (\\Seen)\r\ng NOOP\r\n";
+    let output = client.say(&mut world, input);
+    let (_, output) = output.split_once("e OK ENABLE completed\r\n").unwrap();
+    assert_eq!(
+        output,
+        "* 1 FETCH (UID 1 MODSEQ (7))\r\n* 2 FETCH (UID 2 MODSEQ (7))\r\n* 3 FETCH (UID 3 MODSEQ (7))\r\n\
+         f OK STORE completed\r\ng OK NOOP completed\r\n"
+    );
+}
+
+#[test]
 fn expunge_counts_down_and_close_says_nothing() {
     let input = b"a STORE 1,3 +FLAGS.SILENT (\\Deleted)\r\nb UID EXPUNGE 2:3\r\nc EXPUNGE\r\nd FETCH 1:* UID\r\ne STORE 1 FLAGS.SILENT \\Deleted\r\nf CLOSE\r\ng STATUS INBOX (MESSAGES)\r\n";
     assert_eq!(

@@ -216,6 +216,14 @@ pub fn account_by_id(reads: &dyn Reads, id: AccountId) -> Result<Option<Account>
     }))
 }
 
+/// Whether this number was ever given to an account, removed ones included; also of account 0, which stands for nobody.
+pub fn account_was_made(reads: &dyn Reads, id: AccountId) -> Result<bool, ReadError> {
+    let Some(row) = reads.get(Space::Rows, &key::numbers())? else {
+        return Ok(true);
+    };
+    Ok(id.0 < Numbers::decode(&row)?.next_account)
+}
+
 pub(crate) fn account_row(
     reads: &dyn Reads,
     id: AccountId,

@@ -1,18 +1,24 @@
 //! COPY and MOVE. A copy shares its body with the original through a reference of its own.
+//!
+//! COPY is all or nothing (RFC 3501 6.4.7). When it takes several operations, the first writes a row that says what was
+//! put where so far, each further one keeps it up to date, and the last removes it. Whoever cannot go on, and every
+//! start of a server, undoes what such rows name. MOVE is that for each message (RFC 6851 3.3), and needs none.
 
+use core::ops::ControlFlow;
 use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::account::{account_row, usage};
 use crate::deliver::put_message;
 use crate::edit::Edit;
-use crate::key::{self, Referrer, Table};
+use crate::key::{self, Parts, Referrer, Table};
 use crate::mailboxes::resolve;
-use crate::mark::STEP_ROWS;
-use crate::rows::MetaRow;
+use crate::mark::{MARK_MESSAGES_MAX, STEP_ROWS};
+use crate::rows::{MetaRow, decode_change, encode_change};
 use crate::view::{existing, light_rows};
 use crate::{
-    AccountId, BATCH_BYTES_MAX, Batch, MailboxId, ReadError, Reads, Space, Stop, VALUE_MAX,
+    AccountId, BATCH_BYTES_MAX, Batch, MailboxId, Progress, ReadError, Reads, Space, Stop,
+    VALUE_MAX, scan,
 };
 
 /// COPY or MOVE.
@@ -39,6 +45,30 @@ pub struct CopyCursor {
     next: Uid,
     /// The last message there was at first, so that copying into the same mailbox ends.
     last: Uid,
+    /// The row that says what was copied; `None` before the first operation, and for MOVE.
+    unfinished: Option<Unfinished>,
+}
+
+impl CopyCursor {
+    /// What is to be undone when the copy does not go on.
+    pub const fn unfinished(&self) -> Option<Unfinished> {
+        self.unfinished
+    }
+}
+
+/// A COPY of several operations that stopped between two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    account: AccountId,
+    to: MailboxId,
+    /// That of its first operation in the destination.
+    modseq: u64,
+}
+
+impl Unfinished {
+    fn key(&self) -> Vec<u8> {
+        key::op(Table::Copying, self.account, self.to, self.modseq)
+    }
 }
 
 /// What was copied.
@@ -54,7 +84,8 @@ pub struct Copied {
     pub next: Option<CopyCursor>,
 }
 
-/// Copies or moves messages, about 250 an operation; `cursor` is `None` at first, then what the answer says.
+/// Copies or moves messages, about 250 an operation; `cursor` is `None` at first, then what the answer says. When an
+/// operation is refused, or there will be no next one, [`undo_copy`] takes back what [`CopyCursor::unfinished`] names.
 ///
 /// The quota is checked for all of them by the first operation. Flags, keywords and internal date go along.
 pub fn copy(
@@ -79,6 +110,7 @@ pub fn copy(
                 to,
                 next: Uid(1),
                 last,
+                unfinished: None,
             }
         }
     };
@@ -123,13 +155,110 @@ pub fn copy(
         originals.push(row.uid);
         copies.push(uid);
     }
+    let target = edit.mailbox(account, to)?;
+    let (validity, modseq) = (target.row.validity, target.modseq());
+    let copies: UidSet = copies.into_iter().collect();
+    let unfinished = match cursor.unfinished {
+        None if copy.remove || next.is_none() => None,
+        None => Some(Unfinished {
+            account,
+            to,
+            modseq,
+        }),
+        some => some,
+    };
+    if let Some(unfinished) = unfinished {
+        let key = unfinished.key();
+        let before = match cursor.unfinished {
+            Some(_) => copied_so_far(reads, &key)?
+                .ok_or_else(|| ReadError("what a copy did so far is not known".into()))?,
+            None => UidSet::new(),
+        };
+        match next {
+            Some(_) => edit.put(key, encode_change(&before.union(&copies))),
+            None => edit.remove(key),
+        }
+    }
     let copied = Copied {
-        validity: edit.mailbox(account, to)?.row.validity,
+        validity,
         from: originals.into_iter().collect(),
-        to: copies.into_iter().collect(),
-        next: next.map(|next| CopyCursor { next, ..cursor }),
+        to: copies,
+        next: next.map(|next| CopyCursor {
+            next,
+            unfinished,
+            ..cursor
+        }),
     };
     Ok((edit.finish()?, copied))
+}
+
+fn copied_so_far(reads: &dyn Reads, key: &[u8]) -> Result<Option<UidSet>, ReadError> {
+    let row = reads.get(Space::Rows, key)?;
+    row.map(|row| decode_change(&row)).transpose()
+}
+
+/// Up to `max` COPYs that are not finished. When no server runs, all of them are to be undone.
+pub fn unfinished_copies(reads: &dyn Reads, max: usize) -> Result<Vec<Unfinished>, ReadError> {
+    let mut found = Vec::new();
+    scan::prefix(reads, &[Table::Copying as u8], &mut |key, _| {
+        let mut parts = Parts::of(key);
+        let read = key::account_of(key).zip(parts.u32().zip(parts.u64()));
+        let (account, (to, modseq)) = read.ok_or_else(|| scan::bad_key("unfinished copies"))?;
+        found.push(Unfinished {
+            account,
+            to: MailboxId(to),
+            modseq,
+        });
+        Ok(match found.len() < max {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    })?;
+    Ok(found)
+}
+
+/// Takes copies back, like an expunge. Run it again until it says `Done`.
+pub fn undo_copy(
+    reads: &dyn Reads,
+    unfinished: Unfinished,
+    now: Utc,
+) -> Result<(Batch, Progress), Stop> {
+    let key = unfinished.key();
+    let Some(copies) = copied_so_far(reads, &key)? else {
+        return Ok((Batch::default(), Progress::Done));
+    };
+    let mut edit = Edit::new(reads, now);
+    let there = edit.account(unfinished.account).map(|_| ());
+    let there = there.and_then(|()| edit.mailbox(unfinished.account, unfinished.to).map(|_| ()));
+    let mut left = copies.clone();
+    match there {
+        // With its mailbox the copies go anyway.
+        Err(Stop::NoSuchAccount | Stop::MailboxGone) => left = UidSet::new(),
+        Err(other) => return Err(other),
+        Ok(()) => {
+            let mailbox = edit.mailbox(unfinished.account, unfinished.to)?;
+            let mut taken = Vec::new();
+            for uid in copies.iter().take(MARK_MESSAGES_MAX) {
+                if mailbox.weight() >= STEP_ROWS {
+                    break;
+                }
+                mailbox.take(uid)?;
+                taken.push(uid);
+            }
+            left = left.difference(&taken.into_iter().collect());
+        }
+    }
+    let progress = match left.is_empty() {
+        true => {
+            edit.remove(key);
+            Progress::Done
+        }
+        false => {
+            edit.put(key, encode_change(&left));
+            Progress::More(())
+        }
+    };
+    Ok((edit.finish()?, progress))
 }
 
 /// The keywords that stand for bits.
@@ -157,7 +286,7 @@ fn check_quota(reads: &dyn Reads, copy: &Copy) -> Result<(), Stop> {
         Uid(1),
         &mut |row| {
             sum = sum.saturating_add(row.size);
-            core::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         },
     )?;
     match sum > quota {

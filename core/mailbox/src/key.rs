@@ -57,10 +57,12 @@ pub enum Table {
     Report = 22,
     /// Kept for decision records.
     Decision = 23,
+    /// COPYs of several operations that are not finished: what each has put into a mailbox so far.
+    Copying = 24,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 15] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 16] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -76,16 +78,18 @@ pub(crate) const ACCOUNT_TABLES: [Table; 15] = [
     Table::Policy,
     Table::Report,
     Table::Decision,
+    Table::Copying,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are
 /// removed message by message with the references.
-pub(crate) const MAILBOX_TABLES: [Table; 5] = [
+pub(crate) const MAILBOX_TABLES: [Table; 6] = [
     Table::Keywords,
     Table::Uids,
     Table::Page,
     Table::Change,
     Table::Gone,
+    Table::Copying,
 ];
 
 const STORE: AccountId = AccountId(0);
@@ -184,7 +188,7 @@ pub(crate) fn at(table: Table, account: AccountId, mailbox: MailboxId, n: u32) -
     Key::of(table, account).u32(mailbox.0).u32(n).done()
 }
 
-/// A key in [`Table::Change`] or [`Table::Gone`].
+/// A key in [`Table::Change`], [`Table::Gone`] or [`Table::Copying`].
 pub(crate) fn op(table: Table, account: AccountId, mailbox: MailboxId, modseq: u64) -> Vec<u8> {
     Key::of(table, account).u32(mailbox.0).u64(modseq).done()
 }

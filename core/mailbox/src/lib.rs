@@ -24,6 +24,7 @@ mod page;
 mod purge;
 mod queue;
 mod reads;
+mod restored;
 mod rows;
 mod scan;
 mod stop;
@@ -34,12 +35,12 @@ mod view;
 
 pub use account::{
     Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, account, account_by_id, account_id,
-    accounts, create_account, has_room, initialise, remove_account, schema, set_credentials,
-    set_quota, store_secret, usage,
+    account_was_made, accounts, create_account, has_room, initialise, remove_account, schema,
+    set_credentials, set_quota, store_secret, usage,
 };
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
 pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
-pub use copy::{Copied, Copy, CopyCursor, copy};
+pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
 pub use deliver::{
     Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX, Target,
     deliver,
@@ -69,10 +70,11 @@ pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
     VALUE_MAX,
 };
+pub use restored::renew_validity;
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
-    Changes, Header, Meta, Rows, Selected, changes, header, headers, is_referenced,
-    mailbox_keywords, meta, metas, rows, select, unseen,
+    Changes, Header, Meta, Rows, Selected, changes, each_body_named, header, headers,
+    is_referenced, mailbox_keywords, meta, metas, rows, select, unseen,
 };

@@ -352,6 +352,19 @@ pub fn is_referenced(reads: &dyn Reads, body: BodyId) -> Result<bool, ReadError>
     Ok(found)
 }
 
+/// Visits every body that some row refers to, once, in the order of their numbers.
+pub fn each_body_named(reads: &dyn Reads, visit: &mut dyn FnMut(BodyId)) -> Result<(), ReadError> {
+    let mut last = None;
+    scan::prefix(reads, &[Table::Ref as u8], &mut |key, _| {
+        let id = key::Parts::of(key).body();
+        let id = id.ok_or_else(|| scan::bad_key("references"))?;
+        if last.replace(id) != Some(id) {
+            visit(id);
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
 /// What changed in a mailbox after a modification sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {

@@ -667,3 +667,96 @@ fn a_deleted_mailbox_answers_gone() {
     e.check();
     assert_eq!(e.rows.iter(Space::Bodies).count(), 0);
 }
+
+#[test]
+fn a_copy_that_stops_between_two_steps_is_undone_whole_and_one_that_ends_leaves_no_trace() {
+    for stop_after in 1..6 {
+        let (mut e, a) = Engine::with_account();
+        for _ in 0..1200 {
+            e.put(a, "INBOX");
+        }
+        e.put(a, "Archive");
+        let job = Copy {
+            account: a,
+            from: e.id(a, "INBOX"),
+            uids: set("1:1200"),
+            to: "Archive".into(),
+            remove: false,
+            now: e.now,
+        };
+        let mut cursor = None;
+        for step in 0..stop_after {
+            cursor = e.run(|reads| copy(reads, &job, cursor)).unwrap().next;
+            let unfinished = unfinished_copies(&e.rows, 9).unwrap();
+            let named = cursor.and_then(|c| c.unfinished());
+            assert_eq!(unfinished, named.into_iter().collect::<Vec<_>>(), "{step}");
+            // Others deliver into the same mailbox meanwhile, and expunge.
+            e.put(a, "Archive");
+            e.check();
+        }
+        let archive = e.id(a, "Archive");
+        e.expunge(a, archive, &Doomed::These(set("2:3"))).unwrap();
+        let Some(unfinished) = cursor.and_then(|c| c.unfinished()) else {
+            assert_eq!(stop_after, 5);
+            assert_eq!(e.status(a, "Archive").messages, 1 + 1200 + 5 - 2);
+            continue;
+        };
+        assert!(stop_after < 5);
+        let now = e.now;
+        while e.run(|reads| undo_copy(reads, unfinished, now)) != Ok(Progress::Done) {
+            e.check();
+        }
+        e.check();
+        assert_eq!(unfinished_copies(&e.rows, 9), Ok(Vec::new()));
+        assert_eq!(e.status(a, "Archive").messages, 1 + stop_after);
+        assert_eq!(e.status(a, "INBOX").messages, 1200);
+        // Nobody can go on with it.
+        assert!(e.run(|reads| copy(reads, &job, cursor)).is_err());
+        // What is undone is purged like what was expunged; the originals keep their bodies.
+        e.later(14 * DAY);
+        e.purge();
+        e.check();
+    }
+}
+
+#[test]
+fn undoing_a_copy_into_a_mailbox_or_account_that_is_gone_takes_only_the_record_of_it() {
+    let (mut e, a) = Engine::with_account();
+    for _ in 0..600 {
+        e.put(a, "INBOX");
+    }
+    for name in ["One", "Two"] {
+        e.create(a, name).unwrap();
+    }
+    let begin = |e: &mut Engine, to: &str| {
+        let job = Copy {
+            account: a,
+            from: e.id(a, "INBOX"),
+            uids: set("1:600"),
+            to: to.into(),
+            remove: false,
+            now: e.now,
+        };
+        let cursor = e.run(|reads| copy(reads, &job, None)).unwrap().next;
+        cursor.and_then(|c| c.unfinished()).unwrap()
+    };
+    let (one, two) = (begin(&mut e, "One"), begin(&mut e, "Two"));
+    assert_eq!(unfinished_copies(&e.rows, 9), Ok(vec![one, two]));
+    assert_eq!(unfinished_copies(&e.rows, 1), Ok(vec![one]));
+    e.delete(a, "One").unwrap();
+    let now = e.now;
+    assert_eq!(
+        e.run(|reads| undo_copy(reads, one, now)),
+        Ok(Progress::Done)
+    );
+    e.check();
+    e.run(|reads| remove_account(reads, a, now)).unwrap();
+    assert_eq!(
+        e.run(|reads| undo_copy(reads, two, now)),
+        Ok(Progress::Done)
+    );
+    assert_eq!(unfinished_copies(&e.rows, 9), Ok(Vec::new()));
+    e.later(14 * DAY);
+    e.purge();
+    e.check();
+}

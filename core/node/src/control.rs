@@ -5,7 +5,7 @@ use mox_driver::Runtime;
 use mox_machine::{Secret, Utc};
 
 use crate::Node;
-use crate::node::StartError;
+use crate::node::{StartError, all_done};
 
 /// One line of the outgoing queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,17 +70,28 @@ impl<R: Runtime> Node<R> {
         account: &str,
         credentials: Secret<Bytes>,
     ) -> Result<(), StartError> {
-        let Some(id) = self.inner.account_id(account) else {
-            return Err(StartError(format!("there is no account {account:?}")));
-        };
-        let op = move |reads: &dyn mox_mailbox::Reads| {
-            mox_mailbox::set_credentials(reads, id, &credentials)
-        };
-        self.inner
-            .store
-            .run(op)
-            .await
-            .map_err(|e| StartError(e.to_string()))
+        self.set_same_credentials([account], credentials).await
+    }
+
+    /// The same for several accounts at once.
+    pub async fn set_same_credentials(
+        &self,
+        accounts: impl IntoIterator<Item = &str>,
+        credentials: Secret<Bytes>,
+    ) -> Result<(), StartError> {
+        let mut runs = Vec::new();
+        for account in accounts {
+            let Some(id) = self.inner.account_id(account) else {
+                return Err(StartError(format!("there is no account {account:?}")));
+            };
+            let credentials = credentials.clone();
+            runs.push(
+                self.inner
+                    .store
+                    .run(move |reads| mox_mailbox::set_credentials(reads, id, &credentials)),
+            );
+        }
+        all_done(runs).await.map_err(|e| StartError(e.to_string()))
     }
 
     /// The accounts of the directory that have no password yet: nobody can log in to them.

@@ -5,7 +5,7 @@
 
 mod append;
 mod body;
-mod change;
+pub(crate) mod change;
 mod read;
 mod search;
 
@@ -257,7 +257,7 @@ fn refused(error: &StoreError<Stop>, missing: &'static str) -> Refusal {
             Stop::TooMany(_) => "LIMIT",
             _ => "SERVERBUG",
         },
-        StoreError::TooBig => "LIMIT",
+        StoreError::TooBig | StoreError::NoRoom => "LIMIT",
         StoreError::Panicked => "SERVERBUG",
         StoreError::Dead => "UNAVAILABLE",
     };

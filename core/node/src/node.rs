@@ -1,12 +1,14 @@
 //! A whole server: its sockets, its store, its services.
 
 use bytes::Bytes;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::Poll;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
-use mox_mailbox::{AccountId, Progress};
+use mox_mailbox::{AccountId, Progress, Stop};
 use mox_server::Directory;
-use mox_store::{Committer, Store, Topic};
+use mox_store::{Committer, GROUP_MAX, Run, Store, StoreError, Topic};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use crate::auth::Authority;
 use crate::capture::Captures;
 use crate::config::{Config, ListenerConfig};
+use crate::imap_in::change::undo_copy;
 use crate::registry::{Gate, Registry};
 use crate::resolve::{Resolver, all};
 use crate::{listen, queue_out, tls};
@@ -28,6 +31,8 @@ const RETIRED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often expunged messages and finished deliveries past their time are removed for good.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
+/// Unfinished copies read at a time.
+const COPIES_PAGE: usize = 100;
 /// Accounts read at a time.
 const ACCOUNTS_PAGE: usize = 500;
 /// The high-water mark follows a group of commits by this.
@@ -176,6 +181,7 @@ impl<R: Runtime> Node<R> {
         let secret = node.inner.store.run(op).await;
         let secret = secret.map_err(|e| StartError(e.to_string()))?;
         node.inner.authority.set_secret(&secret);
+        node.undo_copies().await?;
         let directory = node.inner.directory();
         node.complete_accounts(&directory).await?;
         let (inner, runtime) = (&node.inner, &node.inner.runtime);
@@ -234,6 +240,26 @@ impl<R: Runtime> Node<R> {
         &self.inner.store
     }
 
+    /// Takes back what COPYs put into mailboxes that a stop cut short, before anybody sees it.
+    async fn undo_copies(&self) -> Result<(), StartError> {
+        let inner = &self.inner;
+        let failed = |e: &dyn core::fmt::Display| StartError(e.to_string());
+        loop {
+            let view = inner.store.published();
+            let some = mox_mailbox::unfinished_copies(&*view.view, COPIES_PAGE);
+            let some = some.map_err(|e| failed(&e))?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            tracing::info!(target: "store", copies = some.len(), "undoing copies that were not finished");
+            let now = inner.runtime.now().utc;
+            for unfinished in some {
+                let undone = undo_copy(&inner.store, unfinished, now).await;
+                undone.map_err(|e| failed(&e))?;
+            }
+        }
+    }
+
     /// Every account of the directory has a row in the store, with its quota. Two of these may run at once: each
     /// operation looks for itself what is still to be done.
     async fn complete_accounts(&self, directory: &Directory) -> Result<(), StartError> {
@@ -278,6 +304,32 @@ impl<R: Runtime> Node<R> {
         *accounts = Arc::new(known);
         Ok(())
     }
+}
+
+/// Waits for operations that do not depend on each other: the committer makes whole groups of them durable at once. The
+/// first error counts; the others are done nevertheless.
+pub(crate) async fn all_done(mut runs: Vec<Run<(), Stop>>) -> Result<(), StoreError> {
+    let mut result = Ok(());
+    while !runs.is_empty() {
+        let rest = runs.split_off(runs.len().min(GROUP_MAX));
+        poll_fn(|cx| {
+            runs.retain_mut(|run| match Pin::new(run).poll(cx) {
+                Poll::Ready(Err(error)) => {
+                    result = Err(error);
+                    false
+                }
+                Poll::Ready(Ok(())) => false,
+                Poll::Pending => true,
+            });
+            match runs.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        runs = rest;
+    }
+    result
 }
 
 /// Why a node could not start or take a new directory.
@@ -376,21 +428,23 @@ async fn upkeep_service<R: Runtime>(node: Arc<Inner<R>>) {
 /// Removes body files that nothing refers to, one directory at a time (S6).
 async fn sweep_service<R: Runtime>(node: Arc<Inner<R>>) {
     loop {
+        let (mut removed, mut whole) = (0, true);
         for shard in 0..=u8::MAX {
             let store = node.store.clone();
             let sweep = node
                 .runtime
                 .blocking(Pool::Bodies, Box::new(move || store.sweep(shard)));
             match sweep.await {
-                Ok(swept) if swept.removed > 0 => {
-                    tracing::info!(target: "store", shard, removed = swept.removed, "swept body files");
-                }
-                Ok(_) => {}
+                Ok(swept) => removed += swept.removed,
                 Err(error) => {
+                    whole = false;
                     tracing::warn!(target: "store", shard, %error, "sweeping body files failed");
                 }
             }
             tls::sleep(&node.runtime, SWEEP_PAUSE).await;
+        }
+        if whole {
+            tracing::info!(target: "store", removed, "body files are swept");
         }
         tls::sleep(&node.runtime, SWEEP_EVERY).await;
     }

@@ -95,7 +95,9 @@ impl Gate {
         if gate.0 {
             return Poll::Ready(());
         }
-        gate.1.push(cx.waker().clone());
+        if !gate.1.iter().any(|w| w.will_wake(cx.waker())) {
+            gate.1.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 }

@@ -108,7 +108,7 @@ pub fn each_file(disk: &dyn Disk, visit: &mut dyn FnMut(FoundBody)) -> io::Resul
     Ok(())
 }
 
-fn each_row(view: &dyn Reads, visit: &mut dyn FnMut(FoundBody)) -> io::Result<()> {
+pub(crate) fn each_row(view: &dyn Reads, visit: &mut dyn FnMut(FoundBody)) -> io::Result<()> {
     let beyond = [0xff; 13];
     view.scan(Space::Bodies, &[], &beyond, &mut |key, row| {
         if key != mark::KEY {

@@ -128,6 +128,8 @@ impl Committer {
                 .into_iter()
                 .for_each(|job| job.answer(Verdict::Published));
         }
+        // Announced before they are seen to have no reference: whoever looks at files now leaves them to us.
+        self.shared.in_flight.add(&done.unlink);
         if !done.wrote {
             return Ok(());
         }
@@ -191,7 +193,13 @@ impl Committer {
             }
         }
         if !fits(&batch) {
-            job.refuse_as_too_big();
+            job.refuse(Refusal::TooBig);
+            return Ok(());
+        }
+        let stores_body =
+            |(space, _, value): &(Space, _, Option<_>)| *space == Space::Bodies && value.is_some();
+        if !self.shared.has_room_for_bodies() && batch.writes.iter().any(stores_body) {
+            job.refuse(Refusal::NoRoom);
             return Ok(());
         }
         if batch.writes.is_empty() && batch.touched.is_empty() {
@@ -213,20 +221,27 @@ impl Committer {
         if unlink.is_empty() && released.is_empty() {
             return;
         }
+        let all: Vec<BodyId> = unlink.iter().chain(&released).copied().collect();
+        if self.shared.defer_unlink(&all) {
+            return;
+        }
         let view = Arc::clone(&self.shared.published.lock().view);
-        for id in unlink.iter().chain(&released) {
-            if let Ok(false) = (self.shared.options.referenced)(&*view, *id) {
-                let _ = self.shared.disk.unlink(&file_of(*id));
+        for id in &all {
+            let removed = match (self.shared.options.referenced)(&*view, *id) {
+                Ok(true) => Ok(()),
+                Ok(false) => self.shared.disk.unlink(&file_of(*id)),
+                Err(e) => Err(io::Error::other(e)),
+            };
+            // What was never made, or unlinked before, is gone as it should be.
+            if removed.is_err_and(|e| e.kind() != io::ErrorKind::NotFound) {
+                self.shared.tidiness.spoil(self.shared.boot);
             }
         }
-        let mut in_flight = self.shared.in_flight.lock();
-        for id in &released {
-            in_flight.remove(&id.counter);
-        }
+        self.shared.in_flight.remove(all.iter());
     }
 
-    /// Ends the store in order: what is queued gets no answer but [`StoreError::Dead`]; the rows are left in the form
-    /// that opens fastest, and a file says that the stop was clean. Blocks.
+    /// Ends the store in order: what is queued gets no answer but [`StoreError::Dead`], bodies that are still coming in
+    /// are removed; the rows are left in the form that opens fastest, and a file says that the stop was clean. Blocks.
     ///
     /// # Errors
     /// When something could not be written: the next start will treat this stop as a crash.
@@ -236,7 +251,12 @@ impl Committer {
         if let Some(why) = self.shared.failed() {
             return Err(io::Error::other(why.to_string()));
         }
-        self.remove_bodies(&[]);
+        // No op can name a body that none names yet.
+        let unfinished = self.shared.in_flight.close();
+        self.remove_bodies(&unfinished);
+        if self.shared.leases.held() {
+            self.shared.tidiness.spoil(self.shared.boot);
+        }
         let Self {
             shared,
             kv,
@@ -246,7 +266,8 @@ impl Committer {
         ending.orderly = true;
         kv.close()?;
         mark.mark.write_both(&*shared.disk)?;
-        crate::open::write_clean(&*shared.disk, mark.mark)
+        let tidy = shared.tidiness.left_by() == 0;
+        crate::open::write_clean(&*shared.disk, mark.mark, tidy)
     }
 }
 
@@ -292,10 +313,17 @@ fn fits(batch: &Batch) -> bool {
 pub(crate) trait Job: Send {
     /// Runs the op; the writes it asks for.
     fn run(&mut self, reads: &dyn Reads) -> Option<Batch>;
-    /// Its writes were not made: they are too many.
-    fn refuse_as_too_big(&mut self);
+    /// Its writes were not made.
+    fn refuse(&mut self, why: Refusal);
     /// Tells the waiter, if it is still there.
     fn answer(self: Box<Self>, verdict: Verdict);
+}
+
+/// Why the committer does not make the writes of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    TooBig,
+    NoRoom,
 }
 
 /// What became of a group.
@@ -337,8 +365,11 @@ impl<T: Send, E: Send> Job for Pending<T, E> {
         batch
     }
 
-    fn refuse_as_too_big(&mut self) {
-        self.outcome = Err(StoreError::TooBig);
+    fn refuse(&mut self, why: Refusal) {
+        self.outcome = Err(match why {
+            Refusal::TooBig => StoreError::TooBig,
+            Refusal::NoRoom => StoreError::NoRoom,
+        });
     }
 
     fn answer(self: Box<Self>, verdict: Verdict) {

@@ -1,13 +1,16 @@
 //! A store in a directory: rows in fjall, bodies beside them.
 
-use mox_mailbox::Finding;
+use mox_machine::Utc;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::open::{Stop, check};
-use crate::{Committer, Disk, FjallKv, FsDisk, OpenError, Options, Store};
+use crate::{
+    Committer, Disk, FjallKv, FsDisk, Kv, Manifest, OpenError, Options, RestoreError, Store, Take,
+    Verified, restore,
+};
 
 /// Where fjall keeps its files.
 const ROWS: &str = "rows";
@@ -41,11 +44,142 @@ impl Store {
 ///
 /// # Errors
 /// When it cannot be opened; this is a finding too.
-pub fn verify_directory(root: &Path, full: bool) -> Result<Vec<Finding>, OpenError> {
+pub fn verify_directory(root: &Path, full: bool) -> Result<Verified, OpenError> {
     let (store, committer) = Store::open_directory(root, Options::default())?;
-    let findings = store.verify(full);
+    let verified = store.verify(full);
     committer.close()?;
-    Ok(findings)
+    Ok(verified)
+}
+
+/// Makes a store in a directory, which must be empty or not be there yet, of a backup. Blocks, long.
+///
+/// # Errors
+/// See [`RestoreError`]; what was made then is no store, and is to be removed before the next try.
+pub fn restore_directory(backup: &Path, root: &Path, now: Utc) -> Result<Manifest, RestoreError> {
+    // Before anything is made.
+    let from = FsDisk::reading(backup);
+    Manifest::read(&from)?;
+    let place = |e: &dyn std::fmt::Display| RestoreError::Io(format!("{}: {e}", root.display()));
+    let there = match fs::read_dir(root) {
+        Ok(mut found) => found.next().is_some(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+        Err(e) => return Err(place(&e)),
+    };
+    if there {
+        return Err(place(&"it is not empty; name a new directory"));
+    }
+    let to = FsDisk::open(root).map_err(|e| RestoreError::Io(e.to_string()))?;
+    to.create_dir(ROWS)?;
+    let kv = FjallKv::open(&root.join(ROWS)).map_err(|e| RestoreError::Io(e.to_string()))?;
+    restore(&from, Box::new(kv), &to, now)
+}
+
+/// A damaged store in a directory, opened for salvage: its rows are opened as a copy, nothing of it is changed.
+#[derive(Debug)]
+pub struct Salvage {
+    disk: FsDisk,
+    kv: Option<FjallKv>,
+    /// The lock of the store, so that no server starts meanwhile.
+    _lock: Option<File>,
+    /// Why rows cannot be read, or not all of them.
+    pub notes: Vec<String>,
+}
+
+impl Salvage {
+    /// Opens the store in `root`; `work` is a directory that is not there yet, for the copy. Blocks, long.
+    ///
+    /// Journals that an earlier start put aside are nearer to the crash than those in place, and are tried first.
+    ///
+    /// # Errors
+    /// When a server has the store open, or the copy cannot be made.
+    pub fn open(root: &Path, work: &Path) -> Result<Self, OpenError> {
+        let lock = match File::open(root.join("lock")) {
+            Ok(lock) => Some(lock),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(lock) = &lock {
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    let place = root.display().to_string();
+                    return Err(OpenError::Locked { place });
+                }
+                Err(fs::TryLockError::Error(e)) => return Err(e.into()),
+            }
+        }
+        let mut salvage = Self {
+            disk: FsDisk::reading(root),
+            kv: None,
+            _lock: lock,
+            notes: Vec::new(),
+        };
+        let journals = [root.join(ASIDE), root.join(ROWS)];
+        for (at, journals) in journals.iter().enumerate() {
+            if !journals.is_dir() {
+                continue;
+            }
+            let copy = work.join(format!("{at}"));
+            copy_rows(&root.join(ROWS), &copy, at > 0)?;
+            if at == 0 {
+                copy_jnl(journals, &copy)?;
+            }
+            match FjallKv::open(&copy) {
+                Ok(kv) => {
+                    salvage.kv = Some(kv);
+                    break;
+                }
+                Err(e) => salvage.notes.push(format!(
+                    "rows cannot be opened with the journals of {}: {e}",
+                    journals.display()
+                )),
+            }
+        }
+        if salvage.kv.is_none() {
+            let lost = "without rows only bodies above 16 KiB are found, as files";
+            salvage.notes.push(lost.to_owned());
+        }
+        Ok(salvage)
+    }
+
+    /// Gives every message there is; see [`salvage`](crate::salvage).
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn run(&self, take: Take<'_>) -> io::Result<Vec<String>> {
+        let view = self.kv.as_ref().map(Kv::reads);
+        crate::salvage(view, &self.disk, take)
+    }
+}
+
+/// Copies the directory of rows with what is below it, without its journals unless `journals`.
+fn copy_rows(from: &Path, to: &Path, journals: bool) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+        let to = to.join(entry);
+        if path.is_dir() {
+            copy_rows(&path, &to, true)?;
+        } else if path.extension().is_none_or(|e| e != "jnl") {
+            fs::copy(&path, &to)?;
+        } else if journals {
+            copy_sparse(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the journals of a directory.
+fn copy_jnl(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "jnl")
+            && let Some(name) = path.file_name()
+        {
+            copy_sparse(&path, &to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies journals, unless an earlier start that failed has done so: what it found was nearer to the crash.
@@ -56,18 +190,9 @@ fn copy_journals(root: &Path) -> io::Result<()> {
     }
     remove_dir(&unfinished)?;
     fs::create_dir(&unfinished)?;
-    let found = match fs::read_dir(root.join(ROWS)) {
-        Ok(found) => found,
+    match copy_jnl(&root.join(ROWS), &unfinished) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    for entry in found {
-        let from = entry?.path();
-        if from.extension().is_some_and(|e| e == "jnl")
-            && let Some(name) = from.file_name()
-        {
-            copy_sparse(&from, &unfinished.join(name))?;
-        }
+        other => other?,
     }
     fs::rename(unfinished, aside)
 }

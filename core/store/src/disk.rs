@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::io;
+use std::path::Path;
 
 /// The files of a store.
 ///
@@ -35,6 +36,10 @@ pub trait Disk: Send + Sync {
     fn length(&self, name: &str) -> io::Result<u64>;
     /// How full the file system is.
     fn capacity(&self) -> io::Result<Capacity>;
+    /// Where the files are, for those that are in a file system: they may be linked from one disk to another.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// How full a file system is, in octets.

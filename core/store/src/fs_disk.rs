@@ -16,7 +16,7 @@ use crate::disk::{Capacity, Disk, check_name};
 #[derive(Debug)]
 pub struct FsDisk {
     root: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// The file that is locked; it says nothing.
@@ -54,13 +54,16 @@ impl FsDisk {
         }
         Ok(Self {
             root: root.to_owned(),
-            _lock: lock,
+            _lock: Some(lock),
         })
     }
 
-    /// The directory.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// A directory to be read only: it is not locked, and nothing is made in it.
+    pub fn reading(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            _lock: None,
+        }
     }
 
     fn path(&self, name: &str) -> io::Result<PathBuf> {
@@ -157,6 +160,10 @@ impl Disk for FsDisk {
 
     fn length(&self, name: &str) -> io::Result<u64> {
         Ok(fs::metadata(self.path(name)?)?.len())
+    }
+
+    fn root(&self) -> Option<&Path> {
+        Some(&self.root)
     }
 
     fn capacity(&self) -> io::Result<Capacity> {

@@ -18,6 +18,8 @@ pub const SCHEMA: u32 = 1;
 
 const SCHEMA_FILE: &str = "schema";
 const CLEAN_FILE: &str = "clean";
+/// How that file ends when the store had no leftovers.
+const TIDY: &[u8] = b" tidy\n";
 
 /// Why a store could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl Store {
                 create(&*disk)?;
                 RowMark::default()
             }
-            Stop::Clean(number) | Stop::Crash(number) => {
+            Stop::Clean { number, .. } | Stop::Crash(number) => {
                 // Rows without any mark: the store was made and never opened to the end.
                 let found = found.unwrap_or_default();
                 if found.mark.number < number {
@@ -113,11 +115,11 @@ impl Store {
                 found
             }
         };
-        let at_rest = matches!(clean, Stop::Clean(number) if number == mark.mark.number);
+        let at_rest = matches!(clean, Stop::Clean { number, .. } if number == mark.mark.number);
         if !at_rest && !mutant!(RecoveredNotDurable) {
             kv.rotate()?;
         }
-        if matches!(clean, Stop::Clean(_)) {
+        if matches!(clean, Stop::Clean { .. }) {
             disk.unlink(CLEAN_FILE)?;
             disk.sync_dir("")?;
         }
@@ -126,6 +128,8 @@ impl Store {
             .mark
             .boot
             .max(Mark::read(&*disk)?.unwrap_or_default().boot);
+        let tidy = matches!(clean, Stop::Never | Stop::Clean { tidy: true, .. });
+        let left_by = if tidy { 0 } else { boots };
         mark.mark.boot = boots
             .checked_add(1)
             .ok_or_else(|| OpenError::Damaged("it was opened too often".to_owned()))?;
@@ -134,7 +138,7 @@ impl Store {
         kv.commit(&batch)?;
         kv.sync()?;
         let view = kv.snapshot();
-        let shared = Arc::new(Shared::new(disk, options, mark.mark, view));
+        let shared = Arc::new(Shared::new(disk, options, mark.mark, left_by, view));
         shared.look_at_space();
         let committer = Committer::new(Arc::clone(&shared), kv, mark);
         Ok((Self { shared }, committer))
@@ -147,7 +151,12 @@ pub(crate) enum Stop {
     /// There is none.
     Never,
     /// In order.
-    Clean(u64),
+    Clean {
+        /// That number.
+        number: u64,
+        /// Without any body file that nothing refers to.
+        tidy: bool,
+    },
     /// Not in order.
     Crash(u64),
 }
@@ -170,25 +179,47 @@ pub(crate) fn check(disk: &dyn Disk) -> Result<Stop, OpenError> {
         OpenError::Damaged("neither `mark.a` nor `mark.b` is readable".to_owned())
     })?;
     let clean = read_small(disk, CLEAN_FILE, 32)?;
-    Ok(match clean.and_then(|c| number(&c)) {
-        Some(at) => Stop::Clean(at.max(mark.number)),
+    let clean = clean.and_then(|c| {
+        let tidy = c.strip_suffix(TIDY);
+        number(tidy.unwrap_or(&c)).map(|at| (at, tidy.is_some()))
+    });
+    Ok(match clean {
+        Some((at, tidy)) => Stop::Clean {
+            number: at.max(mark.number),
+            tidy,
+        },
         None => Stop::Crash(mark.number),
     })
 }
 
-/// Says that the store stopped in order after a commit.
-pub(crate) fn write_clean(disk: &dyn Disk, mark: Mark) -> io::Result<()> {
-    replace(disk, CLEAN_FILE, Bytes::from(format!("{}\n", mark.number)))
+/// Says that the store stopped in order after a commit, and whether every body file has a reference.
+pub(crate) fn write_clean(disk: &dyn Disk, mark: Mark, tidy: bool) -> io::Result<()> {
+    let mut content = format!("{}\n", mark.number).into_bytes();
+    if tidy {
+        content.pop();
+        content.extend_from_slice(TIDY);
+    }
+    replace(disk, CLEAN_FILE, Bytes::from(content))
 }
 
 /// Makes directories and files; the schema last, so that a crash before leaves no store.
 fn create(disk: &dyn Disk) -> io::Result<()> {
+    create_dirs(disk)?;
+    Mark::default().create(disk)?;
+    create_schema(disk)
+}
+
+/// Makes the directories of bodies.
+pub(crate) fn create_dirs(disk: &dyn Disk) -> io::Result<()> {
     disk.create_dir(BODIES)?;
     for shard in 0..SHARDS {
         disk.create_dir(&shard_dir(shard.to_be_bytes()[1]))?;
     }
-    disk.sync_dir(BODIES)?;
-    Mark::default().create(disk)?;
+    disk.sync_dir(BODIES)
+}
+
+/// Makes a store of what is there.
+pub(crate) fn create_schema(disk: &dyn Disk) -> io::Result<()> {
     disk.sync_dir("")?;
     replace(disk, SCHEMA_FILE, Bytes::from(format!("{SCHEMA}\n")))
 }

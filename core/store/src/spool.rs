@@ -91,17 +91,22 @@ impl Spool {
     /// Writes what waits to the file, unless the body may still be a row. Blocks.
     ///
     /// # Errors
-    /// What the disk said. The body is lost then.
+    /// What the disk said, or `StorageFull` before it comes to that. The body is lost then.
     pub fn write(&mut self) -> io::Result<()> {
         if self.is_inline() {
             return Ok(());
         }
         let name = file_of(self.held.id);
         let shared = &self.held.shared;
+        // Before the disk says so itself: rows would be the next to meet it, and they may not.
+        shared.look_at_space();
+        if !shared.has_room_for_bodies() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if !self.held.file {
-            shared.in_flight.lock().insert(self.held.id.counter);
             self.held.file = true;
-            shared.disk.create(&name)?;
+            let create = || shared.disk.create(&name);
+            shared.in_flight.begin(self.held.id, create)?;
         }
         let written = self.length - self.pending_octets as u64;
         let offset = BodyHeader::LEN as u64 + written;

@@ -4,18 +4,20 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use mox_machine::fault;
 use mox_mailbox::{Batch, BodyId, BodyRef, ReadError, Reads, Stop};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use crate::commit::{Job, Op, Pending};
 use crate::disk::Disk;
+use crate::in_flight::InFlight;
+use crate::lease::Leases;
+use crate::leftovers::Tidiness;
 use crate::lock::Lock;
 use crate::mark::Mark;
 use crate::queue::{Pushed, Queue, Ticket};
@@ -33,6 +35,9 @@ pub struct Options {
     /// Below this share of the file system's size the disk counts as nearly full, in percent.
     pub low_percent: u8,
     /// Below this many free octets the disk counts as nearly full.
+    ///
+    /// Below half of what either of the two demands, bodies are refused that are still coming in: the rest is for rows,
+    /// which must go on so that mail can be deleted. A store whose rows find no room has failed.
     pub low_octets: u64,
 }
 
@@ -73,6 +78,8 @@ pub enum StoreError<E = Stop> {
     Refused(E),
     /// The op asked for more than one batch may hold; nothing was written.
     TooBig,
+    /// The op would have stored a body while there is hardly any room; nothing was written.
+    NoRoom,
     /// The op panicked; nothing was written.
     Panicked,
     /// The store has failed (S10) or is closed. Whether the op will be found after the next start is not known.
@@ -84,6 +91,7 @@ impl<E: fmt::Display> fmt::Display for StoreError<E> {
         match self {
             Self::Refused(e) => e.fmt(f),
             Self::TooBig => f.write_str("too much for one operation of the store"),
+            Self::NoRoom => f.write_str("not enough disk space"),
             Self::Panicked => f.write_str("an operation of the store panicked"),
             Self::Dead => f.write_str("the store has stopped"),
         }
@@ -182,7 +190,7 @@ impl Store {
 
     /// Whether there is room for new mail, as of the last group of ops or [`upkeep`](Self::upkeep).
     pub fn space(&self) -> DiskSpace {
-        if self.shared.low.load(Ordering::Relaxed) {
+        if self.shared.room.load(Ordering::Relaxed) != ROOM_ENOUGH {
             DiskSpace::Low
         } else {
             DiskSpace::Enough
@@ -259,6 +267,13 @@ impl<T, E> Drop for Run<T, E> {
     }
 }
 
+/// Room for new mail.
+const ROOM_ENOUGH: u8 = 0;
+/// Room for the mail that is coming in already.
+const ROOM_LOW: u8 = 1;
+/// Room for rows only.
+const ROOM_NONE: u8 = 2;
+
 /// What handles, spools and the committer share.
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
@@ -270,11 +285,16 @@ pub(crate) struct Shared {
     /// The start of the store, and bodies begun since.
     pub(crate) boot: u32,
     pub(crate) bodies: AtomicU64,
-    /// Body files of this start that no row may refer to yet.
-    pub(crate) in_flight: Lock<BTreeSet<u64>>,
+    /// Body files that are under way.
+    pub(crate) in_flight: InFlight,
+    /// Whether there may be body files that nobody deals with.
+    pub(crate) tidiness: Tidiness,
+    /// Who needs all of them to stay.
+    pub(crate) leases: Leases,
     /// Those of them that nobody holds any more: referred to by now, or abandoned.
     pub(crate) released: Lock<Vec<BodyId>>,
-    low: AtomicBool,
+    /// One of `ROOM_ENOUGH`, `ROOM_LOW` and `ROOM_NONE`.
+    room: AtomicU8,
     /// The commit in the high-water mark, and how often it was written.
     marked: Lock<(u64, u64)>,
 }
@@ -284,6 +304,7 @@ impl Shared {
         disk: Arc<dyn Disk>,
         options: Options,
         mark: Mark,
+        left_by: u32,
         view: Arc<dyn Reads + Send + Sync>,
     ) -> Self {
         Self {
@@ -298,9 +319,11 @@ impl Shared {
             failed: Lock::default(),
             boot: mark.boot,
             bodies: AtomicU64::new(0),
-            in_flight: Lock::default(),
+            in_flight: InFlight::default(),
+            tidiness: Tidiness::new(left_by),
+            leases: Leases::default(),
             released: Lock::default(),
-            low: AtomicBool::new(false),
+            room: AtomicU8::new(ROOM_ENOUGH),
             marked: Lock::new((mark.number, 0)),
         }
     }
@@ -315,20 +338,25 @@ impl Shared {
         self.failed.lock().clone()
     }
 
-    /// Whether a body of this start belongs to a spool, or to an op that is not published.
-    pub(crate) fn is_in_flight(&self, id: BodyId) -> bool {
-        id.boot == self.boot && self.in_flight.lock().contains(&id.counter)
-    }
-
     pub(crate) fn look_at_space(&self) {
         // A file system that cannot tell is not full.
         let Ok(capacity) = self.disk.capacity() else {
             return;
         };
         let share = u128::from(capacity.total) * u128::from(self.options.low_percent) / 100;
-        let low = u128::from(capacity.free) < share || capacity.free < self.options.low_octets;
-        let low = low || fault!("store space low");
-        self.low.store(low, Ordering::Relaxed);
+        let wanted = share.max(u128::from(self.options.low_octets));
+        let room = match u128::from(capacity.free) {
+            free if free < wanted / 2 => ROOM_NONE,
+            free if free < wanted => ROOM_LOW,
+            _ if fault!("store space low") => ROOM_LOW,
+            _ => ROOM_ENOUGH,
+        };
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    /// Whether a body that is coming in may still be stored, as of the last look.
+    pub(crate) fn has_room_for_bodies(&self) -> bool {
+        self.room.load(Ordering::Relaxed) != ROOM_NONE
     }
 
     /// Writes the high-water mark if it is behind.

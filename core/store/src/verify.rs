@@ -7,20 +7,37 @@ use std::sync::Arc;
 use crate::Store;
 use crate::bodies::check_file;
 use crate::body::{BODIES, SHARDS, body_of, shard_dir};
+use crate::leftovers::{Leftovers, Standing};
 use crate::mark::Mark;
 
+/// What a check of a whole store told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// What should not be; none is the only good result.
+    pub findings: Vec<Finding>,
+    /// What may be there after a stop that was not in order, and goes with the next start.
+    pub leftovers: Leftovers,
+}
+
 impl Store {
-    /// Checks the published state and all body files; nothing found is the only good result. With `full` every body
-    /// is read and hashed. May run while the store is in use. Blocks, long.
-    pub fn verify(&self, full: bool) -> Vec<Finding> {
+    /// Checks the published state and all body files. With `full` every body is read and hashed. May run while the
+    /// store is in use. Blocks, long.
+    ///
+    /// A file that nothing refers to counts among the leftovers when it is of a start up to the last that may have left
+    /// some, and looks like what an unfinished delivery leaves; otherwise it is a finding. A store that was swept since
+    /// it last stopped out of order, and then closed in order, has no leftovers: there every such file is a finding.
+    pub fn verify(&self, full: bool) -> Verified {
         let view = Arc::clone(&self.published().view);
         let mut findings =
             mox_mailbox::verify(&*view, full, &mut |body| self.check_body(body, full));
         drop(view);
-        self.check_files(&mut findings);
+        let leftovers = self.check_files(&mut findings);
         self.check_mark(&mut findings);
         findings.truncate(FINDINGS_MAX);
-        findings
+        Verified {
+            findings,
+            leftovers,
+        }
     }
 
     fn check_body(&self, body: &BodyRef, full: bool) -> Result<(), String> {
@@ -36,8 +53,9 @@ impl Store {
         }
     }
 
-    /// Every body file has a reference or is in flight.
-    fn check_files(&self, findings: &mut Vec<Finding>) {
+    /// Every body file has a reference, is in flight, or is a leftover.
+    fn check_files(&self, findings: &mut Vec<Finding>) -> Leftovers {
+        let mut leftovers = Leftovers::default();
         for shard in 0..SHARDS {
             let shard = shard.to_be_bytes()[1];
             let names = self.shared.disk.list(&shard_dir(shard));
@@ -48,10 +66,17 @@ impl Store {
             for name in names {
                 let found = match body_of(shard, &name) {
                     None => Err("its name is not that of a body".to_owned()),
-                    Some(id) if self.shared.is_in_flight(id) => Ok(()),
-                    Some(id) => match self.is_referenced(id) {
-                        Ok(true) => Ok(()),
-                        Ok(false) => Err("nothing refers to it".to_owned()),
+                    Some(id) => match self.standing(id) {
+                        Ok(Standing::Kept) => Ok(()),
+                        Ok(Standing::Orphan { octets })
+                            if id.boot <= self.shared.tidiness.left_by() =>
+                        {
+                            leftovers.files += 1;
+                            leftovers.octets += octets;
+                            Ok(())
+                        }
+                        Ok(Standing::Orphan { .. }) => Err("nothing refers to it".to_owned()),
+                        Ok(Standing::Stray(why)) => Err(format!("nothing refers to it; {why}")),
                         Err(e) => Err(e.to_string()),
                     },
                 };
@@ -62,6 +87,7 @@ impl Store {
                 }
             }
         }
+        leftovers
     }
 
     fn check_mark(&self, findings: &mut Vec<Finding>) {

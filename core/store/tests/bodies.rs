@@ -334,7 +334,7 @@ fn a_short_file_and_another_bodys_row_are_errors_when_read() {
 fn verify_tells_of_files_nobody_refers_to() {
     let (store, mut committer, disk) = open();
     delivered(&store, &mut committer, content(20_000));
-    assert_eq!(store.verify(true), []);
+    assert_eq!(store.verify(true).findings, []);
     disk.create("body/05/00000001-0000000000000105").unwrap();
     disk.create("body/05/what").unwrap();
     let mut spool = store.spool();
@@ -342,6 +342,7 @@ fn verify_tells_of_files_nobody_refers_to() {
     spool.write().unwrap();
     let found: Vec<String> = store
         .verify(false)
+        .findings
         .iter()
         .map(ToString::to_string)
         .collect();

@@ -451,3 +451,41 @@ fn a_nearly_full_disk_is_seen_at_the_next_group() {
     store.upkeep().unwrap();
     assert_eq!(store.space(), DiskSpace::Enough);
 }
+
+#[test]
+fn with_hardly_any_room_bodies_are_refused_and_rows_go_on() {
+    let disk = MemDisk::new();
+    let (store, mut committer) =
+        Store::open(Box::new(MemKv::new()), Arc::new(disk.clone()), options()).unwrap();
+    let (gib, half) = (1 << 30, 1 << 29);
+    let set = |free| {
+        disk.set_capacity(Capacity {
+            free,
+            total: 2 * gib,
+        })
+    };
+    let mut begun = store.spool();
+    begun.push(world::content(200_000));
+    begun.write().unwrap();
+    begun.push(world::content(200_000));
+    let small = world::deliver(&store, world::content(100)).unwrap();
+    set(half);
+    // What is coming in may use half of what new mail may not.
+    settle(&mut committer, small).unwrap();
+    assert_eq!(store.space(), DiskSpace::Low);
+    begun.write().unwrap();
+    let small = world::deliver(&store, world::content(100)).unwrap();
+    begun.push(world::content(200_000));
+    set(half - 1);
+    let refused = settle(&mut committer, small);
+    assert_eq!(refused, Err(StoreError::NoRoom));
+    let full = io::ErrorKind::StorageFull;
+    assert_eq!(begun.write().unwrap_err().kind(), full);
+    assert!(world::deliver(&store, world::content(20_000)).is_err());
+    let run = append(&store, b'a');
+    settle(&mut committer, run).unwrap();
+    assert_eq!(store.failed(), None);
+    set(gib);
+    let small = world::deliver(&store, world::content(100)).unwrap();
+    settle(&mut committer, small).unwrap();
+}

@@ -96,7 +96,7 @@ fn check(kv: MemKv, disk: MemDisk, ledger: &Ledger, what: &str) {
     for shard in 0..SHARDS {
         store.sweep(shard as u8).unwrap();
     }
-    let faults: Vec<_> = store.verify(true);
+    let faults = store.verify(true).findings;
     assert!(faults.is_empty(), "{what}: {faults:?}");
     // What is left are files that rows refer to, and numbers never used before.
     assert!(files(&disk).len() <= referenced, "{what}");

@@ -37,7 +37,7 @@ fn bodies_and_rows_are_there_after_a_stop_and_after_a_crash() {
             bodies.push((settle(&mut committer, run).unwrap(), octets));
         }
         store.upkeep().unwrap();
-        assert_eq!(store.verify(true), []);
+        assert_eq!(store.verify(true).findings, []);
         // Every other time without a word.
         if round % 2 == 0 {
             committer.close().unwrap();

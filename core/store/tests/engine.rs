@@ -14,8 +14,9 @@ mod world;
 use bytes::Bytes;
 use mox_machine::{Secret, Utc};
 use mox_mailbox::{
-    AccountId, Body, BodyRef, Delivered, Delivery, Doomed, Flags, GONE_SECS, Progress, Stop,
-    Target, create_account, deliver, expunge, initialise, is_referenced, purge,
+    AccountId, Body, BodyRef, Copy, CopyCursor, Delivered, Delivery, Doomed, Flags, GONE_SECS,
+    Progress, Stop, Target, copy, create_account, deliver, expunge, initialise, is_referenced,
+    mailbox_id, purge, undo_copy, unfinished_copies,
 };
 use mox_store::{Committer, Disk, MemDisk, MemKv, Options, Run, Store, Topic};
 use std::io;
@@ -88,7 +89,7 @@ fn a_message_lives_from_its_delivery_to_its_purge_and_every_state_verifies() {
         let run = receive(&store, octets.clone(), accounts.clone()).unwrap();
         let (body, done) = settle(&mut committer, run).unwrap();
         assert_eq!(whole(&store, &body).unwrap(), octets);
-        assert_eq!(store.verify(true), []);
+        assert_eq!(store.verify(true).findings, []);
         bodies.push((body, done));
     }
     assert_eq!(files(&disk).len(), 1);
@@ -114,7 +115,7 @@ fn a_message_lives_from_its_delivery_to_its_purge_and_every_state_verifies() {
             });
             drop(settle(&mut committer, run).unwrap());
         }
-        assert_eq!(store.verify(true), []);
+        assert_eq!(store.verify(true).findings, []);
     }
     let changed = world::poll_once(&mut Box::pin(watch.changed(placed.modseq)));
     assert!(changed.is_ready());
@@ -127,7 +128,7 @@ fn a_message_lives_from_its_delivery_to_its_purge_and_every_state_verifies() {
             break;
         }
     }
-    assert_eq!(store.verify(true), []);
+    assert_eq!(store.verify(true).findings, []);
     assert!(files(&disk).is_empty());
     for (body, _) in &bodies {
         assert!(whole(&store, body).is_err());
@@ -180,7 +181,7 @@ fn after_a_crash_at_any_call_the_engines_rows_and_the_files_agree() {
             for shard in 0..=255 {
                 store.sweep(shard).unwrap();
             }
-            assert_eq!(store.verify(true), [], "call {calls}, {kept} kept");
+            assert_eq!(store.verify(true).findings, [], "call {calls}, {kept} kept");
             committer.close().unwrap();
         }
         if ended {
@@ -203,17 +204,113 @@ fn a_directory_is_verified_as_a_whole() {
         }
         assert!(mox_store::verify_directory(&root, true).is_err());
     }
-    assert_eq!(mox_store::verify_directory(&root, true).unwrap(), []);
+    assert_eq!(
+        mox_store::verify_directory(&root, true).unwrap().findings,
+        []
+    );
     let file = root.join("body/01/00000001-0000000000000001");
     let mut octets = std::fs::read(&file).unwrap();
     octets[10_000] ^= 1;
     std::fs::write(&file, &octets).unwrap();
-    assert_eq!(mox_store::verify_directory(&root, false).unwrap(), []);
-    let found = mox_store::verify_directory(&root, true).unwrap();
+    assert_eq!(
+        mox_store::verify_directory(&root, false).unwrap().findings,
+        []
+    );
+    let found = mox_store::verify_directory(&root, true).unwrap().findings;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].0.contains("its content has changed"), "{found:?}");
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(mox_store::verify_directory(&root, false).unwrap().len(), 1);
+    assert_eq!(
+        mox_store::verify_directory(&root, false)
+            .unwrap()
+            .findings
+            .len(),
+        1
+    );
     let disk = mox_store::FsDisk::open(&root).unwrap();
     assert_eq!(disk.list("body/01").unwrap(), Vec::<String>::new());
+}
+
+/// Steps of a COPY of all of ann's INBOX; `None` when it is done.
+fn copy_step(
+    store: &Store,
+    account: AccountId,
+    from: mox_mailbox::MailboxId,
+    cursor: Option<CopyCursor>,
+) -> Run<Option<CopyCursor>, Stop> {
+    let job = Copy {
+        account,
+        from,
+        uids: mox_uids::UidSet::from_runs([1..=u32::MAX]),
+        to: "Archive".to_owned(),
+        remove: false,
+        now: NOW,
+    };
+    store.run(move |reads| {
+        let (batch, copied) = copy(reads, &job, cursor)?;
+        Ok((batch, copied.next))
+    })
+}
+
+#[test]
+fn after_a_crash_at_any_call_a_copy_is_there_whole_or_not_at_all() {
+    const MESSAGES: u32 = 600;
+    let (mut whole, mut none, mut undone) = (0, 0, 0);
+    for calls in 0.. {
+        let (kv, disk) = (MemKv::new(), MemDisk::new());
+        let fuse = Fuse::new(u64::MAX);
+        let (store, mut committer) = Store::open(
+            Box::new(FusedKv(kv.clone(), fuse.clone())),
+            Arc::new(disk.clone()),
+            Options::default(),
+        )
+        .unwrap();
+        let ann = set_up(&store, &mut committer).unwrap()[0];
+        let mut inbox = None;
+        for _ in 0..MESSAGES {
+            let run = receive(&store, content(10), vec![ann]).unwrap();
+            inbox = Some(settle(&mut committer, run).unwrap().1.placed[0].mailbox);
+        }
+        fuse.0.store(calls, std::sync::atomic::Ordering::SeqCst);
+        let mut cursor = None;
+        let acknowledged = loop {
+            let run = copy_step(&store, ann, inbox.unwrap(), cursor);
+            match settle(&mut committer, run) {
+                Ok(None) => break true,
+                Ok(next) => cursor = next,
+                Err(_) => break false,
+            }
+        };
+        for kept in 0..=kv.unsynced() {
+            let (kv, disk) = (kv.crash(kept), disk.crash());
+            let (store, mut committer) =
+                Store::open(Box::new(kv), Arc::new(disk), Options::default()).unwrap();
+            let view = store.published();
+            for unfinished in unfinished_copies(&*view.view, 9).unwrap() {
+                undone += 1;
+                loop {
+                    let run = store.run(move |reads| undo_copy(reads, unfinished, NOW));
+                    if settle(&mut committer, run).unwrap() == Progress::Done {
+                        break;
+                    }
+                }
+            }
+            let view = store.published();
+            let archive = mailbox_id(&*view.view, ann, "Archive").unwrap().unwrap();
+            let status = mox_mailbox::status(&*view.view, ann, archive).unwrap();
+            match status.unwrap().messages {
+                MESSAGES => whole += 1,
+                0 if !acknowledged => none += 1,
+                other => panic!("call {calls}, {kept} kept: {other} copies"),
+            }
+            assert_eq!(store.verify(true).findings, []);
+        }
+        if acknowledged {
+            break;
+        }
+    }
+    assert!(
+        whole > 0 && none > 0 && undone > 0,
+        "{whole} {none} {undone}"
+    );
 }

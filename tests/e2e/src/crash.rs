@@ -158,35 +158,44 @@ impl Victim {
         })
     }
 
-    /// What `moxctl verify` finds in the store, line by line. It must not run.
-    ///
-    /// # Panics
-    /// When it cannot look, or its exit status says something else than its lines.
+    /// Demands that `moxctl verify --full` finds nothing in the store. The server must not run. Returns the number of
+    /// files left of deliveries that a sudden end cut short: they are no finding (S6).
     #[track_caller]
-    pub fn verify(&self) -> Vec<String> {
-        let output = command(&["verify", "--dir", self.data.to_str().unwrap()]);
+    pub fn verify_killed(&self) -> u32 {
+        let output = command(&["verify", "--full", "--dir", self.data.to_str().unwrap()]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        match output.status.success() {
-            true if text.ends_with("is in order\n") => Vec::new(),
-            false if !lines.is_empty() => lines,
+        let (first, last) = match text.lines().collect::<Vec<_>>()[..] {
+            [last] => ("", last),
+            [first, last] => (first, last),
             _ => panic!("verify: {}", said(&output)),
+        };
+        let in_order = output.status.success() && last.ends_with("is in order");
+        assert!(in_order, "verify: {}", said(&output));
+        if first.is_empty() {
+            return 0;
         }
+        let number = first
+            .strip_prefix("note: ")
+            .and_then(|n| n.split(' ').next());
+        number.and_then(|n| n.parse().ok()).expect(first)
     }
 
-    /// Demands that there is nothing to find.
+    /// The same after a stop in order: nothing may be left either.
     #[track_caller]
     pub fn verify_clean(&self) {
-        assert_eq!(self.verify(), Vec::<String>::new());
+        assert_eq!(self.verify_killed(), 0);
     }
 
-    /// The same, but for files of messages that were under way at a sudden end: the running server removes them by and
-    /// by (S6).
-    #[track_caller]
-    pub fn verify_killed(&self) {
-        let mut findings = self.verify();
-        findings.retain(|finding| !finding.ends_with(": nothing refers to it"));
-        assert_eq!(findings, Vec::<String>::new());
+    /// Waits until the server has swept its body files, as it does after each start, and returns how many it removed.
+    pub fn swept(&self) -> u32 {
+        let line = wait_for("a sweep", PATIENCE, || {
+            let log = self.log();
+            let line = log.lines().find(|l| l.contains("body files are swept"));
+            line.map(str::to_owned)
+        });
+        let number = line.split_once("removed=").map(|(_, rest)| rest);
+        let number = number.and_then(|n| n.split_whitespace().next()?.parse().ok());
+        number.expect(&line)
     }
 
     /// How it ended by itself; waits for that.

@@ -131,7 +131,7 @@ impl Localserve {
         });
         assert!(status.success(), "{status}\n{}", self.log());
         let verified = Command::new(moxctl())
-            .args(["verify", "--dir"])
+            .args(["verify", "--full", "--dir"])
             .arg(self.scratch.path().join("data"))
             .output()
             .unwrap();

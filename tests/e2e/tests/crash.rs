@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use mox_e2e::crash::{Victim, Wire, fetch};
+use mox_e2e::wait_for;
 
 const ROUNDS: u32 = 30;
 /// Connections that send mail, besides one that appends and one that appends and expunges.
@@ -305,6 +306,7 @@ fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves()
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut from = BTreeMap::new();
     let mut hit = [0; PHASES.len()];
+    let mut left = 0;
     for round in 0..ROUNDS {
         let clients = SENDERS + 2;
         let phases = (0..clients).map(|_| AtomicUsize::new(ACCEPT)).collect();
@@ -353,15 +355,16 @@ fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves()
         }
         // Either the verifying command recovers the store, or the server itself.
         if round % 2 == 0 {
-            server.verify_killed();
+            left += server.verify_killed();
         }
         server.restart();
         from = check(&server, &mut ledger.lock().unwrap(), &from);
     }
     let mut ledger = ledger.lock().unwrap();
     check(&server, &mut ledger, &BTreeMap::new());
+    server.swept();
     assert!(server.terminate().success());
-    server.verify_killed();
+    server.verify_clean();
     let taken = ledger
         .known
         .values()
@@ -373,10 +376,48 @@ fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves()
         .map(|(phase, count)| format!("{phase} {count}"))
         .collect();
     println!(
-        "{ROUNDS} kills, {taken} messages kept; clients hit: {}",
+        "{ROUNDS} kills, {taken} messages kept, {left} unfinished files seen; clients hit: {}",
         counts.join(", ")
     );
     for phase in [DATA, DOT, APPEND, EXPUNGE] {
         assert!(hit[phase] > 0, "no kill hit a client at: {}", PHASES[phase]);
     }
+}
+
+#[test]
+fn files_of_deliveries_that_a_sudden_end_cut_short_are_no_fault_and_go_with_the_next_start() {
+    const UNFINISHED: u32 = 3;
+    let mut server = Victim::start(&[]);
+    let begin = || {
+        let mut wire = Wire::smtp(server.port(25)).unwrap();
+        for command in ["MAIL FROM:<>", "RCPT TO:<mox@localhost>", "DATA"] {
+            wire.ask(command).unwrap();
+        }
+        wire.send(message("r0-c0-0-300000")).unwrap();
+        wire
+    };
+    let mut taken = begin();
+    assert!(taken.ask(".").unwrap().starts_with("250"));
+    let unfinished: Vec<Wire> = (0..UNFINISHED).map(|_| begin()).collect();
+    let body = server.data().join("store/body");
+    let files = || -> u32 {
+        let shards = std::fs::read_dir(&body).unwrap();
+        let counts = shards.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count());
+        counts.sum::<usize>() as u32
+    };
+    wait_for("files that are begun", Duration::from_secs(30), || {
+        (files() == UNFINISHED + 1).then_some(())
+    });
+    server.kill();
+    drop(unfinished);
+    // Looking changes nothing, and makes them no fault the next time.
+    assert_eq!(server.verify_killed(), UNFINISHED);
+    assert_eq!(server.verify_killed(), UNFINISHED);
+    server.restart();
+    assert_eq!(server.swept(), UNFINISHED);
+    assert_eq!(files(), 1);
+    let kept = fetch(server.port(143), "mox@localhost", "INBOX", 1).unwrap();
+    assert!(kept[0].1.ends_with(&message("r0-c0-0-300000")));
+    assert!(server.terminate().success());
+    server.verify_clean();
 }

@@ -316,6 +316,7 @@ impl Case for ImapServer {
             },
             imap::Ask::Mark { .. } => imap::Answer::Marked {
                 rows: Vec::new(),
+                others: UidSet::new(),
                 modified: UidSet::new(),
                 modseq: 1,
             },

@@ -196,8 +196,10 @@ pub enum Answer {
     Missing,
     /// STORE is durable.
     Marked {
-        /// The changed messages as they are now.
+        /// The messages as they are now, or as many of them as the world keeps at once.
         rows: Vec<Row>,
+        /// The others, which the session will ask for where it tells of them.
+        others: UidSet,
         /// Those that UNCHANGEDSINCE left alone.
         modified: UidSet,
         /// The mailbox's modification sequence after it.

@@ -51,12 +51,13 @@ impl Server {
 
     /// The flags as they are now are told like those of a FETCH, also of messages that had them before.
     pub(super) fn stored(&mut self, store: Store, answer: Answer) -> Next {
-        let (rows, modified, modseq) = match answer {
+        let (rows, others, modified, modseq) = match answer {
             Answer::Marked {
                 rows,
+                others,
                 modified,
                 modseq,
-            } => (rows, modified, modseq),
+            } => (rows, others, modified, modseq),
             Answer::No(refusal) => return Next::Done(refusal.into()),
             _ => return Next::Done(Reply::unexpected()),
         };
@@ -64,7 +65,8 @@ impl Server {
             return Next::Done(Reply::unexpected());
         };
         let nameless = !store.silent && !selection.names_all(rows.iter());
-        selection.changed_by_us(rows.iter().map(|row| row.uid).collect(), modseq);
+        let told: UidSet = rows.iter().map(|row| row.uid).collect();
+        selection.changed_by_us(told.union(&others), modseq);
         let reply = if modified.is_empty() {
             Reply::ok()
         } else {
@@ -92,9 +94,8 @@ impl Server {
         if store.silent && !self.condstore {
             return Next::Done(reply);
         }
-        let told: UidSet = rows.iter().map(|row| row.uid).collect();
         let left = if store.silent {
-            UidSet::new()
+            others
         } else {
             store.uids.difference(&modified).difference(&told)
         };

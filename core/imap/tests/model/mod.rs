@@ -37,6 +37,8 @@ pub struct World {
     pub mailboxes: BTreeMap<String, Mailbox>,
     pub subscriptions: Vec<String>,
     pub boxes: u32,
+    /// Rows with which a STORE is answered at most.
+    pub told_max: Option<usize>,
 }
 
 pub const FIRST: &str =
@@ -507,6 +509,7 @@ impl Client {
                 flags,
                 unchanged_since,
             } => {
+                let told_max = world.told_max.unwrap_or(usize::MAX);
                 let mailbox = world.by_id(mailbox).unwrap();
                 let (mut system, mut bits) = (0, 0u64);
                 for flag in flags {
@@ -549,8 +552,10 @@ impl Client {
                 if !rows.is_empty() {
                     mailbox.modseq = modseq;
                 }
+                let untold = rows.split_off(rows.len().min(told_max));
                 Answer::Marked {
                     rows,
+                    others: untold.iter().map(|row| row.uid).collect(),
                     modified,
                     modseq: mailbox.modseq,
                 }

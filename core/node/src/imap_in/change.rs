@@ -3,18 +3,24 @@
 use mox_driver::Runtime;
 use mox_imap::server::{Answer, Ask, BoxId, Flag, MailboxEdit, MarkHow, SystemFlags};
 use mox_machine::mutant;
-use mox_mailbox::{AccountId, Doomed, Flags, MailboxId, Mark, Renamed, SpecialUse, Stop};
-use mox_store::{Store, StoreError};
+use mox_mailbox::{AccountId, Doomed, Flags, MailboxId, Mark, Progress, Renamed, SpecialUse, Stop};
+use mox_store::{DiskSpace, Store, StoreError};
 use mox_uids::{Uid, UidSet};
+use std::sync::Arc;
 
 use super::read::row;
 use super::{ImapHost, Response, mailbox_of, refusal, refused};
+use crate::node::Inner;
+
+/// Messages a STORE is answered with at most; the session reads how the others are now by and by.
+const MARKED_ROWS_MAX: usize = 4_096;
 
 impl<R: Runtime> ImapHost<R> {
     pub(super) fn edit(&mut self, edit: MailboxEdit) -> Response {
-        let (account, store) = (self.account(), self.node.store.clone());
-        let now = self.node.runtime.now().utc;
+        let (account, node) = (self.account(), self.node.clone());
+        let now = node.runtime.now().utc;
         Response::answer_later(async move {
+            let store = &node.store;
             let result = match edit {
                 MailboxEdit::Create { name, special_use } => {
                     let wanted = special_use.as_deref().map(SpecialUse::parse);
@@ -48,7 +54,7 @@ impl<R: Runtime> ImapHost<R> {
                                 remove: true,
                                 now,
                             };
-                            copy_all(&store, copy).await.map(|_| ())
+                            copy_all(&node, copy).await.map(|_| ())
                         }
                         other => other.map(|_| ()),
                     }
@@ -68,9 +74,10 @@ impl<R: Runtime> ImapHost<R> {
     }
 
     pub(super) fn change(&mut self, ask: Ask) -> Response {
-        let (account, store) = (self.account(), self.node.store.clone());
-        let now = self.node.runtime.now().utc;
+        let (account, node) = (self.account(), self.node.clone());
+        let now = node.runtime.now().utc;
         Response::answer_later(async move {
+            let store = &node.store;
             let result = match ask {
                 Ask::Mark {
                     mailbox,
@@ -95,7 +102,7 @@ impl<R: Runtime> ImapHost<R> {
                         keywords,
                         unchanged_since,
                     };
-                    mark_all(&store, mark).await
+                    mark_all(store, mark).await
                 }
                 Ask::Copy {
                     mailbox,
@@ -103,6 +110,10 @@ impl<R: Runtime> ImapHost<R> {
                     to,
                     remove,
                 } => {
+                    // To move is how many delete.
+                    if !remove && store.space() == DiskSpace::Low {
+                        return refusal(Some("LIMIT"), "not enough disk space, try again later");
+                    }
                     let from = mailbox_of(mailbox);
                     let copy = mox_mailbox::Copy {
                         account,
@@ -112,10 +123,10 @@ impl<R: Runtime> ImapHost<R> {
                         remove,
                         now,
                     };
-                    copy_all(&store, copy).await
+                    copy_all(&node, copy).await
                 }
                 Ask::Expunge { mailbox, only } => {
-                    expunge_all(&store, account, mailbox, only, now).await
+                    expunge_all(store, account, mailbox, only, now).await
                 }
                 _ => return refusal(Some("SERVERBUG"), "not a change"),
             };
@@ -137,19 +148,24 @@ pub(super) fn split(flags: Vec<Flag>) -> (Flags, Vec<String>) {
 }
 
 async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>> {
-    let (mut rows, mut modified, mut from) = (Vec::new(), UidSet::new(), Uid(1));
+    let (mut rows, mut others, mut modified) = (Vec::new(), UidSet::new(), UidSet::new());
+    let mut from = Uid(1);
     loop {
         let step = mark.clone();
         let marked = store
             .run(move |reads| mox_mailbox::mark(reads, &step, from))
             .await?;
-        rows.extend(marked.rows.iter().map(row));
+        let room = MARKED_ROWS_MAX.saturating_sub(rows.len());
+        let (told, rest) = marked.rows.split_at(room.min(marked.rows.len()));
+        rows.extend(told.iter().map(row));
+        others = others.union(&rest.iter().map(|row| row.uid).collect());
         modified = modified.union(&marked.modified);
         match marked.next {
             Some(next) => from = next,
             None => {
                 return Ok(Answer::Marked {
                     rows,
+                    others,
                     modified,
                     modseq: marked.modseq,
                 });
@@ -158,35 +174,100 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
     }
 }
 
-async fn copy_all(store: &Store, copy: mox_mailbox::Copy) -> Result<Answer, StoreError<Stop>> {
-    let (mut from, mut to, mut cursor) = (UidSet::new(), UidSet::new(), None);
+/// Copies or moves. What takes one operation is one; a longer job ends whether or not its session stays, and a COPY
+/// that cannot end is undone.
+async fn copy_all<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    copy: mox_mailbox::Copy,
+) -> Result<Answer, StoreError<Stop>> {
+    let copied = copy_step(&node.store, &copy, None).await?;
+    let Some(cursor) = copied.next else {
+        return Ok(Answer::Copied {
+            validity: copied.validity,
+            from: copied.from,
+            to: copied.to,
+        });
+    };
+    let (tell, told) = futures_channel::oneshot::channel();
+    let store = node.store.clone();
+    node.runtime.spawn_session("copy", {
+        Box::pin(async move {
+            let result = copy_rest(&store, copy, copied, cursor).await;
+            // Nobody may wait for it any more.
+            let _ = tell.send(result);
+        })
+    });
+    told.await.unwrap_or(Err(StoreError::Panicked))
+}
+
+async fn copy_rest(
+    store: &Store,
+    copy: mox_mailbox::Copy,
+    first: mox_mailbox::Copied,
+    mut cursor: mox_mailbox::CopyCursor,
+) -> Result<Answer, StoreError<Stop>> {
+    let (mut from, mut to) = (first.from, first.to);
     loop {
-        let mut step = copy.clone();
-        if mutant!(MoveInTwoOps) {
-            step.remove = false;
-        }
-        let copied = store
-            .run(move |reads| mox_mailbox::copy(reads, &step, cursor))
-            .await?;
-        if mutant!(MoveInTwoOps) && copy.remove {
-            let (account, mailbox, now) = (copy.account, copy.from, copy.now);
-            let moved = Doomed::These(copied.from.clone());
-            let op = move |reads: &dyn mox_mailbox::Reads| {
-                mox_mailbox::expunge(reads, account, mailbox, &moved, Uid(1), now)
-            };
-            store.run(op).await?;
-        }
+        let copied = match copy_step(store, &copy, Some(cursor)).await {
+            Ok(copied) => copied,
+            Err(error) => {
+                if let Some(unfinished) = cursor.unfinished()
+                    && let Err(error) = undo_copy(store, unfinished, copy.now).await
+                {
+                    // The next start does it.
+                    tracing::error!(target: "store", %error, "a COPY that failed could not be undone");
+                }
+                return Err(error);
+            }
+        };
         from = from.union(&copied.from);
         to = to.union(&copied.to);
         match copied.next {
-            Some(next) => cursor = Some(next),
+            Some(next) => cursor = next,
             None => {
                 return Ok(Answer::Copied {
-                    validity: copied.validity,
+                    validity: first.validity,
                     from,
                     to,
                 });
             }
+        }
+    }
+}
+
+async fn copy_step(
+    store: &Store,
+    copy: &mox_mailbox::Copy,
+    cursor: Option<mox_mailbox::CopyCursor>,
+) -> Result<mox_mailbox::Copied, StoreError<Stop>> {
+    let mut step = copy.clone();
+    if mutant!(MoveInTwoOps) {
+        step.remove = false;
+    }
+    let run = store.run(move |reads| mox_mailbox::copy(reads, &step, cursor));
+    let copied = run.await?;
+    if mutant!(MoveInTwoOps) && copy.remove {
+        let (account, mailbox, now) = (copy.account, copy.from, copy.now);
+        let moved = Doomed::These(copied.from.clone());
+        let op = move |reads: &dyn mox_mailbox::Reads| {
+            mox_mailbox::expunge(reads, account, mailbox, &moved, Uid(1), now)
+        };
+        store.run(op).await?;
+    }
+    Ok(copied)
+}
+
+/// Takes a COPY back that stopped half way.
+pub(crate) async fn undo_copy(
+    store: &Store,
+    unfinished: mox_mailbox::Unfinished,
+    now: mox_machine::Utc,
+) -> Result<(), StoreError<Stop>> {
+    loop {
+        let run = store.run(move |reads| mox_mailbox::undo_copy(reads, unfinished, now));
+        match run.await? {
+            Progress::Done => return Ok(()),
+            Progress::More(()) => {}
         }
     }
 }

@@ -437,6 +437,7 @@ fn reply_to(error: &StoreError<Stop>) -> Reply {
             3,
             "too many recipients for one message, send to fewer",
         ),
+        StoreError::NoRoom => Reply::new(452, 3, 1, "not enough disk space, try again later"),
         error => {
             tracing::error!(target: "store", %error, "a message was not stored");
             unavailable()

@@ -130,7 +130,7 @@ fn reopened(stage: &Stage, server: &Server, survey: &Survey) {
             return;
         }
     };
-    for finding in store.verify(true) {
+    for finding in store.verify(true).findings {
         stage
             .judge
             .wrong(format!("server {which} at the end: {finding}"));

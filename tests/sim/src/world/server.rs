@@ -13,8 +13,6 @@ use crate::{Sim, SimRuntime, names};
 
 /// How long a process that ended by itself stays away.
 const RESTART: Duration = Duration::from_secs(2);
-/// What `verify` says of a file left by a crash until the sweeper comes.
-const LEFT_OVER: &str = "nothing refers to it";
 
 /// A server of a world.
 #[derive(Clone)]
@@ -104,14 +102,12 @@ impl Server {
         }
     }
 
-    /// The store agrees with itself (S1 to S13), but for files that the crash left and the sweeper takes.
+    /// The store agrees with itself (S1 to S13). Files that the crash left and the sweeper takes are no findings.
     fn verify(&self, node: &Node<SimRuntime>) {
-        for finding in node.store().verify(true) {
-            if !finding.0.ends_with(LEFT_OVER) {
-                self.stage
-                    .judge
-                    .wrong(format!("server {} after its start: {finding}", self.which));
-            }
+        for finding in node.store().verify(true).findings {
+            self.stage
+                .judge
+                .wrong(format!("server {} after its start: {finding}", self.which));
         }
     }
 

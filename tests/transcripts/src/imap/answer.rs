@@ -94,6 +94,8 @@ enum Text {
     Missing,
     Marked {
         rows: Vec<RowText>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        others: String,
         modified: String,
         modseq: u64,
     },
@@ -211,10 +213,12 @@ fn text(answer: &Answer) -> Text {
         Answer::Missing => Text::Missing,
         Answer::Marked {
             rows: page,
+            others,
             modified,
             modseq,
         } => Text::Marked {
             rows: rows(page),
+            others: set(others),
             modified: set(modified),
             modseq: *modseq,
         },
@@ -325,10 +329,12 @@ fn answer(text: Text) -> Option<Answer> {
         Text::Missing => Answer::Missing,
         Text::Marked {
             rows,
+            others,
             modified,
             modseq,
         } => Answer::Marked {
             rows: rows_back(rows),
+            others: set_back(&others)?,
             modified: set_back(&modified)?,
             modseq,
         },

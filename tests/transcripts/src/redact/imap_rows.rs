@@ -30,10 +30,12 @@ pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
         },
         Answer::Marked {
             rows: page,
+            others,
             modified,
             modseq,
         } => Answer::Marked {
             rows: rows(page, words),
+            others,
             modified,
             modseq,
         },
