@@ -107,6 +107,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
             let admin = Admin {
                 node,
                 files: None,
+                reloading: smol::lock::Mutex::default(),
                 seed,
             };
             ctl.serve(&admin).await;

@@ -458,15 +458,13 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
             committer
         });
         committer = node.runtime.blocking(Pool::Commit, turn).await;
-        if let Some(why) = node.store.failed() {
-            // S10: nothing more can be promised. The service ends, so the process does.
-            tracing::error!(target: "store", %why, "the store failed; the server stops");
-            node.registry.stop();
-            return;
+        if node.store.failed().is_some() {
+            break;
         }
     }
+    // Here, or where the high-water mark is written.
     if let Some(why) = node.store.failed() {
-        // It failed outside of a turn, when its mark could not be written: S10 all the same.
+        // S10: nothing more can be promised. The service ends, so the process does.
         tracing::error!(target: "store", %why, "the store failed; the server stops");
         node.registry.stop();
         return;
