@@ -16,6 +16,8 @@ mod disk;
 mod fjall_kv;
 mod fs_disk;
 mod in_flight;
+#[cfg(feature = "fjall")]
+mod journal;
 mod kv;
 mod lease;
 mod leftovers;
