@@ -34,7 +34,7 @@ impl Store {
         let disk = FsDisk::open(root)?;
         match check(&disk)? {
             Stop::Never => begin(&disk, root)?,
-            Stop::Clean(number) => check_journals(&root.join(ROWS), number, false)?,
+            Stop::Clean { number, .. } => check_journals(&root.join(ROWS), number, false)?,
             Stop::Crash(number) => {
                 copy_journals(root)?;
                 check_journals(&root.join(ROWS), number, true)?;

@@ -14,7 +14,7 @@ mod smtp;
 mod stub;
 
 pub use imap::{Imap, inbox};
-pub use localserve::{Localserve, PASSWORD, free_base, moxctl};
+pub use localserve::{Localserve, PASSWORD, free_base, moxctl, use_program};
 pub use name_server::{NameServer, Zone};
 pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
 pub use smtp::Smtp;

@@ -180,7 +180,10 @@ impl One {
     /// Stops in order, with everything consistent.
     pub async fn stop(self) {
         sleep(&self.runtime, Duration::from_secs(15)).await;
-        assert_eq!(self.node().store().verify(true), mox_store::Verified::default());
+        assert_eq!(
+            self.node().store().verify(true),
+            mox_store::Verified::default()
+        );
         self.runtime.stopping();
         self.node().drain().await;
     }
