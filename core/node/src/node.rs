@@ -292,7 +292,7 @@ impl<R: Runtime> Node<R> {
                 inner.store.run(op)
             });
             for done in all(ops).await {
-                let done: Result<(), mox_store::StoreError> = done;
+                let done: Result<(), StoreError> = done;
                 done.map_err(|e| failed(&e))?;
             }
         }
