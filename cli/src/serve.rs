@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
             privileges::give_to(&data_dir, &fixed.user)?;
             for limits in plan.listeners.values().chain(&plan.all) {
                 make_private_dir(&limits.dir)?;
+                holds_recordings_only(&limits.dir)?;
                 privileges::give_to(&limits.dir, &fixed.user)?;
             }
         }
@@ -208,6 +209,23 @@ fn resolvers(fixed: &Static) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
+/// A folder that is given to the server's user with all that is in it holds nothing else: it may be a slip of the hand.
+fn holds_recordings_only(dir: &Path) -> Result<(), Failure> {
+    let read = |e| Failure::io("read the folder", dir, &e);
+    for entry in std::fs::read_dir(dir).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let is_file = entry.file_type().map_err(read)?.is_file();
+        if !is_file || !entry.file_name().to_string_lossy().contains(".session") {
+            return Err(Failure::Failed(format!(
+                "the folder for recordings {} holds {:?}, which is no recording: name a folder of its own",
+                dir.display(),
+                entry.file_name()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What an administrator asks over the ctl socket.
 pub(crate) struct Admin {
     pub(crate) node: Node<SmolRuntime>,
@@ -317,4 +335,23 @@ fn now_micros() -> u64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_recordings_only;
+
+    #[test]
+    fn a_folder_with_anything_but_recordings_is_not_given_away() {
+        let dir = std::env::temp_dir().join(format!("mox-recordings-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        std::fs::write(dir.join("smtp-1.session"), "").expect("a recording");
+        assert_eq!(holds_recordings_only(&dir), Ok(()));
+        std::fs::write(dir.join("passwd"), "").expect("another file");
+        let why = holds_recordings_only(&dir).map_err(|failure| failure.to_string());
+        assert!(why.is_err_and(|why| {
+            why.contains("\"passwd\", which is no recording: name a folder of its own")
+        }));
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
 }
