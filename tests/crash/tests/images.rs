@@ -169,7 +169,8 @@ fn a_program_without_syncs_fails_the_laboratory() {
     );
     let mut history = honest.history;
     assert_eq!(lost(&history, &honest.ledger).0, 0);
-    let kinds: [(&str, fn(&Node) -> bool); 4] = [
+    type IsKind = fn(&Node) -> bool;
+    let kinds: [(&str, IsKind); 4] = [
         ("journals", |node| node.path.ends_with(".jnl")),
         ("body files", |node| {
             !node.directory && node.path.contains("/body/")

@@ -126,8 +126,7 @@ pub fn nothing_is_said_before_the_sync(seed: u64) -> Vec<String> {
     }));
     turn(&mut committer);
     drop(hook.lock().unwrap().take());
-    let found = wrong.lock().unwrap().clone();
-    found
+    wrong.lock().unwrap().clone()
 }
 
 /// S2: while the disk works on a group, the files it lets go of are still there.
