@@ -230,7 +230,7 @@ impl<R: Runtime> Node<R> {
         self.inner.registry.len()
     }
 
-    /// Octets of messages that sessions hold in memory just now; new ones are refused above [`BODIES_IN_FLIGHT_MAX`].
+    /// Octets of messages that sessions hold in memory just now; new ones are refused above [`BODIES_IN_FLIGHT_MAX`](crate::BODIES_IN_FLIGHT_MAX).
     pub fn octets_in_flight(&self) -> usize {
         self.inner.bodies_in_flight.load(Ordering::Relaxed)
     }
