@@ -8,6 +8,7 @@ use fjall::{
 use mox_mailbox::{Batch, ReadError, Reads, Space};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,6 +99,8 @@ impl FjallKv {
             small().with_kv_separation(Some(separate))
         };
         let bodies = database.keyspace("bodies", separated).map_err(damaged)?;
+        // fjall does not sync the directory in which it makes keyspaces: without their names all is lost.
+        sync_directories(path).map_err(|e| OpenError::Io(format!("{}: {e}", path.display())))?;
         Ok(Self {
             database,
             spaces: Spaces { rows, bodies },
@@ -255,6 +258,17 @@ impl Reads for View {
         }
         each(self.range(space, from, to).rev(), visit)
     }
+}
+
+/// Makes the names of everything below a directory durable.
+fn sync_directories(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
+    File::open(path)?.sync_all()
 }
 
 fn each(

@@ -14,6 +14,8 @@ mod disk;
 #[cfg(feature = "fjall")]
 mod fjall_kv;
 mod fs_disk;
+#[cfg(feature = "fjall")]
+mod journal;
 mod kv;
 mod lock;
 mod mark;

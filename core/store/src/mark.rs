@@ -125,7 +125,7 @@ impl RowMark {
                 Some(_) => Err("all rows are gone, bodies are not".to_owned()),
             };
         };
-        let parsed = parse(&own).ok_or("the store's own row is damaged")?;
+        let parsed = Self::decode(&own).ok_or("the store's own row is damaged")?;
         let of_bodies = match &bodies {
             None => 0,
             Some(b) => u64::from_be_bytes(**b.first_chunk::<8>().as_ref().ok_or("damaged row")?),
@@ -138,16 +138,17 @@ impl RowMark {
         }
         Ok(Some(parsed))
     }
-}
 
-fn parse(value: &[u8]) -> Option<RowMark> {
-    Some(RowMark {
-        mark: Mark {
-            boot: u32::from_be_bytes(*value.first_chunk()?),
-            number: u64::from_be_bytes(*value.get(4..)?.first_chunk()?),
-        },
-        bodies: u64::from_be_bytes(*value.get(12..)?.first_chunk()?),
-    })
+    /// What the row itself says; that of [`Space::Bodies`] is too short for it.
+    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
+        Some(Self {
+            mark: Mark {
+                boot: u32::from_be_bytes(*value.first_chunk()?),
+                number: u64::from_be_bytes(*value.get(4..)?.first_chunk()?),
+            },
+            bodies: u64::from_be_bytes(*value.get(12..)?.first_chunk()?),
+        })
+    }
 }
 
 #[cfg(test)]
