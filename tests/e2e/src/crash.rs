@@ -1,6 +1,7 @@
 //! A server that can be killed and started again on the same data, and clients that take a broken connection for an
 //! answer like any other.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -31,6 +32,7 @@ pub struct Victim {
     base: u16,
     options: Vec<String>,
     before: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
     data: PathBuf,
     scratch: Scratch,
 }
@@ -51,8 +53,15 @@ impl Victim {
 
     /// The same, with this data directory.
     pub fn start_in(scratch: Scratch, data: PathBuf, before: &[&str], options: &[&str]) -> Self {
+        let mut victim = Self::new(scratch, data, before, options);
+        victim.restart();
+        victim
+    }
+
+    /// A server that is not started yet.
+    pub fn new(scratch: Scratch, data: PathBuf, before: &[&str], options: &[&str]) -> Self {
         let place = scratch.path().display().to_string();
-        let mut victim = Self {
+        Self {
             child: None,
             base: free_base(),
             options: options.iter().map(|o| (*o).to_owned()).collect(),
@@ -60,11 +69,15 @@ impl Victim {
                 .iter()
                 .map(|b| b.replace("{scratch}", &place))
                 .collect(),
+            environment: Vec::new(),
             data,
             scratch,
-        };
-        victim.restart();
-        victim
+        }
+    }
+
+    /// Starts from now on have these variables in their environment, and none of those set before.
+    pub fn set_environment(&mut self, variables: Vec<(OsString, OsString)>) {
+        self.environment = variables;
     }
 
     /// Starts it again after its end and waits until it serves.
@@ -72,6 +85,13 @@ impl Victim {
     /// # Panics
     /// When it does not.
     pub fn restart(&mut self) {
+        if let Err(status) = self.try_restart() {
+            panic!("moxctl localserve: {status}\n{}", self.log());
+        }
+    }
+
+    /// The same; how it ended when it did so instead.
+    pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
         let log = File::create(self.scratch.path().join("log")).unwrap();
         let mut line = self.before.clone();
         line.push(moxctl().display().to_string());
@@ -81,6 +101,7 @@ impl Victim {
             .args(["localserve", "--port-base", &self.base.to_string(), "--dir"])
             .arg(&self.data)
             .args(&self.options)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -88,13 +109,17 @@ impl Victim {
             .unwrap();
         let child = self.child.insert(child);
         let path = self.scratch.path().join("log");
-        wait_for("a server that starts", PATIENCE, || {
-            let log = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        let started = wait_for("a server that starts", PATIENCE, || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("moxctl localserve: {status}\n{log}");
+                return Some(Err(status));
             }
-            log.contains("mox runs on").then_some(())
+            let log = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            log.contains("mox runs on").then_some(Ok(()))
         });
+        if started.is_err() {
+            self.child = None;
+        }
+        started
     }
 
     /// A port of it, by its standard number.
@@ -114,7 +139,8 @@ impl Victim {
 
     /// What it has said since its last start.
     pub fn log(&self) -> String {
-        let log = std::fs::read(self.scratch.path().join("log")).unwrap();
+        // There is none before the first start.
+        let log = std::fs::read(self.scratch.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 

@@ -13,7 +13,7 @@ mod smtp;
 mod stub;
 
 pub use imap::{Imap, inbox};
-pub use localserve::{Localserve, PASSWORD, free_base, moxctl};
+pub use localserve::{Localserve, PASSWORD, free_base, moxctl, use_program};
 pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
 pub use smtp::Smtp;
 pub use stub::{Stub, Transaction};

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -161,10 +162,20 @@ impl Drop for Localserve {
     }
 }
 
-/// The program: `$MOXCTL`, else the one built beside the test.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has all tests of this process run another program than the one built beside them.
+pub fn use_program(path: &Path) {
+    PROGRAM.get_or_init(|| path.to_owned());
+}
+
+/// The program: `$MOXCTL`, else the one chosen, else the one built beside the test.
 pub fn moxctl() -> PathBuf {
     if let Some(path) = std::env::var_os("MOXCTL") {
         return path.into();
+    }
+    if let Some(path) = PROGRAM.get() {
+        return path.clone();
     }
     let test = std::env::current_exe().unwrap();
     let beside = test.parent().and_then(Path::parent).unwrap().join("moxctl");

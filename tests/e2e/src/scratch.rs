@@ -17,9 +17,14 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes an empty one.
     pub fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes an empty one in this directory.
+    pub fn below(place: &Path) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mox-e2e-{}-{number}", std::process::id()));
+        let path = place.join(format!("mox-e2e-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)

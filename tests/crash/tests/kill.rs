@@ -1,7 +1,7 @@
 //! Killed at any moment, a server has everything afterwards that it said it had taken, and nothing by halves.
 //!
-//! What a failing disk does (EIO on a sync, torn writes) is tested in the store's own tests: there the disk can be made
-//! to fail at every call.
+//! A kill keeps what the kernel has: what a power failure leaves is shown by `images.rs`, what a failing disk does by
+//! `failing.rs`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -17,8 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use mox_crash::{Random, is_whole, message, name_in};
 use mox_e2e::crash::{Victim, Wire, fetch};
 
+/// Kills, unless `MOX_KILL_ROUNDS` says how many.
 const ROUNDS: u32 = 30;
 /// Connections that send mail, besides one that appends and one that appends and expunges.
 const SENDERS: u32 = 4;
@@ -70,36 +72,6 @@ struct Client {
     random: Random,
     ledger: Arc<Mutex<Ledger>>,
     phase: Arc<Vec<AtomicUsize>>,
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % limit
-    }
-}
-
-/// The message of this name: a name says all about it, so half a message is seen at once.
-fn message(name: &str) -> Vec<u8> {
-    let size: usize = name.rsplit('-').next().unwrap().parse().unwrap();
-    let mut text = format!("From: a@client.example\r\nX-Name: {name}\r\n\r\n");
-    let mut line = 0;
-    while text.len() < size {
-        text.push_str(&format!("{line} {name} abcdefghijklmnopqrstuvwxyz\r\n"));
-        line += 1;
-    }
-    text.push_str("end\r\n");
-    text.into_bytes()
-}
-
-fn name_in(content: &[u8]) -> String {
-    let text = String::from_utf8_lossy(content);
-    let (_, rest) = text.split_once("X-Name: ").expect("a name");
-    rest.split("\r\n").next().unwrap().to_owned()
 }
 
 impl Client {
@@ -243,13 +215,11 @@ fn check(
         let messages = fetch(server.port(143), &user, "INBOX", first).unwrap();
         let names = found.entry(account).or_default();
         for (uid, content) in &messages {
-            let name = name_in(content);
-            let expected = message(&name);
-            let whole = match account {
-                "u0" | "u1" => content.starts_with(b"Return-Path:") && content.ends_with(&expected),
-                _ => *content == expected,
-            };
-            assert!(whole, "{account}: {name} is not what was sent");
+            let name = name_in(content).unwrap();
+            assert!(
+                is_whole(content, &name),
+                "{account}: {name} is not what was sent"
+            );
             assert!(
                 names.insert(name.clone()),
                 "{account}: {name} is there twice"
@@ -298,14 +268,16 @@ fn check(
 
 #[test]
 fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves() {
+    mox_crash::use_program_under_test();
+    let rounds = std::env::var("MOX_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let mut server = Victim::start(&["--accounts", "4"]);
-    let time = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let mut random = Random(time.as_nanos() as u64 | 1);
-    println!("seed {}", random.0);
+    let seed = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let mut random = Random::new(seed);
+    println!("seed {seed}");
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let mut from = BTreeMap::new();
     let mut hit = [0; PHASES.len()];
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let clients = SENDERS + 2;
         let phases = (0..clients).map(|_| AtomicUsize::new(ACCEPT)).collect();
         let phases: Arc<Vec<AtomicUsize>> = Arc::new(phases);
@@ -315,7 +287,7 @@ fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves()
                 server: (server.port(25), server.port(143)),
                 number,
                 round,
-                random: Random(random.below(1 << 40) as u64 + 1),
+                random: Random::new(random.below(1 << 40) as u64),
                 ledger: ledger.clone(),
                 phase: phases.clone(),
             };
@@ -373,7 +345,7 @@ fn a_server_killed_at_any_moment_has_all_it_acknowledged_and_nothing_by_halves()
         .map(|(phase, count)| format!("{phase} {count}"))
         .collect();
     println!(
-        "{ROUNDS} kills, {taken} messages kept; clients hit: {}",
+        "{rounds} kills, {taken} messages kept; clients hit: {}",
         counts.join(", ")
     );
     for phase in [DATA, DOT, APPEND, EXPUNGE] {
