@@ -1,7 +1,8 @@
 //! DNS as mail needs it: names, questions, answers, and functions that decide from a table of facts.
 //!
 //! A function of facts reads answers from [`Facts`] and ends with [`Missing`] when it lacks one; an [`Inquiry`] runs it
-//! again with more answers until it is done. [`mail_hosts`] (where mail for a domain goes) is such a function.
+//! again with more answers until it is done. Such functions are [`mail_hosts`] (where mail for a domain goes), [`iprev`]
+//! (whether an address's name leads back to it), [`dnsbl`] and [`dnsbl_health`] (lists of addresses).
 //!
 //! Feature `stub` adds the resolver that gets answers: a stub resolver as a machine without I/O, and a cache.
 //!
@@ -43,6 +44,12 @@ pub use inquiry::{Inquiry, Progress, RUNS_MAX};
 
 mod mx;
 pub use mx::{ADDRESSES_MAX, HOSTS_MAX, MailHost, MxPlan, mail_hosts};
+
+mod iprev;
+pub use iprev::{IprevReport, IprevVerdict, REVERSE_NAMES_MAX, iprev};
+
+mod dnsbl;
+pub use dnsbl::{DnsblHealth, DnsblReport, EXPLANATION_MAX, Health, Listed, dnsbl, dnsbl_health};
 
 mod master;
 pub use master::{MasterError, MasterFile};
