@@ -266,7 +266,9 @@ impl<'c, 's, 'd, C: Case> Run<'c, 's, 'd, C> {
                 return;
             };
             let shown = format!("{step:?}");
-            if !matches!(step, Step::Send(_)) {
+            // A message may say anything: it is no secret of the session, whatever stands in it.
+            let is_body = matches!(&step, Step::Ask(_, ask) if C::body(ask).is_some());
+            if !is_body && !matches!(step, Step::Send(_)) {
                 let secret = SECRETS.iter().find(|secret| shown.contains(**secret));
                 assert_eq!(secret, None, "R9: {shown}");
             }

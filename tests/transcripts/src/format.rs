@@ -79,7 +79,11 @@ impl Transcript {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
         let mut transcript = Self::default();
-        let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        // A line ends in LF or CRLF: also the last one, and also where somebody's editor added a CR to each.
+        let lines = text.split_terminator('\n');
+        let mut lines = lines
+            .enumerate()
+            .map(|(at, line)| (at + 1, line.trim_end_matches('\r')));
         for (line, text) in lines.by_ref() {
             if text.is_empty() {
                 break;

@@ -122,8 +122,14 @@ pub(super) fn is_space(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
 
+/// Without the spaces and tabs around it. Other white space is an octet like any other: nothing may read a line as
+/// longer or shorter than the rest of us do.
 pub(super) fn trim(text: &[u8]) -> &[u8] {
-    text.trim_ascii()
+    let from = text.iter().position(|&b| !is_space(b));
+    let until = text.iter().rposition(|&b| !is_space(b));
+    from.zip(until)
+        .and_then(|(from, until)| text.get(from..=until))
+        .unwrap_or_default()
 }
 
 /// `FROM:<path> params`, lenient about white space and about nothing else.
@@ -222,6 +228,7 @@ mod tests {
         );
         assert_eq!(Command::parse(b"quit  "), Ok(Command::Quit));
         assert_eq!(Command::parse(b"EHLO  a.b c"), Ok(Command::Ehlo(b"a.b")));
+        assert_eq!(Command::parse(b"EHLO a\n"), Ok(Command::Ehlo(b"a\n")));
     }
 
     #[test]
