@@ -359,8 +359,8 @@ pub struct Sim {
     #[argh(option)]
     pub seeds: Option<u64>,
     /// the number of the first of them; default: 0
-    #[argh(option, default = "0")]
-    pub from: u64,
+    #[argh(option)]
+    pub from: Option<u64>,
     /// print everything that happens in the one world
     #[argh(switch)]
     pub steps: bool,

@@ -13,14 +13,21 @@ use crate::failure::Failure;
 
 /// Plans tried to find a smaller one.
 const SHRINK_TRIES: u32 = 2_000;
+/// In so many worlds every fault happens and every site is reached: one that is not is a hole in the scenarios.
+const ENOUGH: u64 = 2_000;
 /// Seeds that failed which are named.
 const NAMED_MAX: usize = 20;
 
 pub(crate) fn run(sim: &Sim) -> Result<(), Failure> {
+    if sim.from.is_some() && sim.seeds.is_none() {
+        return Err(usage("--from is about many worlds: --seeds"));
+    }
     match (sim.seed, &sim.plan, sim.seeds) {
         (Some(seed), None, None) => one(sim, &Plan::of_seed(seed)),
         (None, Some(path), None) => one(sim, &read(path)?),
-        (None, None, Some(count)) if !sim.steps && !sim.shrink => many(sim.from, count),
+        (None, None, Some(count)) if !sim.steps && !sim.shrink => {
+            many(sim.from.unwrap_or(0), count)
+        }
         (None, None, Some(_)) => Err(usage(
             "--steps and --shrink are about one world: --seed or --plan",
         )),
@@ -102,7 +109,13 @@ fn many(from: u64, count: u64) -> Result<(), Failure> {
     let took = began.elapsed().as_secs_f64();
     println!("took                    {took:.1} s on {threads} threads");
     if failed.is_empty() {
-        return Ok(());
+        return match summary.missing() {
+            missing if !missing.is_empty() && count >= ENOUGH => Err(Failure::Failed(format!(
+                "never happened in {count} worlds: {}",
+                missing.join(", ")
+            ))),
+            _ => Ok(()),
+        };
     }
     let named: Vec<String> = failed.iter().take(NAMED_MAX).map(u64::to_string).collect();
     let more = if failed.len() > NAMED_MAX {

@@ -1,26 +1,42 @@
 //! Clients: what they do is in the plan, what they learn goes to the judge.
 
 pub(crate) mod imap;
+mod intruder;
 pub(crate) mod mail;
 pub(crate) mod reader;
 pub(crate) mod view;
 
 use mox_driver::{Runtime, Timer};
 use mox_mailbox::{AccountId, MailboxId};
-use mox_node::Node;
+use mox_node::{Conn, Node};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::oracle::Judge;
+use crate::plan::Secrecy;
 use crate::slot::lock;
-use crate::{SimRuntime, SimStream};
+use crate::{Dialogue, SimRuntime, SimStream, names};
 
 /// How long a client waits before it tries again.
 pub(crate) const RETRY: Duration = Duration::from_secs(10);
 /// How long a client waits for the server to say something.
 const PATIENCE: Duration = Duration::from_secs(400);
+
+/// A connection of a client, in clear or not.
+pub(crate) type Wire = Dialogue<Conn<SimStream>>;
+
+/// Who somebody is.
+pub(crate) struct Client {
+    pub(crate) on: SimRuntime,
+    pub(crate) stage: Stage,
+    /// Among all clients.
+    pub(crate) number: usize,
+    /// The server it talks to.
+    pub(crate) server: usize,
+    pub(crate) secrecy: Secrecy,
+}
 
 /// What every client knows of its world.
 #[derive(Clone)]
@@ -79,8 +95,40 @@ pub(crate) async fn patiently<T>(
     futures_lite::future::or(session, timeout).await
 }
 
-pub(crate) async fn connect(on: &SimRuntime, to: SocketAddr) -> io::Result<SimStream> {
-    on.connect(to, None).await
+impl Client {
+    /// Connects to a port of its server: to the second one, and by TLS from the first octet, if that is how it likes it.
+    pub(crate) async fn connect(&self, clear: u16, secret: Option<u16>) -> io::Result<Wire> {
+        let at_once = secret.filter(|_| self.secrecy == Secrecy::AtOnce);
+        let port = at_once.unwrap_or(clear);
+        let to: SocketAddr = names::socket(self.server, port);
+        let stream = Conn::Plain(self.on.connect(to, None).await?);
+        let wire = Dialogue::new(stream);
+        match at_once {
+            Some(_) => self.secure(wire).await,
+            None => Ok(wire),
+        }
+    }
+
+    /// Whether a connection is to be secured by STARTTLS.
+    pub(crate) fn starts_tls(&self, wire: &Wire) -> bool {
+        self.secrecy != Secrecy::None && !wire.is_secure()
+    }
+
+    /// The handshake.
+    pub(crate) async fn secure(&self, wire: Wire) -> io::Result<Wire> {
+        let Conn::Plain(stream) = wire.into_stream() else {
+            return Err(io::Error::other("TLS within TLS"));
+        };
+        let name = names::domain(self.server);
+        let stream = self.on.secure(stream, name).await?;
+        Ok(Dialogue::new(Conn::Tls(Box::new(stream))))
+    }
+}
+
+impl Wire {
+    fn is_secure(&self) -> bool {
+        matches!(self.stream(), Conn::Tls(_))
+    }
 }
 
 /// A message with a mark: some headers, then lines of which some begin with a dot.

@@ -26,6 +26,18 @@ pub struct Mail {
     pub text: String,
 }
 
+impl<IO> Dialogue<IO> {
+    /// What it speaks over.
+    pub const fn stream(&self) -> &IO {
+        &self.stream
+    }
+
+    /// What it spoke over. What was heard and not taken is forgotten, as STARTTLS wants it.
+    pub fn into_stream(self) -> IO {
+        self.stream
+    }
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> Dialogue<IO> {
     /// Over a connected stream.
     pub fn new(stream: IO) -> Self {

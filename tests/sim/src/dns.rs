@@ -3,6 +3,7 @@
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Rng, Seed};
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,8 @@ const CHAIN_MAX: usize = 32;
 const NEGATIVE_TTL: u32 = 60;
 
 /// How a name server errs. All `one_in` are 0 for never, 1 for always; a healed world knows none of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DnsManner {
     /// The answer over UDP is cut off, though it would have fitted.
     pub truncated_one_in: u64,

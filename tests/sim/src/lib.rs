@@ -34,6 +34,7 @@ mod names;
 mod net;
 mod oracle;
 pub mod peers;
+mod plaintext;
 pub mod plan;
 mod runtime;
 mod sim;

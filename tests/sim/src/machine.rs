@@ -8,7 +8,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use crate::slot::lock;
-use crate::{SimDisk, SimKv, SimRuntime};
+use crate::{SimDisk, SimKv, SimRuntime, names};
+
+/// Moments at which the power fails.
+pub(crate) const BETWEEN_STEPS: &str = "the power failed between two steps";
+pub(crate) const BEFORE_A_CALL: &str = "the power failed before a call of the store";
 
 /// A computer and what survives its crashes. Clones are the same one.
 #[derive(Clone)]
@@ -16,6 +20,8 @@ pub(crate) struct Machine(Arc<Inner>);
 
 struct Inner {
     runtime: SimRuntime,
+    which: u64,
+    name: &'static str,
     state: Mutex<State>,
 }
 
@@ -32,19 +38,22 @@ struct State {
     image: Option<(SimKv, SimDisk)>,
     down: Option<Down>,
     waiting: Option<Waker>,
+    /// Calls of the store that failed in this life.
+    errors: u64,
 }
 
 /// Why a machine is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Down {
-    /// The power failed.
-    Power,
+    /// The power failed, at such a moment.
+    Power(&'static str),
     /// The process ended by itself.
     Exit(String),
 }
 
 impl Machine {
-    pub(crate) fn new(runtime: SimRuntime, name: &str) -> Self {
+    pub(crate) fn new(runtime: SimRuntime, which: usize) -> Self {
+        let name = names::domain(which);
         let sim = runtime.sim();
         let state = State {
             rows: SimKv::new(sim, &format!("rows of {name}")),
@@ -55,9 +64,12 @@ impl Machine {
             image: None,
             down: None,
             waiting: None,
+            errors: 0,
         };
         let machine = Self(Arc::new(Inner {
             runtime: runtime.clone(),
+            which: which as u64,
+            name,
             state: Mutex::new(state),
         }));
         let weak = Arc::downgrade(&machine.0);
@@ -101,7 +113,38 @@ impl Machine {
 
     /// The power fails now.
     pub(crate) fn power_off(&self) {
-        self.go_down(Down::Power);
+        self.go_down(Down::Power(BETWEEN_STEPS));
+    }
+
+    /// The process ends by itself.
+    pub(crate) fn exit(&self, why: String) {
+        self.go_down(Down::Exit(why));
+    }
+
+    /// Calls of the store that failed in this life: whoever ends because of them is right.
+    pub(crate) fn errors(&self) -> u64 {
+        lock(&self.0.state).errors
+    }
+
+    /// Its rows and files as they are.
+    pub(crate) fn parts(&self) -> (SimKv, SimDisk) {
+        let state = lock(&self.0.state);
+        (state.rows.clone(), state.disk.clone())
+    }
+
+    fn failed<T>(&self, life: u64, result: io::Result<T>) -> io::Result<T> {
+        // What is not there, or there already, is no failure of the disk.
+        let expected = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+            )
+        };
+        if result.as_ref().is_err_and(|error| !expected(error)) {
+            let mut state = lock(&self.0.state);
+            state.errors += u64::from(state.life == life);
+        }
+        result
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -121,6 +164,7 @@ impl Machine {
             state.disk = disk;
         }
         state.life += 1;
+        state.errors = 0;
         state.down = None;
     }
 
@@ -157,21 +201,25 @@ impl Machine {
             }
         };
         if failed {
-            self.go_down(Down::Power);
+            self.go_down(Down::Power(BEFORE_A_CALL));
         }
     }
 
     /// What is on the disk is what was there now; nobody runs on this computer again before it is revived.
     fn go_down(&self, why: Down) {
+        let loses;
         let (rows, disk, waiting) = {
             let mut state = lock(&self.0.state);
-            if state.down.is_some() || (why == Down::Power && state.is_secure) {
+            let is_power = matches!(why, Down::Power(_));
+            if state.down.is_some() || (is_power && state.is_secure) {
                 return;
             }
             state.down = Some(why.clone());
+            // After an I/O error nobody knows what reached the disk.
+            loses = is_power || state.errors > 0;
             (state.rows.clone(), state.disk.clone(), state.waiting.take())
         };
-        if why == Down::Power {
+        if loses {
             let image = (rows.crash(), disk.crash());
             lock(&self.0.state).image = Some(image);
         }
@@ -191,6 +239,21 @@ struct Rows {
     life: u64,
 }
 
+impl Rows {
+    /// Ops that wait for this will not know.
+    fn tell(&self, result: io::Result<()>) -> io::Result<()> {
+        if result.is_err() {
+            let machine = &self.machine.0;
+            let name = machine.name.as_bytes();
+            machine
+                .runtime
+                .sim()
+                .fact("store failed", machine.which, name);
+        }
+        self.machine.failed(self.life, result)
+    }
+}
+
 impl Kv for Rows {
     fn reads(&self) -> &dyn Reads {
         self.rows.reads()
@@ -198,12 +261,14 @@ impl Kv for Rows {
 
     fn commit(&mut self, batch: &Batch) -> io::Result<()> {
         self.machine.call(self.life);
-        self.rows.commit(batch)
+        let result = self.rows.commit(batch);
+        self.tell(result)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.machine.call(self.life);
-        self.rows.sync()
+        let result = self.rows.sync();
+        self.tell(result)
     }
 
     fn snapshot(&self) -> Arc<dyn Reads + Send + Sync> {
@@ -213,12 +278,14 @@ impl Kv for Rows {
 
     fn rotate(&mut self) -> io::Result<()> {
         self.machine.call(self.life);
-        self.rows.rotate()
+        let result = self.rows.rotate();
+        self.tell(result)
     }
 
     fn close(self: Box<Self>) -> io::Result<()> {
         self.machine.call(self.life);
-        Box::new(self.rows).close()
+        let result = Box::new(self.rows).close();
+        self.machine.failed(self.life, result)
     }
 }
 
@@ -230,43 +297,43 @@ struct Files {
 }
 
 impl Files {
-    fn called(&self) -> &SimDisk {
+    fn called<T>(&self, call: impl FnOnce(&SimDisk) -> io::Result<T>) -> io::Result<T> {
         self.machine.call(self.life);
-        &self.disk
+        self.machine.failed(self.life, call(&self.disk))
     }
 }
 
 impl Disk for Files {
     fn create_dir(&self, name: &str) -> io::Result<()> {
-        self.called().create_dir(name)
+        self.called(|disk| disk.create_dir(name))
     }
 
     fn create(&self, name: &str) -> io::Result<()> {
-        self.called().create(name)
+        self.called(|disk| disk.create(name))
     }
 
     fn write_at(&self, name: &str, offset: u64, parts: &[Bytes]) -> io::Result<()> {
-        self.called().write_at(name, offset, parts)
+        self.called(|disk| disk.write_at(name, offset, parts))
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        self.called().sync(name)
+        self.called(|disk| disk.sync(name))
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.called().sync_dir(dir)
+        self.called(|disk| disk.sync_dir(dir))
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
-        self.called().link(from, to)
+        self.called(|disk| disk.link(from, to))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.called().rename(from, to)
+        self.called(|disk| disk.rename(from, to))
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
-        self.called().unlink(name)
+        self.called(|disk| disk.unlink(name))
     }
 
     // Reading changes nothing: a crash before it is one after the last change.
@@ -275,7 +342,8 @@ impl Disk for Files {
     }
 
     fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Bytes> {
-        self.disk.read_at(name, offset, length)
+        let result = self.disk.read_at(name, offset, length);
+        self.machine.failed(self.life, result)
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {

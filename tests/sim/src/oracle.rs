@@ -4,17 +4,21 @@ mod copies;
 mod ledger;
 mod mailboxes;
 mod patience;
+mod peers;
 mod replies;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::plan::To;
 use crate::slot::lock;
 use crate::survey::Survey;
 
-pub(crate) use copies::is_body_of;
-pub(crate) use ledger::{Ledger, Mail, mark_of};
+pub(crate) use copies::{Copies, is_body_of};
+pub(crate) use ledger::{Ledger, Mail, Tally, mark_of};
 pub(crate) use mailboxes::{Boxes, Place};
 pub(crate) use patience::Patience;
+pub(crate) use peers::Peers;
 pub(crate) use replies::Wires;
 
 /// Things wrong that are kept; more say nothing new.
@@ -32,18 +36,24 @@ pub(crate) struct Bench {
     pub(crate) boxes: Boxes,
     pub(crate) wires: Wires,
     pub(crate) patience: Patience,
-    /// Copies beyond one, each of which a lost reply accounts for.
-    pub(crate) extra: u64,
+    pub(crate) peers: Peers,
+    pub(crate) copies: Copies,
+    /// How often a server ended, and how.
+    pub(crate) crashes: BTreeMap<&'static str, u64>,
 }
 
 /// What was found wrong.
 #[derive(Debug, Default)]
-pub(crate) struct Wrong(Vec<String>);
+pub(crate) struct Wrong {
+    found: Vec<String>,
+    /// Messages that were acknowledged and are nowhere, by recipient.
+    lost: BTreeSet<(String, To)>,
+}
 
 impl Wrong {
     pub(crate) fn found(&mut self, what: String) {
-        if self.0.len() < WRONG_MAX {
-            self.0.push(what);
+        if self.found.len() < WRONG_MAX {
+            self.found.push(what);
         }
     }
 
@@ -53,8 +63,18 @@ impl Wrong {
         }
     }
 
+    /// A message is lost; what shows it is found beside.
+    pub(crate) fn lost(&mut self, mark: &str, to: &To) {
+        self.lost.insert((mark.to_owned(), *to));
+    }
+
+    /// Messages lost, by recipient.
+    pub(crate) fn losses(&self) -> u64 {
+        self.lost.len() as u64
+    }
+
     pub(crate) fn take(&mut self) -> Vec<String> {
-        core::mem::take(&mut self.0)
+        core::mem::take(&mut self.found)
     }
 }
 
@@ -75,6 +95,7 @@ impl Bench {
         self.ledger.settle(server, survey);
         if crashed {
             self.wires.forget(&self.ledger, server, survey);
+            self.peers.forget(&self.ledger, server, survey);
         }
         let doomed = |account: &str, subject: &str| self.boxes.is_doomed(server, account, subject);
         self.ledger.compare(server, survey, doomed, &mut self.wrong);

@@ -61,5 +61,8 @@ pub use picky::Picky;
 mod silent;
 pub use silent::Silent;
 
+mod until;
+pub use until::Until;
+
 mod foreign;
 pub use foreign::{Foreign, Habit, Parting, visit};

@@ -1,22 +1,31 @@
 //! What happens in a world, written down: it runs by itself, becomes smaller while it fails, and is kept as a regression.
 
+mod company;
 mod draw;
 mod shrink;
+mod trouble;
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use crate::Knobs;
+use crate::{DnsManner, Knobs};
 
+pub use company::{Flaws, PeerManner, PeerPlan, Rude, Trick};
 pub use shrink::shrink;
+pub use trouble::{Cut, DiskTrouble, Ends, Jump, Wrong};
 
 /// The servers there can be: their computers, domains and addresses are fixed.
 pub const SERVERS_MAX: usize = 3;
 /// Accounts of a server at most.
 pub const ACCOUNTS_MAX: usize = 3;
 
+/// Other people's servers there can be.
+pub const PEERS_MAX: usize = 3;
+/// Mailboxes that each of them has.
+pub const PEER_ACCOUNTS: usize = 3;
+
 /// Everything about a world that is not drawn from its seed while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Decides whatever is not written here: schedules, latencies, where streams are cut.
@@ -31,6 +40,21 @@ pub struct Plan {
     pub clients: Vec<ClientPlan>,
     /// When servers lose their power.
     pub crashes: Vec<Crash>,
+    /// Other people's servers.
+    #[serde(default)]
+    pub peers: Vec<PeerPlan>,
+    /// How the name server errs; `None` for one that never does.
+    #[serde(default)]
+    pub names: Option<DnsManner>,
+    /// What is cut off from what.
+    #[serde(default)]
+    pub cuts: Vec<Cut>,
+    /// When disks fail.
+    #[serde(default)]
+    pub disks: Vec<DiskTrouble>,
+    /// When somebody sets the clocks.
+    #[serde(default)]
+    pub jumps: Vec<Jump>,
 }
 
 /// One server.
@@ -39,6 +63,9 @@ pub struct Plan {
 pub struct ServerPlan {
     /// How many accounts it has, 1 to [`ACCOUNTS_MAX`].
     pub accounts: usize,
+    /// It has a certificate: offers STARTTLS, and serves TLS at once on ports of their own.
+    #[serde(default)]
+    pub tls: bool,
 }
 
 /// One client.
@@ -49,8 +76,23 @@ pub struct ClientPlan {
     pub begins_ms: u64,
     /// The server it talks to.
     pub server: usize,
+    /// How its connections are kept secret, where the server can do that.
+    #[serde(default)]
+    pub secrecy: Secrecy,
     /// What it is.
     pub does: Does,
+}
+
+/// How connections are kept secret.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Secrecy {
+    /// Not at all.
+    #[default]
+    None,
+    /// By STARTTLS.
+    StartTls,
+    /// By TLS from the first octet, where there is a port for it, else by STARTTLS.
+    AtOnce,
 }
 
 /// What a client is, and what it does one after the other.
@@ -62,6 +104,8 @@ pub enum Does {
     Submit(usize, Vec<Send>),
     /// Somebody who reads and sorts.
     Read(usize, Vec<Deed>),
+    /// Somebody no server invites, who comes so often.
+    Intrude(Vec<Rude>),
 }
 
 /// One message to be sent.
@@ -85,6 +129,8 @@ pub enum To {
     Account(usize, usize),
     /// Nobody at a server.
     Nobody(usize),
+    /// A mailbox of somebody else's server.
+    Peer(usize, usize),
 }
 
 /// How a transaction is spoken.
@@ -153,6 +199,9 @@ pub struct Crash {
     pub then: Then,
     /// How long it stays down.
     pub down_ms: u64,
+    /// So many durable batches of rows are gone too: whoever opens that must say so. Then they are there again.
+    #[serde(default)]
+    pub cut: usize,
 }
 
 /// The exact moment of a [`Crash`].
@@ -185,7 +234,24 @@ impl Plan {
 
     /// Nothing breaks in it, and the network is fast: then no session may take long.
     pub fn is_fault_free(&self) -> bool {
-        self.crashes.is_empty() && self.knobs == Knobs::fault_free()
+        let calm = self.crashes.is_empty() && self.cuts.is_empty() && self.disks.is_empty();
+        calm && self.jumps.is_empty() && self.names.is_none() && self.knobs == Knobs::fault_free()
+    }
+
+    /// Clocks jump: then a message may come of age early.
+    pub const fn has_jumps(&self) -> bool {
+        !self.jumps.is_empty() || self.knobs.jump_one_in > 0
+    }
+
+    /// A connection may fall silent, or have somebody on it who does: nobody is told before TCP gives up.
+    pub fn has_silence(&self) -> bool {
+        let knobs = &self.knobs;
+        let silent = knobs.silent_one_in + knobs.lost_one_in + knobs.mute_one_in > 0;
+        let intruded = self
+            .clients
+            .iter()
+            .any(|client| matches!(client.does, Does::Intrude(_)));
+        silent || intruded || !self.cuts.is_empty()
     }
 
     /// How long faults go on.
@@ -221,17 +287,29 @@ impl Plan {
                 crash.server
             ));
         }
+        if self.peers.len() > PEERS_MAX {
+            return Err(format!("there can be {PEERS_MAX} peers"));
+        }
+        if self.disks.iter().any(|disk| disk.server >= servers) {
+            return Err("a disk of a server that there is not".to_owned());
+        }
         for client in &self.clients {
             let (own, sends) = match &client.does {
                 Does::Relay(sends) => (0, sends.as_slice()),
                 Does::Submit(own, sends) => (*own, sends.as_slice()),
                 Does::Read(own, _) => (*own, &[][..]),
+                Does::Intrude(_) => (0, &[][..]),
             };
             account(client.server, own)?;
             for to in sends.iter().flat_map(|send| &send.to) {
                 match *to {
                     To::Account(server, number) => account(server, number)?,
                     To::Nobody(server) => account(server, 0)?,
+                    To::Peer(peer, number) => {
+                        if peer >= self.peers.len() || number >= PEER_ACCOUNTS {
+                            return Err(format!("there is no mailbox {number} of peer {peer}"));
+                        }
+                    }
                 }
             }
         }

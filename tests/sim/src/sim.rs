@@ -18,6 +18,7 @@ use crate::faults::Broken;
 use crate::jobs::Pools;
 use crate::knobs::Knobs;
 use crate::net::Net;
+use crate::plaintext::Told;
 use crate::runtime::SimRuntime;
 use crate::sites::{Hooked, Sites};
 use crate::slot::{Slot, lock};
@@ -27,6 +28,16 @@ use crate::trace::Trace;
 
 /// Polls and events after which a world is said to run in circles.
 const STEPS: u64 = 200_000_000;
+/// Kinds of facts that a watcher sees.
+const WATCHED: [&str; 7] = [
+    "connect",
+    "read",
+    "write",
+    "plain read",
+    "plain write",
+    "site",
+    "store failed",
+];
 /// Where the clocks begin: 2026-01-02T03:04:05Z.
 const BEGIN: Now = Now {
     mono: Mono(1_000_000_000),
@@ -163,6 +174,7 @@ impl Sim {
         let main = self.spawn("main", 0, Kind::Main, task);
         let _seeded = Seeded::by(&self.0.root);
         let _hooked = Hooked::to(self);
+        let _told = Told::to(self);
         for _ in 0..STEPS {
             if !lock(&self.0.core).tasks.contains_key(&main) {
                 break;
@@ -278,7 +290,7 @@ impl Sim {
             core.trace.record(at, kind, who, bytes);
         }
         if self.0.is_watched.load(Ordering::Relaxed)
-            && matches!(kind, "connect" | "read" | "write")
+            && WATCHED.contains(&kind)
             && let Some(watcher) = &mut *lock(&self.0.watcher)
         {
             watcher(kind, who, bytes);
@@ -295,11 +307,6 @@ impl Sim {
     pub(crate) fn unwatch(&self) {
         self.0.is_watched.store(false, Ordering::Relaxed);
         *lock(&self.0.watcher) = None;
-    }
-
-    /// How many facts of each kind there are.
-    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.0.core).trace.counts().clone()
     }
 
     pub(crate) fn number(&self) -> u64 {

@@ -30,7 +30,7 @@ pub const SITES: &[&str] = &[
 ];
 
 /// Sites that end the process are this much rarer than others.
-const DEADLY: u64 = 100;
+const DEADLY: u64 = 20;
 
 /// What became of a site so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct SiteCount {
 
 pub(crate) struct Sites {
     seed: Seed,
+    /// Processes that were made to end, and were not excused for it yet.
+    deaths: u64,
     /// Only these may fail, always; for tests of one site.
     only: Option<&'static str>,
     known: BTreeMap<&'static str, Site>,
@@ -58,6 +60,7 @@ impl Sites {
     pub(crate) fn new(root: &Seed) -> Mutex<Self> {
         Mutex::new(Self {
             seed: root.child("sites", 0),
+            deaths: 0,
             only: None,
             known: BTreeMap::new(),
         })
@@ -66,7 +69,7 @@ impl Sites {
 
 impl Sim {
     /// Which sites of `fault!` were reached so far, and how often. Half of all sites are armed in a world; an armed one
-    /// fails once in [`site_one_in`](crate::Knobs::site_one_in) times, one that ends the process a hundred times less.
+    /// fails once in [`site_one_in`](crate::Knobs::site_one_in) times, one that ends the process twenty times less.
     pub fn sites(&self) -> BTreeMap<&'static str, SiteCount> {
         let sites = lock(&self.world().sites);
         let known = sites.known.iter();
@@ -78,12 +81,25 @@ impl Sim {
         lock(&self.world().sites).only = site;
     }
 
+    /// Whether a process was made to end that was not excused for it yet.
+    pub(crate) fn take_death(&self) -> bool {
+        let deaths = &mut lock(&self.world().sites).deaths;
+        let any = *deaths > 0;
+        *deaths = deaths.saturating_sub(1);
+        any
+    }
+
     /// The code comes by a site.
     pub(crate) fn strikes(&self, name: &'static str) -> bool {
         let odds = self.odds(self.world().knobs.site_one_in);
         let strikes = {
             let mut sites = lock(&self.world().sites);
-            let Sites { seed, only, known } = &mut *sites;
+            let Sites {
+                seed,
+                deaths,
+                only,
+                known,
+            } = &mut *sites;
             let site = known.entry(name).or_insert_with(|| {
                 let mut rng = seed.child(name, 0).rng();
                 Site {
@@ -92,17 +108,15 @@ impl Sim {
                     count: SiteCount::default(),
                 }
             });
-            let rarer = if name.starts_with("store dies") {
-                DEADLY
-            } else {
-                1
-            };
+            let is_deadly = name.starts_with("store dies");
+            let rarer = if is_deadly { DEADLY } else { 1 };
             let strikes = match only {
                 Some(only) => *only == name,
                 None => site.armed && site.rng.one_in(odds * rarer),
             };
             site.count.reached += 1;
             site.count.struck += u64::from(strikes);
+            *deaths += u64::from(strikes && is_deadly);
             strikes
         };
         if strikes {

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::knobs::between;
+use crate::plaintext;
 use crate::sim::Sim;
 use crate::slot::lock;
 
@@ -395,6 +396,7 @@ impl AsyncRead for SimStream {
         let read = into.get(..piece).unwrap_or_default();
         let number = connection.number * 2 + side as u64;
         connection.sim.fact("read", number, read);
+        plaintext::reading(number);
         writer.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(piece))
     }

@@ -23,6 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 use std::io;
 use std::sync::Arc;
 
+use crate::plaintext;
 use crate::runtime::SimRuntime;
 use crate::stream::SimStream;
 
@@ -53,6 +54,7 @@ pub(crate) fn provider() -> CryptoProvider {
     CryptoProvider {
         secure_random: &WorldRandom,
         kx_groups: vec![&X25519],
+        cipher_suites: plaintext::suites(),
         ..system::default_provider()
     }
 }

@@ -2,8 +2,9 @@
 
 mod ending;
 mod node;
+mod peers;
 mod server;
-mod zone;
+mod troubles;
 
 use mox_driver::Fut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +14,16 @@ use std::time::Duration;
 
 use crate::client::mail::Sender;
 use crate::client::reader::Reader;
-use crate::client::{Stage, sleep};
+use crate::client::{Client, Stage, sleep};
 use crate::oracle::Judge;
-use crate::plan::{ClientPlan, Does, Plan, Then};
+use crate::plan::{ClientPlan, Does, Plan, Secrecy, Then};
 use crate::sim::said;
 use crate::slot::lock;
 use crate::summary::Summary;
 use crate::{Sim, SimRuntime, Trace};
 pub use node::lone_server;
 use server::Server;
+use troubles::Computers;
 
 /// What became of a world.
 #[derive(Debug)]
@@ -80,8 +82,21 @@ pub fn run_in(sim: &Sim, plan: &Plan) -> Outcome {
 }
 
 async fn whole(sim: Sim, plan: Plan, judge: Judge) {
-    zone::serve(&sim);
     let observer = sim.computer("observer", [10, 0, 2, 1]);
+    let Ok(names) = peers::name_server_of(&sim, plan.names.clone()) else {
+        return judge.wrong("there is no name server".to_owned());
+    };
+    let mut strangers = Vec::new();
+    for (n, peer) in plan.peers.iter().enumerate() {
+        match peers::begin(&sim, n, peer) {
+            Ok((on, ledger)) => {
+                judge.bench().peers.enter(peer, ledger);
+                strangers.push(on);
+            }
+            Err(error) => return judge.wrong(format!("peer {n} does not start: {error}")),
+        }
+    }
+    judge.bench().ledger.has_jumps = plan.has_jumps();
     let nodes = plan.servers.iter().map(|_| Mutex::new(None)).collect();
     let stage = Stage {
         judge,
@@ -91,7 +106,7 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         .servers
         .iter()
         .enumerate()
-        .map(|(n, server)| Server::new(&sim, n, server.accounts, &stage, &observer))
+        .map(|(n, server)| Server::new(&sim, n, server, &stage, &observer))
         .collect();
     for server in &servers {
         let downs = downs(&plan, server.which);
@@ -100,12 +115,15 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         observer.spawn("crashes", Box::pin(crashes));
     }
     let open = Arc::new(AtomicUsize::new(plan.clients.len()));
+    let mut clients = Vec::new();
     for (number, client) in plan.clients.iter().enumerate() {
         let on = sim.computer(
             "client",
             [10, 0, 1, u8::try_from(number).unwrap_or(u8::MAX)],
         );
-        let task = client_task(on.clone(), &stage, number, client.clone());
+        clients.push(on.clone());
+        let is_secret = plan.servers.get(client.server).is_some_and(|s| s.tls);
+        let task = client_task(on.clone(), &stage, number, client.clone(), is_secret);
         let open = Arc::clone(&open);
         on.spawn(
             "client",
@@ -115,65 +133,68 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
             }),
         );
     }
+    let computers = Computers {
+        servers: servers.clone(),
+        clients,
+        peers: strangers,
+        names,
+    };
+    troubles::begin(&observer, &plan, &computers);
     sleep(&observer, plan.heals_after()).await;
+    servers.iter().for_each(Server::settle);
     sim.heal();
     for server in &servers {
+        troubles::mend(server);
         server.machine.secure();
     }
     ending::await_rest(&observer, &stage, &servers, &open).await;
+    if plan.has_silence() {
+        ending::await_silence(&observer, &stage, &servers).await;
+    }
     ending::check(&observer, &stage, &servers).await;
 }
 
 /// What a client does.
-fn client_task(on: SimRuntime, stage: &Stage, number: usize, client: ClientPlan) -> Fut<()> {
+fn client_task(
+    on: SimRuntime,
+    stage: &Stage,
+    number: usize,
+    client: ClientPlan,
+    is_secret: bool,
+) -> Fut<()> {
     let (stage, server) = (stage.clone(), client.server);
+    let secrecy = match is_secret {
+        true => client.secrecy,
+        false => Secrecy::None,
+    };
     let begins = Duration::from_millis(client.begins_ms);
     Box::pin(async move {
         sleep(&on, begins).await;
+        let who = Client {
+            on,
+            stage,
+            number,
+            server,
+            secrecy,
+        };
         match client.does {
-            Does::Relay(sends) => sender(on, stage, number, server, None).run(sends).await,
-            Does::Submit(own, sends) => {
-                sender(on, stage, number, server, Some(own))
-                    .run(sends)
-                    .await;
-            }
-            Does::Read(account, deeds) => {
-                let reader = Reader {
-                    on,
-                    stage,
-                    number,
-                    server,
-                    account,
-                    mailbox: 0,
-                };
-                reader.run(deeds).await;
-            }
+            Does::Relay(sends) => Sender::new(who, None).run(sends).await,
+            Does::Submit(own, sends) => Sender::new(who, Some(own)).run(sends).await,
+            Does::Read(account, deeds) => Reader::new(who, account).run(deeds).await,
+            Does::Intrude(visits) => who.intrude(visits).await,
         }
     })
 }
 
-const fn sender(
-    on: SimRuntime,
-    stage: Stage,
-    number: usize,
-    server: usize,
-    account: Option<usize>,
-) -> Sender {
-    Sender {
-        on,
-        stage,
-        number,
-        server,
-        account,
-    }
-}
-
-/// How long a server stays down, each time the next that its plan says.
-fn downs(plan: &Plan, which: usize) -> impl Fn() -> Duration + Send + use<> {
+/// How long a server stays down, and how many batches less it is shown, each time the next that its plan says.
+fn downs(plan: &Plan, which: usize) -> impl Fn() -> (Duration, usize) + Send + use<> {
     let own = plan.crashes.iter().filter(move |c| c.server == which);
-    let downs: Vec<u64> = own.map(|crash| crash.down_ms).collect();
+    let downs: Vec<(u64, usize)> = own.map(|crash| (crash.down_ms, crash.cut)).collect();
     let next = Mutex::new(downs.into_iter());
-    move || Duration::from_millis(lock(&next).next().unwrap_or(1_000))
+    move || {
+        let (ms, cut) = lock(&next).next().unwrap_or((1_000, 0));
+        (Duration::from_millis(ms), cut)
+    }
 }
 
 /// Lets the power of a server fail as its plan says.

@@ -7,23 +7,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use super::{RETRY, Stage, connect, patiently, sleep, text};
+use super::{Client, RETRY, Wire, patiently, sleep, text};
+use crate::names;
 use crate::oracle::Mail;
 use crate::plan::{How, Send, To};
-use crate::{Dialogue, SimRuntime, SimStream, names};
 
 /// How often a message is tried at most.
 const TRIES: u32 = 2_000;
 
 /// Sends what its plan says.
 pub(crate) struct Sender {
-    pub(crate) on: SimRuntime,
-    pub(crate) stage: Stage,
-    /// Among all clients.
-    pub(crate) number: usize,
-    pub(crate) server: usize,
+    who: Client,
     /// Who logs in; `None` is another server.
-    pub(crate) account: Option<usize>,
+    account: Option<usize>,
 }
 
 /// What a session came to for the recipients it was about.
@@ -47,10 +43,14 @@ enum Verdict {
 }
 
 impl Sender {
+    pub(crate) const fn new(who: Client, account: Option<usize>) -> Self {
+        Self { who, account }
+    }
+
     pub(crate) async fn run(self, sends: Vec<Send>) {
         for (n, send) in sends.iter().enumerate() {
-            sleep(&self.on, Duration::from_millis(send.after_ms)).await;
-            self.send(&format!("m{}x{n}e", self.number), send).await;
+            sleep(&self.who.on, Duration::from_millis(send.after_ms)).await;
+            self.send(&format!("m{}x{n}e", self.who.number), send).await;
         }
     }
 
@@ -60,7 +60,7 @@ impl Sender {
             Some(own) => format!(
                 "{}+{mark}@{}",
                 names::account(own),
-                names::domain(self.server)
+                names::domain(self.who.server)
             ),
             None => format!("{mark}@outside.example"),
         }
@@ -70,21 +70,21 @@ impl Sender {
         let first = send.to.first().map(names::address).unwrap_or_default();
         let text = text(mark, &self.path(mark), &first, send.lines);
         let mail = Mail {
-            server: self.server,
+            server: self.who.server,
             sender: self.account.map(|own| names::account(own).to_owned()),
             text: text.clone(),
             to: send.to.iter().map(|to| (*to, Default::default())).collect(),
             settled: BTreeMap::new(),
         };
-        self.stage.judge.bench().ledger.enter(mark, mail);
+        self.who.stage.judge.bench().ledger.enter(mark, mail);
         let mut open = send.to.clone();
         for attempt in 0..TRIES {
             let cut = attempt == 0 && send.how == How::CutOnce;
             let mut outcome = Outcome::default();
-            let began = self.on.now().mono;
+            let began = self.who.on.now().mono;
             let session = self.session(mark, &text, &open, send.how, cut, &mut outcome);
-            let ended = patiently(&self.on, session).await;
-            let took = self.on.now().mono.since(began);
+            let ended = patiently(&self.who.on, session).await;
+            let took = self.who.on.now().mono.since(began);
             self.tell(mark, &outcome, ended.as_ref().err().filter(|_| !cut), took);
             let done =
                 |to: &To| outcome.accepted.contains(to) && outcome.verdict == Some(Verdict::Taken);
@@ -92,15 +92,16 @@ impl Sender {
             if open.is_empty() || outcome.verdict == Some(Verdict::Never) {
                 return;
             }
-            sleep(&self.on, RETRY).await;
+            sleep(&self.who.on, RETRY).await;
         }
-        self.stage
+        self.who
+            .stage
             .judge
             .wrong(format!("{mark} could not be sent in {TRIES} tries"));
     }
 
     fn tell(&self, mark: &str, outcome: &Outcome, failed: Option<&io::Error>, took: Duration) {
-        let bench = &mut *self.stage.judge.bench();
+        let bench = &mut *self.who.stage.judge.bench();
         match outcome.verdict {
             Some(Verdict::Taken) => bench
                 .ledger
@@ -108,7 +109,7 @@ impl Sender {
             None if outcome.sent => bench.ledger.ambiguous(mark, &outcome.accepted),
             _ => {}
         }
-        let who = format!("sender {}", self.number);
+        let who = format!("sender {}", self.who.number);
         let failed = failed.map(io::Error::to_string);
         bench
             .patience
@@ -124,14 +125,22 @@ impl Sender {
         cut: bool,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
-        let port = if self.account.is_some() { 587 } else { 25 };
-        let stream = connect(&self.on, names::socket(self.server, port)).await?;
-        let mut smtp = Dialogue::new(stream);
+        let mut smtp = match self.account {
+            Some(_) => self.who.connect(587, Some(465)).await?,
+            None => self.who.connect(25, None).await?,
+        };
         smtp.expect("220").await?;
         smtp.say("EHLO client.example\r\n").await?;
-        smtp.expect("250").await?;
+        let offer = smtp.expect("250").await?;
+        if self.who.starts_tls(&smtp) && offer.contains("STARTTLS") {
+            smtp.say("STARTTLS\r\n").await?;
+            smtp.expect("220").await?;
+            smtp = self.who.secure(smtp).await?;
+            smtp.say("EHLO client.example\r\n").await?;
+            smtp.expect("250").await?;
+        }
         if let Some(own) = self.account {
-            let user = names::user(self.server, own);
+            let user = names::user(self.who.server, own);
             let response = STANDARD.encode(format!("\0{user}\0{}", names::PASSWORD));
             smtp.say(&format!("AUTH PLAIN {response}\r\n")).await?;
             smtp.expect("235").await?;
@@ -139,7 +148,7 @@ impl Sender {
         let mail = format!("MAIL FROM:<{}>\r\n", self.path(mark));
         if how == How::AfterReset {
             // Whoever is named here must not get it.
-            let decoy = To::Account(self.server, 0);
+            let decoy = To::Account(self.who.server, 0);
             smtp.say(&mail).await?;
             smtp.expect("250").await?;
             if !to.contains(&decoy) {
@@ -197,12 +206,7 @@ impl Sender {
     }
 }
 
-async fn chunks(
-    smtp: &mut Dialogue<SimStream>,
-    text: &str,
-    size: u32,
-    outcome: &mut Outcome,
-) -> io::Result<()> {
+async fn chunks(smtp: &mut Wire, text: &str, size: u32, outcome: &mut Outcome) -> io::Result<()> {
     // At most forty pieces.
     let size = usize::try_from(size).unwrap_or(1).max(1 + text.len() / 40);
     let mut rest = text;
@@ -221,7 +225,7 @@ async fn chunks(
 }
 
 /// The reply to the whole message.
-async fn verdict(smtp: &mut Dialogue<SimStream>, outcome: &mut Outcome) -> io::Result<()> {
+async fn verdict(smtp: &mut Wire, outcome: &mut Outcome) -> io::Result<()> {
     let reply = smtp.reply().await?;
     outcome.verdict = Some(match reply.as_bytes().first() {
         Some(b'2') => Verdict::Taken,
@@ -239,11 +243,7 @@ fn rcpt(to: &To) -> String {
 }
 
 /// The reply to RCPT.
-async fn recipient(
-    smtp: &mut Dialogue<SimStream>,
-    to: &To,
-    outcome: &mut Outcome,
-) -> io::Result<()> {
+async fn recipient(smtp: &mut Wire, to: &To, outcome: &mut Outcome) -> io::Result<()> {
     let reply = smtp.reply().await?;
     match reply.as_bytes().first() {
         Some(b'2') => outcome.accepted.push(*to),
@@ -253,7 +253,7 @@ async fn recipient(
     Ok(())
 }
 
-async fn goodbye(mut smtp: Dialogue<SimStream>) -> io::Result<()> {
+async fn goodbye(mut smtp: Wire) -> io::Result<()> {
     smtp.say("QUIT\r\n").await?;
     smtp.expect("221").await?;
     Ok(())

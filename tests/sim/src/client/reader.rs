@@ -7,29 +7,25 @@ use std::time::Duration;
 
 use super::imap::{self, Response, Untagged};
 use super::view::{Known, Rules, View};
-use super::{RETRY, Stage, connect, patiently, sleep, text};
+use super::{Client, RETRY, Wire, patiently, sleep, text};
+use crate::names;
 use crate::oracle::{Mail, Place};
 use crate::plan::{Deed, FLAGS, MAILBOXES, To};
-use crate::{Dialogue, SimRuntime, SimStream, names};
 
 /// How often a deed is begun again after its connection broke before the deed was under way.
 const TRIES: u32 = 2_000;
 
 /// Does to mailboxes what its plan says.
 pub(crate) struct Reader {
-    pub(crate) on: SimRuntime,
-    pub(crate) stage: Stage,
-    /// Among all clients.
-    pub(crate) number: usize,
-    pub(crate) server: usize,
-    pub(crate) account: usize,
+    who: Client,
+    account: usize,
     /// The mailbox to work in.
-    pub(crate) mailbox: usize,
+    mailbox: usize,
 }
 
 /// A session with a mailbox selected.
 struct Session {
-    wire: Dialogue<SimStream>,
+    wire: Wire,
     view: View,
     tags: u32,
 }
@@ -43,11 +39,19 @@ struct Done {
 }
 
 impl Reader {
+    pub(crate) const fn new(who: Client, account: usize) -> Self {
+        Self {
+            who,
+            account,
+            mailbox: 0,
+        }
+    }
+
     pub(crate) async fn run(mut self, deeds: Vec<Deed>) {
         let mut session = None;
         for (n, deed) in deeds.iter().enumerate() {
             match deed {
-                Deed::Wait(ms) => sleep(&self.on, Duration::from_millis(*ms)).await,
+                Deed::Wait(ms) => sleep(&self.who.on, Duration::from_millis(*ms)).await,
                 Deed::Drop => session = None,
                 Deed::Select(mailbox) => {
                     self.mailbox = *mailbox;
@@ -70,17 +74,18 @@ impl Reader {
             return session;
         }
         for _ in 0..TRIES {
-            let began = self.on.now().mono;
-            let opened = patiently(&self.on, self.open()).await;
-            let took = self.on.now().mono.since(began);
+            let began = self.who.on.now().mono;
+            let opened = patiently(&self.who.on, self.open()).await;
+            let took = self.who.on.now().mono.since(began);
             self.tell(took, opened.as_ref().err());
             match opened {
                 Ok(session) => return Some(session),
-                Err(_) => sleep(&self.on, RETRY).await,
+                Err(_) => sleep(&self.who.on, RETRY).await,
             }
         }
-        let who = names::user(self.server, self.account);
-        self.stage
+        let who = names::user(self.who.server, self.account);
+        self.who
+            .stage
             .judge
             .wrong(format!("{who} could not log in in {TRIES} tries"));
         None
@@ -88,9 +93,9 @@ impl Reader {
 
     /// One deed; the session if it lived.
     async fn attempt(&self, mut session: Session, deed: &Deed, n: usize) -> Option<Session> {
-        let began = self.on.now().mono;
-        let done = patiently(&self.on, self.deed(&mut session, deed, n)).await;
-        let mut took = self.on.now().mono.since(began);
+        let began = self.who.on.now().mono;
+        let done = patiently(&self.who.on, self.deed(&mut session, deed, n)).await;
+        let mut took = self.who.on.now().mono.since(began);
         if let Deed::Idle(ms) = deed {
             took = took.saturating_sub(Duration::from_millis(*ms));
         }
@@ -98,7 +103,7 @@ impl Reader {
         match done {
             Ok(()) => Some(session),
             Err(_) => {
-                sleep(&self.on, RETRY).await;
+                sleep(&self.who.on, RETRY).await;
                 None
             }
         }
@@ -110,13 +115,13 @@ impl Reader {
                 self.command(&mut session, "LOGOUT", Rules::Any).await?;
                 session.wire.close().await
             };
-            let _ = patiently(&self.on, bye).await;
+            let _ = patiently(&self.who.on, bye).await;
         }
     }
 
     fn tell(&self, took: Duration, failed: Option<&io::Error>) {
-        let bench = &mut *self.stage.judge.bench();
-        let who = format!("reader {}", self.number);
+        let bench = &mut *self.who.stage.judge.bench();
+        let who = format!("reader {}", self.who.number);
         let failed = failed.map(io::Error::to_string);
         bench
             .patience
@@ -126,21 +131,29 @@ impl Reader {
     fn place(&self, mailbox: usize) -> Place {
         let mailbox = MAILBOXES.get(mailbox).copied().unwrap_or("INBOX");
         let account = names::account(self.account).to_owned();
-        (self.server, account, mailbox.to_owned())
+        (self.who.server, account, mailbox.to_owned())
     }
 
     async fn open(&self) -> io::Result<Session> {
-        let stream = connect(&self.on, names::socket(self.server, 143)).await?;
+        let mut wire = self.who.connect(143, Some(993)).await?;
+        Response::read(&mut wire).await?;
+        if self.who.starts_tls(&wire) {
+            wire.say("s STARTTLS\r\n").await?;
+            let reply = Response::read(&mut wire).await?;
+            if !reply.text.starts_with("s OK") {
+                return Err(io::Error::other(reply.text));
+            }
+            wire = self.who.secure(wire).await?;
+        }
         let mut session = Session {
-            wire: Dialogue::new(stream),
+            wire,
             view: View {
                 place: self.place(self.mailbox),
                 ..View::default()
             },
             tags: 0,
         };
-        Response::read(&mut session.wire).await?;
-        let user = names::user(self.server, self.account);
+        let user = names::user(self.who.server, self.account);
         let login = format!("LOGIN {user} \"{}\"", names::PASSWORD);
         self.must(&mut session, &login, Rules::Any).await?;
         self.must(&mut session, "ENABLE CONDSTORE", Rules::Any)
@@ -174,7 +187,7 @@ impl Reader {
             Deed::Delete(nth) => {
                 if let Some((uid, subject)) = self.chosen(session, *nth) {
                     let place = session.view.place.clone();
-                    self.stage.judge.bench().boxes.doom(&place, &subject);
+                    self.who.stage.judge.bench().boxes.doom(&place, &subject);
                     let store = format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)");
                     self.must(session, &store, Rules::Any).await?;
                     self.must(session, &format!("UID EXPUNGE {uid}"), Rules::Any)
@@ -188,7 +201,7 @@ impl Reader {
 
     /// The message a deed is about, with its mark; none when there is none with a mark.
     fn chosen(&self, session: &Session, nth: u32) -> Option<(u32, String)> {
-        let bench = self.stage.judge.bench();
+        let bench = self.who.stage.judge.bench();
         let view = &session.view;
         let marked: Vec<(u32, String)> = view
             .messages
@@ -222,7 +235,7 @@ impl Reader {
         if !done.ok && !done.text.contains("EXPUNGEISSUED") {
             return Err(io::Error::other(format!("{fetch}: {}", done.text)));
         }
-        let bench = &mut *self.stage.judge.bench();
+        let bench = &mut *self.who.stage.judge.bench();
         for (uid, header) in core::mem::take(&mut session.view.bodies) {
             let subject = header.trim().strip_prefix("Subject: ").unwrap_or_default();
             bench
@@ -235,7 +248,7 @@ impl Reader {
     async fn fetch(&self, session: &mut Session, uid: u32, subject: &str) -> io::Result<()> {
         let fetch = format!("UID FETCH {uid} (FLAGS MODSEQ BODY.PEEK[])");
         self.must(session, &fetch, Rules::Any).await?;
-        let bench = &mut *self.stage.judge.bench();
+        let bench = &mut *self.who.stage.judge.bench();
         for (uid, body) in core::mem::take(&mut session.view.bodies) {
             let Some(mail) = bench.ledger.mails.get(subject) else {
                 continue;
@@ -255,22 +268,23 @@ impl Reader {
         lines: u32,
         n: usize,
     ) -> io::Result<()> {
-        let mark = format!("a{}x{n}e", self.number);
-        let own = To::Account(self.server, self.account);
-        let user = names::user(self.server, self.account);
+        let mark = format!("a{}x{n}e", self.who.number);
+        let own = To::Account(self.who.server, self.account);
+        let user = names::user(self.who.server, self.account);
         let text = text(&mark, &user, &user, lines);
         let mail = Mail {
-            server: self.server,
+            server: self.who.server,
             sender: None,
             text: text.clone(),
             to: BTreeMap::from([(own, Default::default())]),
             settled: BTreeMap::new(),
         };
-        self.stage.judge.bench().ledger.enter(&mark, mail);
+        self.who.stage.judge.bench().ledger.enter(&mark, mail);
         let place = self.place(mailbox);
         let append = format!("APPEND {} {{{}+}}\r\n{text}", place.2, text.len());
+        let failures = self.who.stage.judge.bench().wires.failures();
         let done = self.command(session, &append, Rules::Any).await;
-        let bench = &mut *self.stage.judge.bench();
+        let bench = &mut *self.who.stage.judge.bench();
         match done {
             Ok(done) if done.ok => {
                 bench.ledger.taken(&mark, &[own], &mut bench.wrong);
@@ -292,7 +306,13 @@ impl Reader {
                 }
                 Ok(())
             }
-            Ok(done) => Err(io::Error::other(format!("APPEND: {}", done.text))),
+            Ok(done) => {
+                // A store that fails cannot know what it kept.
+                if bench.wires.failures() > failures {
+                    bench.ledger.ambiguous(&mark, &[own]);
+                }
+                Err(io::Error::other(format!("APPEND: {}", done.text)))
+            }
             Err(error) => {
                 bench.ledger.ambiguous(&mark, &[own]);
                 Err(error)
@@ -313,7 +333,7 @@ impl Reader {
         let from = session.view.place.clone();
         let place = self.place(to);
         {
-            let bench = &mut *self.stage.judge.bench();
+            let bench = &mut *self.who.stage.judge.bench();
             match is_move {
                 true => bench.boxes.may_go(&from, uid),
                 false => bench.boxes.copy(&place, &subject),
@@ -335,7 +355,7 @@ impl Reader {
         let told = imap::code(&done.text).filter(|(name, _)| name == "COPYUID");
         if let Some(argument) = told.map(|(_, argument)| argument).or(copied) {
             let words: Vec<&str> = argument.split(' ').collect();
-            let bench = &mut *self.stage.judge.bench();
+            let bench = &mut *self.who.stage.judge.bench();
             if let [validity, _, to] = words.as_slice() {
                 let validity = validity.parse().unwrap_or(0);
                 bench.boxes.saw_validity(&place, validity, &mut bench.wrong);
@@ -350,12 +370,12 @@ impl Reader {
     }
 
     async fn idle(&self, session: &mut Session, ms: u64) -> io::Result<()> {
-        let asked = self.stage.judge.bench().boxes.now();
+        let asked = self.who.stage.judge.bench().boxes.now();
         session.tags += 1;
         let tag = format!("t{}", session.tags);
         session.wire.say(&format!("{tag} IDLE\r\n")).await?;
         let pause = async {
-            sleep(&self.on, Duration::from_millis(ms)).await;
+            sleep(&self.who.on, Duration::from_millis(ms)).await;
             Ok(None)
         };
         let mut pause = Box::pin(pause);
@@ -379,16 +399,16 @@ impl Reader {
 
     /// NOOP; afterwards the session must know everything that was published when it asked.
     async fn sync(&self, session: &mut Session) -> io::Result<()> {
-        let before = self.stage.highest(&session.view.place);
+        let before = self.who.stage.highest(&session.view.place);
         self.must(session, "NOOP", Rules::Any).await?;
         self.look(session).await?;
         let known = session.view.messages.clone();
         self.must(session, "UID FETCH 1:* (FLAGS MODSEQ)", Rules::Any)
             .await?;
-        if before.is_none() || self.stage.highest(&session.view.place) != before {
+        if before.is_none() || self.who.stage.highest(&session.view.place) != before {
             return Ok(());
         }
-        let bench = &mut *self.stage.judge.bench();
+        let bench = &mut *self.who.stage.judge.bench();
         let place = &session.view.place;
         let now = &session.view.messages;
         bench.wrong.expect(known == *now, || {
@@ -422,7 +442,7 @@ impl Reader {
         rules: Rules,
         mut heard: impl FnMut(&str, &str),
     ) -> io::Result<Done> {
-        let asked = self.stage.judge.bench().boxes.now();
+        let asked = self.who.stage.judge.bench().boxes.now();
         session.tags += 1;
         let tag = format!("t{} ", session.tags);
         session.wire.say(&format!("{tag}{command}\r\n")).await?;
@@ -452,6 +472,7 @@ impl Reader {
             Some(said) => self.hear(session, said, rules, asked),
             None if response.text.starts_with('+') => {}
             None => self
+                .who
                 .stage
                 .judge
                 .wrong(format!("an IMAP server said {:?} unasked", response.text)),
@@ -461,6 +482,6 @@ impl Reader {
     fn hear(&self, session: &mut Session, said: Untagged, rules: Rules, asked: u64) {
         session
             .view
-            .hear(said, rules, asked, &mut self.stage.judge.bench());
+            .hear(said, rules, asked, &mut self.who.stage.judge.bench());
     }
 }

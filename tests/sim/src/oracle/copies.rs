@@ -28,16 +28,55 @@ impl Bench {
                 continue;
             };
             let tally = mail.to.get(&to).copied().unwrap_or_default();
-            let mut most = tally.taken + tally.ambiguous;
-            if mail.server != server && most > 0 {
-                most += self.wires.lost_replies(mark, server);
+            let offered = tally.taken + tally.ambiguous;
+            let (lost, forgotten) = match mail.server != server && offered > 0 {
+                true => self.wires.lost_replies(mark, server),
+                false => (0, 0),
+            };
+            let mut unsure = self.wires.unsure_replies(mark, server);
+            if mail.server != server {
+                unsure += self.wires.unsure_replies(mark, mail.server);
             }
+            let most = offered + lost + forgotten + unsure;
             let copied = self.boxes.copies(server, account, mark);
             self.wrong.expect(count <= most + copied, || {
                 format!("{mark} is {count} times in the mailboxes of {account} at server {server}; {most} times it can have been delivered, {copied} times it was copied there")
             });
-            self.extra += u64::from(count.min(most).saturating_sub(1));
+            let delivered = count.saturating_sub(copied);
+            self.copies.count(
+                (delivered, offered),
+                [tally.ambiguous + lost, forgotten, unsure],
+            );
         }
+    }
+}
+
+/// Copies beyond one, by what accounts for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Copies {
+    /// Final dots whose reply the sender did not hear.
+    pub(crate) unheard: u64,
+    /// Final dots whose reply it heard, and forgot in a crash.
+    pub(crate) forgotten: u64,
+    /// Final dots that were answered by 4xx while the store failed: nobody can know what it kept.
+    pub(crate) unsure: u64,
+    /// Nothing.
+    pub(crate) unexplained: u64,
+}
+
+impl Copies {
+    /// Counts the copies of one message for one recipient.
+    pub(super) fn count(&mut self, (copies, offered): (u32, u32), reasons: [u32; 3]) {
+        let mut beyond = copies.saturating_sub(offered.min(1));
+        let [unheard, forgotten, unsure] = reasons.map(|most| {
+            let explained = beyond.min(most);
+            beyond -= explained;
+            u64::from(explained)
+        });
+        self.unheard += unheard;
+        self.forgotten += forgotten;
+        self.unsure += unsure;
+        self.unexplained += u64::from(beyond);
     }
 }
 
@@ -45,7 +84,7 @@ impl Bench {
 fn recipient_of(mail: &Mail, server: usize, account: &str) -> Option<To> {
     let is_it = |to: &&To| match **to {
         To::Account(at, number) => at == server && names::account(number) == account,
-        To::Nobody(_) => false,
+        To::Nobody(_) | To::Peer(..) => false,
     };
     mail.to.keys().find(is_it).copied()
 }

@@ -1,4 +1,5 @@
-//! Oracle 5, as far as the wire shows it: one reply for each SMTP command, in order, and none unasked. Also what oracle 2
+//! Oracle 5, as far as the wire shows it: one reply for each SMTP command, in order, and none unasked but a last 421; behind
+//! STARTTLS nothing in clear, in either direction, is taken or said. Inside TLS it sees what the cipher suite tells. Also what oracle 2
 //! needs: final dots whose reply did not arrive, counted on the wire between two servers.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use crate::survey::Survey;
 #[derive(Default)]
 pub(crate) struct Wires {
     wires: BTreeMap<u64, Wire>,
+    /// Stores that failed so far.
+    failures: u64,
 }
 
 /// One connection to an SMTP port.
@@ -30,8 +33,47 @@ struct Wire {
     heard: Replies,
     /// Dots whose reply the client read, and forgot in a crash.
     forgotten: u32,
+    /// Dots about which the server could not know.
+    unsure: Vec<usize>,
     /// Replies written that were looked at.
     counted: usize,
+    /// The number of the last reply in clear, once what follows is TLS.
+    secured: Option<usize>,
+    /// What the server wrote behind that.
+    records: Records,
+}
+
+/// TLS records, as far as their headers tell.
+#[derive(Default)]
+struct Records {
+    head: Vec<u8>,
+    left: usize,
+}
+
+impl Records {
+    /// Whether these octets go on as TLS does (RFC 8446 5.1).
+    fn go_on(&mut self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.left.min(rest.len());
+            rest = rest.get(taken..).unwrap_or_default();
+            self.left -= taken;
+            let Some((byte, after)) = rest.split_first() else {
+                return true;
+            };
+            self.head.push(*byte);
+            rest = after;
+            match *self.head {
+                [kind, ..] if !(20..=23).contains(&kind) => return false,
+                [_, _, _, high, low] => {
+                    self.left = usize::from(u16::from_be_bytes([high, low]));
+                    self.head.clear();
+                }
+                _ => {}
+            }
+        }
+        true
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +89,10 @@ enum Phase {
         left: usize,
         last: bool,
     },
-    /// TLS: nothing can be seen any more.
-    Opaque,
+    /// STARTTLS was read; its reply says what comes.
+    StartTls,
+    /// Something was wrong: more would say nothing new.
+    Over,
 }
 
 /// Replies cut out of a stream.
@@ -77,16 +121,31 @@ impl Wires {
     pub(crate) fn fact(&mut self, kind: &str, who: u64, bytes: &[u8], wrong: &mut Wrong) {
         match kind {
             "connect" => {
-                if let Some((server, port @ (25 | 587))) = names::server_at(bytes) {
+                if let Some((server, port @ (25 | 587 | 465))) = names::server_at(bytes) {
                     self.wires.insert(who, Wire::new(server, port));
                 }
             }
-            "read" | "write" => {
+            "read" | "write" | "plain read" | "plain write" => {
                 if let Some(wire) = self.wires.get_mut(&(who / 2)) {
-                    wire.saw(kind == "write", who.is_multiple_of(2), bytes);
+                    let (is_plain, from_client) =
+                        (kind.starts_with("plain"), who.is_multiple_of(2));
+                    let is_write = kind.ends_with("write");
+                    if is_plain || !wire.is_hidden(is_write, from_client) {
+                        wire.saw(is_write, from_client, bytes);
+                    } else if is_write && !from_client && !wire.records.go_on(bytes) {
+                        wire.phase = Phase::Over;
+                        wrong.found(format!(
+                            "server {} wrote in clear behind STARTTLS on port {}: {}",
+                            wire.server,
+                            wire.port,
+                            bytes.escape_ascii()
+                        ));
+                    }
                     let (written, asked) = (wire.written.codes.len(), wire.asked.len());
-                    if wire.phase != Phase::Opaque && written > asked {
-                        wire.phase = Phase::Opaque;
+                    // Whoever leaves says so, asked or not (RFC 5321 3.8).
+                    let leaves = written == asked + 1 && wire.written.codes.last() == Some(&421);
+                    if wire.phase != Phase::Over && written > asked && !leaves {
+                        wire.phase = Phase::Over;
                         wrong.found(format!(
                             "server {} wrote {written} replies on port {} to {asked} commands",
                             wire.server, wire.port
@@ -94,8 +153,34 @@ impl Wires {
                     }
                 }
             }
+            "store failed" => self.fails(Some(who)),
+            "site" if bytes.starts_with(b"store dies") => self.fails(None),
             _ => {}
         }
+    }
+
+    /// The store of a server (or of one of them) failed. Whether the message is there whose final dot it is about to answer
+    /// nobody can know: it may say 4xx, and the message comes back with the next start.
+    fn fails(&mut self, server: Option<u64>) {
+        self.failures += 1;
+        let concerned = |wire: &&mut Wire| server.is_none_or(|n| wire.server as u64 == n);
+        for wire in self.wires.values_mut().filter(concerned) {
+            let unanswered = wire.written.codes.len()..wire.asked.len();
+            let dots = unanswered.filter(|n| wire.asked.get(*n).is_some_and(Option::is_some));
+            wire.unsure.extend(dots);
+        }
+    }
+
+    /// How many stores failed so far.
+    pub(crate) const fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Final dots of a message to a server that heard 4xx while the store failed.
+    pub(crate) fn unsure_replies(&self, mark: &str, server: usize) -> u32 {
+        let to_it = self.wires.values().filter(|w| w.server == server);
+        let unsure = |wire: &Wire| wire.dots(mark).filter(|n| wire.is_unsure(*n)).count();
+        to_it.map(|w| u32::try_from(unsure(w)).unwrap_or(0)).sum()
     }
 
     /// After a crash of a server: whatever is still in its queue, although a reply to its final dot was read, will be
@@ -107,9 +192,11 @@ impl Wires {
                 .mails
                 .get(mark)
                 .is_some_and(|mail| mail.server == server);
-            let at = names::recipient(to).map(|to| to.server());
+            let Some(at) = names::recipient(to).and_then(|to| to.server()) else {
+                continue;
+            };
             for wire in self.wires.values_mut().filter(|_| is_own) {
-                if Some(wire.server) == at && wire.port == 25 {
+                if wire.server == at && wire.port == 25 {
                     let heard = wire.dots(mark).filter(|n| wire.is_heard(*n)).count();
                     wire.forgotten = wire.forgotten.max(u32::try_from(heard).unwrap_or(0));
                 }
@@ -117,19 +204,19 @@ impl Wires {
         }
     }
 
-    /// Final dots of a message to a server whose reply the sender does not know.
-    pub(crate) fn lost_replies(&self, mark: &str, server: usize) -> u32 {
+    /// Final dots of a message to a server whose reply the sender does not know: because it did not come, and because it
+    /// was forgotten.
+    pub(crate) fn lost_replies(&self, mark: &str, server: usize) -> (u32, u32) {
         let to_it = self
             .wires
             .values()
             .filter(|w| w.server == server && w.port == 25);
-        to_it
-            .map(|wire| {
-                let lost = wire.dots(mark).filter(|n| wire.is_lost(*n)).count();
-                let any = wire.dots(mark).next().is_some();
-                u32::try_from(lost).unwrap_or(0) + if any { wire.forgotten } else { 0 }
-            })
-            .sum()
+        to_it.fold((0, 0), |(lost, forgotten), wire| {
+            let here = wire.dots(mark).filter(|n| wire.is_lost(*n)).count();
+            let any = wire.dots(mark).next().is_some();
+            let again = if any { wire.forgotten } else { 0 };
+            (lost + u32::try_from(here).unwrap_or(0), forgotten + again)
+        })
     }
 }
 
@@ -145,7 +232,10 @@ impl Wire {
             written: Replies::default(),
             heard: Replies::default(),
             forgotten: 0,
+            unsure: Vec::new(),
             counted: 0,
+            secured: (port == 465).then_some(0),
+            records: Records::default(),
         }
     }
 
@@ -175,8 +265,24 @@ impl Wire {
         taken && self.heard.codes.get(dot).is_none()
     }
 
+    /// Octets of a connection are TLS: all that the server reads and writes behind its go-ahead, and all that the client
+    /// reads behind that.
+    fn is_hidden(&self, is_write: bool, from_client: bool) -> bool {
+        match (self.secured, is_write, from_client) {
+            (None, ..) => false,
+            (Some(0), ..) => true,
+            (Some(last), false, false) => self.heard.codes.len() >= last,
+            (Some(_), ..) => true,
+        }
+    }
+
+    fn is_unsure(&self, dot: usize) -> bool {
+        let heard = self.heard.codes.get(dot);
+        self.unsure.contains(&dot) && heard.is_some_and(|code| code / 100 == 4)
+    }
+
     fn saw(&mut self, is_write: bool, from_client: bool, bytes: &[u8]) {
-        if self.phase == Phase::Opaque {
+        if self.phase == Phase::Over {
             return;
         }
         match (is_write, from_client) {
@@ -207,6 +313,14 @@ impl Wire {
                     Phase::Command
                 };
             }
+            if self.phase == Phase::StartTls && number + 1 == self.asked.len() {
+                self.phase = Phase::Command;
+                if code == 220 {
+                    self.secured = Some(number + 1);
+                    // What came in clear behind it was not said inside TLS.
+                    self.read.clear();
+                }
+            }
         }
     }
 
@@ -214,7 +328,7 @@ impl Wire {
     fn understand(&mut self) {
         loop {
             match self.phase {
-                Phase::Opaque | Phase::Data => return,
+                Phase::Over | Phase::Data | Phase::StartTls => return,
                 Phase::Chunk { left, last } => {
                     let taken = left.min(self.read.len());
                     self.read.drain(..taken);
@@ -245,10 +359,15 @@ impl Wire {
                     self.asked.push(dot);
                 }
                 Phase::Command => {
-                    let Some(end) = self.read.windows(2).position(|two| two == b"\r\n") else {
+                    let Some(end) = self.read.iter().position(|byte| *byte == b'\n') else {
                         return;
                     };
-                    let line: Vec<u8> = self.read.drain(..end + 2).collect();
+                    let line: Vec<u8> = self.read.drain(..=end).collect();
+                    if !line.ends_with(b"\r\n") {
+                        // Refused, whatever it says.
+                        self.asked.push(None);
+                        continue;
+                    }
                     self.command(&String::from_utf8_lossy(&line).to_ascii_uppercase(), &line);
                 }
             }
@@ -259,7 +378,7 @@ impl Wire {
         let mut words = upper.split_ascii_whitespace();
         match words.next() {
             Some("DATA") => self.phase = Phase::Data,
-            Some("STARTTLS") => self.phase = Phase::Opaque,
+            Some("STARTTLS") if self.secured.is_none() => self.phase = Phase::StartTls,
             Some("BDAT") => {
                 let left = words.next().and_then(|n| n.parse().ok()).unwrap_or(0);
                 let last = words.next() == Some("LAST");

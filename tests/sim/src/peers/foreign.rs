@@ -2,6 +2,7 @@
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use mox_driver::Runtime;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub enum Habit {
 }
 
 /// How a client leaves in the middle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Parting {
     /// Closes its direction and reads the rest.
     HalfClose,

@@ -88,6 +88,11 @@ impl Ledger {
         lock(&self.0).deliveries.clone()
     }
 
+    /// Shows all final dots, in order.
+    pub(crate) fn each(&self, mut see: impl FnMut(&Delivered)) {
+        lock(&self.0).deliveries.iter().for_each(|d| see(d));
+    }
+
     /// Copies kept of messages with this mark, for this recipient.
     pub fn copies(&self, to: &str, mark: &str) -> usize {
         self.count(to, mark, |d| d.kept)

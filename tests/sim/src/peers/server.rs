@@ -3,6 +3,7 @@
 use mox_driver::{Bind, Runtime};
 use mox_machine::Mono;
 use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -40,7 +41,7 @@ impl Manner for Box<dyn Manner> {
 }
 
 /// Where a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stage {
     /// The client has connected.
     Greeting,

@@ -1,9 +1,11 @@
 //! A server whose replies do not end.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Act, Manner, Seen, Stage};
 
 /// How it talks too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Babble {
     /// One reply line of so many octets.
     Line(usize),

@@ -1,10 +1,13 @@
 //! From a seed to a plan: each kind of client, action, fault and crash is in some worlds, and missing in others.
 
+mod company;
+mod trouble;
+
 use mox_machine::{Rng, Seed};
 
 use super::{
-    ACCOUNTS_MAX, ClientPlan, Crash, Deed, Does, FLAGS, How, MAILBOXES, Plan, SERVERS_MAX, Send,
-    ServerPlan, Then, To,
+    ACCOUNTS_MAX, ClientPlan, Crash, Deed, Does, FLAGS, How, MAILBOXES, PEER_ACCOUNTS, Plan,
+    SERVERS_MAX, Secrecy, Send, ServerPlan, Then, To,
 };
 use crate::Knobs;
 
@@ -22,14 +25,17 @@ impl Plan {
         let servers: Vec<ServerPlan> = (0..1 + rng.below(SERVERS_MAX as u64))
             .map(|_| ServerPlan {
                 accounts: 1 + number(&mut rng, ACCOUNTS_MAX),
+                tls: rng.one_in(2),
             })
             .collect();
         let heal_ms = 20_000 + rng.below(100_000);
         let knobs = match is_fault_free {
             true => Knobs::fault_free(),
-            false => Knobs::drawn(&root),
+            false => trouble::knobs(&root),
         };
+        let peers = company::peers(&root, heal_ms);
         let mut swarm = Swarm::drawn(&servers, root.child("clients", 0).rng());
+        swarm.peers = peers.len();
         // Octet by octet, a long message says no more than a short one.
         if knobs.segment < SMALL_SEGMENT {
             swarm.lines = swarm.lines.min(20);
@@ -41,14 +47,23 @@ impl Plan {
             true => Vec::new(),
             false => crashes(&mut crash_rng, servers.len(), heal_ms),
         };
-        Self {
+        let mut plan = Self {
             seed,
             knobs,
             heal_ms,
             servers,
             clients,
             crashes,
+            peers,
+            names: None,
+            cuts: Vec::new(),
+            disks: Vec::new(),
+            jumps: Vec::new(),
+        };
+        if !is_fault_free {
+            trouble::add(&mut plan, &root);
         }
+        plan
     }
 }
 
@@ -64,6 +79,10 @@ struct Swarm<'s> {
     /// The longest pause.
     pause_ms: u64,
     pieces: u64,
+    /// Other people's servers.
+    peers: usize,
+    /// Clients nobody invites come too.
+    is_invaded: bool,
 }
 
 impl<'s> Swarm<'s> {
@@ -84,6 +103,8 @@ impl<'s> Swarm<'s> {
             lines: one_of(&mut rng, &[3, 30, 900, 1_600]),
             pause_ms: one_of(&mut rng, &[10, 500, 8_000]),
             pieces: 1 + rng.below(5),
+            peers: 0,
+            is_invaded: rng.one_in(3),
             rng,
         }
     }
@@ -92,7 +113,17 @@ impl<'s> Swarm<'s> {
         let server = number(&mut self.rng, self.servers.len());
         let account = self.account(server);
         let actions = 1 + self.rng.below(2 * self.pieces);
+        let secrecy = match self.rng.below(3) {
+            0 => Secrecy::None,
+            1 => Secrecy::StartTls,
+            _ => Secrecy::AtOnce,
+        };
         let does = match self.rng.below(5) {
+            _ if self.is_invaded && self.rng.one_in(4) => Does::Intrude(
+                (0..1 + self.rng.below(3))
+                    .map(|_| company::rude(&mut self.rng))
+                    .collect(),
+            ),
             0 => Does::Relay((0..actions).map(|_| self.send(Some(server))).collect()),
             1 | 2 => Does::Submit(account, (0..actions).map(|_| self.send(None)).collect()),
             _ => Does::Read(account, (0..3 * actions).map(|_| self.deed()).collect()),
@@ -100,6 +131,7 @@ impl<'s> Swarm<'s> {
         ClientPlan {
             begins_ms: self.rng.below(latest_ms.max(1)),
             server,
+            secrecy,
             does,
         }
     }
@@ -117,6 +149,10 @@ impl<'s> Swarm<'s> {
         };
         let mut to: Vec<To> = (0..count)
             .map(|_| {
+                if only.is_none() && self.peers > 0 && self.rng.one_in(2) {
+                    let peer = number(&mut self.rng, self.peers);
+                    return To::Peer(peer, number(&mut self.rng, PEER_ACCOUNTS));
+                }
                 let server = only.unwrap_or_else(|| number(&mut self.rng, self.servers.len()));
                 match self.rng.one_in(8) {
                     true => To::Nobody(server),
@@ -175,6 +211,10 @@ fn crashes(rng: &mut Rng, servers: usize, heal_ms: u64) -> Vec<Crash> {
                 false => Then::Call(rng.below(24)),
             },
             down_ms: rng.below(6_000),
+            cut: match rng.one_in(6) {
+                true => 1 + number(rng, 20),
+                false => 0,
+            },
         })
         .collect();
     crashes.sort_unstable_by_key(|crash| crash.at_ms);

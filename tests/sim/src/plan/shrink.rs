@@ -1,6 +1,6 @@
 //! From a plan that fails to a smaller one that fails too.
 
-use super::{ClientPlan, Deed, Does, How, Plan, Send};
+use super::{ClientPlan, Deed, Does, How, PeerManner, Plan, Send};
 use crate::Knobs;
 
 /// Makes a failing plan smaller as long as it fails, trying at most `tries` plans; the smallest found.
@@ -41,6 +41,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
             ..plan.clone()
         });
     });
+    surroundings(plan, &mut found);
     let knobs = Knobs::fault_free();
     if plan.knobs != knobs {
         found.push(Plan {
@@ -58,6 +59,36 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         });
     }
     found
+}
+
+/// Plans with less around the servers and clients.
+fn surroundings(plan: &Plan, found: &mut Vec<Plan>) {
+    let mut with = |change: &dyn Fn(&mut Plan)| {
+        let mut smaller = plan.clone();
+        change(&mut smaller);
+        if smaller != *plan && smaller.check().is_ok() {
+            found.push(smaller);
+        }
+    };
+    with(&|plan| drop(plan.peers.pop()));
+    with(&|plan| plan.names = None);
+    with(&|plan| plan.knobs.site_one_in = 0);
+    with(&|plan| plan.servers.iter_mut().for_each(|s| s.tls = false));
+    for n in 0..plan.peers.len() {
+        with(&|plan| {
+            if let Some(peer) = plan.peers.get_mut(n) {
+                peer.manner = PeerManner::Plain;
+                peer.tls = false;
+            }
+        });
+    }
+    without(&plan.cuts, |cuts| with(&|plan| plan.cuts = cuts.clone()));
+    without(&plan.disks, |disks| {
+        with(&|plan| plan.disks = disks.clone());
+    });
+    without(&plan.jumps, |jumps| {
+        with(&|plan| plan.jumps = jumps.clone());
+    });
 }
 
 /// The list without either half, and without each of its items.
@@ -90,6 +121,7 @@ fn smaller_clients(client: &ClientPlan, found: &mut dyn FnMut(ClientPlan)) {
             without(deeds, |deeds| with(Does::Read(*own, deeds)));
             each(deeds, smaller_deed, |deeds| with(Does::Read(*own, deeds)));
         }
+        Does::Intrude(visits) => without(visits, |visits| with(Does::Intrude(visits))),
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{SimRuntime, names};
 /// Virtual time after which everything must be done once nothing breaks any more: the longest pause of the queue is 16
 /// hours, and two of them may follow each other.
 const BOUND: Duration = Duration::from_secs(40 * 3_600);
+/// No session lives longer than this with a peer that says nothing: half an hour of IMAP, and TCP's own time.
+const SILENCE: Duration = Duration::from_secs(3_600);
 /// A sweep takes 256 times its pause, and one may have just passed the file in question.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -41,6 +43,27 @@ pub(super) async fn await_rest(
         pause = (pause * 2).min(Duration::from_secs(600));
     }
     sleep(observer, SWEEP).await;
+}
+
+/// Sessions with somebody who fell silent end too, with nobody asking them to.
+pub(super) async fn await_silence(observer: &SimRuntime, stage: &Stage, servers: &[Server]) {
+    let begun = observer.sim().elapsed();
+    for server in servers {
+        loop {
+            let live = stage.node(server.which).map_or(0, |node| node.sessions());
+            if live == 0 {
+                break;
+            }
+            if observer.sim().elapsed() - begun > SILENCE {
+                let which = server.which;
+                let what = format!(
+                    "{SILENCE:?} after everybody was done {live} sessions of server {which} live"
+                );
+                return stage.judge.wrong(what);
+            }
+            sleep(observer, Duration::from_secs(10)).await;
+        }
+    }
 }
 
 /// What is not done yet.
@@ -86,6 +109,7 @@ pub(super) async fn check(observer: &SimRuntime, stage: &Stage, servers: &[Serve
     }
     let bench = &mut *stage.judge.bench();
     bench.ledger.compare_end(&mut bench.wrong);
+    bench.compare_peers();
 }
 
 /// Oracle 8: after a stop in order no session is left, and the store finds nothing to complain about when opened again.

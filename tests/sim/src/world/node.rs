@@ -8,7 +8,7 @@ use mox_server::{Directory, DomainRules, Postmaster, encode_credentials};
 use mox_store::{Disk, Kv, Options, Store};
 use std::sync::Arc;
 
-use super::zone;
+use super::peers;
 use crate::{Sim, SimDisk, SimKv, SimRuntime, names};
 
 /// One of our servers alone, for small scenarios: SMTP on port 25, submission on 587, IMAP on 143. It is number `which`
@@ -22,12 +22,13 @@ pub async fn lone_server(
     which: usize,
     accounts: usize,
 ) -> Result<(SimRuntime, Node<SimRuntime>), String> {
-    zone::serve(sim);
+    // Another server of the same world may have called it to life.
+    let _ = peers::name_server_of(sim, None);
     let name = names::domain(which);
     let runtime = sim.computer(name, names::ip(which));
     let rows = Box::new(SimKv::new(sim, &format!("rows of {name}")));
     let files = Arc::new(SimDisk::new(sim, &format!("disk of {name}")));
-    let node = start(&runtime, which, accounts, (rows, files)).await?;
+    let node = start(&runtime, which, (accounts, false), (rows, files)).await?;
     Ok((runtime, node))
 }
 
@@ -35,10 +36,10 @@ pub async fn lone_server(
 pub(super) async fn start(
     runtime: &SimRuntime,
     which: usize,
-    accounts: usize,
+    (accounts, tls): (usize, bool),
     (rows, files): (Box<dyn Kv>, Arc<dyn Disk>),
 ) -> Result<Node<SimRuntime>, String> {
-    let config = config(which)?;
+    let config = config(runtime, which, tls)?;
     let directory = directory(which, accounts)?;
     let bound = Bound::bind(runtime, &config).map_err(|e| e.to_string())?;
     let (store, committer) = Store::open(rows, files, options()).map_err(|e| e.to_string())?;
@@ -63,27 +64,31 @@ pub(super) fn options() -> Options {
     }
 }
 
-fn config(which: usize) -> Result<Config, String> {
+fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, String> {
     let hostname = names::parsed(which)?;
-    let services = [
+    let mut services = vec![
         (25, Service::Smtp),
         (587, Service::Submission),
         (143, Service::Imap),
     ];
-    let listeners = services.map(|(port, service)| ListenerConfig {
+    if tls {
+        services.extend([(465, Service::Submissions), (993, Service::Imaps)]);
+    }
+    let tls = tls.then(|| runtime.server_tls(&[names::domain(which)]));
+    let listeners = services.into_iter().map(|(port, service)| ListenerConfig {
         name: service.name().to_owned(),
         bind: Bind::Addr(names::socket(which, port)),
         service,
         hostname: hostname.clone(),
         max_size: mox_smtp::server::Config::MAX_SIZE,
         clear_auth: true,
-        tls: None,
+        tls: tls.clone(),
     });
     Ok(Config {
+        listeners: listeners.collect(),
         hostname,
-        listeners: listeners.into(),
         outgoing: Outgoing::Direct,
-        resolvers: vec![zone::address()],
+        resolvers: vec![peers::name_server_address()],
         remote_port: 25,
         plan: mox_queue::Plan::default(),
     })

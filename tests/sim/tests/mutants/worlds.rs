@@ -1,7 +1,7 @@
 //! Whole worlds with all oracles: those of the seeds, and small ones that go where a fault would be.
 
 use mox_machine::{Rng, Seed};
-use mox_sim::plan::{ClientPlan, Crash, Deed, Does, How, Send, ServerPlan, Then, To};
+use mox_sim::plan::{ClientPlan, Crash, Deed, Does, How, Secrecy, Send, ServerPlan, Then, To};
 use mox_sim::{Knobs, Plan, run};
 
 /// The worlds of `moxctl sim --seed`.
@@ -55,10 +55,18 @@ fn crashes(rng: &mut Rng, count: u64, servers: u64) -> Vec<Crash> {
                 false => Then::Call(rng.below(16)),
             },
             down_ms: rng.below(500),
+            cut: 0,
         })
         .collect();
     crashes.sort_unstable_by_key(|crash| crash.at_ms);
     crashes
+}
+
+const fn server(accounts: usize) -> ServerPlan {
+    ServerPlan {
+        accounts,
+        tls: false,
+    }
 }
 
 fn mailboxes(seed: u64, crash_count: u64) -> Plan {
@@ -69,6 +77,7 @@ fn mailboxes(seed: u64, crash_count: u64) -> Plan {
             ClientPlan {
                 begins_ms: rng.below(200),
                 server: 0,
+                secrecy: Secrecy::None,
                 does: Does::Read(0, deeds),
             }
         })
@@ -77,9 +86,10 @@ fn mailboxes(seed: u64, crash_count: u64) -> Plan {
         seed,
         knobs: Knobs::fault_free(),
         heal_ms: HEAL_MS,
-        servers: vec![ServerPlan { accounts: 1 }],
+        servers: vec![server(1)],
         clients,
         crashes: crashes(&mut rng, crash_count, 1),
+        ..Plan::default()
     }
 }
 
@@ -111,6 +121,7 @@ fn mail(seed: u64, crash_count: u64, knobs: Knobs) -> Plan {
             ClientPlan {
                 begins_ms: rng.below(1_000),
                 server,
+                secrecy: Secrecy::None,
                 does: match n < 3 {
                     true => Does::Submit(rng.below(2) as usize, sends),
                     false => Does::Relay(sends),
@@ -122,9 +133,10 @@ fn mail(seed: u64, crash_count: u64, knobs: Knobs) -> Plan {
         seed,
         knobs,
         heal_ms: HEAL_MS,
-        servers: vec![ServerPlan { accounts: 2 }, ServerPlan { accounts: 2 }],
+        servers: vec![server(2), server(2)],
         clients,
         crashes: crashes(&mut rng, crash_count, 2),
+        ..Plan::default()
     }
 }
 
