@@ -89,8 +89,8 @@ impl Ledger {
     }
 
     /// Shows all final dots, in order.
-    pub(crate) fn each(&self, mut see: impl FnMut(&Delivered)) {
-        lock(&self.0).deliveries.iter().for_each(|d| see(d));
+    pub(crate) fn each(&self, see: impl FnMut(&Delivered)) {
+        lock(&self.0).deliveries.iter().for_each(see);
     }
 
     /// Copies kept of messages with this mark, for this recipient.
