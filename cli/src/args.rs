@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use mox_server::config::LogLevel;
 
+pub(crate) mod authentication;
+use authentication::{Dkim, Dmarc, Dns, Spf};
+
 /// The mail server mox: run it, set it up, ask it.
 #[derive(Debug, FromArgs)]
 #[argh(
@@ -50,6 +53,14 @@ pub enum Command {
     Queue(Queue),
     /// Check the store.
     Verify(Verify),
+    /// SPF.
+    Spf(Spf),
+    /// DKIM.
+    Dkim(Dkim),
+    /// DMARC.
+    Dmarc(Dmarc),
+    /// DNS.
+    Dns(Dns),
     /// Simulate.
     Sim(Sim),
     /// Play recorded sessions.

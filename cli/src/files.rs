@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
 
 /// Writes a file that must not exist yet, and makes it durable. What was written of it is removed on failure.
 pub fn create_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
@@ -50,6 +52,32 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
             Err(e)
         }
     }
+}
+
+/// [`replace`]s a file that is there, else makes it, readable and writable as the umask says.
+pub(crate) fn replace_or_create(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A device or a pipe is written to as it is.
+    match fs::metadata(path) {
+        Ok(known) if known.is_file() => replace(path, content),
+        _ => fs::write(path, content),
+    }
+}
+
+/// Reads a whole file, `-` being stdin, that must not have more octets than `max`.
+pub(crate) fn read_at_most(path: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+    let mut octets = Vec::new();
+    let read = match path.as_os_str() == "-" {
+        true => io::stdin().lock().take(max + 1).read_to_end(&mut octets),
+        false => File::open(path).and_then(|file| file.take(max + 1).read_to_end(&mut octets)),
+    };
+    read.map_err(|e| Failure::io("read", path, &e))?;
+    if octets.len() as u64 > max {
+        return Err(Failure::Failed(format!(
+            "{} has more than {max} octets, more than is read here",
+            path.display()
+        )));
+    }
+    Ok(octets)
 }
 
 /// Makes the entry of a file in its directory durable.

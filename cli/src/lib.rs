@@ -9,10 +9,16 @@ mod config_commands;
 pub mod config_files;
 pub mod credentials;
 pub mod ctl;
+mod dkim;
+mod dkim_keys;
+mod dmarc;
+mod dns_lookup;
+mod facts;
 mod failure;
 pub mod files;
 mod localserve;
 pub mod logging;
+mod message;
 pub mod offline;
 mod password;
 pub mod privileges;
@@ -24,6 +30,7 @@ mod salvage;
 mod serve;
 pub mod signals;
 mod sim;
+mod spf;
 mod template;
 mod timestamp;
 pub mod tls_files;
@@ -64,6 +71,10 @@ impl Args {
             Command::SetAccountPassword(set) => password::run(&self, set),
             Command::Queue(queue) => queue::run(&self, queue),
             Command::Verify(verify) => verify::run(&self, verify),
+            Command::Spf(spf) => spf::run(spf),
+            Command::Dkim(dkim) => dkim::run(dkim),
+            Command::Dmarc(dmarc) => dmarc::run(dmarc),
+            Command::Dns(dns) => dns_lookup::run(dns),
             Command::Sim(sim) => sim::run(sim),
             Command::Replay(files) => replay::run(files),
             Command::Capture(Capture {

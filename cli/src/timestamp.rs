@@ -1,8 +1,9 @@
 //! Time as log lines and tables show it.
 
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mox_machine::Utc;
+use mox_machine::{Civil, Utc};
 
 /// The system's clock.
 pub(crate) fn now() -> Utc {
@@ -28,6 +29,91 @@ pub(crate) fn millis(utc: Utc) -> String {
     format!("{}.{fraction:03}Z", seconds.trim_end_matches('Z'))
 }
 
+/// A moment given on the command line, for commands to which time matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment(pub Utc);
+
+/// The moment given, else the system's clock.
+pub(crate) fn given_or_now(moment: Option<Moment>) -> Utc {
+    moment.map_or_else(now, |moment| moment.0)
+}
+
+/// RFC 3339: `2026-01-02T03:04:05Z`, also with a fraction and with an offset such as `+02:00`.
+impl FromStr for Moment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map(Self).ok_or(
+            "not a moment of RFC 3339; write it like 2026-01-02T03:04:05Z or 2026-01-02T03:04:05+02:00",
+        )
+    }
+}
+
+fn parse(text: &str) -> Option<Utc> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let [year, month, day] = numbers(date, b'-', [4, 2, 2])?;
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (time, rest) = rest.split_at_checked(8)?;
+    let [hour, minute, second] = numbers(time, b':', [2, 2, 2])?;
+    let (fraction, zone) = match rest.strip_prefix('.') {
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit())?;
+            rest.split_at_checked(end)
+                .filter(|(digits, _)| !digits.is_empty())?
+        }
+        None => ("0", rest),
+    };
+    let offset = match zone {
+        "Z" | "z" => 0,
+        zone => {
+            let sign = match zone.as_bytes().first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            let [hours, minutes] = numbers(zone.get(1..)?, b':', [2, 2])?;
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            sign * i64::from(hours * 60 + minutes)
+        }
+    };
+    // RFC 3339 5.6 allows for leap seconds.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let civil = Civil {
+        year: i32::try_from(year).ok()?,
+        month: u8::try_from(month).ok()?,
+        day: u8::try_from(day).ok()?,
+        hour: u8::try_from(hour).ok()?,
+        minute: u8::try_from(minute).ok()?,
+        second: u8::try_from(second).ok()?,
+    };
+    let utc = Utc::from_civil(&civil);
+    // A day that its month does not have carries over into the next.
+    let back = utc.civil();
+    if second < 60 && (back.month, back.day) != (civil.month, civil.day)
+        || !(1..=12).contains(&month)
+    {
+        return None;
+    }
+    let micros: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
+    Some(Utc(utc.0 + micros - offset * 60_000_000))
+}
+
+/// Numbers of so many digits each, with a mark between them.
+fn numbers<const N: usize>(text: &str, mark: u8, digits: [usize; N]) -> Option<[u32; N]> {
+    let mut parts = text.split(char::from(mark));
+    let mut numbers = [0; N];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next()?;
+        let fits = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
+        *number = part.parse().ok().filter(|_| fits)?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +124,39 @@ mod tests {
         assert_eq!(seconds(moment), "2026-01-02T03:04:05Z");
         assert_eq!(millis(moment), "2026-01-02T03:04:05.067Z");
         assert_eq!(millis(Utc(-1)), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn moments_are_read_as_rfc_3339_says() {
+        for (text, micros) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2026-01-02t03:04:05z", 1_767_323_045_000_000),
+            ("2026-01-02T03:04:05.067999Z", 1_767_323_045_067_999),
+            ("2026-01-02T03:04:05.5Z", 1_767_323_045_500_000),
+            ("2026-01-02 05:04:05.1234567+02:00", 1_767_323_045_123_456),
+            ("2026-01-01T23:34:05-03:30", 1_767_323_045_000_000),
+            ("2016-12-31T23:59:60Z", 1_483_228_800_000_000),
+            ("2024-02-29T00:00:00Z", 1_709_164_800_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Moment(Utc(micros))), "{text}");
+        }
+        for text in [
+            "",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-1-2T03:04:05Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-02T24:00:00Z",
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:05+2:00",
+            "2026-01-02T03:04:05+02:60",
+            "2026-01-02T03:04:05ZZ",
+            "+026-01-02T03:04:05Z",
+            "2026-01-0\u{fc}T03:04:05Z",
+        ] {
+            assert!(text.parse::<Moment>().is_err(), "{text}");
+        }
     }
 }

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use core::fmt;
+use mox_dns::{Answer, Failure, Name, Question, Record, RecordType};
 
-use crate::tags;
+use crate::{Verdict, tags};
 
 /// What a selector's TXT record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,50 @@ pub enum PublicKey {
     Ed25519([u8; 32]),
 }
 
+/// Octets of a TXT record at most; a longer one is no key.
+const RECORD_MAX: usize = 8 * 1024;
+
 impl KeyRecord {
+    /// Where a key is: selector, `_domainkey`, domain (RFC 6376 3.6.2.1). `None` when they make no name.
+    pub fn question(selector: &str, domain: &str) -> Option<Question> {
+        let labels = selector
+            .split('.')
+            .chain(["_domainkey"])
+            .chain(domain.split('.'));
+        let name = Name::from_labels(labels.map(str::as_bytes)).ok()?;
+        Some(Question::of(name, RecordType::Txt))
+    }
+
+    /// The one key of an answer.
+    ///
+    /// # Errors
+    /// What that makes of a signature, and why (RFC 6376 6.1.2).
+    pub fn of(answer: &Answer) -> Result<Self, (Verdict, &'static str)> {
+        match answer.why() {
+            Some(Failure::NoDomain | Failure::NoData) => {
+                return Err((Verdict::PermError, "there is no key"));
+            }
+            Some(_) => return Err((Verdict::TempError, "DNS did not give the key")),
+            None => {}
+        }
+        let mut found = None;
+        let mut problem = "there is no key";
+        for record in answer.all() {
+            let Record::Txt(text) = record else { continue };
+            if text.len() > RECORD_MAX || !Self::is_key(text) {
+                continue;
+            }
+            match Self::parse(text) {
+                Ok(_) if found.is_some() => {
+                    return Err((Verdict::PermError, "there is more than one key"));
+                }
+                Ok(key) => found = Some(key),
+                Err(_) => problem = "the key record is not one",
+            }
+        }
+        found.ok_or((Verdict::PermError, problem))
+    }
+
     /// Whether a TXT record means to be a key: it says v=DKIM1, or has p= and no other version.
     pub fn is_key(text: &[u8]) -> bool {
         let text = alloc::string::String::from_utf8_lossy(text);

@@ -60,4 +60,5 @@ mod aws_lc;
 pub use aws_lc::{AwsLc, Ed25519Key, KeyError, RsaKey};
 
 mod body;
+mod memo;
 mod tags;

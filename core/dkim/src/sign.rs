@@ -138,6 +138,7 @@ impl<'a> Signing<'a> {
             fields.feed(
                 signed.iter().map(String::as_str),
                 selector.header,
+                None,
                 &mut digest,
             );
             let mut own = Vec::new();

@@ -2,18 +2,17 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
-use mox_dns::{Answer, Facts, Failure, Missing, Name, Question, Record, RecordType};
+use mox_dns::{Answer, Facts, Missing, Question};
 
 use crate::body::{BodyHash, BodyHashes, Hasher, Want};
 use crate::canonical;
 use crate::key::rsa;
+use crate::memo::Memo;
 use crate::{
     Algorithm, Claims, KeyRecord, Policy, PublicKey, Report, Signature, Unusable, Verdict, Verify,
 };
-
-/// Octets of a TXT record at most; a longer one is no key.
-const RECORD_MAX: usize = 8 * 1024;
 
 /// Bounds of what one message may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +62,8 @@ struct Signed {
     digest: Vec<u8>,
     /// The place of its body hash.
     body: usize,
+    /// What the first key came to that was tried.
+    memo: Memo,
 }
 
 impl Verifier {
@@ -76,7 +77,7 @@ impl Verifier {
         let is_too_large = header.len() > limits.header;
         let header = header.get(..limits.header).unwrap_or(header);
         let fields = Fields::split(header);
-        for field in &fields.all {
+        for (place, field) in fields.all.iter().enumerate() {
             if !field.is("dkim-signature") {
                 continue;
             }
@@ -96,7 +97,7 @@ impl Verifier {
                     unusable(field.value(), "the message has no address in From")
                 }
                 Ok(signature) => {
-                    let digest = fields.digest(&signature, field.raw);
+                    let digest = fields.digest(&signature, place);
                     let body = verifier.bodies.want(Want {
                         canonical: signature.body,
                         is_sha1: signature.algorithm == Algorithm::RsaSha1,
@@ -106,6 +107,7 @@ impl Verifier {
                         signature,
                         digest,
                         body,
+                        memo: Memo::default(),
                     })
                 }
             };
@@ -251,7 +253,7 @@ impl Opened<'_> {
         report.unsigned_octets = signature
             .length
             .map_or(0, |length| self.body.total.saturating_sub(length));
-        let outcome = select(answer).and_then(|key| {
+        let outcome = KeyRecord::of(answer).and_then(|key| {
             report.testing = key.testing;
             self.verify(&key, policy, crypto, &mut report)
         });
@@ -270,7 +272,10 @@ impl Opened<'_> {
         report: &mut Report,
     ) -> Result<(), (Verdict, &'static str)> {
         let Signed {
-            signature, digest, ..
+            signature,
+            digest,
+            memo,
+            ..
         } = self.signed;
         let refuse = |what| Err((Verdict::PermError, what));
         let is_sha1 = signature.algorithm == Algorithm::RsaSha1;
@@ -311,9 +316,13 @@ impl Opened<'_> {
             Key::Rsa(_, bits) if bits > policy.rsa_bits_max => {
                 return refuse("the RSA key is too long");
             }
-            Key::Rsa(key, _) => crypto.rsa(key, digest, &signature.signature),
+            Key::Rsa(key, _) => {
+                memo.or_check(key, || crypto.rsa(key, digest, &signature.signature))
+            }
             // RFC 8463 3: what is signed is the digest.
-            Key::Ed25519(key) => crypto.ed25519(key, digest, &signature.signature),
+            Key::Ed25519(key) => {
+                memo.or_check(key, || crypto.ed25519(key, digest, &signature.signature))
+            }
         };
         if !is_right {
             return Err((Verdict::Fail, "the header is not as it was signed"));
@@ -328,31 +337,8 @@ impl Opened<'_> {
     }
 }
 
-/// The one key of an answer.
-fn select(answer: &Answer) -> Result<KeyRecord, (Verdict, &'static str)> {
-    match answer.why() {
-        Some(Failure::NoDomain | Failure::NoData) => {
-            return Err((Verdict::PermError, "there is no key"));
-        }
-        Some(_) => return Err((Verdict::TempError, "DNS did not give the key")),
-        None => {}
-    }
-    let mut found = None;
-    let mut problem = "there is no key";
-    for record in answer.all() {
-        let Record::Txt(text) = record else { continue };
-        if text.len() > RECORD_MAX || !KeyRecord::is_key(text) {
-            continue;
-        }
-        match KeyRecord::parse(text) {
-            Ok(_) if found.is_some() => {
-                return Err((Verdict::PermError, "there is more than one key"));
-            }
-            Ok(key) => found = Some(key),
-            Err(_) => problem = "the key record is not one",
-        }
-    }
-    found.ok_or((Verdict::PermError, problem))
+fn question(signature: &Signature) -> Option<Question> {
+    KeyRecord::question(&signature.selector, &signature.domain)
 }
 
 fn unusable(value: &[u8], what: &'static str) -> Candidate {
@@ -371,17 +357,6 @@ fn report(claims: Claims, verdict: Verdict, problem: Option<&'static str>) -> Re
         ttl: 0,
         authentic: false,
     }
-}
-
-/// Where the key is: selector, `_domainkey`, domain.
-fn question(signature: &Signature) -> Option<Question> {
-    let labels = signature
-        .selector
-        .split('.')
-        .chain(["_domainkey"])
-        .chain(signature.domain.split('.'));
-    let name = Name::from_labels(labels.map(str::as_bytes)).ok()?;
-    Some(Question::of(name, RecordType::Txt))
 }
 
 /// A header, field by field. Only CRLF ends a line here: DKIM sees what SMTP carried.
@@ -457,35 +432,51 @@ impl<'a> Fields<'a> {
     }
 
     /// The hash of what was signed (RFC 6376 3.7): each name takes the last field that no earlier one took.
-    fn digest(&self, signature: &Signature, own: &[u8]) -> Vec<u8> {
+    fn digest(&self, signature: &Signature, own: usize) -> Vec<u8> {
         let mut hash = Hasher::new(signature.algorithm);
         self.feed(
             signature.signed.iter().map(alloc::string::String::as_str),
             signature.header,
+            Some(own),
             &mut hash,
         );
+        let raw = self.all.get(own).map(|field| field.raw).unwrap_or_default();
         let mut field = Vec::new();
-        canonical::header(signature.header, &without_b(own), &mut field);
+        canonical::header(signature.header, &without_b(raw), &mut field);
         hash.update(field.strip_suffix(b"\r\n").unwrap_or(&field));
         hash.finish()
     }
 
-    /// Hashes the signed fields, all but the signature itself.
+    /// Hashes the signed fields. `own` is the place of the signature itself, which is never one of them (RFC 6376 5.4):
+    /// the names in h= stand for other signatures.
     pub(crate) fn feed<'n>(
         &self,
         signed: impl Iterator<Item = &'n str>,
         kind: crate::Canonical,
+        own: Option<usize>,
         hash: &mut Hasher,
     ) {
-        let mut taken: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        // How many of each name are left, counted from the first one.
+        let mut left: BTreeMap<Vec<u8>, &[usize]> = BTreeMap::new();
         let mut text = Vec::new();
         for name in signed {
             let name = name.to_ascii_lowercase().into_bytes();
-            let places = self.by_name.get(&name).map_or(&[][..], Vec::as_slice);
-            let taken = taken.entry(name).or_default();
-            *taken += 1;
-            let place = places.len().checked_sub(*taken).and_then(|n| places.get(n));
-            if let Some(field) = place.and_then(|place| self.all.get(*place)) {
+            let left = match left.entry(name) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let places = self.by_name.get(new.key()).map_or(&[][..], Vec::as_slice);
+                    new.insert(places)
+                }
+            };
+            let mut place = None;
+            while let Some((last, others)) = left.split_last() {
+                *left = others;
+                if own != Some(*last) {
+                    place = Some(*last);
+                    break;
+                }
+            }
+            if let Some(field) = place.and_then(|place| self.all.get(place)) {
                 text.clear();
                 canonical::header(kind, field.raw, &mut text);
                 hash.update(&text);

@@ -9,10 +9,11 @@
 
 use mox_dkim::{
     AwsLc, BodyCanonicalizer, Canonical, Ed25519Key, KeyRecord, Limits, Policy, PublicKey, Report,
-    RsaKey, Selector, Sign, SignError, Signing, Verdict, Verifier,
+    RsaKey, Selector, Sign, SignError, Signing, Verdict, Verifier, Verify,
 };
 use mox_dns::{Answer, Facts, Question, Record, RecordType};
 use proptest::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const HEADER: &str = "From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: a\r\n  folded   one\r\n\
                       Date: Fri, 2 Jan 2026 03:04:05 +0000\r\n";
@@ -108,6 +109,79 @@ fn a_message_signed_with_two_keys_passes_twice_and_every_change_is_seen() {
             [Verdict::Pass; 2]
         );
     }
+}
+
+#[test]
+fn a_signature_is_never_one_of_the_fields_it_signs() {
+    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let text = record(&key);
+    let keys = [("e._domainkey.example.org", text.as_str())];
+    let header = format!("DKIM-Signature: v=1; d=other.example\r\n{HEADER}");
+    let selector = Selector {
+        signed: &["From", "DKIM-Signature"],
+        ..Selector::new("example.org", "e", &key)
+    };
+    let fields = sign(&[selector], &header, BODY).unwrap();
+    assert!(fields.contains("h=From:From:DKIM-Signature:DKIM-Signature;"));
+    let verdicts = |header: &str| -> Vec<Verdict> {
+        let reports = verify(&fields, header, BODY, &keys, NOW);
+        reports.iter().map(|report| report.verdict).collect()
+    };
+    assert_eq!(verdicts(&header), [Verdict::Pass, Verdict::PermError]);
+    // One more was not there.
+    let more = format!("DKIM-Signature: v=1; d=third.example\r\n{header}");
+    assert_eq!(verdicts(&more)[0], Verdict::Fail);
+    assert_eq!(
+        verdicts(&header.replace("other", "others"))[0],
+        Verdict::Fail
+    );
+}
+
+/// Counts how often it is asked.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl Verify for Counting {
+    fn rsa(&self, key: &[u8], digest: &[u8], signature: &[u8]) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        AwsLc.rsa(key, digest, signature)
+    }
+
+    fn ed25519(&self, key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        AwsLc.ed25519(key, message, signature)
+    }
+}
+
+#[test]
+fn a_signature_is_checked_once_with_its_key_however_often_its_inquiry_runs() {
+    let keys = [[7; 32], [8; 32]].map(|seed| Ed25519Key::from_seed(&seed).unwrap());
+    let fields = sign(&[Selector::new("example.org", "e", &keys[0])], HEADER, BODY).unwrap();
+    let mut verifier = Verifier::new(format!("{fields}{HEADER}").as_bytes(), &Limits::default());
+    verifier.push(BODY);
+    let hashed = verifier.finish();
+    let facts = keys.map(|key| -> Facts {
+        let name = Question::new("e._domainkey.example.org", RecordType::Txt).unwrap();
+        let text = Record::Txt(record(&key).into());
+        [(name, Answer::records(vec![text], 300))]
+            .into_iter()
+            .collect()
+    });
+    let crypto = Counting::default();
+    let judge = |facts| {
+        hashed
+            .judge(facts, &Policy::default(), NOW, &crypto)
+            .unwrap()[0]
+            .verdict
+    };
+    for _ in 0..5 {
+        assert_eq!(judge(&facts[0]), Verdict::Pass);
+    }
+    assert_eq!(crypto.0.load(Ordering::Relaxed), 1);
+    // "What if the domain had published another key" is another question.
+    assert_eq!(judge(&facts[1]), Verdict::Fail);
+    assert_eq!(judge(&facts[0]), Verdict::Pass);
+    assert_eq!(crypto.0.load(Ordering::Relaxed), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mox_dns::{Facts, Failure, Missing, Name, Question, RecordType};
 
 use crate::record::{Alignment, Policy, Record};
 use crate::report::{Author, Disposition, Report, Verdict};
-use crate::walk::{Walk, walk};
+use crate::walk::{Walk, questions, walk};
 
 /// Authors that are looked at; a message with more is not evaluated.
 pub const AUTHORS_MAX: usize = 8;
@@ -104,6 +104,22 @@ pub fn evaluate(facts: &Facts, message: &Message<'_>) -> Result<Report, Missing>
         ttl,
         authentic,
     })
+}
+
+/// Demands what decides which policies hold for these authors ([`Message::authors`]).
+///
+/// To be run before anything else that judges the same message on the same facts: their table is bounded, and whatever a
+/// stranger's SPF record or signatures ask for must not leave it without room for the answers of the authors' domains.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks, all at once.
+pub fn author_policies(facts: &Facts, authors: &[&[u8]]) -> Result<(), Missing> {
+    let names = authors
+        .iter()
+        .take(AUTHORS_MAX)
+        .filter_map(|author| name_of(author));
+    let questions: Vec<Question> = names.flat_map(|name| questions(&name)).collect();
+    facts.all(&questions).map(|_| ())
 }
 
 /// A domain; a top-level domain is one.

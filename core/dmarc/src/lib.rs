@@ -36,7 +36,9 @@
 extern crate alloc;
 
 mod evaluate;
-pub use evaluate::{AUTHORS_MAX, Authenticated, IDENTIFIERS_MAX, Message, Outcome, evaluate};
+pub use evaluate::{
+    AUTHORS_MAX, Authenticated, IDENTIFIERS_MAX, Message, Outcome, author_policies, evaluate,
+};
 
 mod report;
 pub use report::{Author, Disposition, Report, Verdict};

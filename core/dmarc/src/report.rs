@@ -51,6 +51,17 @@ pub enum Disposition {
     Reject,
 }
 
+impl Disposition {
+    /// As reports spell it (RFC 9990).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Quarantine => "quarantine",
+            Self::Reject => "reject",
+        }
+    }
+}
+
 impl From<Policy> for Disposition {
     fn from(policy: Policy) -> Self {
         match policy {

@@ -25,12 +25,7 @@ pub struct Walk {
 /// The questions whose answers `facts` lacks, all at once.
 pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
     let targets = targets(start);
-    let questions: Vec<Question> = targets
-        .iter()
-        .map(question)
-        .collect::<Option<_>>()
-        .unwrap_or_default();
-    let answers = facts.all(&questions)?;
+    let answers = facts.all(&questions(start))?;
     let mut walk = Walk {
         start: start.clone(),
         records: Vec::new(),
@@ -112,6 +107,11 @@ fn targets(start: &Name) -> Vec<Name> {
     // A name too long for one more label has no record of its own.
     targets.retain(|target| question(target).is_some());
     targets
+}
+
+/// What a walk from there asks, one question for each target.
+pub(crate) fn questions(start: &Name) -> Vec<Question> {
+    targets(start).iter().filter_map(question).collect()
 }
 
 fn question(domain: &Name) -> Option<Question> {

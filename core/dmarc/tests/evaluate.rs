@@ -9,8 +9,12 @@
 
 mod zone;
 
-use mox_dmarc::{Authenticated, Disposition, Message, Outcome, Policy, Record, Verdict};
-use mox_dns::{Failure, Name};
+use mox_dmarc::{
+    Authenticated, Disposition, Message, Outcome, Policy, Record, Verdict, author_policies,
+    evaluate,
+};
+use mox_dns::{Facts, Failure, Inquiry, Missing, Name, Progress, Question, RecordType};
+use mox_machine::{Mono, Now};
 use proptest::prelude::*;
 use zone::{Zone, check};
 
@@ -314,6 +318,57 @@ fn a_record_lists_its_defects_and_is_used_all_the_same() {
         "v=DMARC1; p=reject; rua=mailto:a@b.example!10485760; fo=1:d"
     );
     assert!(record.usable().is_some());
+}
+
+/// Runs a function on a table of facts, answering from a zone.
+fn fill<T>(
+    facts: Facts,
+    zone: &Zone,
+    function: impl Fn(&Facts) -> Result<T, Missing>,
+) -> (T, Facts) {
+    let mut inquiry = Inquiry::new(facts, Mono(u64::MAX));
+    loop {
+        match inquiry.run(Now::default(), &function) {
+            Progress::Done(done) => return (done, inquiry.into_facts()),
+            Progress::Ask(questions) => {
+                for question in questions {
+                    inquiry.answer(&question, zone.answer(&question));
+                }
+            }
+            Progress::Wait => panic!("every question was answered"),
+        }
+    }
+}
+
+#[test]
+fn a_stranger_who_fills_the_table_does_not_silence_the_author_who_was_asked_first() {
+    let zone = zone(&[("_dmarc.example.org", "v=DMARC1; p=reject")]);
+    let authors: &[&[u8]] = &[b"a.example.org"];
+    let message = Message {
+        authors,
+        spf: None,
+        dkim: &[],
+    };
+    // As many names as a stranger's record can make us ask for.
+    let stranger = |facts: &Facts| {
+        (0..300).try_for_each(|n| {
+            let question = Question::new(format!("n{n}.stranger.example"), RecordType::A).unwrap();
+            facts.need(&question).map(|_| ())
+        })
+    };
+    let judge = |facts| fill(facts, &zone, |facts| evaluate(facts, &message)).0;
+    let ((), facts) = fill(Facts::default(), &zone, |facts| {
+        author_policies(facts, authors)
+    });
+    let ((), facts) = fill(facts, &zone, stranger);
+    assert!(facts.is_full() || facts.len() >= 200, "{}", facts.len());
+    let report = judge(facts);
+    assert_eq!(
+        (report.verdict, report.disposition),
+        (Verdict::Fail, Disposition::Reject)
+    );
+    let ((), facts) = fill(Facts::default(), &zone, stranger);
+    assert_eq!(judge(facts).verdict, Verdict::TempError);
 }
 
 proptest! {

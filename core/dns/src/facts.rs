@@ -5,7 +5,13 @@ use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Answer, Failure, Question};
+use bytes::Bytes;
+
+use crate::{Answer, Failure, Question, Record};
+
+/// Octets of a TXT record that are kept. No record of mail is that long: a longer one is kept as one octet more, so that
+/// it shows.
+const TXT_MAX: usize = 8 * 1024;
 
 /// Answers by question, each written once. One table serves all functions that judge one message, so that they see the
 /// same world; it should not live longer than a minute.
@@ -23,6 +29,8 @@ pub struct FactsLimits {
     pub facts: usize,
     /// Octets of all answers, roughly: 256 KiB.
     pub bytes: usize,
+    /// Octets of one answer, roughly: 96 KiB, so that no one answer fills the table.
+    pub answer: usize,
 }
 
 impl Default for FactsLimits {
@@ -30,6 +38,7 @@ impl Default for FactsLimits {
         Self {
             facts: 200,
             bytes: 256 * 1024,
+            answer: 96 * 1024,
         }
     }
 }
@@ -95,10 +104,14 @@ impl Facts {
         }
     }
 
-    /// Writes an answer; the first one stays. True when this one was written as it is, false when another stood there or
-    /// a limit made it a timeout.
+    /// Writes an answer; the first one stays. True when this one was written, false when another stood there or a limit
+    /// made it a timeout. Of a TXT record no more is kept than shows that it is too long.
     pub fn insert(&mut self, question: &Question, answer: Answer) -> bool {
-        let fits = !self.is_full() && self.bytes + answer.weight() <= self.limits.bytes;
+        let answer = without_long_texts(answer);
+        let weight = answer.weight();
+        let fits = !self.is_full()
+            && weight <= self.limits.answer
+            && self.bytes.saturating_add(weight) <= self.limits.bytes;
         let answer = if fits {
             answer
         } else {
@@ -135,12 +148,20 @@ impl Facts {
             .map(|(question, fact)| (question, &fact.answer))
     }
 
-    /// The smallest TTL of the demanded facts, `u32::MAX` without any, and whether all of them are authentic.
+    /// All facts, whether anybody read them or not.
+    pub fn iter(&self) -> impl Iterator<Item = (&Question, &Answer)> {
+        self.table
+            .iter()
+            .map(|(question, fact)| (question, &fact.answer))
+    }
+
+    /// The smallest TTL of the demanded facts, and whether all of them are authentic. What rests on no fact is neither to
+    /// be remembered nor vouched for: 0 and false.
     pub fn basis(&self) -> (u32, bool) {
         self.demanded()
-            .fold((u32::MAX, true), |(ttl, authentic), (_, answer)| {
-                (ttl.min(answer.ttl), authentic && answer.authentic)
-            })
+            .map(|(_, answer)| (answer.ttl, answer.authentic))
+            .reduce(|(ttl, authentic), (other, its)| (ttl.min(other), authentic && its))
+            .unwrap_or((0, false))
     }
 
     /// A new run begins: nothing was read yet.
@@ -161,12 +182,28 @@ impl Facts {
     }
 }
 
+fn without_long_texts(mut answer: Answer) -> Answer {
+    let is_long = |record: &Record| matches!(record, Record::Txt(text) if text.len() > TXT_MAX + 1);
+    if answer.all().iter().any(is_long) {
+        let cut = |record: &Record| match record {
+            // A copy: a slice would keep all of it alive.
+            Record::Txt(text) if is_long(record) => Record::Txt(Bytes::copy_from_slice(
+                text.get(..=TXT_MAX).unwrap_or_default(),
+            )),
+            record => record.clone(),
+        };
+        answer.result = Ok(answer.all().iter().map(cut).collect());
+    }
+    answer
+}
+
 /// Recorded facts, for replaying a verdict. Limits do not apply to what was within them once.
 impl FromIterator<(Question, Answer)> for Facts {
     fn from_iter<I: IntoIterator<Item = (Question, Answer)>>(facts: I) -> Self {
         let mut all = Self::new(FactsLimits {
             facts: usize::MAX,
             bytes: usize::MAX,
+            answer: usize::MAX,
         });
         for (question, answer) in facts {
             all.insert(&question, answer);

@@ -21,8 +21,9 @@ const STRING: usize = 255;
 ///
 /// One record a line: name, TTL and class (both may be left out), type, data. Names are absolute, with or without a final
 /// dot; `\DDD` stands for any octet; `;` begins a comment. `!NODATA`, `!NXDOMAIN`, `!SERVFAIL`, `!TIMEOUT` or `!BOGUS` in place
-/// of data is a failure, `*` as the type means every type the name does not list. `!AD` behind it makes a set authentic. A
-/// name that is not there does not exist; one that has other types only has no data.
+/// of data is a failure, `*` as the type means every type the name does not list. `!AD` behind it makes a set authentic,
+/// `!VIA name` says at the end of which aliases it was found. A name that is not there does not exist; one that has other
+/// types only has no data. Types that mail never asks for are passed over.
 ///
 /// ```
 /// use mox_dns::{Failure, MasterFile, Question, RecordType};
@@ -54,6 +55,19 @@ struct Set {
     result: Result<Vec<Record>, Failure>,
     ttl: u32,
     authentic: bool,
+    /// The end of the aliases that led to it.
+    via: Option<Name>,
+}
+
+impl Set {
+    fn of(answer: &Answer) -> Self {
+        Self {
+            result: answer.result.as_ref().map(|r| r.to_vec()).map_err(|e| *e),
+            ttl: answer.ttl,
+            authentic: answer.authentic,
+            via: answer.canonical.clone(),
+        }
+    }
 }
 
 /// A line that is none of a master file.
@@ -88,40 +102,71 @@ impl MasterFile {
         Ok(file)
     }
 
-    /// Facts as a file that gives the same answers.
+    /// Facts as a file that gives the same answers. Aliases become CNAME records where all facts agree on them; where they
+    /// do not, since they are from different moments, `!VIA` stands behind the records.
     pub fn of_facts<'a>(facts: impl IntoIterator<Item = (&'a Question, &'a Answer)>) -> Self {
         let mut file = Self::default();
+        let mut through_aliases = Vec::new();
+        let mut direct = BTreeSet::new();
         for (question, answer) in facts {
-            let set = Set {
-                result: answer
-                    .result
-                    .as_ref()
-                    .map(|records| records.to_vec())
-                    .map_err(|why| *why),
-                ttl: answer.ttl,
-                authentic: answer.authentic,
-            };
-            let mut question = question.clone();
-            if let Some(canonical) = answer
-                .canonical
-                .clone()
-                .filter(|name| name != question.name())
-            {
-                let link = Set {
-                    result: Ok(Vec::from([Record::Cname(canonical.clone())])),
-                    ..set.clone()
-                };
-                file.names.insert(question.name().clone());
-                file.sets.insert(
-                    Question::of(question.name().clone(), RecordType::Cname),
-                    link,
-                );
-                question = Question::of(canonical, question.kind());
+            match &answer.canonical {
+                None => {
+                    file.put(question, Set::of(answer));
+                    direct.insert(question);
+                }
+                Some(canonical) => through_aliases.push((question, answer, canonical)),
             }
-            file.names.insert(question.name().clone());
-            file.sets.insert(question, set);
+        }
+        for (question, answer, canonical) in &through_aliases {
+            file.link(question, answer, canonical, &direct);
+        }
+        // Each turn one more of them stands for itself, so this ends.
+        while let Some((question, answer, _)) = through_aliases
+            .iter()
+            .find(|(question, answer, _)| file.answer(question) != **answer)
+        {
+            file.put(question, Set::of(answer));
         }
         file
+    }
+
+    fn put(&mut self, question: &Question, set: Set) {
+        self.names.insert(question.name().clone());
+        self.sets.insert(question.clone(), set);
+    }
+
+    /// An alias and what is at its end, as far as nothing else is known of either.
+    fn link(
+        &mut self,
+        question: &Question,
+        answer: &Answer,
+        canonical: &Name,
+        direct: &BTreeSet<&Question>,
+    ) {
+        let link = Question::of(question.name().clone(), RecordType::Cname);
+        let to = Set {
+            result: Ok(Vec::from([Record::Cname(canonical.clone())])),
+            ttl: answer.ttl,
+            authentic: answer.authentic,
+            via: None,
+        };
+        match self.sets.get_mut(&link) {
+            // The answers it leads to are remembered and vouched for as long and as much as they say themselves.
+            Some(known) if known.result == to.result && !direct.contains(&link) => {
+                known.ttl = known.ttl.max(to.ttl);
+                known.authentic |= to.authentic;
+            }
+            Some(_) => {}
+            None => self.put(&link, to),
+        }
+        let end = Question::of(canonical.clone(), question.kind());
+        if !self.sets.contains_key(&end) {
+            let set = Set {
+                via: None,
+                ..Set::of(answer)
+            };
+            self.put(&end, set);
+        }
     }
 
     /// What a name server with this file answers.
@@ -155,7 +200,7 @@ impl MasterFile {
                 None => Answer::failure(Failure::NoDomain, TTL),
             };
             answer.authentic = authentic && found.is_some_and(|set| set.authentic);
-            answer.canonical = canonical;
+            answer.canonical = found.and_then(|set| set.via.clone()).or(canonical);
             answer.ttl = answer.ttl.min(least);
             return answer;
         }
@@ -200,11 +245,8 @@ impl MasterFile {
             }
             rest = behind;
         }
-        let (kind, mut data) = rest.split_first().ok_or("there is no type")?;
-        let authentic = data.last().is_some_and(|word| word.is("!AD"));
-        if authentic {
-            data = data.get(..data.len() - 1).unwrap_or_default();
-        }
+        let (kind, data) = rest.split_first().ok_or("there is no type")?;
+        let (data, authentic, via) = marks(data)?;
         let failure = match data {
             [only] if !only.quoted => failure(&only.text())?,
             _ => None,
@@ -212,14 +254,18 @@ impl MasterFile {
         self.names.insert(name.clone());
         if kind.is("*") {
             let why = failure.ok_or("`*` stands only before a failure: !NODATA, !NXDOMAIN, !SERVFAIL, !TIMEOUT or !BOGUS")?;
-            self.others.insert(
-                name,
-                Set {
-                    result: Err(why),
-                    ttl,
-                    authentic,
-                },
-            );
+            let set = Set {
+                result: Err(why),
+                ttl,
+                authentic,
+                via,
+            };
+            if self.others.insert(name.clone(), set).is_some() {
+                return Err(format!("{name} has `*` twice"));
+            }
+            return Ok(());
+        }
+        if is_other_type(&kind.text()) {
             return Ok(());
         }
         let kind = record_type(&kind.text())?;
@@ -236,6 +282,7 @@ impl MasterFile {
                         result,
                         ttl,
                         authentic,
+                        via,
                     },
                 );
             }
@@ -244,12 +291,20 @@ impl MasterFile {
                     result: Ok(records),
                     ttl: least,
                     authentic: all,
+                    via: end,
                 }),
                 Ok(more),
             ) => {
+                if kind == RecordType::Cname {
+                    return Err(format!("{} is an alias of two names", question.name()));
+                }
                 records.extend(more);
                 *least = ttl.min(*least);
                 *all |= authentic;
+                *end = end.take().or(via);
+            }
+            (Some(Set { result: Err(_), .. }), Err(_)) => {
+                return Err(format!("{question} has two failures"));
             }
             _ => return Err(format!("{question} has records and a failure")),
         }
@@ -340,12 +395,64 @@ fn words(line: &[u8]) -> Result<Vec<Word>, String> {
     }
 }
 
+/// The data without the marks behind it: `!AD`, and `!VIA` with its name.
+fn marks(mut data: &[Word]) -> Result<(&[Word], bool, Option<Name>), String> {
+    let (mut authentic, mut via) = (false, None);
+    loop {
+        data = match data {
+            [rest @ .., last] if last.is("!AD") => {
+                authentic = true;
+                rest
+            }
+            [rest @ .., mark, name] if mark.is("!VIA") => {
+                let end = Name::parse(&name.raw).map_err(|e| format!("{:?}: {e}", name.text()))?;
+                via = Some(end);
+                rest
+            }
+            _ => return Ok((data, authentic, via)),
+        }
+    }
+}
+
+/// Whether it is a type that mail never asks for. A name that has such records exists.
+fn is_other_type(text: &str) -> bool {
+    const OTHERS: [&str; 21] = [
+        "CAA",
+        "CDNSKEY",
+        "CDS",
+        "DNAME",
+        "DNSKEY",
+        "DS",
+        "HINFO",
+        "HTTPS",
+        "KEY",
+        "LOC",
+        "NAPTR",
+        "NSEC",
+        "NSEC3",
+        "NSEC3PARAM",
+        "RP",
+        "RRSIG",
+        "SMIMEA",
+        "SPF",
+        "SRV",
+        "SSHFP",
+        "SVCB",
+    ];
+    let number = text
+        .get(..4)
+        .filter(|start| start.eq_ignore_ascii_case("TYPE"));
+    number.is_some() && text.get(4..).is_some_and(|n| n.parse::<u16>().is_ok())
+        || OTHERS.iter().any(|other| other.eq_ignore_ascii_case(text))
+}
+
 /// Whether the words begin with what can stand behind a name: a number, a class or a type.
 fn begins_without_name(words: &[Word]) -> bool {
     words.first().is_some_and(|word| {
         word.raw.iter().all(u8::is_ascii_digit)
             || word.is("IN")
             || word.is("*")
+            || is_other_type(&word.text())
             || record_type(&word.text()).is_ok()
     })
 }
@@ -474,30 +581,35 @@ impl fmt::Display for MasterFile {
 
 fn write_set(f: &mut fmt::Formatter<'_>, name: &Name, kind: &str, set: &Set) -> fmt::Result {
     let dot = if name.is_root() { "" } else { "." };
-    let authentic = if set.authentic { " !AD" } else { "" };
+    let end = |f: &mut fmt::Formatter<'_>| {
+        if let Some(via) = &set.via {
+            write!(f, " !VIA {}", absolute(via))?;
+        }
+        f.write_str(if set.authentic { " !AD\n" } else { "\n" })
+    };
     match &set.result {
-        Err(why) => writeln!(
-            f,
-            "{name}{dot} {} {kind} {}{authentic}",
-            set.ttl,
-            failure_name(*why)
-        ),
+        Err(why) => {
+            let why = failure_name(*why);
+            write!(f, "{name}{dot} {} {kind} {why}", set.ttl)?;
+            end(f)
+        }
         Ok(records) => records.iter().try_for_each(|record| {
             write!(f, "{name}{dot} {} {kind} ", set.ttl)?;
             write_data(f, record)?;
-            writeln!(f, "{authentic}")
+            end(f)
         }),
     }
 }
 
+fn absolute(name: &Name) -> String {
+    if name.is_root() {
+        name.to_string()
+    } else {
+        format!("{name}.")
+    }
+}
+
 fn write_data(f: &mut fmt::Formatter<'_>, record: &Record) -> fmt::Result {
-    let absolute = |name: &Name| {
-        if name.is_root() {
-            name.to_string()
-        } else {
-            format!("{name}.")
-        }
-    };
     match record {
         Record::A(ip) => write!(f, "{ip}"),
         Record::Aaaa(ip) => write!(f, "{ip}"),

@@ -462,6 +462,7 @@ fn a_table_takes_no_more_than_its_limits() {
     let mut facts = Facts::new(FactsLimits {
         facts: 3,
         bytes: 10_000,
+        answer: 8_000,
     });
     let big = |n: usize| Answer::records(vec![Record::Txt(vec![b'x'; n].into())], 1);
     assert!(facts.insert(&q("a", A), big(5_000)));
@@ -481,11 +482,33 @@ fn a_table_takes_no_more_than_its_limits() {
 }
 
 #[test]
+fn no_answer_is_larger_than_its_limit_and_a_long_text_shows_that_it_is_too_long() {
+    let text = |n: usize| Record::Txt(vec![b'x'; n].into());
+    let mut facts = Facts::default();
+    // What a name server can send at most, several times over.
+    for n in 0..20 {
+        let answer = Answer::records(vec![text(64_000); 4], 1);
+        assert!(facts.insert(&q(&format!("n{n}"), RecordType::Txt), answer) == (n < 7));
+    }
+    let first = facts.need(&q("n0", RecordType::Txt)).unwrap();
+    assert_eq!(first.all(), vec![text(8_193); 4]);
+    let mut facts = Facts::default();
+    assert!(!facts.insert(&q("a", A), Answer::records(vec![text(8_000); 13], 1)));
+    assert_eq!(
+        facts.need(&q("a", A)).unwrap().why(),
+        Some(Failure::Timeout)
+    );
+    assert!(facts.insert(&q("b", A), Answer::records(vec![text(8_192)], 1)));
+    let all: Vec<_> = facts.iter().map(|(question, _)| question.clone()).collect();
+    assert_eq!(all, [q("a", A), q("b", A)]);
+}
+
+#[test]
 fn a_verdict_knows_the_ttl_and_authenticity_of_what_it_rests_on() {
     let mut facts = Facts::default();
     facts.insert(&q("a", A), Answer::failure(Failure::NoData, 30).authentic());
     facts.insert(&q("b", A), Answer::failure(Failure::NoData, 20));
-    assert_eq!(facts.basis(), (u32::MAX, true));
+    assert_eq!(facts.basis(), (0, false));
     facts.need(&q("a", A)).unwrap();
     assert_eq!(facts.basis(), (30, true));
     facts.need(&q("b", A)).unwrap();

@@ -84,6 +84,81 @@ fn a_file_answers_as_a_name_server_would() {
 }
 
 #[test]
+fn facts_that_agree_on_an_alias_are_written_as_zone_files_have_them() {
+    let text = "alias.example. 60 A 192.0.2.1 !VIA host.example.\n\
+                alias.example. 30 AAAA !NODATA !VIA host.example. !AD\n";
+    let said = MasterFile::parse(text).unwrap();
+    assert_eq!(said.to_string(), text);
+    let facts = said.facts();
+    assert_eq!(
+        MasterFile::of_facts(facts.iter()).to_string(),
+        "host.example. 60 A 192.0.2.1\n\
+         host.example. 30 AAAA !NODATA !AD\n\
+         alias.example. 60 CNAME host.example. !AD\n"
+    );
+}
+
+#[test]
+fn every_point_of_the_dialect_is_read() {
+    let file = MasterFile::parse(
+        b"a.example  60  IN  TXT  \"with a TTL and a class\"\r\n\
+          b.example IN 60 TXT \"a class and a TTL\"\r\n\
+          c.example TXT unquoted \"and quoted\"\r\n\
+          c.example TXT \"\"\n\
+          d.example SRV 0 0 993 imap.example.\n\
+          e.example TYPE65280 \\# 2 0001\n\
+          f.example TXT !SERVFAIL\nf.example A 192.0.2.1\nf.example * !TIMEOUT !AD\n\
+          g.example CNAME h.example\n\
+          h.example A 192.0.2.7\nh.example A 192.0.2.8 !AD\n\
+          \\206\\177\\046x.example MX 0 .\n\
+          i.example * !NXDOMAIN\n\
+          j.example TXT \"!NODATA\"\n\
+          k.example TXT !BOGUS",
+    )
+    .unwrap();
+    use RecordType::{A, Aaaa, Mx, Txt};
+    let text = |name: &str| match ask(&file, name, Txt).all() {
+        [] => panic!("{name}"),
+        records => records
+            .iter()
+            .map(|record| match record {
+                Record::Txt(text) => String::from_utf8(text.to_vec()).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>(),
+    };
+    assert_eq!(text("a.example"), ["with a TTL and a class"]);
+    assert_eq!(text("b.example"), ["a class and a TTL"]);
+    assert_eq!(text("c.example"), ["unquotedand quoted", ""]);
+    assert_eq!(text("j.example"), ["!NODATA"]);
+    let ttl = |name: &str| ask(&file, name, Txt).ttl;
+    assert_eq!(
+        [ttl("a.example"), ttl("b.example"), ttl("c.example")],
+        [60, 60, 300]
+    );
+    let why = |name: &str, kind| ask(&file, name, kind).why();
+    assert_eq!(why("d.example", Txt), Some(Failure::NoData));
+    assert_eq!(why("e.example", A), Some(Failure::NoData));
+    assert_eq!(why("f.example", Txt), Some(Failure::ServFail));
+    assert_eq!(why("f.example", A), None);
+    assert_eq!(why("f.example", Mx), Some(Failure::Timeout));
+    assert!(ask(&file, "f.example", Mx).authentic);
+    assert!(!ask(&file, "f.example", A).authentic);
+    assert_eq!(why("g.example", Aaaa), Some(Failure::NoData));
+    assert_eq!(ask(&file, "g.example", A).all().len(), 2);
+    assert!(
+        ask(&file, "h.example", A).authentic,
+        "one mark vouches for the set"
+    );
+    assert!(!ask(&file, "g.example", A).authentic);
+    let odd = Name::from_labels([&b"\xce\xb1.x"[..], b"example"]).unwrap();
+    assert_eq!(file.answer(&Question::of(odd, Mx)).all().len(), 1);
+    assert_eq!(why("i.example", A), Some(Failure::NoDomain));
+    assert_eq!(why("k.example", Txt), Some(Failure::Bogus));
+    assert_eq!(why("nobody.example", Txt), Some(Failure::NoDomain));
+}
+
+#[test]
 fn a_line_that_is_none_is_named() {
     for (text, error) in [
         (
@@ -92,8 +167,8 @@ fn a_line_that_is_none_is_named() {
         ),
         ("a.example", "line 1: there is no type"),
         (
-            "a.example SRV 1 2 3 x.",
-            "line 1: \"SRV\" is no type of record that mail asks for",
+            "a.example SRVV 1 2 3 x.",
+            "line 1: \"SRVV\" is no type of record that mail asks for",
         ),
         ("a.example TXT \"open", "line 1: a quote is not closed"),
         ("a.example TXT", "line 1: TXT wants more values"),
@@ -111,6 +186,18 @@ fn a_line_that_is_none_is_named() {
         (
             "a.example TLSA 3 1 1 abc",
             "line 1: \"abc\" is not hexadecimal",
+        ),
+        (
+            "a.example A !NODATA\na.example A !TIMEOUT",
+            "line 2: a.example A has two failures",
+        ),
+        (
+            "a.example * !NODATA\na.example * !TIMEOUT",
+            "line 2: a.example has `*` twice",
+        ),
+        (
+            "a.example CNAME b.example\na.example CNAME c.example",
+            "line 2: a.example is an alias of two names",
         ),
         (
             "a.example * 192.0.2.1",
@@ -183,6 +270,36 @@ proptest! {
             prop_assert_eq!(&again.answer(question), answer);
         }
         prop_assert_eq!(again.to_string(), text);
+    }
+
+    #[test]
+    fn facts_with_aliases_come_back_the_same_also_when_they_contradict_each_other(
+        facts in prop::collection::vec((0..4_usize, 0..3_usize, prop::option::of(0..4_usize), 0..3_u32, any::<bool>(), 0..3_u8), 0..12)
+    ) {
+        let name = |n: usize| Name::parse(["a", "b", "c", "d"][n]).unwrap();
+        let facts: std::collections::BTreeMap<Question, Answer> = facts
+            .into_iter()
+            .map(|(owner, kind, end, ttl, authentic, what)| {
+                let kind = [RecordType::A, RecordType::Mx, RecordType::Cname][kind];
+                let record = match kind {
+                    RecordType::A => Record::A([192, 0, 2, what].into()),
+                    RecordType::Mx => Record::Mx { preference: what.into(), exchange: name(0) },
+                    _ => Record::Cname(name(what.into())),
+                };
+                let mut answer = match what {
+                    0 => Answer::failure(Failure::NoData, ttl),
+                    _ => Answer::records(vec![record], ttl),
+                };
+                answer.authentic = authentic;
+                answer.canonical = end.map(name);
+                (Question::of(name(owner), kind), answer)
+            })
+            .collect();
+        let text = MasterFile::of_facts(&facts).to_string();
+        let again = MasterFile::parse(&text).unwrap();
+        for (question, answer) in &facts {
+            prop_assert_eq!(&again.answer(question), answer, "{} of\n{}", question, text);
+        }
     }
 
     #[test]

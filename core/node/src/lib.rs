@@ -26,4 +26,5 @@ pub use config::{Config, ListenerConfig, Outgoing, Service};
 pub use conn::Conn;
 pub use control::Queued;
 pub use node::{Bound, DRAIN_TIMEOUT, Node, StartError};
+pub use resolve::Resolver;
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

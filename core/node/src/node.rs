@@ -4,6 +4,7 @@ use bytes::Bytes;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
+use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
 use mox_mailbox::{AccountId, Progress, Stop};
@@ -156,7 +157,10 @@ impl<R: Runtime> Node<R> {
         let seed = runtime.seed("node");
         let inner = Arc::new(Inner {
             authority: Authority::new(seed.child("authority", 0)),
-            resolver: Resolver::new(config.resolvers.clone(), seed.child("resolver", 0)),
+            resolver: Resolver::new(
+                ResolverConfig::of(config.resolvers.clone()),
+                seed.child("resolver", 0),
+            ),
             client_tls,
             bodies_in_flight: Arc::default(),
             captures: bound.outgoing_captures,

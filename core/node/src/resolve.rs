@@ -22,7 +22,7 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 const DATAGRAM: usize = 4_096;
 
 /// The name servers, and what they said lately.
-pub(crate) struct Resolver {
+pub struct Resolver {
     config: ResolverConfig,
     seed: Seed,
     lookups: AtomicU64,
@@ -30,9 +30,10 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new(servers: Vec<SocketAddr>, seed: Seed) -> Self {
+    /// Asks these servers; ids, ports and letter case come from `seed`.
+    pub fn new(config: ResolverConfig, seed: Seed) -> Self {
         Self {
-            config: ResolverConfig::of(servers),
+            config,
             seed,
             lookups: AtomicU64::new(0),
             cache: Mutex::new(Cache::new(CacheLimits::default())),
@@ -44,21 +45,23 @@ impl Resolver {
         let seed = self
             .seed
             .child("mail hosts", self.lookups.fetch_add(1, Ordering::Relaxed));
-        self.inquire(runtime, |facts| mail_hosts(facts, domain, &seed))
-            .await
+        let decide = |facts: &Facts| mail_hosts(facts, domain, &seed);
+        self.inquire(runtime, Facts::default(), decide).await.0
     }
 
-    /// Runs a function of facts, asking what it lacks.
-    async fn inquire<R: Runtime, T>(
+    /// Runs a function of facts, asking what it lacks beyond the facts that are known already. Gives its verdict, and
+    /// all facts for the next function that judges the same message. After 30 seconds what is missing is a timeout.
+    pub async fn inquire<R: Runtime, T>(
         &self,
         runtime: &R,
+        facts: Facts,
         mut function: impl FnMut(&Facts) -> Result<T, mox_dns::Missing>,
-    ) -> T {
+    ) -> (T, Facts) {
         let deadline = runtime.now().mono + INQUIRY_TIMEOUT;
-        let mut inquiry = Inquiry::new(Facts::default(), deadline);
+        let mut inquiry = Inquiry::new(facts, deadline);
         loop {
             match inquiry.run(runtime.now(), &mut function) {
-                Progress::Done(verdict) => return verdict,
+                Progress::Done(verdict) => return (verdict, inquiry.into_facts()),
                 Progress::Wait => wait_until(runtime, deadline).await,
                 Progress::Ask(questions) => {
                     let lookups = questions.into_iter().map(|question| async move {
@@ -91,6 +94,14 @@ impl Resolver {
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl core::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Resolver")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 

@@ -56,16 +56,40 @@ impl Default for Limits {
 /// The longest domain name in text; a longer one loses labels on its left (RFC 7208 7.3).
 const NAME_MAX: usize = 253;
 
+/// The local part of a sender who has none (RFC 7208 2.4 and 4.3).
+const POSTMASTER: &[u8] = b"postmaster";
+
 /// Whether `query.ip` may send for the domain of the reverse-path, or of HELO when that is null.
 ///
 /// # Errors
 /// The questions whose answers `facts` lacks.
 pub fn check_host(facts: &Facts, query: &Query<'_>, limits: &Limits) -> Result<Report, Missing> {
+    // RFC 7208 2.4: a null reverse-path means the HELO name.
+    let domain = match query.mail_from {
+        b"" => query.helo,
+        mail_from => split_address(mail_from).1,
+    };
+    check_domain(facts, query, domain, limits)
+}
+
+/// Whether `query.ip` may send for `domain`, whatever domain the sender has: check_host() of RFC 7208 4.1 with its
+/// three arguments. Without a reverse-path the sender is the domain's postmaster.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks.
+pub fn check_domain(
+    facts: &Facts,
+    query: &Query<'_>,
+    domain: &[u8],
+    limits: &Limits,
+) -> Result<Report, Missing> {
     let ip = query.ip.to_canonical();
-    // RFC 7208 2.4: a null reverse-path means the HELO name, from its postmaster.
-    let (identity, local, domain) = match split_address(query.mail_from) {
-        _ if query.mail_from.is_empty() => (Identity::Helo, &b"postmaster"[..], query.helo),
-        (b"", domain) => (Identity::MailFrom, &b"postmaster"[..], domain),
+    let (identity, local, sender_domain) = match split_address(query.mail_from) {
+        _ if query.mail_from.is_empty() => match query.helo.eq_ignore_ascii_case(domain) {
+            true => (Identity::Helo, POSTMASTER, domain),
+            false => (Identity::MailFrom, POSTMASTER, domain),
+        },
+        (b"", domain) => (Identity::MailFrom, POSTMASTER, domain),
         (local, domain) => (Identity::MailFrom, local, domain),
     };
     let mut check = Check {
@@ -74,7 +98,7 @@ pub fn check_host(facts: &Facts, query: &Query<'_>, limits: &Limits) -> Result<R
         limits,
         ip,
         local,
-        sender_domain: domain,
+        sender_domain,
         lookups: 0,
         voids: 0,
         visits: Vec::new(),
@@ -90,7 +114,7 @@ pub fn check_host(facts: &Facts, query: &Query<'_>, limits: &Limits) -> Result<R
     let (ttl, authentic) = facts.basis();
     let mut sender = lossy(local);
     sender.push('@');
-    sender.push_str(&lossy(domain));
+    sender.push_str(&lossy(sender_domain));
     Ok(Report {
         verdict: outcome.verdict,
         identity,

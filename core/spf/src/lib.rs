@@ -36,7 +36,7 @@
 extern crate alloc;
 
 mod evaluate;
-pub use evaluate::{Limits, Query, check_host};
+pub use evaluate::{Limits, Query, check_domain, check_host};
 
 mod report;
 pub use report::{Identity, Report, Verdict, Visit};

@@ -156,10 +156,16 @@ impl Report {
     }
 }
 
+/// What of a text is written: at most [`VALUE_MAX`] octets, whole characters.
+fn start(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(VALUE_MAX))
+        .unwrap_or_default()
+}
+
 /// A text inside of a comment, where nothing of it may end the comment or the line.
 fn comment(out: &mut String, text: &str) -> fmt::Result {
-    text.chars()
-        .take(VALUE_MAX)
+    start(text)
+        .chars()
         .filter(|c| !c.is_control() && !['(', ')', '\\'].contains(c))
         .try_for_each(|c| out.write_char(c))
 }
@@ -177,7 +183,7 @@ fn key(out: &mut String, name: &str, value: &str) -> fmt::Result {
         return write!(out, "{value};");
     }
     out.write_char('"')?;
-    for c in value.chars().take(VALUE_MAX).filter(|c| !c.is_control()) {
+    for c in start(value).chars().filter(|c| !c.is_control()) {
         if ['"', '\\'].contains(&c) {
             out.write_char('\\')?;
         }

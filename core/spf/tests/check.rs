@@ -9,8 +9,8 @@
 
 mod zone;
 
-use mox_dns::{Facts, Failure, Name, Record};
-use mox_spf::{Identity, Limits, Query, Record as Spf, Report, Verdict, check_host};
+use mox_dns::{Facts, Failure, Name, Question, Record, RecordType};
+use mox_spf::{Identity, Limits, Query, Record as Spf, Report, Verdict, check_domain, check_host};
 use proptest::prelude::*;
 use zone::Zone;
 
@@ -306,6 +306,71 @@ fn the_header_field_says_what_was_checked_and_nothing_in_it_can_break_out() {
         field.lines().next(),
         Some("Received-SPF: none (checked abc)")
     );
+}
+
+#[test]
+fn a_value_of_the_header_field_ends_at_its_limit_of_octets() {
+    let helo = "\u{fc}".repeat(200);
+    let query = Query {
+        helo: helo.as_bytes(),
+        mail_from: b"",
+        ..QUERY
+    };
+    let (report, _) = zone_of(&[]).check(&query, &Limits::default(), 1);
+    let field = report.received_spf(&query);
+    let told = format!("helo=\"{}\";", "\u{fc}".repeat(150));
+    assert!(field.contains(&told), "{field}");
+}
+
+#[test]
+fn the_checked_domain_may_be_another_than_that_of_the_sender() {
+    let zone = zone_of(&[
+        ("example.com", txt("v=spf1 exists:%{d}.%{o}.%{l} -all")),
+        (
+            "example.com.example.net.ann",
+            Record::A([127, 0, 0, 2].into()),
+        ),
+        (
+            "example.com.example.com.postmaster",
+            Record::A([127, 0, 0, 2].into()),
+        ),
+    ]);
+    let facts: Facts = zone
+        .records
+        .keys()
+        .flat_map(|name| {
+            [RecordType::A, RecordType::Txt].map(|kind| Question::of(name.clone(), kind))
+        })
+        .map(|question| (question.clone(), zone.answer(&question)))
+        .collect();
+    let check = |mail_from: &[u8], helo: &[u8]| {
+        let query = Query {
+            mail_from,
+            helo,
+            ..QUERY
+        };
+        check_domain(&facts, &query, b"example.com", &Limits::default()).unwrap()
+    };
+    let report = check(b"ann@example.net", b"");
+    assert_eq!(
+        (report.verdict, report.identity),
+        (Verdict::Pass, Identity::MailFrom)
+    );
+    assert_eq!(
+        (&*report.domain, &*report.sender),
+        ("example.com", "ann@example.net")
+    );
+    let report = check(b"", b"EXAMPLE.com");
+    assert_eq!(
+        (report.verdict, report.identity),
+        (Verdict::Pass, Identity::Helo)
+    );
+    let report = check(b"", b"mx.example.com");
+    assert_eq!(
+        (report.verdict, report.identity),
+        (Verdict::Pass, Identity::MailFrom)
+    );
+    assert_eq!(report.sender, "postmaster@example.com");
 }
 
 #[test]
