@@ -1,6 +1,7 @@
 //! Name servers that speak packets, over UDP and TCP, rightly or not.
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use mox_dns::{Failure, MasterFile, Name, Question, Record, RecordType};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Rng, Seed};
 use serde::{Deserialize, Serialize};
@@ -13,14 +14,13 @@ use crate::runtime::SimRuntime;
 use crate::sim::Sim;
 use crate::slot::lock;
 use crate::stream::SimStream;
-use crate::zone::{Entry, Trouble, Zone, ZoneRecord, encode, kinds};
 
 /// Where name servers listen.
 const PORT: u16 = 53;
 /// Octets of an answer over UDP at most, as questions here say in EDNS.
 const DATAGRAM: usize = 1_232;
-/// Aliases followed in one answer.
-const CHAIN_MAX: usize = 32;
+/// Octets of one TXT string.
+const STRING: usize = 255;
 /// How long an absence may be remembered, in seconds.
 const NEGATIVE_TTL: u32 = 60;
 
@@ -75,11 +75,11 @@ impl DnsManner {
     }
 }
 
-/// Serves a zone on port 53 of a computer, recursively: what is not in it does not exist. Gives the address to ask.
+/// Serves what a master file says on port 53 of a computer, recursively: what is not in it does not exist. Gives the address to ask.
 ///
 /// # Errors
 /// When the port is taken.
-pub fn name_server(on: &SimRuntime, zone: Zone, manner: DnsManner) -> io::Result<SocketAddr> {
+pub fn name_server(on: &SimRuntime, zone: MasterFile, manner: DnsManner) -> io::Result<SocketAddr> {
     let address = SocketAddr::new(on.addresses()[0], PORT);
     let listener = on.listen(Bind::Addr(address))?;
     let server = Arc::new(NameServer {
@@ -107,7 +107,7 @@ pub fn name_server(on: &SimRuntime, zone: Zone, manner: DnsManner) -> io::Result
 
 struct NameServer {
     sim: Sim,
-    zone: Zone,
+    zone: MasterFile,
     manner: DnsManner,
     rng: Mutex<Rng>,
 }
@@ -185,40 +185,103 @@ impl NameServer {
         if self.happens(self.manner.servfail_one_in, "answer servfail") {
             return Some(query.respond(Code::ServFail, &[], &[]));
         }
-        let mut name = query.name.clone();
+        let kinds = RecordType::ALL;
+        let kind = kinds.into_iter().find(|kind| kind.code() == query.kind);
+        let Some(kind) = kind else {
+            return Some(query.respond(Code::NoError, &[], &absence()));
+        };
+        let question = Question::new(&query.name, kind).ok()?;
+        let answer = self.zone.answer(&question);
+        let ttl = answer.ttl;
+        let mut owner = wire(question.name());
         let mut answers = Vec::new();
-        for _ in 0..CHAIN_MAX {
-            let Some(Entry { trouble, records }) = self.zone.entry(&name) else {
-                // An alias that leads nowhere is an alias none the less.
-                let code = if self.zone.exists(&name) {
-                    Code::NoError
-                } else {
-                    Code::NoDomain
-                };
-                return Some(query.respond(code, &answers, &absence()));
-            };
-            match trouble {
-                Some(Trouble::Timeout) => return None,
-                Some(Trouble::ServFail) => return Some(query.respond(Code::ServFail, &[], &[])),
-                Some(Trouble::Bogus) => return Some(query.bogus()),
-                None => {}
-            }
-            let before = answers.len();
-            let found = records.iter().filter(|record| record.kind == query.kind);
-            answers.extend(found.map(|record| (name.clone(), record.clone())));
-            let alias = records.iter().find(|record| record.target.is_some());
-            match alias {
-                Some(alias) if answers.len() == before => {
-                    answers.push((name.clone(), alias.clone()));
-                    name = alias.target.clone().unwrap_or_default();
-                }
-                _ if answers.len() == before => {
-                    return Some(query.respond(Code::NoError, &answers, &absence()));
-                }
-                _ => return Some(query.respond(Code::NoError, &answers, &[])),
-            }
+        if let Some(canonical) = &answer.canonical {
+            let target = wire(canonical);
+            answers.push(Resource {
+                owner,
+                kind: RecordType::Cname,
+                ttl,
+                data: target.clone(),
+            });
+            owner = target;
         }
-        Some(query.respond(Code::ServFail, &[], &[]))
+        // An alias that leads nowhere is an alias none the less.
+        let (code, records) = match &answer.result {
+            Ok(records) => (Code::NoError, &records[..]),
+            Err(Failure::NoData) => (Code::NoError, &[][..]),
+            Err(Failure::NoDomain) => (Code::NoDomain, &[][..]),
+            Err(Failure::Timeout) => return None,
+            Err(Failure::Bogus) => return Some(query.bogus()),
+            Err(_) => return Some(query.respond(Code::ServFail, &[], &[])),
+        };
+        answers.extend(records.iter().map(|record| Resource {
+            owner: owner.clone(),
+            kind,
+            ttl,
+            data: data(record),
+        }));
+        let authority = if records.is_empty() {
+            absence()
+        } else {
+            Vec::new()
+        };
+        Some(query.respond(code, &answers, &authority))
+    }
+}
+
+/// A record on the wire.
+struct Resource {
+    owner: Vec<u8>,
+    kind: RecordType,
+    ttl: u32,
+    data: Vec<u8>,
+}
+
+/// A name on the wire (RFC 1035 3.1).
+fn wire(name: &Name) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for label in name.labels() {
+        wire.push(u8::try_from(label.len()).unwrap_or(0));
+        wire.extend_from_slice(label);
+    }
+    wire.push(0);
+    wire
+}
+
+/// The data of a record on the wire.
+fn data(record: &Record) -> Vec<u8> {
+    match record {
+        Record::A(ip) => ip.octets().to_vec(),
+        Record::Aaaa(ip) => ip.octets().to_vec(),
+        Record::Mx {
+            preference,
+            exchange,
+        } => [&preference.to_be_bytes()[..], &wire(exchange)].concat(),
+        Record::Txt(text) => {
+            let strings = text.chunks(STRING);
+            let lengths =
+                strings.map(|part| [&[u8::try_from(part.len()).unwrap_or(0)], part].concat());
+            lengths.collect::<Vec<_>>().concat()
+        }
+        Record::Cname(name) | Record::Ptr(name) | Record::Ns(name) => wire(name),
+        Record::Tlsa {
+            usage,
+            selector,
+            matching,
+            data,
+        } => [&[*usage, *selector, *matching], &data[..]].concat(),
+        Record::Soa {
+            primary,
+            serial,
+            minimum,
+        } => {
+            let mut out = wire(primary);
+            out.push(0);
+            for number in [*serial, 3_600, 600, 86_400, *minimum] {
+                out.extend(number.to_be_bytes());
+            }
+            out
+        }
     }
 }
 
@@ -229,21 +292,19 @@ enum Code {
     NoDomain = 3,
 }
 
-type Owned = (String, ZoneRecord);
-
 /// The SOA record that says how long an absence may be remembered (RFC 2308).
-fn absence() -> Vec<Owned> {
-    let mut data = vec![0, 0];
-    for number in [1, 3_600, 600, 86_400, NEGATIVE_TTL] {
-        data.extend(number.to_be_bytes());
-    }
-    let record = ZoneRecord {
-        kind: kinds::SOA,
-        ttl: NEGATIVE_TTL,
-        data,
-        target: None,
+fn absence() -> Vec<Resource> {
+    let soa = Record::Soa {
+        primary: Name::root(),
+        serial: 1,
+        minimum: NEGATIVE_TTL,
     };
-    vec![(".".to_owned(), record)]
+    vec![Resource {
+        owner: wire(&Name::root()),
+        kind: RecordType::Soa,
+        ttl: NEGATIVE_TTL,
+        data: data(&soa),
+    }]
 }
 
 /// A question as it came.
@@ -297,13 +358,13 @@ impl Query {
         out
     }
 
-    fn respond(&self, code: Code, answers: &[Owned], authority: &[Owned]) -> Vec<u8> {
+    fn respond(&self, code: Code, answers: &[Resource], authority: &[Resource]) -> Vec<u8> {
         /// Response, recursion desired and available.
         const FLAGS: u16 = 0x8180;
         let mut out = self.head(FLAGS | code as u16, [answers.len(), authority.len(), 0]);
-        for (name, record) in answers.iter().chain(authority) {
-            out.extend(encode(name).unwrap_or_else(|_| vec![0]));
-            out.extend(record.kind.to_be_bytes());
+        for record in answers.iter().chain(authority) {
+            out.extend(&record.owner);
+            out.extend(record.kind.code().to_be_bytes());
             out.extend([0, 1]);
             out.extend(record.ttl.to_be_bytes());
             let length = u16::try_from(record.data.len()).unwrap_or(u16::MAX);

@@ -47,7 +47,6 @@ mod timer;
 mod tls;
 mod trace;
 mod world;
-mod zone;
 
 pub use datagram::SimDatagram;
 pub use dialogue::{Dialogue, Mail};
@@ -67,4 +66,3 @@ pub use summary::Summary;
 pub use timer::SimTimer;
 pub use trace::{Fact, Trace};
 pub use world::{Outcome, lone_server, run, run_in, run_kept};
-pub use zone::{Zone, ZoneError};

@@ -146,6 +146,8 @@ pub enum How {
     AfterReset,
     /// The first time the connection ends in the middle of the message, by a close in order.
     CutOnce,
+    /// The first time a command in clear follows STARTTLS in the same breath, and then the handshake: it must not be obeyed.
+    InjectOnce,
 }
 
 /// One thing done to a mailbox. `nth` counts the messages the client knows in the selected mailbox, modulo their number.

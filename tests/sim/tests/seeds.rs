@@ -9,7 +9,7 @@
     reason = "tests"
 )]
 
-use mox_sim::{Outcome, Plan, many, run};
+use mox_sim::{Outcome, Plan, SITES, many, run};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -53,6 +53,11 @@ fn in_every_world_what_was_promised_holds_and_happens_again_in_the_same_way() {
         wrong.join("\n")
     );
     eprintln!("{summary}");
+    let unseen: Vec<_> = SITES
+        .iter()
+        .filter(|site| !summary.sites.contains_key(*site))
+        .collect();
+    assert!(unseen.is_empty(), "never reached: {unseen:?}");
     // Worlds in which nothing happens prove nothing.
     assert!(summary.ends() > summary.worlds, "{summary}");
     assert!(summary.acknowledged > 2 * summary.worlds, "{summary}");

@@ -79,7 +79,8 @@ impl Sender {
         self.who.stage.judge.bench().ledger.enter(mark, mail);
         let mut open = send.to.clone();
         for attempt in 0..TRIES {
-            let cut = attempt == 0 && send.how == How::CutOnce;
+            // What goes wrong on purpose goes wrong once.
+            let cut = attempt == 0 && matches!(send.how, How::CutOnce | How::InjectOnce);
             let mut outcome = Outcome::default();
             let began = self.who.on.now().mono;
             let session = self.session(mark, &text, &open, send.how, cut, &mut outcome);
@@ -133,7 +134,12 @@ impl Sender {
         smtp.say("EHLO client.example\r\n").await?;
         let offer = smtp.expect("250").await?;
         if self.who.starts_tls(&smtp) && offer.contains("STARTTLS") {
-            smtp.say("STARTTLS\r\n").await?;
+            let injected = if cut && how == How::InjectOnce {
+                "NOOP\r\n"
+            } else {
+                ""
+            };
+            smtp.say(&format!("STARTTLS\r\n{injected}")).await?;
             smtp.expect("220").await?;
             smtp = self.who.secure(smtp).await?;
             smtp.say("EHLO client.example\r\n").await?;
@@ -186,7 +192,7 @@ impl Sender {
                 false => Err(io::Error::other("DATA was refused")),
             };
         }
-        if cut {
+        if cut && how == How::CutOnce {
             let half = text.len() / 2;
             let text = text.replace("\r\n.", "\r\n..");
             smtp.say(text.get(..half).unwrap_or_default()).await?;

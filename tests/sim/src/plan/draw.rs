@@ -73,7 +73,7 @@ struct Swarm<'s> {
     rng: Rng,
     /// How often each kind of deed is done, against each other.
     deeds: [u64; 10],
-    hows: [u64; 5],
+    hows: [u64; 6],
     /// Lines of the largest message.
     lines: u64,
     /// The longest pause.
@@ -171,6 +171,7 @@ impl<'s> Swarm<'s> {
                 2 => How::Chunks(1 + self.rng.below(3_000) as u32),
                 3 => How::AfterReset,
                 4 => How::CutOnce,
+                5 => How::InjectOnce,
                 _ => How::Plain,
             },
         }

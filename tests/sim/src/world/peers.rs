@@ -1,5 +1,6 @@
 //! Other people's servers of a world, and its name server.
 
+use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use crate::peers::{
     Plain, Silent, Smuggler, Talker, Tarpit, Until, serve,
 };
 use crate::plan::{Flaws, PeerManner, PeerPlan};
-use crate::{DnsManner, Sim, SimRuntime, Zone, name_server, names};
+use crate::{DnsManner, Sim, SimRuntime, name_server, names};
 
 /// The computer of the name server.
 const NAMES: [u8; 4] = [10, 0, 9, 1];
@@ -23,7 +24,7 @@ pub(super) fn name_server_address() -> SocketAddr {
 /// Calls the name server of a world to life, which errs like this; its computer.
 pub(super) fn name_server_of(sim: &Sim, manner: Option<DnsManner>) -> io::Result<SimRuntime> {
     let on = sim.computer("names", NAMES);
-    let zone = Zone::parse(&names::zone()).map_err(|e| io::Error::other(e.to_string()))?;
+    let zone = MasterFile::parse(names::zone()).map_err(io::Error::other)?;
     name_server(&on, zone, manner.unwrap_or_else(DnsManner::direct))?;
     Ok(on)
 }

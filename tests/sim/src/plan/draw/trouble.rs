@@ -33,8 +33,8 @@ pub(super) fn add(plan: &mut Plan, root: &Seed) {
     if rng.one_in(3) {
         plan.cuts = (0..1 + rng.below(4)).map(|_| cut(&mut rng, plan)).collect();
     }
-    if rng.one_in(3) {
-        let disks = (0..1 + rng.below(3)).map(|_| disk(&mut rng, plan));
+    if rng.one_in(2) {
+        let disks = (0..1 + rng.below(4)).map(|_| disk(&mut rng, plan));
         plan.disks = disks.collect();
     }
     if rng.one_in(5) {
