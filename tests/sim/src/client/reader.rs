@@ -282,11 +282,20 @@ impl Reader {
         self.who.stage.judge.bench().ledger.enter(&mark, mail);
         let place = self.place(mailbox);
         let append = format!("APPEND {} {{{}+}}\r\n{text}", place.2, text.len());
-        let failures = self.who.stage.judge.bench().wires.failures();
-        let done = self.command(session, &append, Rules::Any).await;
+        let failures = {
+            let bench = &mut *self.who.stage.judge.bench();
+            // Until there is an answer, which may never come.
+            bench.ledger.ambiguous(&mark, &[own]);
+            bench.wires.failures()
+        };
+        let done = self.command(session, &append, Rules::Any).await?;
         let bench = &mut *self.who.stage.judge.bench();
-        match done {
-            Ok(done) if done.ok => {
+        if done.ok || bench.wires.failures() == failures {
+            // A store that fails cannot know what it kept.
+            bench.ledger.decided(&mark, &[own]);
+        }
+        match done.ok {
+            true => {
                 bench.ledger.taken(&mark, &[own], &mut bench.wrong);
                 let code = imap::code(&done.text).filter(|(name, _)| name == "APPENDUID");
                 let uid = code.and_then(|(_, numbers)| {
@@ -306,17 +315,7 @@ impl Reader {
                 }
                 Ok(())
             }
-            Ok(done) => {
-                // A store that fails cannot know what it kept.
-                if bench.wires.failures() > failures {
-                    bench.ledger.ambiguous(&mark, &[own]);
-                }
-                Err(io::Error::other(format!("APPEND: {}", done.text)))
-            }
-            Err(error) => {
-                bench.ledger.ambiguous(&mark, &[own]);
-                Err(error)
-            }
+            false => Err(io::Error::other(format!("APPEND: {}", done.text))),
         }
     }
 

@@ -62,6 +62,13 @@ impl Ledger {
         self.each(mark, to, |_, _, tally| tally.ambiguous += 1);
     }
 
+    /// What became of it is known after all.
+    pub(crate) fn decided(&mut self, mark: &str, to: &[To]) {
+        self.each(mark, to, |_, _, tally| {
+            tally.ambiguous = tally.ambiguous.saturating_sub(1);
+        });
+    }
+
     fn each(&mut self, mark: &str, to: &[To], mut change: impl FnMut(usize, &To, &mut Tally)) {
         if let Some(mail) = self.mails.get_mut(mark) {
             for to in to {
