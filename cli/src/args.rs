@@ -63,7 +63,7 @@ pub enum Command {
     Dns(Dns),
     /// Simulate.
     Sim(Sim),
-    /// Play recorded sessions.
+    /// Play recorded sessions, and such that are written by hand.
     Replay(Replay),
     /// Make recorded sessions fit for others to see.
     Capture(Capture),
@@ -119,11 +119,11 @@ pub struct Localserve {
     #[argh(switch)]
     pub capture_plain: bool,
     /// files in the folder at most, the oldest make room; default: 1000
-    #[argh(option, default = "mox_server::config::CAPTURE_FILES_DEFAULT")]
-    pub capture_files: u64,
+    #[argh(option)]
+    pub capture_files: Option<u64>,
     /// octets of one file at most; default: 1048576
-    #[argh(option, default = "mox_server::config::CAPTURE_OCTETS_DEFAULT")]
-    pub capture_octets: u64,
+    #[argh(option)]
+    pub capture_octets: Option<u64>,
 }
 
 /// Write a configuration with one account, for a machine that will receive mail from the Internet.
@@ -153,11 +153,11 @@ pub struct Serve {
     #[argh(switch)]
     pub capture_plain: bool,
     /// files in the folder at most, the oldest make room; default: 1000
-    #[argh(option, default = "mox_server::config::CAPTURE_FILES_DEFAULT")]
-    pub capture_files: u64,
+    #[argh(option)]
+    pub capture_files: Option<u64>,
     /// octets of one file at most; default: 1048576
-    #[argh(option, default = "mox_server::config::CAPTURE_OCTETS_DEFAULT")]
-    pub capture_octets: u64,
+    #[argh(option)]
+    pub capture_octets: Option<u64>,
 }
 
 /// Look at the configuration or change it.

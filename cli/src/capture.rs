@@ -4,21 +4,20 @@
 //! Tapes together hold at most [`MEMORY_MAX`]. A folder holds at most so many files; the oldest make room.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mox_machine::{Seed, Tape, TapeRoom, Utc};
 use mox_node::{Bound, Captured, CapturedSession, Captures, Config};
 use mox_runtime_smol::SmolRuntime;
-use mox_server::config::Capture as Limits;
+use mox_server::config::{CAPTURE_FILES_DEFAULT, CAPTURE_OCTETS_DEFAULT, Capture as Limits};
 use mox_transcripts::{About, Capture, Redact, imap, smtp};
 
 use crate::failure::Failure;
@@ -29,6 +28,8 @@ const MEMORY_MAX: usize = 64 * 1024 * 1024;
 const WAITING_MAX: usize = 4_096;
 /// Many sessions end at the same time: the writer is woken once for them.
 const GATHER: Duration = Duration::from_millis(20);
+/// Longest that a stop waits for what is not written yet.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// What a recorded session is called.
 const SUFFIX: &str = ".session";
 
@@ -46,21 +47,26 @@ impl CapturePlan {
     pub(crate) fn of_flags(
         dir: Option<&PathBuf>,
         plain: bool,
-        max_files: u64,
-        max_octets: u64,
+        max_files: Option<u64>,
+        max_octets: Option<u64>,
     ) -> Result<Self, Failure> {
         let Some(dir) = dir.cloned() else {
-            return match plain {
-                true => Err(Failure::Usage(
-                    "--capture-plain says how to record, not where; add --capture DIR".into(),
-                )),
-                false => Ok(Self::default()),
+            let given = [
+                (plain, "--capture-plain"),
+                (max_files.is_some(), "--capture-files"),
+                (max_octets.is_some(), "--capture-octets"),
+            ];
+            return match given.into_iter().find(|(given, _)| *given) {
+                Some((_, flag)) => Err(Failure::Usage(format!(
+                    "{flag} says how to record, not where; add --capture DIR"
+                ))),
+                None => Ok(Self::default()),
             };
         };
         let limits = Limits {
             dir,
-            max_files,
-            max_octets,
+            max_files: max_files.unwrap_or(CAPTURE_FILES_DEFAULT),
+            max_octets: max_octets.unwrap_or(CAPTURE_OCTETS_DEFAULT),
             plain,
         };
         if let Some((field, problem, remedy)) = limits.problem() {
@@ -118,10 +124,14 @@ impl Recorders {
         Ok(recorder)
     }
 
-    /// Everything that was recorded is written.
+    /// Writes what was recorded, as far as that does not take too long.
     pub(crate) fn stop(&self) {
-        for (_, recorder) in &self.0 {
-            recorder.stop();
+        let until = Instant::now() + STOP_MAX;
+        for (limits, recorder) in &self.0 {
+            if !recorder.stop(until) {
+                let dir = limits.dir.display();
+                tracing::warn!(target: "capture", %dir, "recordings are lost: they could not be written in time");
+            }
         }
     }
 }
@@ -133,7 +143,8 @@ pub(crate) struct Recorder {
     room: TapeRoom,
     max_octets: usize,
     missed: Arc<AtomicU64>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Disconnected when the writer is gone.
+    writer: Mutex<Option<Receiver<()>>>,
 }
 
 #[derive(Debug)]
@@ -169,31 +180,44 @@ impl Recorder {
             missed: missed.clone(),
             told: 0,
         };
+        let (running, gone) = sync_channel(0);
         let thread = std::thread::Builder::new().name("capture".into());
-        let thread = thread
-            .spawn(move || writer.run(&messages))
+        thread
+            .spawn(move || {
+                let _running: SyncSender<()> = running;
+                writer.run(&messages);
+            })
             .map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))?;
         Ok(Arc::new(Self {
             inbox,
             room: TapeRoom::new(MEMORY_MAX),
             max_octets: usize::try_from(limits.max_octets).unwrap_or(usize::MAX),
             missed,
-            writer: Mutex::new(Some(thread)),
+            writer: Mutex::new(Some(gone)),
         }))
     }
 
-    /// Writes what waits, then stops.
-    pub(crate) fn stop(&self) {
-        let thread = self
+    /// Writes what waits, then stops. False when that is not done in time; the process ends all the same.
+    pub(crate) fn stop(&self, until: Instant) -> bool {
+        let writer = self
             .writer
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread {
-            // It fails only when the thread is gone already.
-            let _ = self.inbox.send(Message::Stop);
-            let _ = thread.join();
+        let Some(writer) = writer else {
+            return true;
+        };
+        let mut message = Message::Stop;
+        while let Err(TrySendError::Full(back)) = self.inbox.try_send(message) {
+            if Instant::now() >= until {
+                return false;
+            }
+            message = back;
+            std::thread::sleep(GATHER);
         }
+        let rest = until.saturating_duration_since(Instant::now());
+        // Nobody sends: it ends by the writer's end.
+        writer.recv_timeout(rest) != Err(RecvTimeoutError::Timeout)
     }
 }
 
@@ -234,7 +258,7 @@ impl Writer {
             if !matches!(first, Message::Stop) {
                 std::thread::sleep(GATHER);
             }
-            let mut failed = None;
+            let (mut failed, mut stopping) = (None, false);
             for message in core::iter::once(first).chain(messages.try_iter()) {
                 match message {
                     Message::Write(captured) => {
@@ -242,10 +266,12 @@ impl Writer {
                             failed = Some(error);
                         }
                     }
-                    Message::Stop => return,
+                    Message::Stop => stopping = true,
                 }
             }
-            if let Some(error) = failed {
+            // The names of all of them at once.
+            let synced = File::open(&self.limits.dir).and_then(|dir| dir.sync_all());
+            if let Some(error) = failed.or_else(|| synced.err().map(|e| e.to_string())) {
                 let dir = self.limits.dir.display();
                 tracing::warn!(target: "capture", %dir, error, "sessions could not be recorded");
             }
@@ -254,6 +280,9 @@ impl Writer {
                 let sessions = missed - self.told;
                 self.told = missed;
                 tracing::warn!(target: "capture", sessions, "sessions were not recorded: the writer is behind");
+            }
+            if stopping {
+                return;
             }
         }
     }
@@ -292,7 +321,10 @@ impl Writer {
             .truncate(true)
             .mode(0o600)
             .open(&part)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()
+            })
             .and_then(|()| fs::rename(&part, &path));
         if let Err(error) = written {
             let _ = fs::remove_file(&part);
@@ -328,21 +360,22 @@ impl Writer {
     ) -> Result<(Utc, String), String> {
         let plain = self.limits.plain;
         let about = About {
-            about: match plain {
-                true => format!("{} {}", captured.listener, captured.peer),
-                false => captured.listener.clone(),
+            about: captured.listener.clone(),
+            peer: match plain {
+                true => captured.peer.to_string(),
+                false => String::new(),
             },
             privacy: if plain { "plain" } else { "redacted" }.into(),
             config,
         };
-        let mut capture = Capture::of_tape(tape, about, captured.seed.clone());
+        let max = usize::try_from(self.limits.max_octets).unwrap_or(usize::MAX);
+        let mut capture = Capture::of_tape(tape, about, captured.seed.clone(), max);
         if !plain {
             // What could not be redacted is not written.
             capture
                 .redact(self.key)
                 .map_err(|_| "what was recorded cannot be redacted".to_owned())?;
         }
-        let max = usize::try_from(self.limits.max_octets).unwrap_or(usize::MAX);
         Ok((tape.start().utc, capture.to_text_within(max)))
     }
 }
@@ -361,4 +394,52 @@ fn present(dir: &Path) -> io::Result<VecDeque<PathBuf>> {
     }
     files.sort();
     Ok(files.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_record_without_where_is_wrong_usage() {
+        for (plain, files, octets, flag) in [
+            (true, None, None, "--capture-plain"),
+            (false, Some(5), None, "--capture-files"),
+            (false, None, Some(5_000), "--capture-octets"),
+        ] {
+            let Err(Failure::Usage(why)) = CapturePlan::of_flags(None, plain, files, octets) else {
+                panic!("{flag} is taken");
+            };
+            assert!(
+                why.starts_with(flag) && why.ends_with("add --capture DIR"),
+                "{why}"
+            );
+        }
+        assert!(
+            CapturePlan::of_flags(None, false, None, None)
+                .unwrap()
+                .all
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_writer_that_hangs() {
+        for waiting in [0, 1] {
+            let (inbox, messages) = sync_channel(1);
+            let (running, gone) = sync_channel::<()>(0);
+            for _ in 0..waiting {
+                inbox.try_send(Message::Stop).unwrap();
+            }
+            let recorder = Recorder {
+                inbox,
+                room: TapeRoom::new(0),
+                max_octets: 0,
+                missed: Arc::default(),
+                writer: Mutex::new(Some(gone)),
+            };
+            assert!(!recorder.stop(Instant::now() + GATHER));
+            drop((running, messages));
+        }
+    }
 }

@@ -58,7 +58,7 @@ pub(crate) fn redact(redact: &CaptureRedact) -> Result<(), Failure> {
 fn named(files: &[PathBuf]) -> Result<&[PathBuf], Failure> {
     if files.is_empty() {
         return Err(Failure::Usage(
-            "no file is named; name the .session files that moxctl serve --capture wrote".into(),
+            "no file is named; name .session files, as moxctl serve --capture writes them".into(),
         ));
     }
     Ok(files)

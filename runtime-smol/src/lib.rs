@@ -3,7 +3,6 @@
 //! One executor per thread, each session pinned to the thread that had the fewest when it came; services share a thread of
 //! their own; blocking work runs on pools bounded by class. The reactor is async-io's.
 
-mod pools;
 mod runtime;
 mod sockets;
 mod stream;

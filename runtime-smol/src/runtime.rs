@@ -2,17 +2,16 @@
 
 use async_io::Async;
 use core::time::Duration;
-use mox_driver::{Bind, Fut, FutRef, Pool, Runtime};
+use mox_driver::{Bind, Fut, FutRef, Inherited, Places, Pool, Runtime};
 use mox_machine::{Mono, Now, Seed, Utc};
 use rand::TryRngCore;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::pools::Pools;
 use crate::sockets;
 use crate::stream::{SmolDatagram, SmolStream};
 use crate::threads::{Health, Threads};
@@ -28,8 +27,8 @@ struct Shared {
     root: Seed,
     seeds: AtomicU64,
     threads: Threads,
-    pools: Pools,
-    inherited: Mutex<BTreeMap<String, TcpListener>>,
+    places: Places,
+    inherited: Inherited<TcpListener>,
 }
 
 /// 32 bytes of the operating system's randomness.
@@ -60,8 +59,8 @@ impl SmolRuntime {
             root,
             seeds: AtomicU64::new(0),
             threads: Threads::start(threads)?,
-            pools: Pools::new(cores),
-            inherited: Mutex::new(inherited),
+            places: Places::new(cores),
+            inherited: Inherited::new(inherited),
         })))
     }
 
@@ -123,24 +122,22 @@ impl Runtime for SmolRuntime {
         class: Pool,
         work: Box<dyn FnOnce() -> T + Send>,
     ) -> Fut<T> {
-        self.0.pools.run(class, work)
+        let place = self.0.places.take(class);
+        Box::pin(async move {
+            let place = place.await;
+            // Work that has not begun is dropped with this future; work that has begun is finished.
+            blocking::unblock(move || {
+                let _place = place;
+                work()
+            })
+            .await
+        })
     }
 
     fn listen(&self, on: Bind) -> io::Result<Async<TcpListener>> {
         let listener = match on {
             Bind::Addr(address) => sockets::listen(address)?,
-            Bind::Inherited(name) => self
-                .0
-                .inherited
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&name)
-                .ok_or_else(|| {
-                    io::Error::new(
-                        io::ErrorKind::NotFound,
-                        format!("no inherited socket is called {name:?}"),
-                    )
-                })?,
+            Bind::Inherited(name) => self.0.inherited.take(&name)?,
         };
         Async::new(listener)
     }

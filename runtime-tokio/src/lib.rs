@@ -25,7 +25,6 @@
 //! # Ok(()) }) }
 //! ```
 
-mod pools;
 mod runtime;
 mod sockets;
 mod tasks;

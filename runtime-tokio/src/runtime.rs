@@ -1,21 +1,20 @@
 //! [`Runtime`] for tokio.
 
-use mox_driver::{Bind, Fut, FutRef, Pool, Runtime};
+use mox_driver::{Bind, Fut, FutRef, Inherited, Places, Pool, Runtime};
 use mox_machine::{Mono, Now, Seed, Utc};
 use rand::TryRngCore;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio_util::compat::Compat;
 
-use crate::pools::Pools;
 use crate::sockets::{self, TokioDatagram};
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 use crate::timer::TokioTimer;
 
 /// mox's side of a running tokio runtime; clones are the same one.
@@ -29,8 +28,8 @@ struct Shared {
     root: Seed,
     seeds: AtomicU64,
     tasks: Arc<Tasks>,
-    pools: Pools,
-    inherited: Mutex<BTreeMap<String, std::net::TcpListener>>,
+    places: Places,
+    inherited: Inherited<std::net::TcpListener>,
 }
 
 /// 32 bytes of the operating system's randomness.
@@ -63,8 +62,8 @@ impl TokioRuntime {
             root,
             seeds: AtomicU64::new(0),
             tasks: Arc::default(),
-            pools: Pools::new(cores),
-            inherited: Mutex::new(inherited),
+            places: Places::new(cores),
+            inherited: Inherited::new(inherited),
         }))
     }
 
@@ -116,23 +115,14 @@ impl Runtime for TokioRuntime {
         class: Pool,
         work: Box<dyn FnOnce() -> T + Send>,
     ) -> Fut<T> {
-        self.0.pools.run(self.0.tokio.clone(), class, work)
+        let (tokio, place) = (self.0.tokio.clone(), self.0.places.take(class));
+        Box::pin(async move { tasks::blocking(&tokio, place.await, work).await })
     }
 
     fn listen(&self, on: Bind) -> io::Result<TcpListener> {
         let listener = match on {
             Bind::Addr(address) => sockets::listen(address)?,
-            Bind::Inherited(name) => {
-                let mut inherited = self
-                    .0
-                    .inherited
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                inherited.remove(&name).ok_or_else(|| {
-                    let error = format!("no inherited socket is called {name:?}");
-                    io::Error::new(io::ErrorKind::NotFound, error)
-                })?
-            }
+            Bind::Inherited(name) => self.0.inherited.take(&name)?,
         };
         listener.set_nonblocking(true)?;
         let _inside = self.0.tokio.enter();

@@ -1,12 +1,13 @@
-//! Sessions and services as tasks of tokio.
+//! Sessions, services and blocking work as tasks of tokio.
 
 use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use futures_lite::FutureExt;
-use mox_driver::Fut;
+use mox_driver::{Fut, Place};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 
 /// The exit code when a service panicked or ended: the supervisor starts the process again (sysexits: software error).
 const SOFTWARE_ERROR: i32 = 70;
@@ -53,6 +54,24 @@ impl Tasks {
 
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Runs work in its place, which it keeps until it is finished, also when nobody waits for it any more.
+pub(crate) async fn blocking<T: Send + 'static>(
+    on: &Handle,
+    place: Place,
+    work: Box<dyn FnOnce() -> T + Send>,
+) -> T {
+    let done = on.spawn_blocking(move || {
+        let _place = place;
+        work()
+    });
+    match done.await.map_err(JoinError::try_into_panic) {
+        Ok(value) => value,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // tokio is shutting down, and drops this future too.
+        Err(Err(_)) => core::future::pending().await,
     }
 }
 

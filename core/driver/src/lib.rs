@@ -67,9 +67,13 @@
 mod drive;
 mod host;
 mod incoming;
+mod inherited;
 mod outgoing;
+mod places;
 mod runtime;
 
 pub use drive::{Drive, End, HIGH, UNTAKEN};
 pub use host::Host;
+pub use inherited::Inherited;
+pub use places::{Place, Places};
 pub use runtime::{Bind, Datagram, Fut, FutRef, Pool, Runtime, Timer};

@@ -10,6 +10,7 @@ mod job;
 mod limits;
 mod mailbox;
 mod output;
+mod recorded;
 mod report;
 mod search;
 mod select;
@@ -19,7 +20,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
-use mox_machine::{AskId, AskIds, Mono, Now, Recordable, Seed, Session, Step, TlsFacts};
+use mox_machine::{AskId, AskIds, Mono, Now, Seed, Session, Step, TlsFacts};
 use mox_uids::UidSet;
 
 pub use ask::{
@@ -655,32 +656,4 @@ fn on_wire(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     crate::wire::write_astring(&mut out, &crate::wire::encode_name(name));
     out
-}
-
-impl Recordable for Server {
-    fn piece(ask: &Ask) -> Option<usize> {
-        match ask {
-            Ask::Piece(piece) => Some(piece.len()),
-            _ => None,
-        }
-    }
-
-    fn weight(answer: &Answer) -> usize {
-        let rows = |rows: &[Row]| {
-            let header = |row: &Row| row.header.as_ref().map_or(0, Bytes::len);
-            // Envelopes and structures are shared with the store's cache; a guess is good enough for them.
-            let shared = |row: &Row| {
-                512 * (usize::from(row.envelope.is_some()) + usize::from(row.structure.is_some()))
-            };
-            let size = |row: &Row| size_of::<Row>() + header(row) + shared(row);
-            rows.iter().map(size).sum()
-        };
-        match answer {
-            Answer::Rows { rows: page, .. } | Answer::Marked { rows: page, .. } => rows(page),
-            Answer::Changes(changes) => rows(&changes.rows),
-            Answer::Piece { bytes, .. } | Answer::Challenge(bytes) => bytes.len(),
-            Answer::Mailboxes(all) => all.len() * size_of::<MailboxInfo>(),
-            _ => 0,
-        }
-    }
 }

@@ -14,8 +14,16 @@ pub trait Recordable: Session<Ask: Clone, Answer: Clone, Event: Clone> {
     /// Octets of an ask that is nothing but the next piece of a message. Of such an ask only the length is kept: its
     /// octets are in the input.
     fn piece(ask: &Self::Ask) -> Option<usize>;
+    /// Octets of memory an ask holds beside its own size.
+    fn ask_weight(ask: &Self::Ask) -> usize;
     /// Octets of memory an answer holds beside its own size.
-    fn weight(answer: &Self::Answer) -> usize;
+    fn answer_weight(answer: &Self::Answer) -> usize;
+    /// Octets of memory an event holds beside its own size.
+    fn event_weight(event: &Self::Event) -> usize;
+    /// A copy of an ask to keep: it holds no buffer of others, which would outlive them and be larger than its weight.
+    fn keep_ask(ask: &Self::Ask) -> Self::Ask;
+    /// The same of an answer.
+    fn keep_answer(answer: &Self::Answer) -> Self::Answer;
 }
 
 /// Octets that all tapes of a process may hold together.
@@ -151,9 +159,14 @@ impl<S: Recordable> Tape<S> {
         true
     }
 
-    fn push(&mut self, at: Mono, record: Entry<S>, weight: usize) {
+    fn push(&mut self, at: Mono, record: Entry<S>) {
+        self.push_heavy(at, 0, || record);
+    }
+
+    /// What does not fit is not even copied.
+    fn push_heavy(&mut self, at: Mono, weight: usize, record: impl FnOnce() -> Entry<S>) {
         if self.has_room(weight) {
-            self.records.push((at, record));
+            self.records.push((at, record()));
         }
     }
 
@@ -216,7 +229,7 @@ impl<S: Recordable> Recorded<S> {
     fn note(&mut self, now: Now, record: Entry<S>) {
         self.now = now.mono;
         if let Some(tape) = &mut self.tape {
-            tape.push(now.mono, record, 0);
+            tape.push(now.mono, record);
         }
     }
 }
@@ -252,9 +265,9 @@ impl<S: Recordable> Session for Recorded<S> {
     fn answer(&mut self, now: Now, id: AskId, answer: S::Answer) {
         self.now = now.mono;
         if let Some(tape) = self.tape.as_mut().filter(|tape| !tape.truncated) {
-            let weight = S::weight(&answer);
-            let kept = Record::Answered(id, answer.clone());
-            tape.push(now.mono, kept, weight);
+            let weight = S::answer_weight(&answer);
+            let kept = || Record::Answered(id, S::keep_answer(&answer));
+            tape.push_heavy(now.mono, weight, kept);
         }
         self.session.answer(now, id, answer);
     }
@@ -290,14 +303,18 @@ impl<S: Recordable> Session for Recorded<S> {
         match &step {
             Step::Send(octets) => tape.push_octets(now, Record::Sent(octets.len()), octets),
             Step::Ask(id, ask) => match S::piece(ask) {
-                Some(length) => tape.push(now, Record::Piece(*id, length), 0),
-                None => tape.push(now, Record::Asked(*id, ask.clone()), 0),
+                Some(length) => tape.push(now, Record::Piece(*id, length)),
+                None => tape.push_heavy(now, S::ask_weight(ask), || {
+                    Record::Asked(*id, S::keep_ask(ask))
+                }),
             },
-            Step::Cancel(id) => tape.push(now, Record::Cancelled(*id), 0),
-            Step::Event(event) => tape.push(now, Record::Event(event.clone()), 0),
-            Step::StartTls => tape.push(now, Record::StartTls, 0),
-            Step::Compress => tape.push(now, Record::Compress, 0),
-            Step::Close => tape.push(now, Record::Closed, 0),
+            Step::Cancel(id) => tape.push(now, Record::Cancelled(*id)),
+            Step::Event(event) => {
+                tape.push_heavy(now, S::event_weight(event), || Record::Event(event.clone()));
+            }
+            Step::StartTls => tape.push(now, Record::StartTls),
+            Step::Compress => tape.push(now, Record::Compress),
+            Step::Close => tape.push(now, Record::Closed),
         }
         Some(step)
     }
@@ -347,9 +364,19 @@ mod tests {
         fn piece(ask: &usize) -> Option<usize> {
             (*ask > 3).then_some(*ask)
         }
-        fn weight((): &()) -> usize {
+        fn ask_weight(ask: &usize) -> usize {
+            1_000 * ask
+        }
+        fn answer_weight((): &()) -> usize {
+            10_000
+        }
+        fn event_weight((): &()) -> usize {
             0
         }
+        fn keep_ask(ask: &usize) -> usize {
+            *ask
+        }
+        fn keep_answer((): &()) {}
     }
 
     fn talk(max: usize, room: &TapeRoom) -> Tape<Echo> {
@@ -390,6 +417,9 @@ mod tests {
         assert_eq!(records, expected);
         assert!(!tape.is_truncated());
         let used = tape.len();
+        let records = expected.len() * size_of::<(Mono, Entry<Echo>)>();
+        // What was asked weighs 3,000 and 2,000, the answer 10,000; the rest is what was received and sent.
+        assert_eq!(used, records + 12 + 12 + 5_000 + 10_000);
         assert_eq!(room.free(), 1_000_000 - used);
         drop(tape);
         assert_eq!(room.free(), 1_000_000);
@@ -399,7 +429,7 @@ mod tests {
     fn a_full_tape_holds_the_beginning_and_stays_within_its_limit() {
         let room = TapeRoom::new(1_000_000);
         let whole = talk(1_000_000, &room);
-        for max in 0..=whole.len() {
+        for max in (0..whole.len()).step_by(7).chain([whole.len()]) {
             let tape = talk(max, &room);
             assert!(tape.len() <= max);
             assert_eq!(tape.is_truncated(), max < whole.len(), "{max}");

@@ -3,6 +3,7 @@
 mod ask;
 mod config;
 mod offer;
+mod recorded;
 mod session;
 mod transaction;
 

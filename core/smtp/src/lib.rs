@@ -62,4 +62,5 @@ extern crate alloc;
 pub mod client;
 mod output;
 pub mod server;
+mod weight;
 pub mod wire;

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod mail;
 mod message;
+mod recorded;
 mod session;
 mod slots;
 

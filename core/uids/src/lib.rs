@@ -21,8 +21,8 @@ impl fmt::Display for Uid {
     }
 }
 
-/// A set of UIDs as ascending runs that neither touch nor overlap.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A set of UIDs as ascending runs that neither touch nor overlap. Shown as IMAP writes it, `1:3,5`.
+#[derive(Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct UidSet {
     runs: Vec<Run>,
@@ -35,6 +35,12 @@ struct Run {
     last: u32,
     /// Members in the runs before this one, so that positions are found by bisection.
     before: u32,
+}
+
+impl fmt::Debug for UidSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl UidSet {
@@ -192,6 +198,11 @@ impl UidSet {
         &self,
     ) -> impl DoubleEndedIterator<Item = RangeInclusive<u32>> + ExactSizeIterator + '_ {
         self.runs.iter().map(|r| r.first..=r.last)
+    }
+
+    /// Octets of memory its runs take.
+    pub fn weight(&self) -> usize {
+        self.runs.len() * size_of::<Run>()
     }
 
     /// The members of both.

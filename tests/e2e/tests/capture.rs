@@ -303,7 +303,6 @@ fn what_is_no_recording_is_refused_with_file_line_and_remedy() {
             b"machine: x\nworld: captured\n\n",
             ":1: there is no machine \"x\"",
         ),
-        (b"machine: smtp-server\n\n", ":1: it was not captured"),
         (
             b"machine: smtp-server\nworld: captured\nconfig: (hostname: 5)\n\n",
             "config: ",
@@ -346,4 +345,51 @@ fn what_is_no_recording_is_refused_with_file_line_and_remedy() {
     }
     let output = moxctl_on(&["replay"], &[]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn sessions_written_by_hand_play_too() {
+    let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors"));
+    let mut files = Vec::new();
+    for machine in ["smtp-server", "smtp-client", "imap-server"] {
+        files.extend(sessions(&vectors.join(machine)));
+    }
+    assert!(files.len() > 50);
+    replays(&files);
+    // One that tells something else, and one whose world cannot be.
+    let scratch = mox_e2e::Scratch::new();
+    for (content, why) in [
+        (
+            "machine: smtp-server\n\nS: 220 ...\nC: QUIT\nS: 250 ...\n",
+            ":5: expected `S: 250 ...`, got `S: 221 ",
+        ),
+        (
+            "machine: imap-server\n\nS: * OK ...\n@ expunge 2\n@ expunge 2\n@ expunge 2\n",
+            ": its world has not what it tells of",
+        ),
+        ("machine: smtp-client\nsend: x\n\n", "`send: <attachment> "),
+        ("machine: smtp-server\nconfig: (x: 1)\n\n", "config: "),
+    ] {
+        let file = scratch.write("x.session", content.as_bytes());
+        let output = moxctl_on(&["replay"], std::slice::from_ref(&file));
+        assert_eq!(output.status.code(), Some(1), "{why}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(why), "{why} in {said}");
+        let output = moxctl_on(&["capture", "redact"], std::slice::from_ref(&file));
+        assert_eq!(output.status.code(), Some(1), "{why}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(":1: it was written by hand"), "{said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
+}
+
+#[test]
+fn how_to_record_without_where_is_wrong_usage() {
+    for flag in ["--capture-files", "--capture-octets"] {
+        let arguments = ["localserve", flag, "5000"];
+        let output = Command::new(moxctl()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("add --capture DIR"), "{said}");
+    }
 }

@@ -12,8 +12,10 @@ use crate::spelled::{SECRET, SECRET_TOKEN, Spelled};
 /// What a header says of where a session was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
-    /// For people: listener, peer.
+    /// For people: the listener.
     pub about: String,
+    /// The address of the other side; nothing when it is not told.
+    pub peer: String,
     /// `redacted` or `plain`.
     pub privacy: String,
     /// The machine's configuration as RON.
@@ -31,6 +33,8 @@ pub struct Capture<S: Spelled> {
     pub seed: Seed,
     /// It ends before the session did.
     pub truncated: bool,
+    /// Which octets of the peer are what, when that is known and nothing was hidden since.
+    pub(crate) spans: Option<Vec<crate::redact::Span>>,
     /// What happened, each with its line in the file, from 1; 0 when it comes from no file.
     pub(crate) items: Vec<(usize, Item<S::Answer>)>,
 }
@@ -63,8 +67,8 @@ pub(crate) const AT_ONCE: &str = "at once";
 const RESOLUTION: Duration = Duration::from_millis(1);
 
 impl<S: crate::Redact> Capture<S> {
-    /// From a tape. What proves who somebody is does not get in.
-    pub fn of_tape(tape: &Tape<S>, about: About, seed: Seed) -> Self {
+    /// From a tape, up to `max` octets. What proves who somebody is does not get in.
+    pub fn of_tape(tape: &Tape<S>, about: About, seed: Seed, max: usize) -> Self {
         let mut builder = Builder::<S> {
             items: Vec::new(),
             open: Vec::new(),
@@ -74,17 +78,24 @@ impl<S: crate::Redact> Capture<S> {
             challenges: Vec::new(),
             at: tape.start().mono,
             answered: None,
+            taken: 0,
         };
+        let mut truncated = tape.is_truncated();
         for (at, record, octets) in tape.records() {
             builder.take(at, record, octets);
+            if builder.taken > max {
+                truncated = true;
+                break;
+            }
         }
         let mut items = builder.items;
-        crate::redact::hide_secrets::<S>(&mut items);
+        let spans = crate::redact::hide_secrets::<S>(&mut items);
         Self {
             about,
             clock: tape.start().utc,
             seed,
-            truncated: tape.is_truncated(),
+            truncated,
+            spans,
             items: items.into_iter().map(|item| (0, item)).collect(),
         }
     }
@@ -108,12 +119,14 @@ impl<S: Spelled> Capture<S> {
         let mut capture = Self {
             about: About {
                 about: header("about"),
+                peer: header("peer"),
                 privacy: header("privacy"),
                 config: transcript.get("config").unwrap_or("()").to_owned(),
             },
             clock,
             seed,
             truncated: transcript.get("truncated").is_some(),
+            spans: None,
             items: Vec::new(),
         };
         let mut ask = None;
@@ -216,6 +229,7 @@ impl<S: Spelled> Capture<S> {
         };
         header("machine", S::NAME);
         header("about", &self.about.about);
+        header("peer", &self.about.peer);
         header("world", "captured");
         header("privacy", &self.about.privacy);
         header("clock", &self.clock.to_string());
@@ -281,13 +295,17 @@ fn write_item<S: Spelled>(text: &mut String, item: &Item<S::Answer>) {
 
 /// Lines of one side. What stands for a secret is written as such, and text that only looks so is not.
 pub(crate) fn write_octets(text: &mut String, side: char, octets: &[u8]) {
-    for line in octets.split_inclusive(|&b| b == b'\n') {
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, behind) = rest.split_at(end);
+        rest = behind;
         // Nearly all lines are plain text without anything that could stand for a secret.
-        match line.strip_suffix(b"\r\n").map(str::from_utf8) {
-            Some(Ok(plain))
-                if plain.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'<')
-                    && !plain.contains(SECRET_TOKEN) =>
-            {
+        match line
+            .strip_suffix(b"\r\n")
+            .map(|line| (is_plain(line), str::from_utf8(line)))
+        {
+            Some((true, Ok(plain))) => {
                 text.push(side);
                 text.push_str(": ");
                 text.push_str(plain);
@@ -299,6 +317,15 @@ pub(crate) fn write_octets(text: &mut String, side: char, octets: &[u8]) {
             }
         }
     }
+}
+
+/// Printable, and nothing in it that stands for a secret or looks so.
+fn is_plain(line: &[u8]) -> bool {
+    // Without a way out in between it is done many octets at a time.
+    let printable = |all, &b: &u8| all & (b' '..=b'~').contains(&b) & (b != b'<');
+    let may_be_token = || memchr::memchr(b'P', line).is_some();
+    line.iter().fold(true, printable)
+        && !(may_be_token() && memchr::memmem::find(line, SECRET_TOKEN.as_bytes()).is_some())
 }
 
 pub(crate) fn octets_line(side: char, line: &[u8]) -> String {
@@ -329,11 +356,14 @@ struct Builder<S: Spelled> {
     at: Mono,
     /// When the last record was made, if it was an answer.
     answered: Option<Mono>,
+    /// Octets of what was said, asked, answered and told.
+    taken: usize,
 }
 
 impl<S: Spelled> Builder<S> {
     fn take(&mut self, at: Mono, record: &Record<S::Ask, S::Answer, S::Event>, octets: &[u8]) {
         let answered = self.answered.take();
+        self.taken += octets.len() + size_of::<Item<S::Answer>>();
         match record {
             Record::Received(_) => {
                 self.pass(at, false);
@@ -349,13 +379,16 @@ impl<S: Spelled> Builder<S> {
             Record::Tick => self.transport(at, "tick"),
             Record::Drain => self.transport(at, "drain"),
             Record::Answered(id, answer) => {
+                self.taken += S::answer_weight(answer);
                 self.answered(at, *id, answer, answered == Some(at));
                 self.answered = Some(at);
             }
             Record::Asked(id, ask) => {
                 self.offset = 0;
                 self.pieces.clear();
-                self.open.push((*id, S::ask_text(ask)));
+                let text = S::ask_text(ask);
+                self.taken += text.len();
+                self.open.push((*id, text));
             }
             Record::Piece(id, length) => {
                 self.offset += *length as u64;
@@ -375,6 +408,7 @@ impl<S: Spelled> Builder<S> {
                 if let Some(text) = S::event_text(event) {
                     // An event of any text stays on its line.
                     let text = text.replace(['\r', '\n'], " ");
+                    self.taken += text.len();
                     self.items.push(Item::Fact(text));
                 }
             }
@@ -455,7 +489,7 @@ impl<S: Spelled> Builder<S> {
 pub(crate) fn replace(octets: &[u8], what: &[u8], by: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(octets.len());
     let mut rest = octets;
-    while let Some(at) = rest.windows(what.len().max(1)).position(|w| w == what) {
+    while let Some(at) = memchr::memmem::find(rest, what).filter(|_| !what.is_empty()) {
         let (before, behind) = rest.split_at(at);
         out.extend_from_slice(before);
         out.extend_from_slice(by);

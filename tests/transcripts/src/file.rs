@@ -1,19 +1,38 @@
-//! Captured sessions as files: replayed and redacted whatever their machine is.
+//! Sessions as files: replayed, and redacted when they were captured, whatever their machine is.
 
 use mox_imap::Server as ImapServer;
 use mox_smtp::{client::Client, server::Server as SmtpServer};
 
 use crate::capture::Capture;
 use crate::format::Transcript;
+use crate::play::run;
 use crate::redact::Redact;
+use crate::world;
 
-/// Plays a captured session. The error names the line, what was recorded and what came.
+/// Plays a session, captured or written by hand: whole, with `cuts` also in pieces. The error names the line, what was
+/// recorded and what came.
 pub fn replay(text: &str, cuts: bool) -> Result<(), String> {
     let transcript = parse(text)?;
-    match transcript.get("machine").unwrap_or_default() {
-        "smtp-server" => capture::<SmtpServer>(&transcript)?.replay(cuts),
-        "smtp-client" => capture::<Client>(&transcript)?.replay(cuts),
-        "imap-server" => capture::<ImapServer>(&transcript)?.replay(cuts),
+    let machine = transcript.get("machine").unwrap_or_default();
+    if transcript.get("world") == Some("captured") {
+        return match machine {
+            "smtp-server" => capture::<SmtpServer>(&transcript)?.replay(cuts),
+            "smtp-client" => capture::<Client>(&transcript)?.replay(cuts),
+            "imap-server" => capture::<ImapServer>(&transcript)?.replay(cuts),
+            other => Err(no_machine(other)),
+        };
+    }
+    let mut written = transcript.clone();
+    if !cuts {
+        written.header.retain(|(name, _)| name != "modes");
+        written.header.push(("modes".into(), "whole".into()));
+    }
+    match machine {
+        "smtp-server" => run(&written, world::SmtpServer::new),
+        "smtp-client" => run(&written, world::SmtpClient::new),
+        // A small world of tests, which takes for granted that what it is told of is there.
+        "imap-server" => std::panic::catch_unwind(|| run(&written, world::ImapServer::new))
+            .unwrap_or_else(|_| Err(" its world has not what it tells of".into())),
         other => Err(no_machine(other)),
     }
 }
@@ -26,6 +45,12 @@ pub fn redact(text: &str, key: [u8; 32]) -> Result<String, String> {
         Ok(capture.to_text())
     }
     let transcript = parse(text)?;
+    if transcript.get("world") != Some("captured") {
+        return Err(
+            "1: it was written by hand, not captured: there is no line `world: captured` in its header"
+                .into(),
+        );
+    }
     match transcript.get("machine").unwrap_or_default() {
         "smtp-server" => redacted::<SmtpServer>(&transcript, key),
         "smtp-client" => redacted::<Client>(&transcript, key),
@@ -39,11 +64,6 @@ fn parse(text: &str) -> Result<Transcript, String> {
     let transcript = Transcript::parse(text).map_err(located)?;
     if transcript.get("machine").is_none() {
         return Err("1: a session file begins with a line `machine: smtp-server`".into());
-    }
-    if transcript.get("world") != Some("captured") {
-        return Err(
-            "1: it was not captured: there is no line `world: captured` in its header".into(),
-        );
     }
     Ok(transcript)
 }

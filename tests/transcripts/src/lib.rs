@@ -13,6 +13,7 @@ mod redact;
 mod replay;
 pub mod smtp;
 mod spelled;
+pub mod world;
 
 pub use capture::{About, Capture};
 pub use escape::{escape, unescape};

@@ -38,21 +38,21 @@ pub enum Fact {
 /// Plays a transcript in all its modes. The error names the line, what was expected and what came.
 pub fn run<M: Machine>(
     transcript: &Transcript,
-    make: impl Fn(&Transcript) -> M,
+    make: impl Fn(&Transcript) -> Result<M, String>,
 ) -> Result<(), String> {
-    let size = play(transcript, &mut make(transcript), &Cut::Whole)
+    let size = play(transcript, &mut make(transcript)?, &Cut::Whole)
         .map_err(|why| format!("{why} (whole)"))?;
     let modes = transcript.get("modes").unwrap_or("whole bytes splits");
     for mode in modes.split(' ') {
         match mode {
             "whole" => {}
             "bytes" => {
-                play(transcript, &mut make(transcript), &Cut::Bytes)
+                play(transcript, &mut make(transcript)?, &Cut::Bytes)
                     .map_err(|why| format!("{why} (byte by byte)"))?;
             }
             "splits" => {
                 for at in cuts(size) {
-                    play(transcript, &mut make(transcript), &Cut::At(at))
+                    play(transcript, &mut make(transcript)?, &Cut::At(at))
                         .map_err(|why| format!("{why} (cut at {at})"))?;
                 }
             }
@@ -65,9 +65,9 @@ pub fn run<M: Machine>(
 /// Plays it whole and returns it with what really came out in place of its S, ? and = lines.
 pub fn bless<M: Machine>(
     transcript: &Transcript,
-    make: impl Fn(&Transcript) -> M,
+    make: impl Fn(&Transcript) -> Result<M, String>,
 ) -> Result<Transcript, String> {
-    let mut machine = make(transcript);
+    let mut machine = make(transcript)?;
     let side = machine.side();
     let mut blessed = transcript.clone();
     blessed.body.clear();

@@ -5,9 +5,13 @@
 //! machine is changed; what came out is then made anew by the machine itself, so nothing of the original can be left in it,
 //! and the file replays. Where it is not sure what octets are, they become filler.
 
+mod imap_arguments;
 mod imap_commands;
 mod imap_rows;
+mod names;
 mod smtp_commands;
+mod smtp_paths;
+mod smtp_replies;
 mod words;
 
 use mox_imap::server as imap;
@@ -21,22 +25,33 @@ pub(crate) use words::Words;
 
 /// What octets of the peer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(crate) enum Class {
     /// They prove who somebody is.
     Secret,
     /// Digits that tell the length of a secret.
     SecretLength,
+    /// A word where one of a few was expected, and none of them: perhaps it proves who somebody is.
+    SecretWord,
     /// Part of a message; dots at the start of a line may be doubled.
     Body,
     /// Text that somebody wrote.
     Text,
-    /// A local part.
+    /// What nobody understands: its punctuation stays, so that it is refused as it was.
+    Words,
+    /// A local part, or another name that somebody gave.
     Local,
     /// Text that may hold addresses.
     Addresses,
 }
 
-type Span = (Range<usize>, Class);
+/// Octets of the stream of the peer, and what they are.
+pub(crate) type Span = (Range<usize>, Class);
+
+impl Class {
+    fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::SecretLength | Self::SecretWord)
+    }
+}
 
 /// The protocol's part of redaction.
 pub trait Redact: Spelled {
@@ -108,13 +123,18 @@ fn spans_of<S: Redact>(items: &[&Item<S::Answer>], stream: &[u8]) -> Vec<Span> {
     spans.into_iter().map(|Spanned(span)| span).collect()
 }
 
-/// Puts [`SECRET_TOKEN`] in the place of what proves who somebody is.
-pub(crate) fn hide_secrets<S: Redact>(items: &mut [Item<S::Answer>]) {
+/// Puts [`SECRET_TOKEN`] in the place of what proves who somebody is. Where there is nothing of that kind, it returns what
+/// the octets are.
+pub(crate) fn hide_secrets<S: Redact>(items: &mut [Item<S::Answer>]) -> Option<Vec<Span>> {
     let all: Vec<_> = items.iter().collect();
     let (stream, places) = stream(&all);
     let spans = spans_of::<S>(&all, &stream);
+    if !spans.iter().any(|(_, class)| class.is_secret()) {
+        return Some(spans);
+    }
     put_back(items.iter_mut(), &stream, &places, &spans);
     hide_echoes(items, &stream, &spans);
+    None
 }
 
 /// IMAP repeats the first word of a line, also when that was no tag.
@@ -158,16 +178,26 @@ fn put_back<'a, W: 'a>(
         Item::Received(octets) => Some(octets),
         _ => None,
     });
+    // Both are in order, so that nothing is looked at twice.
+    let mut spans = spans;
     for (octets, place) in received.zip(places) {
+        let before = spans
+            .iter()
+            .take_while(|(range, _)| range.end <= place.start);
+        spans = spans.get(before.count()..).unwrap_or_default();
+        let here = spans
+            .iter()
+            .take_while(|(range, _)| range.start < place.end);
         octets.clear();
         let mut at = place.start;
-        for (range, class) in spans {
+        for (range, class) in here {
             let by = match class {
                 Class::Secret => SECRET_TOKEN.to_owned(),
                 Class::SecretLength => SECRET_TOKEN.len().to_string(),
+                Class::SecretWord => "x".repeat(range.len()),
                 _ => continue,
             };
-            if range.end <= at || range.start >= place.end {
+            if range.end <= at {
                 continue;
             }
             octets.extend_from_slice(stream.get(at..range.start.max(at)).unwrap_or_default());
@@ -189,16 +219,18 @@ impl<S: Redact> Capture<S> {
         let (bodies, redacted) = {
             let all: Vec<_> = self.items.iter().map(|(_, item)| item).collect();
             let (mut stream, places) = stream(&all);
-            let spans = spans_of::<S>(&all, &stream);
+            let known = self.spans.take();
+            let spans = known.unwrap_or_else(|| spans_of::<S>(&all, &stream));
             let bodies = bodies(&stream, &spans, &redactor.words);
             for (range, class) in &spans {
                 let Some(octets) = stream.get_mut(range.clone()) else {
                     continue;
                 };
                 match class {
-                    Class::Secret | Class::SecretLength => {}
+                    Class::Secret | Class::SecretLength | Class::SecretWord => {}
                     Class::Body => words::fill(octets, &mut words::LineStart::default()),
                     Class::Text => words::fill_text(octets),
+                    Class::Words => words::fill_words(octets),
                     Class::Local => redactor.words.rename(octets),
                     Class::Addresses => redactor.words.rename_addresses(octets),
                 }
@@ -214,7 +246,7 @@ impl<S: Redact> Capture<S> {
                     *answer = S::redact_answer(answer.clone(), &mut redactor);
                 }
                 // What others wrote beside it is theirs to say again.
-                Item::Comment(comment) if !comment.starts_with("# TLS ") => {
+                Item::Comment(comment) if !is_about_tls(comment) => {
                     *comment = String::new();
                 }
                 _ => {}
@@ -234,8 +266,26 @@ impl<S: Redact> Capture<S> {
             self.items.push((0, Item::Comment(note)));
         }
         self.about.privacy = "redacted".into();
+        self.about.peer = String::new();
+        // Whatever else somebody wrote there.
+        let listener = self.about.about.split(' ').next().unwrap_or_default();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        self.about.about = listener
+            .split(|c| !is_plain(c))
+            .next()
+            .unwrap_or_default()
+            .into();
         Ok(())
     }
+}
+
+/// The comment with which a recording tells version and cipher.
+fn is_about_tls(comment: &str) -> bool {
+    let numbers = comment
+        .strip_prefix("# TLS ")
+        .and_then(|rest| rest.split_once(", cipher "));
+    let is_number = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    numbers.is_some_and(|(version, cipher)| is_number(version) && is_number(cipher))
 }
 
 /// Length and hash of each message.
@@ -316,7 +366,7 @@ impl Redact for client::Client {
     }
 
     fn spans(stream: &[u8], _: &[Heard<'_>]) -> Vec<Spanned> {
-        smtp_commands::reply_spans(stream)
+        smtp_replies::spans(stream)
     }
 }
 

@@ -12,20 +12,16 @@
     reason = "tests"
 )]
 
-mod imap_server;
 #[path = "loopback/mod.rs"]
 mod lo;
-#[path = "../../../core/imap/tests/model/mod.rs"]
-mod model;
-mod smtp_server;
 
 use lo::{Answered, Loopback, World};
 use mox_driver::Runtime;
 use mox_machine::{AskId, Seed};
 use mox_runtime_smol::SmolRuntime;
 use mox_runtime_tokio::TokioRuntime;
+use mox_transcripts::world::{self, SmtpWorld, model};
 use mox_transcripts::{Fact, Machine, Transcript, run};
-use smtp_server::SmtpWorld;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +74,7 @@ impl World for ImapWorld {
         self.client.cancel(id);
     }
     fn told(event: &mox_imap::server::Event) -> Option<Fact> {
-        imap_server::told(event)
+        world::told(event)
     }
     fn answer(&mut self, _: usize, _: &str) -> Option<Answered<Self>> {
         None
@@ -87,11 +83,11 @@ impl World for ImapWorld {
         self.client.watched(&mut self.world)
     }
     fn happens(&mut self, what: &str) -> bool {
-        imap_server::happens(&mut self.world, what)
+        world::happens(&mut self.world, what)
     }
 }
 
-fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> M) {
+fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> Result<M, String>) {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors")).join(machine);
     let mut paths: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -118,21 +114,21 @@ fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> M) {
 
 fn smtp<R: Runtime>(runtime: &R) {
     all("smtp-server", |transcript| {
-        let world = SmtpWorld::new(transcript);
-        let session = smtp_server::server(transcript);
-        Loopback::new(runtime.clone(), smtp_server::START, world, session)
+        let world = SmtpWorld::new(transcript)?;
+        let session = world::server(transcript)?;
+        Ok(Loopback::new(runtime.clone(), world::START, world, session))
     });
 }
 
 fn imap<R: Runtime>(runtime: &R) {
     all("imap-server", |transcript| {
-        let config = imap_server::config(transcript);
+        let config = world::config(transcript)?;
         let world = ImapWorld {
-            world: imap_server::world(transcript),
+            world: world::world(transcript),
             client: model::Client::with(config.clone()),
         };
         let session = mox_imap::Server::new(config, Seed::from_number(1));
-        Loopback::new(runtime.clone(), smtp_server::START, world, session)
+        Ok(Loopback::new(runtime.clone(), world::START, world, session))
     });
 }
 

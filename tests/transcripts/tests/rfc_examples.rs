@@ -3,18 +3,13 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    dead_code,
     missing_docs,
-    unreachable_pub,
-    missing_debug_implementations,
     reason = "tests"
 )]
 
-mod smtp_server;
-
+use mox_transcripts::world::SmtpServer;
 use mox_transcripts::{Fact, Machine, Transcript};
 use serde::Deserialize;
-use smtp_server::SmtpServer;
 
 /// Examples that cannot be spoken, and the extension that is missing for them.
 const LEFT_OUT: &[(&str, &str)] = &[
@@ -168,7 +163,7 @@ fn speak(example: &Example, all: &[Example]) -> (Vec<char>, Vec<char>) {
             _ => {}
         }
     }
-    let mut server = SmtpServer::new(&Transcript::parse(&header).unwrap());
+    let mut server = SmtpServer::new(&Transcript::parse(&header).unwrap()).unwrap();
     for line in spoken {
         match line.text.as_str() {
             tls if tls.starts_with("<start") => assert!(server.transport("tls"), "{}", example.id),

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use core::fmt::Write;
 use mox_address::Reply;
-use mox_machine::{AskId, AskIds, Mono, Now, Recordable, Secret, Session, Step, TlsFacts, mutant};
+use mox_machine::{AskId, AskIds, Mono, Now, Secret, Session, Step, TlsFacts, mutant};
 
 use super::transaction::Running;
 use super::{Answer, Ask, Cause, Class, Config, Ending, Event, Offer, Outcome, Stage, Tls};
@@ -493,19 +493,5 @@ impl Session for Client {
 
     fn poll(&mut self) -> Option<Step<Ask, Event>> {
         self.out.poll()
-    }
-}
-
-impl Recordable for Client {
-    fn piece(_: &Ask) -> Option<usize> {
-        None
-    }
-
-    fn weight(answer: &Answer) -> usize {
-        match answer {
-            Answer::Send(transaction) => transaction.to.len() * size_of::<mox_address::Path>(),
-            Answer::Piece(octets) => octets.len(),
-            Answer::Response(_) | Answer::Quit | Answer::Failed => 0,
-        }
     }
 }

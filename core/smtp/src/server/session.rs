@@ -4,9 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use mox_address::Reply;
-use mox_machine::{
-    AskId, AskIds, Line, LineReader, Mono, Now, Recordable, Session, Step, TlsFacts, mutant,
-};
+use mox_machine::{AskId, AskIds, Line, LineReader, Mono, Now, Session, Step, TlsFacts, mutant};
 
 use super::mail::Mail;
 use super::message::Incoming;
@@ -586,27 +584,5 @@ impl Session for Server {
 
     fn poll(&mut self) -> Option<Step<Ask, Event>> {
         self.out.poll()
-    }
-}
-
-impl Recordable for Server {
-    fn piece(ask: &Ask) -> Option<usize> {
-        match ask {
-            Ask::Body(piece) => Some(piece.len()),
-            _ => None,
-        }
-    }
-
-    fn weight(answer: &Answer) -> usize {
-        match answer {
-            Answer::Accept => 0,
-            Answer::Reply(reply) => reply.text.len(),
-            Answer::Each(replies) => replies
-                .iter()
-                .map(|r| size_of::<Reply>() + r.text.len())
-                .sum(),
-            Answer::Challenge(octets) => octets.len(),
-            Answer::Authenticated(text) | Answer::Stored { id: text } => text.len(),
-        }
     }
 }

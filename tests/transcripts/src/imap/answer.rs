@@ -188,7 +188,7 @@ fn text(answer: &Answer) -> Text {
             next: selected.next,
             modseq: selected.modseq,
             first_unseen: selected.first_unseen.map(|uid| uid.0),
-            uids: set(&selected.uids),
+            uids: selected.uids.to_string(),
             keywords: selected.keywords.clone(),
             writable: selected.writable,
         },
@@ -196,7 +196,7 @@ fn text(answer: &Answer) -> Text {
         Answer::Gone => Text::Gone,
         Answer::Changes(changes) => Text::Changes {
             rows: rows(&changes.rows),
-            gone: set(&changes.gone),
+            gone: changes.gone.to_string(),
             upto: changes.upto,
             more: changes.more,
             next: changes.next,
@@ -218,21 +218,21 @@ fn text(answer: &Answer) -> Text {
             modseq,
         } => Text::Marked {
             rows: rows(page),
-            others: set(others),
-            modified: set(modified),
+            others: others.to_string(),
+            modified: modified.to_string(),
             modseq: *modseq,
         },
         Answer::Copied { validity, from, to } => Text::Copied {
             validity: *validity,
-            from: set(from),
-            to: set(to),
+            from: from.to_string(),
+            to: to.to_string(),
         },
         Answer::Expunged { uids, modseq } => Text::Expunged {
-            uids: set(uids),
+            uids: uids.to_string(),
             modseq: *modseq,
         },
         Answer::Found { uids, modseq } => Text::Found {
-            uids: set(uids),
+            uids: uids.to_string(),
             modseq: *modseq,
         },
         Answer::Appended { validity, uid } => Text::Appended {
@@ -387,14 +387,6 @@ fn rows_back(rows: Vec<RowText>) -> Vec<Row> {
         header: row.header.map(|h| h.0.into()),
     };
     rows.into_iter().map(row).collect()
-}
-
-fn set(uids: &UidSet) -> String {
-    let run = |run: core::ops::RangeInclusive<u32>| match run.start() == run.end() {
-        true => run.start().to_string(),
-        false => format!("{}:{}", run.start(), run.end()),
-    };
-    uids.runs().map(run).collect::<Vec<_>>().join(",")
 }
 
 fn set_back(text: &str) -> Option<UidSet> {

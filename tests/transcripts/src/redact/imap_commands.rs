@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::imap_arguments::Arguments;
+use super::names::is_mechanism;
 use super::{Class, Heard, Span, Spanned};
 
 /// What the next octets are.
@@ -34,13 +36,13 @@ struct Scan<'a> {
 }
 
 #[derive(Debug, Clone)]
-struct Token {
-    range: Range<usize>,
-    kind: Kind,
+pub(super) struct Token {
+    pub(super) range: Range<usize>,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Without quotes.
     Atom,
     /// With its quotes.
@@ -48,11 +50,6 @@ enum Kind {
     /// The octets; before them stand the digits of their number.
     Literal(Range<usize>),
 }
-
-/// Search keys whose argument is text.
-const TEXT_KEYS: [&[u8]; 9] = [
-    b"BCC", b"BODY", b"CC", b"FROM", b"SUBJECT", b"TEXT", b"TO", b"HEADER", b"EMAILID",
-];
 
 pub(super) fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
     let mut scan = Scan {
@@ -231,32 +228,22 @@ impl<'a> Scan<'a> {
         let rest = all.get(arguments..).unwrap_or_default();
         match name.as_slice() {
             b"LOGIN" => rest.iter().for_each(|token| self.secret(token)),
-            b"AUTHENTICATE" => {
-                for token in rest.iter().skip(1) {
-                    if self.stream.get(token.range.clone()) != Some(b"=") {
-                        self.secret(token);
-                    }
-                }
-            }
-            b"APPEND" => {
-                let mut names = rest;
-                while let Some((token, before)) = names.split_last() {
-                    names = before;
-                    let body = matches!(token.kind, Kind::Literal(_)) && !before.is_empty();
-                    let class = if body { Class::Body } else { Class::Addresses };
-                    self.spans.push((token.range.clone(), class));
-                }
-            }
-            b"SEARCH" | b"SORT" | b"THREAD" => self.search(rest),
+            b"AUTHENTICATE" => self.sasl(rest),
+            b"APPEND" => self.arguments(|all| all.append(rest)),
+            b"SEARCH" => self.arguments(|all| all.search(rest)),
+            b"SORT" | b"THREAD" => self.arguments(|all| all.sort(rest)),
+            b"FETCH" => self.arguments(|all| all.fetch(rest)),
+            b"STORE" => self.arguments(|all| all.store(rest)),
+            b"ENABLE" | b"EXPUNGE" | b"COMPRESS" => self.arguments(|all| all.named(rest)),
+            b"ID" => self.arguments(|all| all.id(rest)),
             // They name mailboxes, which may look like addresses.
             b"SELECT" | b"EXAMINE" | b"CREATE" | b"DELETE" | b"RENAME" | b"SUBSCRIBE"
             | b"UNSUBSCRIBE" | b"LIST" | b"LSUB" | b"STATUS" | b"COPY" | b"MOVE"
-            | b"GETQUOTAROOT" | b"GETQUOTA" | b"ID" => {
+            | b"GETQUOTAROOT" | b"GETQUOTA" => {
                 for token in rest {
                     self.spans.push((token.range.clone(), Class::Addresses));
                 }
             }
-            b"ENABLE" | b"EXPUNGE" | b"FETCH" | b"STORE" | b"COMPRESS" => {}
             // They have no arguments: what stands there is something else.
             b"NOOP" | b"CAPABILITY" | b"LOGOUT" | b"STARTTLS" | b"NAMESPACE" | b"CHECK"
             | b"CLOSE" | b"UNSELECT" | b"IDLE" => rest.iter().for_each(|token| self.secret(token)),
@@ -266,6 +253,32 @@ impl<'a> Scan<'a> {
                 let (tag, rest) = all.split_at(all.len().min(1));
                 tag.iter().for_each(|token| self.secret_tag(token));
                 rest.iter().for_each(|token| self.secret(token));
+            }
+        }
+    }
+
+    fn arguments(&mut self, look: impl FnOnce(&mut Arguments<'a>)) {
+        let mut arguments = Arguments {
+            stream: self.stream,
+            spans: core::mem::take(&mut self.spans),
+        };
+        look(&mut arguments);
+        self.spans = arguments.spans;
+    }
+
+    /// A mechanism and what the client begins with.
+    fn sasl(&mut self, tokens: &[Token]) {
+        let word = |token: &Token| self.stream.get(token.range.clone()).unwrap_or_default();
+        let is_letters = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        for (place, token) in tokens.iter().enumerate() {
+            let octets = word(token);
+            match place {
+                0 if is_mechanism(octets) => {}
+                0 if token.kind == Kind::Atom && octets.iter().all(is_letters) => {
+                    self.spans.push((token.range.clone(), Class::SecretWord));
+                }
+                _ if octets == b"=" => {}
+                _ => self.secret(token),
             }
         }
     }
@@ -300,32 +313,6 @@ impl<'a> Scan<'a> {
         self.spans.push((token.range.clone(), Class::Secret));
     }
 
-    /// Texts in a search program. What is not known as a key is text as well.
-    fn search(&mut self, tokens: &[Token]) {
-        let mut texts = 0;
-        let mut charset = false;
-        for token in tokens {
-            let word = self.stream.get(token.range.clone()).unwrap_or_default();
-            let word = word.to_ascii_uppercase();
-            if charset {
-                charset = false;
-                continue;
-            }
-            if texts > 0 || token.kind != Kind::Atom {
-                // The name of a field says nothing.
-                if texts != 2 {
-                    self.spans.push((inside(token), Class::Text));
-                }
-                texts -= texts.min(1);
-                continue;
-            }
-            charset = word == b"CHARSET";
-            if TEXT_KEYS.contains(&word.as_slice()) {
-                texts = if word == b"HEADER" { 2 } else { 1 };
-            }
-        }
-    }
-
     /// What never became a whole command.
     fn rest(&mut self) {
         self.until = self.stream.len();
@@ -349,7 +336,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Without quotes.
-fn inside(token: &Token) -> Range<usize> {
+pub(super) fn inside(token: &Token) -> Range<usize> {
     match token.kind {
         Kind::Quoted => token.range.start + 1..token.range.end.max(token.range.start + 2) - 1,
         _ => token.range.clone(),
@@ -472,7 +459,7 @@ mod tests {
 
     #[test]
     fn messages_and_what_is_searched_for_are_found() {
-        use Class::{Addresses, Body, Secret, Text};
+        use Class::{Addresses, Body, Local, Secret, Text};
         is(
             &classes(&[
                 ("a APPEND \"to/jo@x\" (\\Seen) {5}\r\n", "+ go\r\n"),
@@ -491,13 +478,85 @@ mod tests {
             ]),
             &[
                 ("\"to/jo@x\"", Addresses),
-                ("\\Seen", Addresses),
                 ("b X\r\n", Body),
                 ("hello", Text),
+                ("X-Y", Local),
                 ("zz", Text),
                 ("jo", Text),
                 ("Dear", Secret),
                 ("all", Secret),
+            ],
+        );
+    }
+
+    #[test]
+    fn of_arguments_only_what_is_known_stays() {
+        use Class::{Addresses, Body, Local, SecretWord, Text, Words};
+        let ok = "x OK x\r\n";
+        is(
+            &classes(&[
+                (
+                    "x SEARCH RETURN (MIN COUNT) OR ann (NOT 1:* $ ANN) SINCE 1-Feb-2026 SMALLER ann\r\n",
+                    ok,
+                ),
+                (
+                    "x UID SEARCH CHARSET ann HEADER Subject ann KEYWORD ann UNKEYWORD $Junk ON ann\r\n",
+                    ok,
+                ),
+                (
+                    "x SEARCH MODSEQ \"/flags/\\\\draft\" all 5 MODSEQ \"ann\" all 5 \"ann\"\r\n",
+                    ok,
+                ),
+                (
+                    "x SORT (REVERSE FROM) utf-8 FROM ann\r\nx THREAD REFERENCES ann TEXT ann\r\n",
+                    ok,
+                ),
+                (
+                    "x FETCH 1:3 (UID BODY.PEEK[1.2.HEADER.FIELDS (Subject X-Ann)]<0.5> \"ann\" ann)\r\n",
+                    ok,
+                ),
+                (
+                    "x STORE 1 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\\Seen $Junk $ann ann)\r\n",
+                    ok,
+                ),
+                (
+                    "x ENABLE UTF8=ACCEPT UTF8=ANN CONDSTORE\r\nx UID EXPUNGE 1:3 ann\r\n",
+                    ok,
+                ),
+                ("x ID (\"name\" \"ann\" NIL)\r\n", ok),
+                (
+                    "x APPEND INBOX (\\Seen ann) \" 1-Feb-2026 01:02:03 +0100\" \"ann\" {3+}\r\nann\r\n",
+                    ok,
+                ),
+                ("x AUTHENTICATE hunter2\r\n", "x NO x\r\n"),
+            ]),
+            &[
+                ("ann", Text),
+                ("ANN", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Local),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("X-Ann", Local),
+                ("ann", Local),
+                ("ann", Local),
+                ("ann", Local),
+                ("ann", Local),
+                ("ANN", Words),
+                ("ann", Words),
+                ("name", Text),
+                ("ann", Text),
+                ("INBOX", Addresses),
+                ("ann", Local),
+                ("ann", Text),
+                ("ann", Body),
+                ("hunter2", SecretWord),
             ],
         );
     }
@@ -538,7 +597,7 @@ mod tests {
 
     #[test]
     fn what_is_no_command_may_be_a_password() {
-        use Class::Secret;
+        use Class::{Secret, SecretWord};
         is(
             &classes(&[
                 ("login jo pw\r\n", "login BAD x\r\n"),
@@ -550,6 +609,7 @@ mod tests {
                 ("login", Secret),
                 ("jo", Secret),
                 ("pw", Secret),
+                ("X", SecretWord),
                 ("AGpvAHB3", Secret),
                 ("pw", Secret),
                 ("b OGIN jo pw", Secret),

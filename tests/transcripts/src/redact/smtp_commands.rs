@@ -3,15 +3,22 @@
 //! Each command has one reply, in order, and what a DATA or an AUTH is followed by depends on its reply: so replies are
 //! counted, and what comes behind such a command waits for its reply.
 
+use memchr::{memchr, memmem};
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::{Class, Heard, Span, Spanned};
+use super::names::{is_host, is_mechanism};
+use super::{Class, Heard, Span, Spanned, smtp_paths};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
     /// It changes nothing.
     Plain,
+    /// No recipient is accepted from here on.
+    Begin,
+    Recipient,
+    /// The whole message was sent: LMTP has a reply for each recipient (RFC 2033 4.2).
+    Message,
     Data,
     Auth,
 }
@@ -33,6 +40,10 @@ struct Scan<'a> {
     at: usize,
     mode: Mode,
     replies: VecDeque<Waits>,
+    /// It said LHLO.
+    lmtp: bool,
+    /// Recipients that were accepted.
+    recipients: usize,
     /// The reply line that is not complete.
     line: Vec<u8>,
     spans: Vec<Span>,
@@ -46,6 +57,8 @@ pub(super) fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
         mode: Mode::Command,
         // The greeting.
         replies: VecDeque::from([Waits::Plain]),
+        lmtp: false,
+        recipients: 0,
         line: Vec::new(),
         spans: Vec::new(),
     };
@@ -79,9 +92,26 @@ impl Scan<'_> {
             Some(Waits::Data) if code == b"354" => Mode::Data(0),
             Some(Waits::Auth) if code == b"334" => Mode::Sasl,
             Some(Waits::Data | Waits::Auth) => Mode::Command,
-            Some(Waits::Plain) | None => return,
+            Some(waits) => return self.counted(waits, code.starts_with(b"2")),
+            None => return,
         };
         self.mode = next;
+    }
+
+    fn counted(&mut self, waits: Waits, accepted: bool) {
+        match waits {
+            Waits::Recipient if accepted => self.recipients += 1,
+            Waits::Begin if accepted => self.recipients = 0,
+            Waits::Message => {
+                let recipients = core::mem::take(&mut self.recipients);
+                if self.lmtp {
+                    for _ in 1..recipients {
+                        self.replies.push_front(Waits::Plain);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The octets that are there and not looked at.
@@ -109,7 +139,7 @@ impl Scan<'_> {
                 let empty = ahead.starts_with(b".\r\n").then_some(0);
                 let end = empty.or_else(|| {
                     let new = ahead.get(searched..).unwrap_or_default();
-                    let at = new.windows(5).position(|w| w == b"\r\n.\r\n");
+                    let at = memmem::find(new, b"\r\n.\r\n");
                     at.map(|at| searched + at + 2)
                 });
                 let Some(end) = end else {
@@ -119,12 +149,12 @@ impl Scan<'_> {
                 };
                 self.span(self.at..self.at + end, Class::Body);
                 self.at += end + 3;
-                self.replies.push_back(Waits::Plain);
+                self.replies.push_back(Waits::Message);
                 self.mode = Mode::Command;
                 true
             }
             Mode::Command | Mode::Sasl => {
-                let Some(end) = self.ahead().iter().position(|&b| b == b'\n') else {
+                let Some(end) = memchr(b'\n', self.ahead()) else {
                     return false;
                 };
                 let start = self.at;
@@ -163,95 +193,75 @@ impl Scan<'_> {
             .unwrap_or_default()
             .to_ascii_uppercase();
         let argument = start + (verb_end + 1).min(length)..start + length;
+        let text = stream.get(argument.clone()).unwrap_or_default();
         let mut waits = Waits::Plain;
         match verb.as_slice() {
-            b"EHLO" | b"HELO" | b"LHLO" | b"NOOP" | b"RSET" | b"QUIT" | b"HELP" | b"STARTTLS" => {
-                self.span(argument, Class::Addresses);
+            b"EHLO" | b"HELO" | b"LHLO" => {
+                self.lmtp |= verb == b"LHLO";
+                waits = Waits::Begin;
+                if !is_host(text) {
+                    self.span(argument, Class::Words);
+                }
             }
-            b"MAIL" | b"RCPT" => self.path(argument),
+            b"RSET" => {
+                waits = Waits::Begin;
+                self.span(argument, Class::Words);
+            }
+            b"NOOP" | b"QUIT" | b"HELP" | b"STARTTLS" | b"VRFY" | b"EXPN" => {
+                self.span(argument, Class::Words);
+            }
+            b"MAIL" | b"RCPT" => {
+                waits = match verb.as_slice() {
+                    b"MAIL" => Waits::Begin,
+                    _ => Waits::Recipient,
+                };
+                for (range, class) in smtp_paths::spans(argument.start, text) {
+                    self.span(range, class);
+                }
+            }
             b"DATA" => {
                 waits = Waits::Data;
                 self.mode = Mode::Hold;
+                self.span(argument, Class::Words);
             }
             b"BDAT" => {
-                let text = stream.get(argument).unwrap_or_default();
                 let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-                let size = text.get(..digits).and_then(|d| str::from_utf8(d).ok());
+                let (size, behind) = text.split_at(digits);
+                let size = str::from_utf8(size).ok().and_then(|s| s.parse().ok());
                 // A server takes no octets behind a size it cannot read.
-                self.mode = Mode::Chunk(size.and_then(|s| s.parse().ok()).unwrap_or(0));
+                self.mode = Mode::Chunk(size.unwrap_or(0));
+                if behind.eq_ignore_ascii_case(b" LAST") {
+                    waits = Waits::Message;
+                } else {
+                    self.span(argument.start + digits..argument.end, Class::Words);
+                }
             }
             b"AUTH" => {
-                let text = stream.get(argument.clone()).unwrap_or_default();
-                let mechanism = text.iter().position(|&b| b == b' ');
-                if let Some(at) = mechanism
-                    && text.get(at + 1..) != Some(b"=")
-                {
-                    self.span(argument.start + at + 1..argument.end, Class::Secret);
-                }
+                self.sasl(argument, text);
                 waits = Waits::Auth;
                 self.mode = Mode::Hold;
             }
-            b"VRFY" | b"EXPN" => self.span(argument, Class::Text),
             // No command: perhaps a message that nobody asked for, perhaps a password after an AUTH that was refused.
             _ => self.span(start..start + length, Class::Secret),
         }
         self.replies.push_back(waits);
     }
 
-    /// `FROM:<local@domain> PARAM=value ...`
-    fn path(&mut self, argument: Range<usize>) {
-        let stream = self.stream;
-        let text = stream.get(argument.clone()).unwrap_or_default();
-        let mut quoted = false;
-        let mut escaped = false;
-        let (mut open, mut at, mut close) = (None, None, None);
-        for (place, &octet) in text.iter().enumerate() {
-            match octet {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                _ if quoted => {}
-                b'<' if open.is_none() => open = Some(place),
-                b':' if open.is_some() => open = Some(place),
-                b'@' => at = Some(place),
-                b'>' => {
-                    close = Some(place);
-                    break;
-                }
-                _ => {}
-            }
+    /// A mechanism and what the client begins with.
+    fn sasl(&mut self, argument: Range<usize>, text: &[u8]) {
+        let end = text.iter().position(|&b| b == b' ').unwrap_or(text.len());
+        let (mechanism, response) = text.split_at(end);
+        let is_letters = |b: &u8| b.is_ascii_alphanumeric() || b"-_".contains(b);
+        let name = argument.start..argument.start + end;
+        if !is_mechanism(mechanism) {
+            let class = match mechanism.iter().all(is_letters) {
+                true => Class::SecretWord,
+                false => Class::Secret,
+            };
+            self.span(name, class);
         }
-        let (Some(open), Some(close)) = (open, close) else {
-            return self.span(argument, Class::Text);
-        };
-        let end = at.filter(|at| *at > open).unwrap_or(close);
-        self.span(
-            argument.start + open + 1..argument.start + end,
-            Class::Local,
-        );
-        let mut from = close + 1;
-        for word in text
-            .get(close + 1..)
-            .unwrap_or_default()
-            .split(|&b| b == b' ')
-        {
-            let upper = word.to_ascii_uppercase();
-            let known = [
-                &b"SIZE="[..],
-                b"BODY=",
-                b"SMTPUTF8",
-                b"RET=",
-                b"NOTIFY=",
-                b"REQUIRETLS",
-            ];
-            let value = word.iter().position(|&b| b == b'=').map_or(0, |at| at + 1);
-            let range = argument.start + from + value..argument.start + from + word.len();
-            if upper.starts_with(b"ORCPT=") || upper.starts_with(b"AUTH=") {
-                self.span(range, Class::Addresses);
-            } else if !known.iter().any(|known| upper.starts_with(known)) {
-                self.span(range, Class::Text);
-            }
-            from += word.len() + 1;
+        if !matches!(response, b"" | b" =") {
+            self.span(argument.start + end + 1..argument.end, Class::Secret);
         }
     }
 
@@ -264,23 +274,6 @@ impl Scan<'_> {
         };
         self.span(self.at..self.until, class);
     }
-}
-
-/// Which octets of an SMTP server are what: its challenges, and addresses in its replies.
-pub(super) fn reply_spans(stream: &[u8]) -> Vec<Spanned> {
-    let mut spans = Vec::new();
-    let mut at = 0;
-    for line in stream.split_inclusive(|&b| b == b'\n') {
-        let text = line.trim_ascii_end();
-        let range = at + text.len().min(4)..at + text.len();
-        if text.starts_with(b"334 ") && !range.is_empty() {
-            spans.push(Spanned((range, Class::Secret)));
-        } else if !range.is_empty() {
-            spans.push(Spanned((range, Class::Addresses)));
-        }
-        at += line.len();
-    }
-    spans
 }
 
 #[cfg(test)]
@@ -318,17 +311,60 @@ mod tests {
             ("MAIL FROM:<no@x>\r\n.", ""),
             ("\r\nRSET\r\n", "250 stored\r\n250 reset\r\n"),
             ("DATA\r\nRCPT TO:<z@x>\r\n", "503 no\r\n503 no\r\n"),
-            ("BDAT 7 LAST\r\nsecret!QUIT\r\n", "503 x\r\n221 bye\r\n"),
+            ("BDAT 7 LAST\r\nsecret!NOOP ann\r\n", "503 x\r\n250 ok\r\n"),
+            ("vrfy ann\r\nEXPN ann\r\nEHLO I am\r\nDATA x\r\n", ""),
         ]);
         is(
             &found,
             &[
-                ("a", Class::Addresses),
                 ("jo", Class::Local),
                 ("\"a b\"", Class::Local),
                 ("MAIL FROM:<no@x>\r\n", Class::Body),
                 ("z", Class::Local),
                 ("secret!", Class::Body),
+                ("ann", Class::Words),
+                ("ann", Class::Words),
+                ("ann", Class::Words),
+                ("I am", Class::Words),
+                ("x", Class::Words),
+            ],
+        );
+    }
+
+    #[test]
+    fn in_lmtp_a_message_has_a_reply_for_each_recipient() {
+        let message = "DATA\r\n";
+        let found = classes(&[
+            (
+                "LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n",
+                "250 x\r\n250 x\r\n250 x\r\n",
+            ),
+            ("RCPT TO:<b>\r\nRCPT TO:<c>\r\n", "550 x\r\n250 x\r\n"),
+            (message, "354 go\r\n"),
+            (
+                "one\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<d>\r\nDATA\r\n",
+                "250 a\r\n250 c\r\n250 x\r\n250 x\r\n354 go\r\n",
+            ),
+            (
+                "two\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<e>\r\nRCPT TO:<f>\r\nBDAT 2 LAST\r\nxyDATA\r\n",
+                "250 d\r\n250 x\r\n",
+            ),
+            ("", "250 x\r\n250 x\r\n250 e\r\n250 f\r\n503 no\r\n"),
+            ("NOOP three\r\n", "250 x\r\n"),
+        ]);
+        is(
+            &found,
+            &[
+                ("a", Class::Local),
+                ("b", Class::Local),
+                ("c", Class::Local),
+                ("one\r\n", Class::Body),
+                ("d", Class::Local),
+                ("two\r\n", Class::Body),
+                ("e", Class::Local),
+                ("f", Class::Local),
+                ("xy", Class::Body),
+                ("three", Class::Words),
             ],
         );
     }
@@ -340,6 +376,7 @@ mod tests {
             ("auth login\r\n", "334 VXNlcm5hbWU6\r\n"),
             ("YQ==\r\n", "334 UGFzc3dvcmQ6\r\n"),
             ("Yg==\r\n", "235 yes\r\n"),
+            ("AUTH hunter2\r\nAUTH p=w x\r\n", "504 no\r\n501 no\r\n"),
             ("AUTH PLAIN =\r\n", "334 \r\n"),
             ("*\r\n", "501 cancelled\r\n"),
             ("something pass\r\n", "500 what\r\n"),
@@ -351,6 +388,9 @@ mod tests {
                 ("AGEAYg==", Class::Secret),
                 ("YQ==", Class::Secret),
                 ("Yg==", Class::Secret),
+                ("hunter2", Class::SecretWord),
+                ("p=w", Class::Secret),
+                ("x", Class::Secret),
                 ("something pass", Class::Secret),
                 ("AUTH PLAIN AGEA", Class::Secret),
             ],

@@ -1,6 +1,9 @@
 //! Other words of the same length.
 
+use memchr::{memchr, memchr3};
 use mox_address::{LocalPart, Path, Reply};
+
+use super::names;
 
 /// Gives names to local parts: the same one for the same local part, under one key.
 #[derive(Debug)]
@@ -121,24 +124,35 @@ pub(crate) enum LineStart {
 /// Filler in the place of a message or a part of it. Line ends stay, and dots that begin a line, which SMTP doubles; NUL
 /// stays, which servers refuse.
 pub(crate) fn fill(octets: &mut [u8], state: &mut LineStart) {
-    let mut kept = Vec::new();
-    for (at, &octet) in octets.iter().enumerate() {
-        let dot = octet == b'.' && matches!(state, LineStart::Start | LineStart::AfterDot);
-        if dot {
-            kept.push(at);
+    let mut rest = octets;
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        let (line, behind) = rest.split_at_mut(end);
+        rest = behind;
+        let mut from = 0;
+        if *state == LineStart::AfterCr {
+            *state = match line {
+                [b'\n'] => LineStart::Start,
+                _ => LineStart::Inside,
+            };
+            if *state == LineStart::Start {
+                continue;
+            }
         }
-        *state = match (octet, *state) {
-            (b'\r', _) => LineStart::AfterCr,
-            (b'\n', LineStart::AfterCr) => LineStart::Start,
-            (b'.', LineStart::Start) => LineStart::AfterDot,
-            _ => LineStart::Inside,
+        while let (LineStart::Start | LineStart::AfterDot, Some(&octet)) = (*state, line.get(from))
+        {
+            *state = match (octet, *state) {
+                (b'.', LineStart::Start) => LineStart::AfterDot,
+                _ => LineStart::Inside,
+            };
+            from += usize::from(octet == b'.');
+        }
+        *state = match line {
+            [.., b'\r', b'\n'] => LineStart::Start,
+            [.., b'\r'] => LineStart::AfterCr,
+            _ => *state,
         };
-    }
-    fill_text(octets);
-    for at in kept {
-        if let Some(octet) = octets.get_mut(at) {
-            *octet = b'.';
-        }
+        fill_text(line.get_mut(from..).unwrap_or_default());
     }
 }
 
@@ -146,12 +160,18 @@ pub(crate) fn fill(octets: &mut [u8], state: &mut LineStart) {
 pub(crate) fn fill_text(octets: &mut [u8]) {
     let mut rest = octets;
     loop {
-        let plain = rest.iter().take_while(|octet| octet.is_ascii()).count();
+        // Nearly all text is ASCII to its end.
+        let plain = match rest.is_ascii() {
+            true => rest.len(),
+            false => rest.iter().take_while(|octet| octet.is_ascii()).count(),
+        };
         let (ascii, behind) = rest.split_at_mut(plain);
-        for octet in ascii {
-            if !matches!(octet, b'\r' | b'\n' | 0) {
-                *octet = b'x';
-            }
+        let mut at = 0;
+        while let Some(ahead) = ascii.get_mut(at..).filter(|ahead| !ahead.is_empty()) {
+            let stays = memchr3(b'\r', b'\n', 0, ahead);
+            let (text, _) = ahead.split_at_mut(stays.unwrap_or(ahead.len()));
+            text.fill(b'x');
+            at += text.len() + 1;
         }
         rest = behind;
         if rest.is_empty() {
@@ -170,6 +190,12 @@ pub(crate) fn fill_text(octets: &mut [u8]) {
     }
 }
 
+/// Filler in the place of words; blanks and what punctuates addresses and parameters stay.
+pub(crate) fn fill_words(octets: &mut [u8]) {
+    let stays = |b: &u8| b.is_ascii_control() || b" <>@:=.;,[]\"\\".contains(b);
+    octets.split_mut(stays).for_each(fill_text);
+}
+
 /// Octets of the UTF-8 character at the front; 1 when it is none.
 fn width(octets: &[u8]) -> usize {
     if octets.first().is_none_or(u8::is_ascii) {
@@ -181,8 +207,9 @@ fn width(octets: &[u8]) -> usize {
         .unwrap_or(1)
 }
 
-/// Filler in the place of header fields: their names stay, since clients ask for fields by name.
-pub(crate) fn fill_header(octets: &mut [u8]) {
+/// Filler in the place of header fields: names of fields that are known stay, since clients ask for fields by name.
+/// Others become another name, the same one as in commands.
+pub(crate) fn fill_header(octets: &mut [u8], words: &Words) {
     for line in octets.split_inclusive_mut(|&b| b == b'\n') {
         let name = match line.first() {
             Some(b' ' | b'\t') => 1,
@@ -194,7 +221,12 @@ pub(crate) fn fill_header(octets: &mut [u8]) {
                     .map_or(0, |at| at + 1)
             }
         };
-        let (_, value) = line.split_at_mut(name);
+        let (name, value) = line.split_at_mut(name);
+        if let [name @ .., b':'] = name
+            && !names::is_field(name)
+        {
+            words.rename(name);
+        }
         match value {
             [b' ', value @ ..] => fill_text(value),
             value => fill_text(value),
@@ -223,9 +255,17 @@ mod tests {
         let mut invalid = *b"a\xff\xc3";
         fill_text(&mut invalid);
         assert_eq!(&invalid, b"x\xff\xff");
-        let mut header = *b"Subject: a b\r\n c\r\nnot a field\r\n\r\n";
-        fill_header(&mut header);
-        assert_eq!(&header, b"Subject: xxx\r\n x\r\nxxxxxxxxxxx\r\n\r\n");
+        let words = Words::new([7; 32]);
+        let mut header = *b"Subject: a b\r\n c\r\nnot a field\r\nX-Ann: 1\r\n\r\n";
+        fill_header(&mut header, &words);
+        let mut name = *b"x-aNN";
+        words.rename(&mut name);
+        let name = str::from_utf8(&name).unwrap();
+        let expected = format!("Subject: xxx\r\n x\r\nxxxxxxxxxxx\r\n{name}: x\r\n\r\n");
+        assert_eq!(header, expected.as_bytes());
+        let mut strange = *b"RCPT <a.b@c d>\t[\xc3\xa9]";
+        fill_words(&mut strange);
+        assert_eq!(strange, *b"xxxx <x.x@x x>\t[\xc3\xa9]");
     }
 
     #[test]

@@ -1,74 +1,13 @@
-//! The SMTP server in transcripts.
+//! The SMTP server in transcripts written by hand, and whoever it asks.
 
 use bytes::{Bytes, BytesMut};
-use mox_address::{Domain, Reply};
-use mox_machine::{AskId, Mono, Now, Session, Step, TlsFacts, Utc};
-use mox_smtp::server::{Answer, Ask, Config, Event, Mode, Server};
-use mox_transcripts::{Fact, Machine, Transcript, escape};
-use serde::Deserialize;
-use std::time::Duration;
+use core::time::Duration;
+use mox_address::Reply;
+use mox_machine::{AskId, Mono, Now, Seed, Session, Step, TlsFacts, Utc};
+use mox_smtp::server::{Answer, Ask, Event, Server};
 
-/// The `config` of a transcript; what is left out is as in `Config::new`.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Settings {
-    hostname: String,
-    mode: String,
-    starttls: bool,
-    auth: bool,
-    auth_in_clear: bool,
-    auth_required: bool,
-    tls_required: bool,
-    max_size: u64,
-    recipients: usize,
-    surplus: usize,
-    messages: usize,
-    errors: usize,
-    useless: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            hostname: "mx.example.org".into(),
-            mode: "delivery".into(),
-            starttls: false,
-            auth: false,
-            auth_in_clear: false,
-            auth_required: false,
-            tls_required: false,
-            max_size: 1_000_000,
-            recipients: 1_000,
-            surplus: 10_000,
-            messages: 10_000,
-            errors: 10,
-            useless: 100,
-        }
-    }
-}
-
-impl Settings {
-    fn config(self) -> Config {
-        let mut config = Config::new(Domain::parse(&self.hostname, false).unwrap());
-        config.mode = match self.mode.as_str() {
-            "submission" => Mode::Submission,
-            "lmtp" => Mode::Lmtp,
-            _ => Mode::Delivery,
-        };
-        config.starttls = self.starttls;
-        config.mechanisms = if self.auth { vec!["PLAIN"] } else { vec![] };
-        config.auth_in_clear = self.auth_in_clear;
-        config.auth_required = self.auth_required;
-        config.tls_required = self.tls_required;
-        config.max_size = self.max_size;
-        config.limits.recipients = self.recipients;
-        config.limits.surplus = self.surplus;
-        config.limits.messages = self.messages;
-        config.limits.errors = self.errors;
-        config.limits.useless = self.useless;
-        config
-    }
-}
+use crate::smtp::parse_reply;
+use crate::{Fact, Machine, Spelled, Transcript, escape};
 
 /// When every transcript begins.
 pub const START: Now = Now {
@@ -77,6 +16,7 @@ pub const START: Now = Now {
 };
 
 /// Whoever the server asks.
+#[derive(Debug)]
 pub struct SmtpWorld {
     /// Asks are lines of the transcript, and answered by it.
     spelled: bool,
@@ -88,6 +28,8 @@ pub struct SmtpWorld {
     stored: u32,
 }
 
+/// The server and its world.
+#[derive(Debug)]
 pub struct SmtpServer {
     server: Server,
     world: SmtpWorld,
@@ -99,10 +41,11 @@ pub struct SmtpServer {
 }
 
 impl SmtpServer {
-    pub fn new(transcript: &Transcript) -> Self {
+    /// Just connected. The error says what is wrong with the header.
+    pub fn new(transcript: &Transcript) -> Result<Self, String> {
         let mut machine = Self {
-            server: server(transcript),
-            world: SmtpWorld::new(transcript),
+            server: server(transcript)?,
+            world: SmtpWorld::new(transcript)?,
             now: START,
             input: BytesMut::new(),
             facts: Vec::new(),
@@ -110,7 +53,7 @@ impl SmtpServer {
             closed: false,
         };
         machine.go();
-        machine
+        Ok(machine)
     }
 
     fn go(&mut self) {
@@ -133,7 +76,7 @@ impl SmtpServer {
                         self.closed = true;
                         self.facts.push(Fact::Event("close".into()));
                     }
-                    Step::Compress => panic!("not offered"),
+                    Step::Compress => self.facts.push(Fact::Event("compress".into())),
                     Step::Event(event) => self.facts.extend(SmtpWorld::told(&event)),
                     Step::Ask(id, ask) => {
                         if let Some(answer) = self.world.ask(id, ask, &mut self.facts) {
@@ -150,72 +93,66 @@ impl SmtpServer {
 }
 
 /// The server that a transcript configures, just connected.
-pub fn server(transcript: &Transcript) -> Server {
-    let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
-    Server::new(settings.config(), START)
+pub fn server(transcript: &Transcript) -> Result<Server, String> {
+    let config = transcript.get("config").unwrap_or("()");
+    Server::make(config, &Seed::from_number(0), START).map_err(|why| format!("config: {why}"))
 }
 
 impl SmtpWorld {
-    pub fn new(transcript: &Transcript) -> Self {
+    /// As the header says. The error says what is wrong with it.
+    pub fn new(transcript: &Transcript) -> Result<Self, String> {
         let refuse = |line: &str| {
-            let (address, reply) = line.split_once(' ').unwrap();
-            (address.to_string(), reply_of(reply).unwrap())
+            let (address, reply) = line.split_once(' ')?;
+            Some((address.to_owned(), parse_reply(reply)?))
         };
+        let refusals = transcript.all("refuse").map(refuse);
         let user = transcript.get("user").unwrap_or("user good");
-        let (name, password) = user.split_once(' ').unwrap();
-        Self {
+        let (name, password) = user.split_once(' ').ok_or("`user: <name> <password>`")?;
+        Ok(Self {
             spelled: transcript.get("world") == Some("spelled"),
-            refusals: transcript.all("refuse").map(refuse).collect(),
+            refusals: refusals
+                .collect::<Option<_>>()
+                .ok_or("`refuse: <address> <reply>`")?,
             credentials: format!("\0{name}\0{password}").into_bytes(),
             open: Vec::new(),
             message: Vec::new(),
             stored: 0,
-        }
+        })
     }
 
     /// How a fact is written, if it is.
     pub fn told(event: &Event) -> Option<Fact> {
-        let text = match event {
-            Event::Protocol(violation) => format!("protocol {violation:?}"),
-            Event::Closed(reason) => format!("closed {reason:?}"),
-            Event::Reset => "reset".into(),
-            Event::Refused { .. } => return None,
-        };
-        Some(Fact::Event(text))
+        Server::event_text(event).map(Fact::Event)
     }
 
+    /// An answer is not wanted any more.
     pub fn cancel(&mut self, id: AskId) {
         self.open.retain(|open| *open != id);
     }
 
     /// The answer, if it is not left to the transcript.
     pub fn ask(&mut self, id: AskId, ask: Ask, facts: &mut Vec<Fact>) -> Option<Answer> {
-        let shown = match &ask {
-            Ask::Hello { name, .. } => format!("hello {}", escape(name)),
-            Ask::Sasl { mechanism, .. } => format!("sasl {}", escape(mechanism)),
-            Ask::Sender { from: None, .. } => "sender <>".into(),
-            Ask::Sender {
-                from: Some(path), ..
-            } => format!("sender <{path}>"),
-            Ask::Recipient { to, .. } => format!("recipient <{to}>"),
+        match &ask {
             Ask::Body(piece) => {
                 self.message.extend_from_slice(piece);
                 return Some(Answer::Accept);
             }
             Ask::Commit { bytes } => {
-                let message = std::mem::take(&mut self.message);
-                assert_eq!(*bytes, message.len() as u64);
+                let message = core::mem::take(&mut self.message);
+                if *bytes != message.len() as u64 {
+                    facts.push(Fact::Event(format!("a commit of {bytes} octets")));
+                }
                 let message = escape(&message);
                 facts.push(Fact::Event(format!("message \"{message}\"")));
-                format!("commit {bytes}")
             }
-        };
+            _ => {}
+        }
         if matches!(ask, Ask::Sender { .. }) {
             self.message.clear();
         }
         if self.spelled {
             self.open.push(id);
-            facts.push(Fact::Ask(shown));
+            facts.push(Fact::Ask(Server::ask_text(&ask)));
             return None;
         }
         let refused = |address: String| {
@@ -248,32 +185,9 @@ impl SmtpWorld {
         if place >= self.open.len() {
             return None;
         }
-        let (what, rest) = answer.split_once(' ').unwrap_or((answer, ""));
-        let rest = rest.trim_matches('"');
-        let answer = match what {
-            "accept" => Answer::Accept,
-            "reply" => Answer::Reply(reply_of(rest)?),
-            "challenge" => Answer::Challenge(Bytes::copy_from_slice(rest.as_bytes())),
-            "authenticated" => Answer::Authenticated(rest.into()),
-            "stored" => Answer::Stored { id: rest.into() },
-            _ => return None,
-        };
+        let answer = Server::parse_answer(answer)?;
         Some((self.open.remove(place), answer))
     }
-}
-
-/// `550 5.1.1 No such user`.
-fn reply_of(text: &str) -> Option<Reply> {
-    let (code, rest) = text.split_once(' ')?;
-    let (enhanced, text) = rest.split_once(' ')?;
-    let mut parts = enhanced.split('.').skip(1).map(str::parse);
-    let (subject, detail) = (parts.next()?.ok()?, parts.next()?.ok()?);
-    Some(Reply::new(
-        code.parse().ok()?,
-        subject,
-        detail,
-        text.to_string(),
-    ))
 }
 
 impl Machine for SmtpServer {
@@ -323,6 +237,6 @@ impl Machine for SmtpServer {
     }
 
     fn take(&mut self) -> Vec<Fact> {
-        std::mem::take(&mut self.facts)
+        core::mem::take(&mut self.facts)
     }
 }

@@ -1,24 +1,17 @@
-//! The IMAP server in transcripts. Its world is the small one of the crate's own tests: INBOX with three messages,
-//! one user `u` whose password is `p`.
+//! The IMAP server in transcripts written by hand. Its world is the small one of the crate's own tests: INBOX with three
+//! messages, one user.
 
-use crate::model::{Client, World};
+use core::fmt;
+use core::time::Duration;
+use mox_imap::Server;
 use mox_imap::server::{Config, Event};
 use mox_machine::Session;
-use mox_transcripts::{Fact, Machine, Transcript};
-use serde::Deserialize;
-use std::time::Duration;
 
-/// The `config` of a transcript.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Settings {
-    starttls: bool,
-    /// Passwords only inside TLS.
-    tls_required: bool,
-    /// Octets of an APPEND at most; 0 is the default.
-    append: u64,
-}
+use super::model::{Client, World};
+use crate::imap::Settings;
+use crate::{Fact, Machine, Spelled, Transcript};
 
+/// The server and its world.
 pub struct ImapServer {
     world: World,
     client: Client,
@@ -27,18 +20,11 @@ pub struct ImapServer {
     told: usize,
 }
 
-/// The configuration of a transcript.
-pub fn config(transcript: &Transcript) -> Config {
-    let settings: Settings = ron::from_str(transcript.get("config").unwrap_or("()")).unwrap();
-    let mut config = Config {
-        starttls: settings.starttls,
-        clear_auth: !settings.tls_required,
-        ..Config::default()
-    };
-    if settings.append > 0 {
-        config.limits.append = settings.append;
-    }
-    config
+/// The configuration of a transcript. The error says what is wrong with it.
+pub fn config(transcript: &Transcript) -> Result<Config, String> {
+    let config = transcript.get("config").unwrap_or("()");
+    let settings: Settings = ron::from_str(config).map_err(|why| format!("config: {why}"))?;
+    settings.config()
 }
 
 /// The mailboxes of a transcript.
@@ -66,26 +52,28 @@ pub fn happens(world: &mut World, what: &str) -> bool {
 
 /// How a fact is written, if it is.
 pub fn told(event: &Event) -> Option<Fact> {
-    Some(Fact::Event(match event {
-        Event::Completed { .. } => return None,
-        Event::Authenticated(user) => format!("authenticated {user}"),
-        Event::Unselected => "unselected".into(),
-        Event::AppendDropped => "append dropped".into(),
-        Event::Closed(reason) => format!("closed {reason:?}"),
-    }))
+    Server::event_text(event).map(Fact::Event)
+}
+
+impl fmt::Debug for ImapServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let session = &self.client.session;
+        f.debug_tuple("ImapServer").field(session).finish()
+    }
 }
 
 impl ImapServer {
-    pub fn new(transcript: &Transcript) -> Self {
+    /// Just connected. The error says what is wrong with the header.
+    pub fn new(transcript: &Transcript) -> Result<Self, String> {
         let mut machine = Self {
             world: world(transcript),
-            client: Client::with(config(transcript)),
+            client: Client::with(config(transcript)?),
             upgraded: false,
             closed: false,
             told: 0,
         };
         machine.client.run(&mut machine.world);
-        machine
+        Ok(machine)
     }
 }
 
@@ -136,7 +124,7 @@ impl Machine for ImapServer {
     }
 
     fn take(&mut self) -> Vec<Fact> {
-        let mut facts = vec![Fact::Sent(std::mem::take(&mut self.client.output))];
+        let mut facts = vec![Fact::Sent(core::mem::take(&mut self.client.output))];
         let new = self.client.events.iter().skip(self.told);
         facts.extend(new.filter_map(told));
         self.told = self.client.events.len();
