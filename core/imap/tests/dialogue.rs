@@ -187,8 +187,8 @@ fn commands_have_their_states() {
 fn select_tells_all_that_rfc_3501_demands() {
     let setup = || {
         let mut world = World::new();
-        world.flag("INBOX", 1, 1);
-        world.expunge("INBOX", 2);
+        assert!(world.flag("INBOX", 1, 1));
+        assert!(world.expunge("INBOX", 2));
         let mut client = Client::new();
         client.say(&mut world, "l AUTHENTICATE PLAIN AHUAcA==\r\n");
         client.output.clear();
@@ -409,9 +409,9 @@ fn search_answers_in_both_forms() {
 #[test]
 fn other_sessions_are_told_where_it_is_allowed() {
     let (mut world, mut client) = logged_in();
-    world.expunge("INBOX", 2);
+    assert!(world.expunge("INBOX", 2));
     world.deliver("INBOX", b"A: b\r\n\r\n".to_vec(), 16);
-    world.flag("INBOX", 3, 4);
+    assert!(world.flag("INBOX", 3, 4));
     // FETCH, STORE and SEARCH keep the numbers; the others may change them.
     let output = client.say(&mut world, "a FETCH 3 UID\r\n");
     assert_eq!(
@@ -445,7 +445,7 @@ fn idle_tells_at_once_and_ends_with_done() {
     let (mut world, mut client) = logged_in();
     assert_eq!(client.say(&mut world, "a IDLE\r\n"), "+ idling\r\n");
     world.deliver("INBOX", b"A: b\r\n\r\n".to_vec(), 0);
-    world.expunge("INBOX", 1);
+    assert!(world.expunge("INBOX", 1));
     assert_eq!(
         client.say(&mut world, ""),
         "* 1 EXPUNGE\r\n* 3 EXISTS\r\n* 3 FETCH (UID 4 FLAGS ())\r\n"
@@ -813,7 +813,7 @@ fn a_long_fetch_is_asked_for_page_by_page_and_shows_every_message_once() {
         for n in 4..=40 {
             world.deliver("INBOX", b"A: b\r\n\r\n".to_vec(), 0);
             if n % 3 == 0 {
-                world.expunge("INBOX", n);
+                assert!(world.expunge("INBOX", n));
             }
         }
         let mut client = Client::with(Config {

@@ -90,18 +90,30 @@ impl World {
         uid
     }
 
-    pub fn expunge(&mut self, name: &str, uid: u32) {
-        let mailbox = self.mailboxes.get_mut(name).unwrap();
+    /// Takes a message away; false when there is none.
+    pub fn expunge(&mut self, name: &str, uid: u32) -> bool {
+        let Some(mailbox) = self.mailboxes.get_mut(name) else {
+            return false;
+        };
+        if mailbox.messages.remove(&uid).is_none() {
+            return false;
+        }
         mailbox.modseq += 1;
-        mailbox.messages.remove(&uid).unwrap();
         mailbox.gone.push((mailbox.modseq, uid));
+        true
     }
 
-    pub fn flag(&mut self, name: &str, uid: u32, flags: u8) {
-        let mailbox = self.mailboxes.get_mut(name).unwrap();
+    /// Gives a message these flags; false when there is none.
+    pub fn flag(&mut self, name: &str, uid: u32, flags: u8) -> bool {
+        let Some(mailbox) = self.mailboxes.get_mut(name) else {
+            return false;
+        };
+        let Some(message) = mailbox.messages.get_mut(&uid) else {
+            return false;
+        };
         mailbox.modseq += 1;
-        let message = mailbox.messages.get_mut(&uid).unwrap();
         (message.flags, message.modseq) = (flags, mailbox.modseq);
+        true
     }
 
     fn by_id(&mut self, id: BoxId) -> Option<&mut Mailbox> {

@@ -42,12 +42,12 @@ pub fn happens(world: &mut World, what: &str) -> bool {
         "deliver" => {
             let text = b"Subject: new\r\n\r\nnew\r\n".to_vec();
             world.deliver("INBOX", text, 0);
+            true
         }
         "expunge 2" => world.expunge("INBOX", 2),
         "seen 1" => world.flag("INBOX", 1, 1),
-        _ => return false,
+        _ => false,
     }
-    true
 }
 
 /// How a fact is written, if it is.
