@@ -102,6 +102,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
             let set = node.set_same_credentials(missing.iter().map(String::as_str), stored);
             set.await.map_err(|e| Failure::Failed(e.to_string()))?;
         }
+        node.admit();
         greet(local);
         if let Ok(ctl) = &ctl {
             let admin = Admin {

@@ -1,14 +1,17 @@
 //! A node in a process: from its bound sockets to the last sync after SIGTERM.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_lite::future;
+use mox_driver::{Pool, Runtime};
 use mox_machine::Seed;
-use mox_node::{Bound, Config, Node};
+use mox_node::{Bound, Config, DRAIN_TIMEOUT, Greeting, Node};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
-use mox_store::{Options, Store};
+use mox_store::{OpenError, Options};
 
 use crate::capture::{CapturePlan, Recorders};
 use crate::failure::Failure;
@@ -44,7 +47,8 @@ impl Process {
             .start(plan, seed, &mut self.bound, &self.config)
     }
 
-    /// Opens the store and serves until SIGTERM or SIGINT. `beside` runs next to the node, once it serves.
+    /// Greets, opens the store behind that, and serves until SIGTERM or SIGINT. `beside` runs next to the node: it admits
+    /// the sessions when all they need is there.
     pub(crate) fn serve<F: Future<Output = Result<(), Failure>>>(
         self,
         data_dir: &Path,
@@ -58,23 +62,36 @@ impl Process {
             config,
             recorders,
         } = self;
-        let place = store_dir(data_dir);
-        let (store, committer) = Store::open_directory(&place, options).map_err(|e| {
-            Failure::Failed(format!("cannot open the store {}: {e}", place.display()))
-        })?;
+        let store = Claimed::of(data_dir)?;
         let result = runtime.run_until(async {
             let mut termination = Termination::watch()
                 .map_err(|e| Failure::Failed(format!("cannot watch for signals: {e}")))?;
-            let starting = Node::start(runtime.clone(), config, directory, bound, store, committer);
-            let node = starting.await.map_err(|e| Failure::Failed(e.to_string()))?;
+            let greeting = bound.greet(runtime.clone(), config);
+            let mut opening = pin!(store.open(&runtime, &greeting, options, directory));
+            let opened = async { Some(opening.as_mut().await) };
+            let stopped = async {
+                termination.stopping().await;
+                None
+            };
+            let node = match future::or(opened, stopped).await {
+                Some(Ok(node)) => node,
+                Some(Err(failure)) => {
+                    greeting.stop();
+                    return Err(failure);
+                }
+                None => {
+                    greeting.stop();
+                    runtime.stopping();
+                    return close_unserved(opening).await;
+                }
+            };
             let beside = beside(node.clone());
             let stopped = async {
-                let signal = termination.next().await;
-                tracing::info!(target: "process", signal, "stopping");
+                termination.stopping().await;
                 Ok(())
             };
             // What runs beside ends only by failing.
-            let result = futures_lite::future::or(stopped, async {
+            let result = future::or(stopped, async {
                 beside.await?;
                 std::future::pending().await
             })
@@ -88,4 +105,54 @@ impl Process {
         recorders.stop();
         result
     }
+}
+
+/// The store of a data directory, ours and not open yet.
+struct Claimed {
+    place: PathBuf,
+    store: mox_store::Claimed,
+}
+
+impl Claimed {
+    /// Before anybody is greeted: another server may have it.
+    fn of(data_dir: &Path) -> Result<Self, Failure> {
+        let place = store_dir(data_dir);
+        let store = mox_store::Claimed::take(&place).map_err(|e| cannot_open(&place, &e))?;
+        Ok(Self { place, store })
+    }
+
+    async fn open(
+        self,
+        runtime: &SmolRuntime,
+        greeting: &Greeting<SmolRuntime>,
+        options: Options,
+        directory: Directory,
+    ) -> Result<Node<SmolRuntime>, Failure> {
+        let Self { place, store } = self;
+        let work = Box::new(move || store.open(options));
+        let opened = runtime.blocking(Pool::Commit, work).await;
+        let (store, committer) = opened.map_err(|e| cannot_open(&place, &e))?;
+        let node = greeting.open(directory, store, committer).await;
+        node.map_err(|e| Failure::Failed(e.to_string()))
+    }
+}
+
+fn cannot_open(place: &Path, error: &OpenError) -> Failure {
+    Failure::Failed(format!("cannot open the store {}: {error}", place.display()))
+}
+
+/// The end of a server that was stopped before it served: a store that is open soon is closed in order. Any other is left
+/// to the next start, as after a crash.
+async fn close_unserved(
+    opening: impl Future<Output = Result<Node<SmolRuntime>, Failure>>,
+) -> Result<(), Failure> {
+    let late = async {
+        smol::Timer::after(DRAIN_TIMEOUT).await;
+        None
+    };
+    if let Some(opened) = future::or(async { Some(opening.await) }, late).await {
+        opened?.drain().await;
+    }
+    tracing::info!(target: "process", "stopped before the store was open");
+    Ok(())
 }

@@ -74,6 +74,7 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
         }
+        node.admit();
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
         let reloading = smol::lock::Mutex::default();
         let files = Arc::new(Mutex::new(files));

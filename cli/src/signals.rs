@@ -15,6 +15,12 @@ impl Termination {
         Signals::new([Signal::Term, Signal::Int]).map(Self)
     }
 
+    /// Waits for one of them, and says in the log that the server stops.
+    pub async fn stopping(&mut self) {
+        let signal = self.next().await;
+        tracing::info!(target: "process", signal, "stopping");
+    }
+
     /// The next of them: its name, for the log. A second one may be waited for, by whoever wants to end at once.
     pub async fn next(&mut self) -> &'static str {
         loop {

@@ -7,7 +7,7 @@ use mox_machine::{AskId, Now, Recordable, Recorded, Seed, Tape, TapeRoom, TlsFac
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::listen::Secured;
+use crate::in_order::Visitor;
 
 /// Takes the tapes of sessions. Neither call may block: they are made on the path of the session.
 pub trait Captures: fmt::Debug + Send + Sync {
@@ -120,7 +120,7 @@ impl<S: Recordable, H: Host<S>> Host<Recorded<S>> for Recording<H> {
     }
 }
 
-impl<H: Secured> Secured for Recording<H> {
+impl<H: Visitor> Visitor for Recording<H> {
     fn secured(&mut self, facts: &TlsFacts) {
         self.0.secured(facts);
     }

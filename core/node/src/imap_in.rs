@@ -10,28 +10,25 @@ mod read;
 mod search;
 
 use core::task::{Context, Poll};
-use mox_driver::{Fut, Host, Runtime};
+use mox_driver::Runtime;
 use mox_imap::server::{Answer, Ask, BoxId, Config, Event, Refusal, Server};
 use mox_machine::{AskId, TlsFacts};
 use mox_mailbox::{AccountId, MailboxId, Stop};
 use mox_store::{StoreError, Topic, Watch};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{self, Exchange, Login, MECHANISMS, Refused, Verdict};
 use crate::config::ListenerConfig;
-use crate::listen::Secured;
+use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
-use crate::registry::Seat;
 use append::Append;
 
-/// Answers one IMAP session. As with SMTP, one piece of work is under way at a time.
+/// Answers one IMAP session.
 pub(crate) struct ImapHost<R: Runtime> {
     node: Arc<Inner<R>>,
     config: Arc<ListenerConfig>,
     peer: SocketAddr,
-    seat: Seat,
     exporter: Option<Box<[u8; 32]>>,
     login: Option<Box<Login>>,
     exchange: Option<Box<Exchange>>,
@@ -39,9 +36,6 @@ pub(crate) struct ImapHost<R: Runtime> {
     watch: Option<Box<Watching>>,
     /// The keyword list the session knows, as the modification sequence of its last growth.
     keywords_seen: u64,
-    working: Option<(AskId, Fut<Done>)>,
-    waiting: VecDeque<(AskId, Ask)>,
-    ready: VecDeque<(AskId, Answer)>,
 }
 
 /// What all IMAP sessions of a listener share.
@@ -64,7 +58,7 @@ struct Watching {
 }
 
 /// What a piece of work comes back with.
-enum Done {
+pub(crate) enum Done {
     Sasl(Box<Exchange>, Verdict),
     Login(Verdict),
     Written(Box<Append>, Result<(), Refusal>),
@@ -72,40 +66,111 @@ enum Done {
 }
 
 impl<R: Runtime> ImapHost<R> {
-    pub(crate) fn new(
-        node: Arc<Inner<R>>,
-        config: Arc<ListenerConfig>,
-        peer: SocketAddr,
-        seat: Seat,
-    ) -> Self {
+    fn account(&self) -> AccountId {
+        // The machine asks about mailboxes only after somebody logged in; account 0 is nobody's.
+        self.login.as_ref().map_or(AccountId(0), |login| login.id)
+    }
+
+    fn authenticated(&mut self, verdict: Verdict) -> Answer {
+        let (listener, peer) = (&self.config.name, self.peer);
+        match verdict {
+            Verdict::Authenticated(login) => {
+                tracing::info!(target: "auth", listener, %peer, user = login.user, "authenticated");
+                let user = login.user.clone();
+                self.login = Some(Box::new(login));
+                Answer::Authenticated(user)
+            }
+            Verdict::Refused(Refused::Unavailable) => {
+                refusal(Some("UNAVAILABLE"), "authentication is not possible now")
+            }
+            Verdict::Refused(why) => {
+                tracing::info!(target: "auth", listener, %peer, ?why, "authentication failed");
+                refusal(Some("AUTHENTICATIONFAILED"), "authentication failed")
+            }
+            // LOGIN has no challenges.
+            Verdict::Challenge(_) => refusal(Some("SERVERBUG"), "authentication failed"),
+        }
+    }
+}
+
+type Response = in_order::Response<Answer, Done>;
+
+impl Response {
+    /// An answer that takes a while.
+    fn answer_later(work: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Self::later(async move { Done::Answer(work.await) })
+    }
+
+    fn no(code: Option<&'static str>, text: &str) -> Self {
+        Self::Now(refusal(code, text))
+    }
+}
+
+fn refusal(code: Option<&'static str>, text: &str) -> Answer {
+    Answer::No(Refusal {
+        code,
+        text: text.into(),
+    })
+}
+
+/// What a client is told when an operation was refused (RFC 5530). `missing` is the code for a mailbox that is not
+/// there: TRYCREATE where creating it would help.
+fn refused(error: &StoreError<Stop>, missing: &'static str) -> Refusal {
+    let code = match error {
+        StoreError::Refused(stop) => match stop {
+            Stop::NoSuchMailbox | Stop::MailboxGone => missing,
+            Stop::MailboxExists => "ALREADYEXISTS",
+            Stop::BadMailboxName(_) | Stop::Inbox | Stop::BadKeyword => "CANNOT",
+            Stop::HasChildren => "HASCHILDREN",
+            Stop::SpecialUseTaken => "USEATTR",
+            Stop::OverQuota(_) => "OVERQUOTA",
+            Stop::TooMany(_) => "LIMIT",
+            _ => "SERVERBUG",
+        },
+        StoreError::TooBig | StoreError::NoRoom => "LIMIT",
+        StoreError::Panicked => "SERVERBUG",
+        StoreError::Dead => "UNAVAILABLE",
+    };
+    if matches!(code, "SERVERBUG" | "UNAVAILABLE") {
+        tracing::error!(target: "store", %error, "an operation for an IMAP session failed");
+    }
+    Refusal {
+        code: Some(code),
+        text: error.to_string(),
+    }
+}
+
+fn unreadable(error: impl core::fmt::Display) -> Answer {
+    tracing::error!(target: "store", %error, "reading for an IMAP session failed");
+    refusal(Some("SERVERBUG"), "the store cannot be read now")
+}
+
+const fn mailbox_of(id: BoxId) -> MailboxId {
+    MailboxId(id.0)
+}
+
+impl<R: Runtime> World for ImapHost<R> {
+    type Runtime = R;
+    type Session = Server;
+    type Done = Done;
+
+    fn new(node: Arc<Inner<R>>, visit: Visit) -> Self {
         Self {
             node,
-            config,
-            peer,
-            seat,
+            config: visit.config,
+            peer: visit.peer,
             exporter: None,
             login: None,
             exchange: None,
             append: None,
             watch: None,
             keywords_seen: 0,
-            working: None,
-            waiting: VecDeque::new(),
-            ready: VecDeque::new(),
         }
     }
 
-    fn account(&self) -> AccountId {
-        // The machine asks about mailboxes only after somebody logged in; account 0 is nobody's.
-        self.login.as_ref().map_or(AccountId(0), |login| login.id)
-    }
-
-    fn handle(&mut self, id: AskId, ask: Ask) {
-        match self.respond(id, ask) {
-            Response::Now(answer) => self.ready.push_back((id, answer)),
-            Response::Later(work) => self.working = Some((id, work)),
-            Response::Open => {}
-        }
+    /// A watch waits for others, so nobody waits for it.
+    fn at_once(ask: &Ask) -> bool {
+        matches!(ask, Ask::Watch { .. })
     }
 
     fn respond(&mut self, id: AskId, ask: Ask) -> Response {
@@ -191,156 +256,46 @@ impl<R: Runtime> ImapHost<R> {
         }
     }
 
-    fn authenticated(&mut self, verdict: Verdict) -> Answer {
-        let (listener, peer) = (&self.config.name, self.peer);
-        match verdict {
-            Verdict::Authenticated(login) => {
-                tracing::info!(target: "auth", listener, %peer, user = login.user, "authenticated");
-                let user = login.user.clone();
-                self.login = Some(Box::new(login));
-                Answer::Authenticated(user)
-            }
-            Verdict::Refused(Refused::Unavailable) => {
-                refusal(Some("UNAVAILABLE"), "authentication is not possible now")
-            }
-            Verdict::Refused(why) => {
-                tracing::info!(target: "auth", listener, %peer, ?why, "authentication failed");
-                refusal(Some("AUTHENTICATIONFAILED"), "authentication failed")
-            }
-            // LOGIN has no challenges.
-            Verdict::Challenge(_) => refusal(Some("SERVERBUG"), "authentication failed"),
-        }
-    }
-}
-
-/// How an ask is answered.
-enum Response {
-    Now(Answer),
-    Later(Fut<Done>),
-    /// Some time, or never.
-    Open,
-}
-
-impl Response {
-    fn later(work: impl Future<Output = Done> + Send + 'static) -> Self {
-        Self::Later(Box::pin(work))
+    fn stopped(_: &Ask) -> Answer {
+        refusal(Some("UNAVAILABLE"), "the server is stopping")
     }
 
-    /// An answer that takes a while.
-    fn answer_later(work: impl Future<Output = Answer> + Send + 'static) -> Self {
-        Self::later(async move { Done::Answer(work.await) })
-    }
-
-    fn no(code: Option<&'static str>, text: &str) -> Self {
-        Self::Now(refusal(code, text))
-    }
-}
-
-fn refusal(code: Option<&'static str>, text: &str) -> Answer {
-    Answer::No(Refusal {
-        code,
-        text: text.into(),
-    })
-}
-
-/// What a client is told when an operation was refused (RFC 5530). `missing` is the code for a mailbox that is not
-/// there: TRYCREATE where creating it would help.
-fn refused(error: &StoreError<Stop>, missing: &'static str) -> Refusal {
-    let code = match error {
-        StoreError::Refused(stop) => match stop {
-            Stop::NoSuchMailbox | Stop::MailboxGone => missing,
-            Stop::MailboxExists => "ALREADYEXISTS",
-            Stop::BadMailboxName(_) | Stop::Inbox | Stop::BadKeyword => "CANNOT",
-            Stop::HasChildren => "HASCHILDREN",
-            Stop::SpecialUseTaken => "USEATTR",
-            Stop::OverQuota(_) => "OVERQUOTA",
-            Stop::TooMany(_) => "LIMIT",
-            _ => "SERVERBUG",
-        },
-        StoreError::TooBig | StoreError::NoRoom => "LIMIT",
-        StoreError::Panicked => "SERVERBUG",
-        StoreError::Dead => "UNAVAILABLE",
-    };
-    if matches!(code, "SERVERBUG" | "UNAVAILABLE") {
-        tracing::error!(target: "store", %error, "an operation for an IMAP session failed");
-    }
-    Refusal {
-        code: Some(code),
-        text: error.to_string(),
-    }
-}
-
-fn unreadable(error: impl core::fmt::Display) -> Answer {
-    tracing::error!(target: "store", %error, "reading for an IMAP session failed");
-    refusal(Some("SERVERBUG"), "the store cannot be read now")
-}
-
-const fn mailbox_of(id: BoxId) -> MailboxId {
-    MailboxId(id.0)
-}
-
-impl<R: Runtime> Secured for ImapHost<R> {
     fn secured(&mut self, facts: &TlsFacts) {
         self.exporter = Some(Box::new(facts.exporter));
         self.login = None;
         self.exchange = None;
     }
-}
-
-impl<R: Runtime> Host<Server> for ImapHost<R> {
-    fn ask(&mut self, id: AskId, ask: Ask) {
-        let at_once = matches!(ask, Ask::Watch { .. });
-        if !at_once && (self.working.is_some() || !self.waiting.is_empty()) {
-            self.waiting.push_back((id, ask));
-        } else {
-            self.handle(id, ask);
-        }
-    }
 
     fn cancel(&mut self, id: AskId) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
         if self.watch.as_ref().is_some_and(|w| w.id == id) {
             self.watch = None;
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn abandons(event: &Event) -> Abandoned {
+        match event {
+            // A piece that is being written comes back to nobody: it would bring the APPEND back with it.
+            Event::AppendDropped => Abandoned::Work,
+            _ => Abandoned::Nothing,
+        }
+    }
+
+    fn log(visit: &Visit, event: &Event) {
+        if let Event::Closed(reason) = event {
+            let (listener, peer) = (&visit.config.name, visit.peer);
+            tracing::debug!(target: "imap", listener, %peer, ?reason, "closed");
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
         match event {
             Event::Unselected => self.watch = None,
-            Event::AppendDropped => {
-                // A piece that is being written comes back to nobody: it would bring the APPEND back with it.
-                self.append = None;
-                self.working = None;
-            }
-            Event::Completed { .. } | Event::Authenticated(_) => {}
-            Event::Closed(reason) => {
-                tracing::debug!(target: "imap", listener = self.config.name, peer = %self.peer, ?reason, "closed");
-            }
+            Event::AppendDropped => self.append = None,
+            Event::Completed { .. } | Event::Authenticated(_) | Event::Closed(_) => {}
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.seat.poll_stopping(cx)
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
-        loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Poll::Ready(ready);
-            }
-            if let Some((id, work)) = &mut self.working {
-                let id = *id;
-                if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                    self.working = None;
-                    let answer = self.done(done);
-                    return Poll::Ready((id, answer));
-                }
-            } else if let Some((id, ask)) = self.waiting.pop_front() {
-                self.handle(id, ask);
-                continue;
-            }
-            break;
-        }
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
         if let Some(watching) = &mut self.watch
             && let Poll::Ready(modseq) = watching.watch.poll_changed(cx, watching.since)
         {
@@ -352,13 +307,6 @@ impl<R: Runtime> Host<Server> for ImapHost<R> {
                 Answer::Modseq(modseq)
             };
             return Poll::Ready((id, answer));
-        }
-        // Sessions sleep here for hours: empty queues give their memory back.
-        if self.ready.capacity() > 0 {
-            self.ready = VecDeque::new();
-        }
-        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
-            self.waiting = VecDeque::new();
         }
         Poll::Pending
     }

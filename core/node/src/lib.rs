@@ -1,6 +1,8 @@
 //! A whole mail server on any runtime: listeners, TLS, the worlds of SMTP and IMAP sessions, the outgoing queue.
 //!
 //! [`Bound::bind`] takes the sockets, [`Node::start`] serves on them over a [`mox_store::Store`], [`Node::drain`] stops.
+//! Whoever opens the store behind sockets that answer already takes the steps of `start` one by one: [`Bound::greet`],
+//! [`Greeting::open`], [`Node::admit`].
 //! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
 
 mod auth;
@@ -9,7 +11,9 @@ mod capture;
 mod config;
 mod conn;
 mod control;
+mod front;
 mod imap_in;
+mod in_order;
 mod listen;
 mod node;
 mod queue_out;
@@ -25,6 +29,7 @@ pub use capture::{Captured, CapturedSession, Captures};
 pub use config::{Config, ListenerConfig, Outgoing, Service};
 pub use conn::Conn;
 pub use control::Queued;
-pub use node::{Bound, DRAIN_TIMEOUT, Node, StartError};
+pub use front::{Bound, Greeting};
+pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use resolve::Resolver;
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

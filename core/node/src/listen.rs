@@ -6,14 +6,14 @@ use core::task::Poll;
 use mox_driver::{Drive, End, Fut, Host, Runtime};
 use mox_machine::{Recordable, Recorded, Seed, Session as _, fault};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::capture::{Captured, CapturedSession, Captures, Kept, Recording};
 use crate::config::{ListenerConfig, Service};
+use crate::front::Front;
 use crate::imap_in::ImapHost;
-use crate::node::Inner;
+use crate::in_order::{InOrder, Visit, Visitor};
 use crate::registry::Seat;
 use crate::smtp_in::SmtpHost;
 use crate::{Conn, imap_in, smtp_in, tls};
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the server stops.
 pub(crate) async fn accept_loop<R: Runtime>(
-    node: Arc<Inner<R>>,
+    front: Arc<Front<R>>,
     listener: R::Listener,
     config: Arc<ListenerConfig>,
     captures: Option<Arc<dyn Captures>>,
@@ -31,8 +31,8 @@ pub(crate) async fn accept_loop<R: Runtime>(
     let machine = Machine::of(&config);
     loop {
         let accepted = {
-            let mut accept = pin!(node.runtime.accept(&listener));
-            poll_fn(|cx| match node.registry.poll_stopping(cx) {
+            let mut accept = pin!(front.runtime.accept(&listener));
+            poll_fn(|cx| match front.registry.poll_stopping(cx) {
                 Poll::Ready(()) => Poll::Ready(None),
                 Poll::Pending => accept.as_mut().poll(cx).map(Some),
             })
@@ -42,21 +42,17 @@ pub(crate) async fn accept_loop<R: Runtime>(
             None => break,
             Some(Ok((stream, _))) if fault!("node accepted session refused") => drop(stream),
             Some(Ok((stream, peer))) => {
-                let seat = node.registry.enter();
-                let captures = captures.as_ref();
-                let session = serve(
-                    node.clone(),
-                    config.clone(),
-                    &machine,
-                    captures,
-                    stream,
-                    (peer, seat),
-                );
-                node.runtime.spawn_session(config.service.name(), session);
+                let visit = Visit {
+                    config: config.clone(),
+                    peer,
+                };
+                let seat = front.registry.enter();
+                let session = serve(&front, visit, seat, &machine, captures.as_ref(), stream);
+                front.runtime.spawn_session(config.service.name(), session);
             }
             Some(Err(error)) => {
                 tracing::warn!(target: "listen", listener = config.name, %error, "accept failed");
-                tls::sleep(&node.runtime, ACCEPT_PAUSE).await;
+                tls::sleep(&front.runtime, ACCEPT_PAUSE).await;
             }
         }
     }
@@ -83,16 +79,16 @@ impl Machine {
 }
 
 fn serve<R: Runtime>(
-    node: Arc<Inner<R>>,
-    config: Arc<ListenerConfig>,
+    front: &Arc<Front<R>>,
+    visit: Visit,
+    seat: Seat,
     machine: &Machine,
     captures: Option<&Arc<dyn Captures>>,
     stream: R::Stream,
-    (peer, seat): (SocketAddr, Seat),
 ) -> Fut<()> {
-    let now = node.runtime.now();
-    let captured = |listener: &ListenerConfig, seed| {
-        let listener = listener.name.clone();
+    let (runtime, now) = (front.runtime.clone(), front.runtime.now());
+    let captured = |visit: &Visit, seed| {
+        let (listener, peer) = (visit.config.name.clone(), visit.peer);
         move |session| Captured {
             listener,
             peer,
@@ -103,40 +99,33 @@ fn serve<R: Runtime>(
     match machine {
         Machine::Smtp(machine) => {
             let session = mox_smtp::server::Server::new(machine.clone(), now);
-            let (machine, captured) = (machine.clone(), captured(&config, Seed::from_number(0)));
+            let (machine, captured) = (machine.clone(), captured(&visit, Seed::from_number(0)));
             let kept = Kept::new(session, now, captures, move |tape| {
                 captured(CapturedSession::SmtpServer(machine, tape))
             });
-            let host = Recording(SmtpHost::new(node.clone(), config.clone(), peer, seat));
-            Box::pin(run(node, config, kept, host, stream, peer))
+            let host = InOrder::<SmtpHost<R>>::new(front, visit.clone(), seat);
+            Box::pin(run(runtime, visit, kept, Recording(host), stream))
         }
         Machine::Imap(machine) => {
-            let seed = node.session_seed("imap");
+            let seed = front.session_seed("imap");
             let session = mox_imap::Server::new(machine.clone(), seed.clone());
-            let (machine, captured) = (machine.clone(), captured(&config, seed));
+            let (machine, captured) = (machine.clone(), captured(&visit, seed));
             let kept = Kept::new(session, now, captures, move |tape| {
                 captured(CapturedSession::ImapServer(machine, tape))
             });
-            let host = Recording(ImapHost::new(node.clone(), config.clone(), peer, seat));
-            Box::pin(run(node, config, kept, host, stream, peer))
+            let host = InOrder::<ImapHost<R>>::new(front, visit.clone(), seat);
+            Box::pin(run(runtime, visit, kept, Recording(host), stream))
         }
     }
 }
 
-/// A host that learns about TLS itself, beside what the session is told.
-pub(crate) trait Secured {
-    /// The stream is encrypted from here on.
-    fn secured(&mut self, facts: &mox_machine::TlsFacts);
-}
-
 /// Runs one session over its connection, through STARTTLS if it comes to that.
-async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Secured>(
-    node: Arc<Inner<R>>,
-    config: Arc<ListenerConfig>,
+async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Visitor + Send>(
+    runtime: R,
+    Visit { config, peer }: Visit,
     mut kept: Kept<S>,
     mut host: H,
     stream: R::Stream,
-    peer: SocketAddr,
 ) {
     let session = &mut kept.session;
     let mut io = Conn::Plain(stream);
@@ -146,11 +135,11 @@ async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Secured>(
             let Some(tls) = config.tls.clone() else {
                 return;
             };
-            match Box::pin(tls::accept(&node.runtime, tls, io)).await {
+            match Box::pin(tls::accept(&runtime, tls, io)).await {
                 Ok((secured, facts)) => {
                     io = secured;
                     host.secured(&facts);
-                    session.secured(node.runtime.now(), facts);
+                    session.secured(runtime.now(), facts);
                 }
                 Err(error) => {
                     tracing::debug!(target: "tls", listener = config.name, %peer, %error, "handshake failed");
@@ -158,7 +147,7 @@ async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Secured>(
                 }
             }
         }
-        match Drive::new(node.runtime.clone(), &mut *session, io, &mut host).await {
+        match Drive::new(runtime.clone(), &mut *session, io, &mut host).await {
             End::Upgrade(plain) => {
                 io = plain;
                 handshake = true;

@@ -11,19 +11,18 @@ use mox_mailbox::{AccountId, Progress, Stop};
 use mox_server::Directory;
 use mox_store::{Committer, GROUP_MAX, Run, Store, StoreError, Topic};
 use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::auth::Authority;
 use crate::capture::Captures;
-use crate::config::{Config, ListenerConfig};
+use crate::config::Config;
+use crate::front::{Bound, Front};
 use crate::imap_in::change::undo_copy;
 use crate::registry::{Gate, Registry};
 use crate::resolve::{Resolver, all};
-use crate::{listen, queue_out, tls};
+use crate::{queue_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,71 +44,17 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// Between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Sockets that are bound and not served yet: so that a process may give up its privileges in between.
-pub struct Bound<R: Runtime> {
-    listeners: Vec<(R::Listener, Arc<ListenerConfig>)>,
-    /// By listener.
-    captures: BTreeMap<String, Arc<dyn Captures>>,
-    outgoing_captures: Option<Arc<dyn Captures>>,
-}
-
-impl<R: Runtime> core::fmt::Debug for Bound<R> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Bound")
-            .field("listeners", &self.listeners.len())
-            .finish()
-    }
-}
-
-impl<R: Runtime> Bound<R> {
-    /// Binds all listeners of a configuration, or none: the error names the one that could not be bound.
-    pub fn bind(runtime: &R, config: &Config) -> io::Result<Self> {
-        let mut listeners = Vec::with_capacity(config.listeners.len());
-        for listener in &config.listeners {
-            let socket = runtime.listen(listener.bind.clone()).map_err(|error| {
-                let text = format!(
-                    "cannot listen on {:?} for {}: {error}",
-                    listener.bind, listener.name
-                );
-                io::Error::new(error.kind(), text)
-            })?;
-            listeners.push((socket, Arc::new(listener.clone())));
-        }
-        Ok(Self {
-            listeners,
-            captures: BTreeMap::new(),
-            outgoing_captures: None,
-        })
-    }
-
-    /// Records the sessions of the listener of that name.
-    pub fn capture(&mut self, listener: &str, captures: Arc<dyn Captures>) {
-        self.captures.insert(listener.to_owned(), captures);
-    }
-
-    /// Records the sessions with other servers.
-    pub fn capture_outgoing(&mut self, captures: Arc<dyn Captures>) {
-        self.outgoing_captures = Some(captures);
-    }
-
-    /// Where each listener is bound, by its name.
-    pub fn addresses(&self, runtime: &R) -> io::Result<Vec<(String, SocketAddr)>> {
-        self.listeners
-            .iter()
-            .map(|(socket, config)| Ok((config.name.clone(), runtime.local_addr(socket)?)))
-            .collect()
-    }
-}
-
 /// A running server. Clones are handles to the same one.
 pub struct Node<R: Runtime> {
     pub(crate) inner: Arc<Inner<R>>,
+    front: Arc<Front<R>>,
 }
 
 impl<R: Runtime> Clone for Node<R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
+            front: self.front.clone(),
         }
     }
 }
@@ -125,7 +70,7 @@ impl<R: Runtime> core::fmt::Debug for Node<R> {
 /// What every session and service of a node reaches.
 pub(crate) struct Inner<R: Runtime> {
     pub(crate) runtime: R,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) store: Store,
     pub(crate) registry: Arc<Registry>,
     pub(crate) authority: Authority,
@@ -143,7 +88,10 @@ pub(crate) struct Inner<R: Runtime> {
 }
 
 impl<R: Runtime> Node<R> {
-    /// Starts serving. The store's accounts are completed from the directory first.
+    /// Starts serving: [`Bound::greet`], [`Greeting::open`] and [`admit`](Self::admit) in one, for a store that is open.
+    ///
+    /// # Errors
+    /// When the store does not take the first operations.
     pub async fn start(
         runtime: R,
         config: Config,
@@ -152,9 +100,24 @@ impl<R: Runtime> Node<R> {
         store: Store,
         committer: Committer,
     ) -> Result<Self, StartError> {
+        let greeting = bound.greet(runtime, config);
+        let node = greeting.open(directory, store, committer).await;
+        let node = node.inspect_err(|_| greeting.stop())?;
+        node.admit();
+        Ok(node)
+    }
+
+    /// The server behind a front. The store's accounts are completed from the directory; nobody is admitted yet.
+    pub(crate) async fn behind(
+        front: Arc<Front<R>>,
+        directory: Directory,
+        store: Store,
+        committer: Committer,
+    ) -> Result<Self, StartError> {
+        let (runtime, config) = (front.runtime.clone(), front.config.clone());
         let client_tls =
             tls::opportunistic_client(&runtime).map_err(|e| StartError(e.to_string()))?;
-        let seed = runtime.seed("node");
+        let seed = front.seed.clone();
         let inner = Arc::new(Inner {
             authority: Authority::new(seed.child("authority", 0)),
             resolver: Resolver::new(
@@ -163,12 +126,12 @@ impl<R: Runtime> Node<R> {
             ),
             client_tls,
             bodies_in_flight: Arc::default(),
-            captures: bound.outgoing_captures,
+            captures: front.outgoing_captures.clone(),
             directory: RwLock::new(Arc::new(directory)),
             accounts: RwLock::default(),
             transactions: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
-            registry: Arc::default(),
+            registry: front.registry.clone(),
             closed: Gate::default(),
             seed,
             store,
@@ -177,7 +140,7 @@ impl<R: Runtime> Node<R> {
         });
         let runtime = &inner.runtime;
         runtime.spawn_service("commit", Box::pin(commit_service(inner.clone(), committer)));
-        let node = Self { inner };
+        let node = Self { inner, front };
         let initialised = node.inner.store.run(mox_mailbox::initialise).await;
         initialised.map_err(|e| StartError(e.to_string()))?;
         let fresh = Secret::new(*node.inner.seed.child("store secret", 0).bytes());
@@ -193,12 +156,12 @@ impl<R: Runtime> Node<R> {
         runtime.spawn_service("purge", Box::pin(purge_service(inner.clone())));
         runtime.spawn_service("upkeep", Box::pin(upkeep_service(inner.clone())));
         runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
-        for (listener, config) in bound.listeners {
-            let captures = bound.captures.get(&config.name).cloned();
-            let task = listen::accept_loop(inner.clone(), listener, config, captures);
-            runtime.spawn_service("listen", Box::pin(task));
-        }
         Ok(node)
+    }
+
+    /// Answers what sessions ask, also what they asked while the store was being opened.
+    pub fn admit(&self) {
+        self.front.admit(&self.inner);
     }
 
     /// Replaces the directory: new sessions and transactions see the new one. Its accounts are there before it is in force.

@@ -42,6 +42,13 @@ impl Registry {
         live.waiting.drain(..).for_each(Waker::wake);
     }
 
+    /// Has every session look again at what it waits for.
+    pub(crate) fn wake_sessions(&self) {
+        for waker in self.lock().sessions.values().flatten() {
+            waker.wake_by_ref();
+        }
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
@@ -111,7 +118,8 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Ready once the server stops.
+    /// Ready once the server stops. A task that got `Pending` is also woken by [`Registry::wake_sessions`]: what that told
+    /// of before is seen by whoever looks after this call.
     pub(crate) fn poll_stopping(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.registry.is_stopping() {
             return Poll::Ready(());

@@ -4,42 +4,32 @@ mod trace;
 mod transaction;
 
 use bytes::Bytes;
-use core::task::{Context, Poll};
 use mox_address::{Host as AddressHost, Path, Reply};
-use mox_driver::{Fut, Host, Runtime};
+use mox_driver::Runtime;
 use mox_machine::{AskId, Secret, TlsFacts, mutant};
 use mox_server::Found;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_store::DiskSpace;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::{Exchange, Login, MECHANISMS, Verdict};
 use crate::config::{ListenerConfig, Outgoing, Service};
-use crate::listen::Secured;
+use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
-use crate::registry::Seat;
 pub(crate) use transaction::mailboxes_at_once;
 use transaction::{Outcome, Target, Transaction};
 
-/// Answers one SMTP session.
-///
-/// Asks are answered in the order they came: one piece of work is under way at a time, the rest waits. Nearly all
-/// of them are answered from memory in the same poll.
+/// Answers one SMTP session. Nearly all asks are answered from memory in the same poll.
 pub(crate) struct SmtpHost<R: Runtime> {
     node: Arc<Inner<R>>,
     config: Arc<ListenerConfig>,
     peer: SocketAddr,
-    seat: Seat,
     tls: Option<TlsFacts>,
     hello: Option<(Bytes, bool)>,
     login: Option<Login>,
     exchange: Option<Box<Exchange>>,
     transaction: Option<Box<Transaction>>,
-    working: Option<(AskId, Fut<Done>)>,
-    waiting: VecDeque<(AskId, Ask)>,
-    ready: VecDeque<(AskId, Answer)>,
 }
 
 /// What all SMTP sessions of a listener share.
@@ -59,84 +49,39 @@ pub(crate) fn machine(config: &ListenerConfig) -> mox_smtp::server::Config {
 }
 
 /// What a piece of work comes back with.
-enum Done {
+pub(crate) enum Done {
     Sasl(Box<Exchange>, Verdict),
     /// The transaction with its spool, and how the write went.
     Written(Box<Transaction>, Result<(), Reply>),
     Committed(Outcome),
 }
 
-impl<R: Runtime> SmtpHost<R> {
-    pub(crate) fn new(
-        node: Arc<Inner<R>>,
-        config: Arc<ListenerConfig>,
-        peer: SocketAddr,
-        seat: Seat,
-    ) -> Self {
-        Self {
-            node,
-            config,
-            peer,
-            seat,
-            tls: None,
-            hello: None,
-            login: None,
-            exchange: None,
-            transaction: None,
-            working: None,
-            waiting: VecDeque::new(),
-            ready: VecDeque::new(),
-        }
-    }
+type Response = in_order::Response<Answer, Done>;
 
+impl Response {
+    fn reply(code: u16, subject: u16, detail: u16, text: &'static str) -> Self {
+        Self::Now(Answer::Reply(Reply::new(code, subject, detail, text)))
+    }
+}
+
+impl<R: Runtime> SmtpHost<R> {
     fn is_submission(&self) -> bool {
         self.config.service != Service::Smtp
     }
 
-    fn handle(&mut self, id: AskId, ask: Ask) {
-        let answer = match ask {
-            Ask::Hello { name, extended } => {
-                self.hello = Some((name, extended));
-                Answer::Accept
-            }
-            Ask::Sasl {
-                mechanism,
-                response,
-                first,
-            } => {
-                return self.sasl(id, &mechanism, response, first);
-            }
-            Ask::Sender { from, params } => match self.sender(from, params) {
-                Ok(()) => Answer::Accept,
-                Err(reply) => Answer::Reply(reply),
-            },
-            Ask::Recipient { to, .. } => match self.recipient(to) {
-                Ok(()) => Answer::Accept,
-                Err(reply) => Answer::Reply(reply),
-            },
-            Ask::Body(piece) => return self.body(id, piece),
-            Ask::Commit { .. } => return self.commit(id),
-        };
-        self.ready.push_back((id, answer));
-    }
-
-    fn sasl(&mut self, id: AskId, mechanism: &[u8], response: Option<Secret<Bytes>>, first: bool) {
+    fn sasl(&mut self, mechanism: &[u8], response: Option<Secret<Bytes>>, first: bool) -> Response {
         if first || self.exchange.is_none() {
             let exporter = self.tls.as_ref().map(|t| t.exporter);
             self.exchange = self.node.authority.exchange(mechanism, exporter);
         }
         let Some(exchange) = self.exchange.take() else {
-            let reply = Reply::new(504, 5, 4, "this mechanism is not offered");
-            return self.ready.push_back((id, Answer::Reply(reply)));
+            return Response::reply(504, 5, 4, "this mechanism is not offered");
         };
         let step = crate::auth::step(self.node.clone(), exchange, response);
-        self.working = Some((
-            id,
-            Box::pin(async move {
-                let (exchange, verdict) = step.await;
-                Done::Sasl(exchange, verdict)
-            }),
-        ));
+        Response::later(async move {
+            let (exchange, verdict) = step.await;
+            Done::Sasl(exchange, verdict)
+        })
     }
 
     fn sender(&mut self, from: Option<Path>, params: MailParams) -> Result<(), Reply> {
@@ -230,35 +175,30 @@ impl<R: Runtime> SmtpHost<R> {
         Ok(())
     }
 
-    fn body(&mut self, id: AskId, piece: Bytes) {
+    fn body(&mut self, piece: Bytes) -> Response {
         let Some(mut transaction) = self.transaction.take() else {
-            return self
-                .ready
-                .push_back((id, Answer::Reply(Reply::new(503, 5, 1, "MAIL comes first"))));
+            return Response::reply(503, 5, 1, "MAIL comes first");
         };
         match transaction.push(&self.node, piece) {
             // A message with a hole is no message: the transaction is over, and what it held is given back.
-            Err(reply) => self.ready.push_back((id, Answer::Reply(reply))),
+            Err(reply) => Response::Now(Answer::Reply(reply)),
             Ok(false) => {
                 self.transaction = Some(transaction);
-                self.ready.push_back((id, Answer::Accept));
+                Response::Now(Answer::Accept)
             }
             Ok(true) => {
                 let write = transaction.write(&self.node);
-                let work = async move {
+                Response::later(async move {
                     let (transaction, result) = write.await;
                     Done::Written(transaction, result)
-                };
-                self.working = Some((id, Box::pin(work)));
+                })
             }
         }
     }
 
-    fn commit(&mut self, id: AskId) {
+    fn commit(&mut self) -> Response {
         let Some(transaction) = self.transaction.take() else {
-            return self
-                .ready
-                .push_back((id, Answer::Reply(Reply::new(503, 5, 1, "MAIL comes first"))));
+            return Response::reply(503, 5, 1, "MAIL comes first");
         };
         let arrival = transaction::Arrival {
             listener: self.config.clone(),
@@ -268,7 +208,50 @@ impl<R: Runtime> SmtpHost<R> {
             login: self.login.clone(),
         };
         let commit = transaction.commit(self.node.clone(), arrival);
-        self.working = Some((id, Box::pin(async move { Done::Committed(commit.await) })));
+        Response::later(async move { Done::Committed(commit.await) })
+    }
+}
+
+impl<R: Runtime> World for SmtpHost<R> {
+    type Runtime = R;
+    type Session = Server;
+    type Done = Done;
+
+    fn new(node: Arc<Inner<R>>, visit: Visit) -> Self {
+        Self {
+            node,
+            config: visit.config,
+            peer: visit.peer,
+            tls: None,
+            hello: None,
+            login: None,
+            exchange: None,
+            transaction: None,
+        }
+    }
+
+    fn respond(&mut self, _id: AskId, ask: Ask) -> Response {
+        match ask {
+            Ask::Hello { name, extended } => {
+                self.hello = Some((name, extended));
+                Response::Now(Answer::Accept)
+            }
+            Ask::Sasl {
+                mechanism,
+                response,
+                first,
+            } => self.sasl(&mechanism, response, first),
+            Ask::Sender { from, params } => Response::Now(match self.sender(from, params) {
+                Ok(()) => Answer::Accept,
+                Err(reply) => Answer::Reply(reply),
+            }),
+            Ask::Recipient { to, .. } => Response::Now(match self.recipient(to) {
+                Ok(()) => Answer::Accept,
+                Err(reply) => Answer::Reply(reply),
+            }),
+            Ask::Body(piece) => self.body(piece),
+            Ask::Commit { .. } => self.commit(),
+        }
     }
 
     fn done(&mut self, done: Done) -> Answer {
@@ -297,9 +280,11 @@ impl<R: Runtime> SmtpHost<R> {
             Done::Committed(outcome) => outcome.answer(),
         }
     }
-}
 
-impl<R: Runtime> Secured for SmtpHost<R> {
+    fn stopped(_: &Ask) -> Answer {
+        Answer::Reply(Reply::new(451, 3, 2, "the server is stopping"))
+    }
+
     /// RFC 3207 4.2: what was said in clear is forgotten.
     fn secured(&mut self, facts: &TlsFacts) {
         self.tls = Some(facts.clone());
@@ -308,70 +293,34 @@ impl<R: Runtime> Secured for SmtpHost<R> {
         self.exchange = None;
         self.transaction = None;
     }
-}
 
-impl<R: Runtime> Host<Server> for SmtpHost<R> {
-    fn ask(&mut self, id: AskId, ask: Ask) {
-        if self.working.is_some() || !self.waiting.is_empty() {
-            self.waiting.push_back((id, ask));
-        } else {
-            self.handle(id, ask);
+    fn abandons(event: &Event) -> Abandoned {
+        match event {
+            // A piece that is being written comes back to nobody; the machine ignores its answer.
+            Event::Reset => Abandoned::All,
+            _ => Abandoned::Nothing,
         }
     }
 
-    fn cancel(&mut self, id: AskId) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
-        // Work that reached the store goes on; only its answer is not wanted any more.
-    }
-
-    fn event(&mut self, event: Event) {
+    fn log(visit: &Visit, event: &Event) {
+        let (listener, peer) = (&visit.config.name, visit.peer);
         match event {
-            Event::Reset => {
-                if !mutant!(ResetKeepsRecipients) {
-                    self.transaction = None;
-                }
-                self.waiting.clear();
-                // A piece that is being written comes back to nobody; the machine ignores its answer.
-                if let Some((_, work)) = self.working.take() {
-                    drop(work);
-                }
-            }
+            Event::Reset => {}
             Event::Refused { verb, reply } => {
-                tracing::debug!(target: "smtp", listener = self.config.name, peer = %self.peer, ?verb, %reply, "refused");
+                tracing::debug!(target: "smtp", listener, %peer, ?verb, %reply, "refused");
             }
             Event::Protocol(violation) => {
-                tracing::info!(target: "smtp", listener = self.config.name, peer = %self.peer, ?violation, "protocol violation");
+                tracing::info!(target: "smtp", listener, %peer, ?violation, "protocol violation");
             }
             Event::Closed(reason) => {
-                tracing::debug!(target: "smtp", listener = self.config.name, peer = %self.peer, ?reason, "closed");
+                tracing::debug!(target: "smtp", listener, %peer, ?reason, "closed");
             }
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.seat.poll_stopping(cx)
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
-        loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Poll::Ready(ready);
-            }
-            if let Some((id, work)) = &mut self.working {
-                let id = *id;
-                match work.as_mut().poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(done) => {
-                        self.working = None;
-                        let answer = self.done(done);
-                        return Poll::Ready((id, answer));
-                    }
-                }
-            }
-            match self.waiting.pop_front() {
-                Some((id, ask)) => self.handle(id, ask),
-                None => return Poll::Pending,
-            }
+    fn event(&mut self, event: &Event) {
+        if matches!(event, Event::Reset) && !mutant!(ResetKeepsRecipients) {
+            self.transaction = None;
         }
     }
 }

@@ -3,7 +3,7 @@
 use mox_machine::Utc;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::journal::{check_journals, journals, read_used};
@@ -31,7 +31,37 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_directory(root: &Path, options: Options) -> Result<(Self, Committer), OpenError> {
-        let disk = FsDisk::open(root)?;
+        Claimed::take(root)?.open(options)
+    }
+}
+
+/// The directory of a store that nobody else can open: what a server has before it says that it is one. Dropped, it is
+/// free again.
+#[derive(Debug)]
+pub struct Claimed {
+    disk: FsDisk,
+    root: PathBuf,
+}
+
+impl Claimed {
+    /// Takes a directory, making it when it is missing (its parent must exist). Does not wait for another process.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] when another process has it.
+    pub fn take(root: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            disk: FsDisk::open(root)?,
+            root: root.to_owned(),
+        })
+    }
+
+    /// Opens the store in it; see [`Store::open_directory`]. Blocks.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(self, options: Options) -> Result<(Store, Committer), OpenError> {
+        let Self { disk, root } = self;
+        let root = root.as_path();
         match check(&disk)? {
             Stop::Never => begin(&disk, root)?,
             Stop::Clean { number, .. } => check_journals(&root.join(ROWS), number, false)?,
@@ -43,7 +73,7 @@ impl Store {
         // Made here with mode 0700: what fjall makes anybody may read.
         disk.create_dir(ROWS)?;
         let kv = FjallKv::open(&root.join(ROWS))?;
-        let opened = Self::open(Box::new(kv), Arc::new(disk), options)?;
+        let opened = Store::open(Box::new(kv), Arc::new(disk), options)?;
         remove_dir(&root.join(ASIDE))?;
         match fs::remove_file(root.join(BEGUN)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),

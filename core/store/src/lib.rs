@@ -39,7 +39,7 @@ pub use bodies::{BodyFault, FoundBody, Place, each_body, each_file};
 pub use body::{SHARDS, read_body};
 pub use commit::{Committer, GROUP_MAX, Group};
 #[cfg(feature = "fjall")]
-pub use directory::{Salvage, restore_directory, verify_directory};
+pub use directory::{Claimed, Salvage, restore_directory, verify_directory};
 pub use disk::{Capacity, Disk};
 #[cfg(feature = "fjall")]
 pub use fjall_kv::FjallKv;

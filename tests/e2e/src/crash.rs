@@ -92,6 +92,24 @@ impl Victim {
 
     /// The same; how it ended when it did so instead.
     pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
+        self.spawn();
+        let path = self.scratch.path().join("log");
+        let child = self.child.as_mut().unwrap();
+        let started = wait_for("a server that starts", PATIENCE, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Some(Err(status));
+            }
+            let log = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            log.contains("mox runs on").then_some(Ok(()))
+        });
+        if started.is_err() {
+            self.child = None;
+        }
+        started
+    }
+
+    /// Starts its process and waits for nothing.
+    pub fn spawn(&mut self) {
         let log = File::create(self.scratch.path().join("log")).unwrap();
         let mut line = self.before.clone();
         line.push(moxctl().display().to_string());
@@ -107,19 +125,7 @@ impl Victim {
             .stderr(log)
             .spawn()
             .unwrap();
-        let child = self.child.insert(child);
-        let path = self.scratch.path().join("log");
-        let started = wait_for("a server that starts", PATIENCE, || {
-            if let Some(status) = child.try_wait().unwrap() {
-                return Some(Err(status));
-            }
-            let log = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-            log.contains("mox runs on").then_some(Ok(()))
-        });
-        if started.is_err() {
-            self.child = None;
-        }
-        started
+        self.child = Some(child);
     }
 
     /// A port of it, by its standard number.

@@ -14,7 +14,7 @@ use super::{Done, ImapHost, Response, refusal, refused};
 use crate::budget::Held;
 
 /// An open APPEND.
-pub(super) struct Append {
+pub(crate) struct Append {
     name: String,
     flags: Flags,
     keywords: Vec<String>,

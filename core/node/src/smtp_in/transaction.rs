@@ -39,7 +39,7 @@ pub(crate) fn mailboxes_at_once(octets: usize) -> usize {
 }
 
 /// A transaction whose MAIL was accepted.
-pub(super) struct Transaction {
+pub(crate) struct Transaction {
     id: String,
     from: Option<Path>,
     params: MailParams,
@@ -74,7 +74,7 @@ pub(super) struct Arrival {
 }
 
 /// How a transaction ended.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Stored { id: String },
     Refused(Reply),
 }

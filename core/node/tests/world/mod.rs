@@ -18,7 +18,7 @@ use futures_lite::future::block_on;
 use mox_address::Domain;
 use mox_driver::Bind;
 use mox_machine::Seed;
-use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Service};
+use mox_node::{Bound, Config, Greeting, ListenerConfig, Node, Outgoing, Service};
 use mox_queue::Plan;
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
@@ -65,6 +65,13 @@ impl World {
     }
 
     pub fn start(&self) -> Server {
+        let server = self.greet().open();
+        server.node.admit();
+        server
+    }
+
+    /// Sockets that greet, over a store that is opened later.
+    pub fn greet(&self) -> Greeter {
         let runtime = SmolRuntime::start(1, Seed::from_number(self.seed)).unwrap();
         let hostname = Domain::parse("localhost", false).unwrap();
         let listener = |service: Service| ListenerConfig {
@@ -88,20 +95,52 @@ impl World {
         };
         let bound = Bound::bind(&runtime, &config).unwrap();
         let addresses = bound.addresses(&runtime).unwrap().into_iter().collect();
+        Greeter {
+            greeting: bound.greet(runtime.clone(), config),
+            runtime,
+            addresses,
+            world: self.clone(),
+        }
+    }
+}
+
+/// A node before its store is open.
+pub struct Greeter {
+    greeting: Greeting<SmolRuntime>,
+    runtime: SmolRuntime,
+    addresses: BTreeMap<String, SocketAddr>,
+    world: World,
+}
+
+impl Greeter {
+    pub fn connect(&self, service: Service) -> Client {
+        Client::to(self.addresses[service.name()])
+    }
+
+    /// The node with its store; nobody is admitted yet.
+    pub fn open(self) -> Server {
+        let World {
+            kv, disk, accounts, ..
+        } = self.world;
         let options = Options {
             low_percent: 0,
             low_octets: 0,
             ..Options::default()
         };
-        let disk = Arc::new(self.disk.clone());
-        let (store, committer) = Store::open(Box::new(self.kv.clone()), disk, options).unwrap();
-        let directory = Directory::local(self.accounts);
-        let starting = Node::start(runtime.clone(), config, directory, bound, store, committer);
+        let (store, committer) = Store::open(Box::new(kv), Arc::new(disk), options).unwrap();
+        let opening = self
+            .greeting
+            .open(Directory::local(accounts), store, committer);
         Server {
-            node: block_on(starting).unwrap(),
-            runtime,
-            addresses,
+            node: block_on(opening).unwrap(),
+            runtime: self.runtime,
+            addresses: self.addresses,
         }
+    }
+
+    pub fn stop(&self) {
+        self.runtime.stopping();
+        self.greeting.stop();
     }
 }
 
@@ -114,9 +153,7 @@ pub struct Server {
 
 impl Server {
     pub fn connect(&self, service: Service) -> Client {
-        let stream = TcpStream::connect(self.addresses[service.name()]).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client(BufReader::new(stream))
+        Client::to(self.addresses[service.name()])
     }
 
     /// A greeted SMTP session.
@@ -168,6 +205,12 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
+    fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
     pub fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }

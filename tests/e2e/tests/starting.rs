@@ -1,0 +1,84 @@
+//! What a server does before its store is open.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
+
+use mox_e2e::crash::{Victim, command, said};
+use mox_e2e::scratch::{Scratch, wait_for};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server whose store is not open before somebody writes into the returned file.
+fn waiting_for_its_store() -> (Victim, PathBuf) {
+    let scratch = Scratch::new();
+    let data = scratch.path().join("data");
+    let schema = data.join("store/schema");
+    fs::create_dir_all(data.join("store")).unwrap();
+    mkfifo(&schema, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let mut server = Victim::new(scratch, data, &[], &["--accounts", "3"]);
+    server.spawn();
+    (server, schema)
+}
+
+/// A connection that was greeted.
+fn greeted(server: &Victim, port: u16, greeting: &str) -> BufReader<TcpStream> {
+    let stream = wait_for("a port that is bound", PATIENCE, || {
+        TcpStream::connect(("127.0.0.1", server.port(port))).ok()
+    });
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.starts_with(greeting), "{line:?}\n{}", server.log());
+    stream
+}
+
+/// All that comes to the end of the connection.
+fn rest(mut stream: BufReader<TcpStream>) -> String {
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn a_server_greets_before_its_store_is_open_and_says_why_it_cannot_be_opened() {
+    let (mut server, schema) = waiting_for_its_store();
+    let mut smtp = greeted(&server, 25, "220 ");
+    let imap = greeted(&server, 143, "* OK ");
+    smtp.get_mut().write_all(b"EHLO client.example\r\n").unwrap();
+    // The directory is taken all the same: another server does not even greet.
+    let port = (server.port(0) + 1000).to_string();
+    let data = server.data().to_str().unwrap();
+    let second = command(&["localserve", "--dir", data, "--port-base", &port]);
+    let text = said(&second);
+    assert_eq!(second.status.code(), Some(1), "{text}");
+    assert!(text.contains("another server has the store"), "{text}");
+    // An empty file is no schema.
+    drop(OpenOptions::new().write(true).open(schema).unwrap());
+    let goodbye = rest(smtp);
+    assert!(
+        goodbye.starts_with("451 4.3.2 ") && goodbye.contains("\r\n421 4.3.2 "),
+        "{goodbye:?}"
+    );
+    assert!(rest(imap).starts_with("* BYE "));
+    assert_eq!(server.ended().code(), Some(1));
+    let log = server.log();
+    assert!(log.contains("cannot open the store"), "{log}");
+    assert!(log.contains("`schema` holds no number"), "{log}");
+    assert!(!log.contains("mox runs on"), "{log}");
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_before_its_store_is_open_says_goodbye_and_ends_well() {
+    let (mut server, _schema) = waiting_for_its_store();
+    let smtp = greeted(&server, 25, "220 ");
+    let imap = greeted(&server, 143, "* OK ");
+    assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
+    assert!(rest(smtp).starts_with("421 4.3.2 "));
+    assert!(rest(imap).starts_with("* BYE "));
+}
