@@ -47,8 +47,11 @@ pub enum Command {
         /// In clear: the socket does not leave the machine.
         password: Password,
     },
-    /// The messages that wait for delivery to other servers. Answered with a list of [`QueueItem`].
-    QueueList,
+    /// Some of the messages that wait for delivery to other servers. Answered with a [`QueuePage`].
+    QueueList {
+        /// The first number that is of interest; 0 at the beginning, then what the page before said.
+        from: u64,
+    },
     /// Write a backup into a new directory of this name. Answered with [`BackupMade`](crate::BackupMade) once it is
     /// complete, which takes as long as it takes.
     Backup {
@@ -60,6 +63,15 @@ pub enum Command {
 /// A password on its way to the server. It does not show itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Password(pub Secret<String>);
+
+/// A part of the queue, in the order of numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePage {
+    /// The messages.
+    pub items: Vec<QueueItem>,
+    /// Where the next page begins; none when this was the last.
+    pub next: Option<u64>,
+}
 
 /// A message that waits for delivery to another server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

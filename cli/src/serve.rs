@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::args::{Args, Serve};
 use crate::capture::CapturePlan;
 use crate::config_files::ConfigFiles;
-use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem};
+use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem, QueuePage};
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
@@ -28,8 +28,8 @@ use crate::{backup, credentials, privileges, tls_files};
 
 /// How often `domains.ron` is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
-/// Entries of the queue one listing shows.
-const QUEUE_MAX: usize = 10_000;
+/// Entries of the queue in one answer.
+const QUEUE_PAGE: usize = 500;
 
 pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     let mut plan = CapturePlan::of_flags(
@@ -309,10 +309,13 @@ impl Admin {
                 tracing::info!(target: "store", commit = made.commit, octets = made.octets, "backed up");
                 serde_json::to_value(made).map_err(CtlError::failed)
             }
-            Command::QueueList => {
-                let entries = self.node.queue(QUEUE_MAX).map_err(CtlError::failed)?;
-                let items: Vec<QueueItem> = entries.into_iter().map(QueueItem::from).collect();
-                serde_json::to_value(items).map_err(CtlError::failed)
+            Command::QueueList { from } => {
+                let entries = self.node.queue_from(from, QUEUE_PAGE);
+                let entries = entries.map_err(CtlError::failed)?;
+                let is_full = entries.len() == QUEUE_PAGE;
+                let next = entries.last().filter(|_| is_full).map(|last| last.id + 1);
+                let items = entries.into_iter().map(QueueItem::from).collect();
+                serde_json::to_value(QueuePage { items, next }).map_err(CtlError::failed)
             }
         }
     }

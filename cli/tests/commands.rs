@@ -24,7 +24,7 @@ use mox_cli::offline::Offline;
 use mox_machine::Secret;
 use mox_server::{Found, decode_credentials};
 use scratch::Scratch;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn moxctl(args: &[&str]) -> Output {
     with_input(args, "")
@@ -300,7 +300,7 @@ impl Handler for Served {
                     self.passwords.lock().unwrap().insert(account, password.0);
                     Ok(Value::Null)
                 }
-                ctl::Command::QueueList => Ok(Value::Array(vec![])),
+                ctl::Command::QueueList { .. } => Ok(json!({"items": [], "next": null})),
                 ctl::Command::Backup { .. } => Ok(Value::Null),
             }
         })

@@ -20,7 +20,7 @@ use std::thread;
 use mox_cli::Failure;
 use mox_cli::config_files::ConfigEdit;
 use mox_cli::ctl::{
-    Command, CtlError, Handler, Listening, PEERS_MAX, Password, QueueItem, REQUEST_MAX, ask, call,
+    Command, CtlError, Handler, Listening, PEERS_MAX, Password, QueuePage, REQUEST_MAX, ask, call,
 };
 use mox_machine::Secret;
 use scratch::Scratch;
@@ -38,10 +38,11 @@ impl Handler for Seen {
         Box::pin(async move {
             self.0.lock().unwrap().push(command.clone());
             match command {
-                Command::QueueList => Ok(
-                    json!([{"id": 1, "queued": "q", "from": "a@b", "to": ["c@d"],
-                    "attempts": 0, "next": "n", "last": null}]),
-                ),
+                Command::QueueList { from } => Ok(json!({
+                    "items": [{"id": from, "queued": "q", "from": "a@b", "to": ["c@d"],
+                        "attempts": 0, "next": "n", "last": null}],
+                    "next": null,
+                })),
                 Command::SetPassword { account, .. } if account == "nobody" => Err(
                     CtlError::failed("there is no account \"nobody\"; check the spelling"),
                 ),
@@ -90,11 +91,10 @@ fn commands_arrive_whole_and_are_answered() {
     for command in &commands {
         assert_eq!(call(&socket, command), Ok(Value::Null));
     }
-    let items: Vec<QueueItem> = ask(&socket, &Command::QueueList).unwrap();
-    assert_eq!(
-        (items[0].id, &items[0].to[..]),
-        (1, &["c@d".to_owned()][..])
-    );
+    let page: QueuePage = ask(&socket, &Command::QueueList { from: 7 }).unwrap();
+    let item = &page.items[0];
+    assert_eq!((item.id, &item.to[..]), (7, &["c@d".to_owned()][..]));
+    assert_eq!(page.next, None);
     let seen = seen.0.lock().unwrap();
     assert_eq!(seen[..3], commands);
     assert!(!format!("{seen:?}").contains("ü\\n"), "{seen:?}");
@@ -118,7 +118,7 @@ fn what_cannot_be_done_is_told_in_the_servers_words() {
 #[test]
 fn several_requests_go_over_one_connection_also_byte_by_byte() {
     let (_scratch, socket, _) = server("several");
-    let one = b"{\"v\":1,\"id\":7,\"command\":\"queue_list\"}\n".to_vec();
+    let one = b"{\"v\":1,\"id\":7,\"command\":{\"queue_list\":{\"from\":0}}}\n".to_vec();
     let two =
         b"{\"v\":1,\"id\":8,\"command\":{\"config\":{\"remove_account\":{\"account\":\"x\"}}}}\n";
     let mut stream = UnixStream::connect(&socket).unwrap();
@@ -131,7 +131,7 @@ fn several_requests_go_over_one_connection_also_byte_by_byte() {
             .next()
             .unwrap()
             .unwrap()
-            .starts_with("{\"v\":1,\"id\":7,\"ok\":[{")
+            .starts_with("{\"v\":1,\"id\":7,\"ok\":{\"items\":[{")
     );
     assert_eq!(
         lines.next().unwrap().unwrap(),
@@ -142,7 +142,7 @@ fn several_requests_go_over_one_connection_also_byte_by_byte() {
 #[test]
 fn requests_of_another_version_are_refused_by_number() {
     let (_scratch, socket, seen) = server("version");
-    let reply = raw(&socket, b"{\"v\":2,\"id\":9,\"command\":{\"fly\":{}}}\n{\"v\":1,\"id\":10,\"command\":\"queue_list\"}\n");
+    let reply = raw(&socket, b"{\"v\":2,\"id\":9,\"command\":{\"fly\":{}}}\n{\"v\":1,\"id\":10,\"command\":{\"queue_list\":{\"from\":0}}}\n");
     assert_eq!(
         reply,
         "{\"v\":1,\"id\":9,\"error\":{\"code\":\"version\",\"message\":\"this server speaks version 1 of the ctl protocol, \

@@ -32,10 +32,15 @@ const PAGE: usize = 500;
 impl<R: Runtime> Node<R> {
     /// The outgoing queue, at most `max` entries.
     pub fn queue(&self, max: usize) -> Result<Vec<Queued>, StartError> {
+        self.queue_from(0, max)
+    }
+
+    /// The entries of the outgoing queue from a number on, at most `max` of them, by number.
+    pub fn queue_from(&self, first: u64, max: usize) -> Result<Vec<Queued>, StartError> {
         let published = self.inner.store.published();
         let view = &*published.view;
         let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
-        let (mut found, mut from) = (Vec::new(), 0);
+        let (mut found, mut from) = (Vec::new(), first);
         loop {
             let page = mox_mailbox::queue(view, from, PAGE.min(max)).map_err(failed)?;
             let Some(last) = page.last() else {

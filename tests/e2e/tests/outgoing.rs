@@ -7,9 +7,11 @@
     reason = "tests"
 )]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
 use std::time::Duration;
 
+use mox_e2e::localserve::moxctl;
 use mox_e2e::{Localserve, NameServer, Smtp, Stub, Transaction, Zone, inbox, wait_for};
 
 /// How long a message may be under way, its further attempts a second apart.
@@ -162,4 +164,42 @@ fn mail_finds_its_way_by_mx_records() {
     );
     server.stop();
     assert_eq!((preferred.taken().len(), second.taken().len()), (2, 1));
+}
+
+#[test]
+fn a_queue_of_more_entries_than_one_answer_holds_is_listed_to_its_end() {
+    // Nobody listens on the port of a listener that is gone.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Localserve::start(&["--accounts", "1", "--relay", &nobody.to_string()]);
+    let mut smtp = Smtp::submission(&server, "u0");
+    smtp.command("MAIL FROM:<u0@localhost>", "250");
+    for n in 0..600 {
+        smtp.command(&format!("RCPT TO:<x@d{n}.example>"), "250");
+    }
+    smtp.command("DATA", "354");
+    let text = message("x@far.example", "many");
+    smtp.command(&format!("{text}."), "250");
+    let socket = server.scratch().path().join("data/ctl");
+    let list = |options: &[&str]| {
+        let output = Command::new(moxctl())
+            .arg("--ctl")
+            .arg(&socket)
+            .args(["queue", "list"])
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // They come out of bundles as they are tried.
+    wait_for("600 entries", UNDER_WAY, || {
+        let items: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
+        let items = items.as_array().unwrap();
+        (items.len() == 600).then_some(())
+    });
+    let table = list(&[]);
+    assert_eq!(table.lines().count(), 601);
+    assert!(table.starts_with("id "));
+    let unlisted = (0..600).find(|n| !table.contains(&format!("<x@d{n}.example>")));
+    assert_eq!(unlisted, None);
 }
