@@ -1,7 +1,7 @@
 //! The two configuration files on disk.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use mox_server::Directory;
 use mox_server::config::{
@@ -159,12 +159,34 @@ pub fn load_static(path: &Path) -> Result<Static, Failure> {
         .map_err(|e| Failure::Failed(e.to_string()))
 }
 
-/// The data directory that `mox.ron` names.
+/// The data directory that `mox.ron` names, as short as it can be said: `config/../data` is `data`.
 pub fn data_dir(static_path: &Path, fixed: &Static) -> PathBuf {
-    static_path
-        .parent()
-        .unwrap_or_else(|| Path::new(""))
-        .join(&fixed.data_dir)
+    let folder = static_path.parent().unwrap_or_else(|| Path::new(""));
+    let joined = folder.join(&fixed.data_dir);
+    let short = without_parents(&joined);
+    // Where a folder is a link, what is above it is elsewhere.
+    match (joined.canonicalize(), short.canonicalize()) {
+        (Ok(one), Ok(other)) if one == other => short,
+        _ => joined,
+    }
+}
+
+/// A path with each `..` taken for the way back out of the folder before it.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for component in path.components() {
+        let is_way_back = component == Component::ParentDir
+            && matches!(short.components().next_back(), Some(Component::Normal(_)));
+        if is_way_back {
+            short.pop();
+        } else {
+            short.push(component);
+        }
+    }
+    if short.as_os_str().is_empty() {
+        short.push(".");
+    }
+    short
 }
 
 fn load_dynamic(path: &Path, fixed: &Static) -> Result<Dynamic, Failure> {
@@ -193,5 +215,25 @@ fn read(path: &Path) -> Result<String, Failure> {
             path.display()
         ))),
         Err(e) => Err(Failure::io("read", path, &e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_goes_into_no_folder_that_it_leaves_again() {
+        for (path, short) in [
+            ("config/../data", "data"),
+            ("/srv/mox/config/../data/../mail", "/srv/mox/mail"),
+            ("../../data", "../../data"),
+            ("a/../../data", "../data"),
+            ("/../data", "/../data"),
+            ("config/..", "."),
+            ("./data", "data"),
+        ] {
+            assert_eq!(without_parents(Path::new(path)), Path::new(short), "{path}");
+        }
     }
 }

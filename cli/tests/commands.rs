@@ -272,6 +272,9 @@ fn without_a_server_commands_that_need_one_end_with_3() {
             err.contains("no server runs") && err.contains("moxctl serve"),
             "{err}"
         );
+        // The file says ../data, from its own folder.
+        let socket = scratch.path("mail/data/ctl");
+        assert!(err.contains(socket.to_str().unwrap()), "{err}");
     }
 }
 
@@ -387,6 +390,9 @@ fn verify_needs_a_store_that_nobody_else_has_open() {
     let offline = Offline::open(&data).unwrap();
     let (code, _, err) = told(&moxctl(&["verify", "--dir", data.to_str().unwrap()]));
     assert_eq!(code, 1);
-    assert!(err.contains("another server has the store"), "{err}");
+    assert!(
+        err.contains("a server, or another command, has the store of"),
+        "{err}"
+    );
     offline.close().unwrap();
 }
