@@ -378,7 +378,12 @@ impl Walker {
                 ..
             } => {
                 self.awaited -= usize::from(boundary.is_some());
+                if children.is_empty() && self.is_full() {
+                    part.inside = Inside::Leaf;
+                    return Some(part);
+                }
                 if children.is_empty() {
+                    self.parts += 1;
                     self.budget.part();
                     let mut child = Part {
                         header: part.body,

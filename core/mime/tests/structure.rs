@@ -346,7 +346,7 @@ fn assert_linear(what: &str, make: impl Fn(usize) -> Vec<u8>) -> Structure {
     assert_eq!(found.len, long.len() as u64, "{what}");
     assert!(depth(&found.part) <= Limits::default().depth + 1, "{what}");
     assert!(
-        parts(&found.part).count() <= 2 * Limits::default().parts,
+        parts(&found.part).count() <= Limits::default().parts,
         "{what}"
     );
     let stored = stored_len(&found);
@@ -375,6 +375,15 @@ fn hostile_messages_take_linear_time_and_a_bounded_structure() {
         empty.len,
         "the last part has all the rest"
     );
+    let childless = assert_linear("multiparts without a boundary", |n| {
+        let mut message = b"Content-Type: multipart/mixed; boundary=b\n\n".to_vec();
+        message.extend(b"--b\nContent-Type: multipart/x\n\n".repeat(2_000 * n));
+        message
+    });
+    // Room for a text in it is there for the first ones only; the others are bytes.
+    let all = children(&childless.part);
+    assert!(matches!(all[0].inside, Inside::Multipart(_)));
+    assert_eq!(all.last().unwrap().inside, Inside::Leaf);
     assert_linear("boundaries in a row", |n| {
         let mut message = b"Content-Type: multipart/mixed; boundary=b\n\n".to_vec();
         message.extend(b"--b\n".repeat(250_000 * n));
@@ -579,5 +588,12 @@ proptest! {
             walker.push(&[*byte]);
         }
         prop_assert_eq!(walker.finish(), whole);
+    }
+
+    #[test]
+    fn there_are_never_more_parts_than_the_limit(message in message(), most in 1usize..8) {
+        let limits = Limits { parts: most, ..Limits::default() };
+        let found = walk_within(&message, limits);
+        prop_assert!(parts(&found.part).count() <= most);
     }
 }

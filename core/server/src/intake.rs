@@ -1,8 +1,7 @@
 //! What is learned of a message while its bytes stream in.
 
 use bytes::{Bytes, BytesMut};
-use mox_mime::{Envelope, Part, Structure, Walker};
-use serde::{Deserialize, Serialize};
+use mox_mime::{Structure, Walker};
 
 /// Header octets kept beside the message, so that listing headers never opens a body. Longer headers are read
 /// from the body: this is more than a store keeps, so that the store sees that there was more.
@@ -83,38 +82,6 @@ impl Intake {
             headless,
             size: self.size,
         }
-    }
-}
-
-/// The columns of a stored message that the mailbox engine does not look into.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredStructure {
-    /// For IMAP's ENVELOPE.
-    pub envelope: Envelope,
-    /// For BODYSTRUCTURE and sections; offsets count in the body.
-    pub part: Part,
-}
-
-impl StoredStructure {
-    /// The stored form: the envelope first, so that it can be read without the rest.
-    pub fn encode(structure: &Structure) -> Bytes {
-        let mut out = postcard::to_allocvec(&structure.envelope).unwrap_or_default();
-        out.extend(postcard::to_allocvec(&structure.part).unwrap_or_default());
-        Bytes::from(out)
-    }
-
-    /// Both; `None` when the bytes are damaged.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (envelope, rest) = postcard::take_from_bytes(bytes).ok()?;
-        let (part, _) = postcard::take_from_bytes(rest).ok()?;
-        Some(Self { envelope, part })
-    }
-
-    /// The envelope alone.
-    pub fn decode_envelope(bytes: &[u8]) -> Option<Envelope> {
-        postcard::take_from_bytes(bytes)
-            .ok()
-            .map(|(envelope, _)| envelope)
     }
 }
 
@@ -238,19 +205,5 @@ mod tests {
         let arrived = whole(long.as_bytes());
         assert_eq!(arrived.header.len(), HEADER_KEPT_MAX);
         assert!(!arrived.header_whole);
-    }
-
-    #[test]
-    fn the_stored_structure_reads_back() {
-        let arrived =
-            whole(b"From: Ann <a@b>\r\nSubject: x\r\nContent-Type: text/html\r\n\r\nbody\r\n");
-        let bytes = StoredStructure::encode(&arrived.structure);
-        let stored = StoredStructure::decode(&bytes).unwrap();
-        assert_eq!(stored.part, arrived.structure.part);
-        assert_eq!(
-            StoredStructure::decode_envelope(&bytes).unwrap(),
-            arrived.structure.envelope
-        );
-        assert_eq!(StoredStructure::decode(&bytes[..bytes.len() - 1]), None);
     }
 }

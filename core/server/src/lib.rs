@@ -5,7 +5,9 @@ mod credentials;
 mod intake;
 mod lookup;
 pub mod search;
+mod structure;
 
 pub use credentials::{decode_credentials, encode_credentials};
-pub use intake::{Arrived, HEADER_KEPT_MAX, Intake, StoredStructure};
+pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
 pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};
+pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};
