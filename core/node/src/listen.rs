@@ -3,6 +3,7 @@
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::Poll;
+use futures_lite::future;
 use mox_driver::{Drive, End, Fut, Host, Runtime};
 use mox_machine::{Recordable, Recorded, Seed, Session as _, fault};
 use std::io;
@@ -135,7 +136,13 @@ async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Visitor + Send>(
             let Some(tls) = config.tls.clone() else {
                 return;
             };
-            match Box::pin(tls::accept(&runtime, tls, io)).await {
+            // Nobody has begun anything: a handshake may hang for as long as it likes.
+            let stopping = async {
+                poll_fn(|cx| host.poll_drain(cx)).await;
+                Err(io::ErrorKind::ConnectionAborted.into())
+            };
+            let accepted = Box::pin(future::or(tls::accept(&runtime, tls, io), stopping)).await;
+            match accepted {
                 Ok((secured, facts)) => {
                     io = secured;
                     host.secured(&facts);

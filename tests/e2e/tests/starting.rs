@@ -1,7 +1,7 @@
-//! What a server does before its store is open.
+//! How a server starts, and how it stops.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
 
-use mox_e2e::crash::{Victim, command, said};
+use mox_e2e::crash::{Victim, Wire, command, said};
 use mox_e2e::scratch::{Scratch, wait_for};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -81,4 +81,17 @@ fn a_server_that_is_told_to_stop_before_its_store_is_open_says_goodbye_and_ends_
     assert_eq!(server.terminate().code(), Some(0), "{}", server.log());
     assert!(rest(smtp).starts_with("421 4.3.2 "));
     assert!(rest(imap).starts_with("* BYE "));
+}
+
+#[test]
+fn a_handshake_that_hangs_holds_up_no_stop() {
+    let mut server = Victim::start(&[]);
+    let mut submission = Wire::smtp(server.port(587)).unwrap();
+    let reply = submission.ask("STARTTLS").unwrap();
+    assert!(reply.starts_with("220 "), "{reply}");
+    let submissions = TcpStream::connect(("127.0.0.1", server.port(465))).unwrap();
+    assert!(server.terminate().success(), "{}", server.log());
+    let log = server.log();
+    assert!(log.contains("sessions_cut_off=false"), "{log}");
+    drop((submission, submissions));
 }
