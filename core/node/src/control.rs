@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_machine::{Secret, Utc};
+use mox_store::StoreError;
 
 use crate::Node;
-use crate::node::{StartError, all_done};
+use crate::all::all;
+use crate::node::StartError;
 
 /// One line of the outgoing queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,19 +86,19 @@ impl<R: Runtime> Node<R> {
         accounts: impl IntoIterator<Item = &str>,
         credentials: Secret<Bytes>,
     ) -> Result<(), StartError> {
-        let mut runs = Vec::new();
+        let mut ops = Vec::new();
         for account in accounts {
             let Some(id) = self.inner.account_id(account) else {
                 return Err(StartError(format!("there is no account {account:?}")));
             };
             let credentials = credentials.clone();
-            runs.push(
-                self.inner
-                    .store
-                    .run(move |reads| mox_mailbox::set_credentials(reads, id, &credentials)),
-            );
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::set_credentials(reads, id, &credentials)
+            };
+            ops.push(self.inner.store.run(op));
         }
-        all_done(runs).await.map_err(|e| StartError(e.to_string()))
+        let done: Result<(), StoreError> = all(ops).await.into_iter().collect();
+        done.map_err(|e| StartError(e.to_string()))
     }
 
     /// The accounts of the directory that have no password yet: nobody can log in to them.

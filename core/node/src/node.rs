@@ -1,27 +1,26 @@
 //! A whole server: its sockets, its store, its services.
 
 use bytes::Bytes;
-use core::future::{Future, poll_fn};
-use core::pin::Pin;
-use core::task::Poll;
+use core::future::poll_fn;
 use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
-use mox_mailbox::{AccountId, Progress, Stop};
+use mox_mailbox::{AccountId, Progress};
 use mox_server::Directory;
-use mox_store::{Committer, GROUP_MAX, Run, Store, StoreError, Topic};
+use mox_store::{Committer, Store, StoreError, Topic};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::all::all;
 use crate::auth::Authority;
 use crate::capture::Captures;
 use crate::config::Config;
 use crate::front::{Bound, Front};
 use crate::imap_in::change::undo_copy;
 use crate::registry::{Gate, Registry};
-use crate::resolve::{Resolver, all};
+use crate::resolve::Resolver;
 use crate::{queue_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
@@ -244,24 +243,21 @@ impl<R: Runtime> Node<R> {
         }
         drop(published);
         // Side by side: one sync serves many of them.
-        for some in missing.chunks(ACCOUNTS_PAGE) {
-            let ops = some.iter().cloned().map(|(name, quota)| {
-                let op =
-                    move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
-                    {
-                        Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
-                        None => {
-                            let none = Secret::new(Bytes::new());
-                            mox_mailbox::create_account(reads, &name, &none, quota, now)
-                                .map(|(batch, _)| (batch, ()))
-                        }
-                    };
-                inner.store.run(op)
-            });
-            for done in all(ops).await {
-                let done: Result<(), StoreError> = done;
-                done.map_err(|e| failed(&e))?;
-            }
+        let ops = missing.into_iter().map(|(name, quota)| {
+            let op =
+                move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)? {
+                    Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
+                    None => {
+                        let none = Secret::new(Bytes::new());
+                        mox_mailbox::create_account(reads, &name, &none, quota, now)
+                            .map(|(batch, _)| (batch, ()))
+                    }
+                };
+            inner.store.run(op)
+        });
+        for done in all(ops).await {
+            let done: Result<(), StoreError> = done;
+            done.map_err(|e| failed(&e))?;
         }
         let known = inner.known_accounts().map_err(|e| failed(&e))?;
         let mut accounts = inner
@@ -271,32 +267,6 @@ impl<R: Runtime> Node<R> {
         *accounts = Arc::new(known);
         Ok(())
     }
-}
-
-/// Waits for operations that do not depend on each other: the committer makes whole groups of them durable at once. The
-/// first error counts; the others are done nevertheless.
-pub(crate) async fn all_done(mut runs: Vec<Run<(), Stop>>) -> Result<(), StoreError> {
-    let mut result = Ok(());
-    while !runs.is_empty() {
-        let rest = runs.split_off(runs.len().min(GROUP_MAX));
-        poll_fn(|cx| {
-            runs.retain_mut(|run| match Pin::new(run).poll(cx) {
-                Poll::Ready(Err(error)) => {
-                    result = Err(error);
-                    false
-                }
-                Poll::Ready(Ok(())) => false,
-                Poll::Pending => true,
-            });
-            match runs.is_empty() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
-        runs = rest;
-    }
-    result
 }
 
 /// Why a node could not start or take a new directory.

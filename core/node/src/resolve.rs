@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::all::all;
 use crate::tls::within;
 
 /// How long one inquiry may take in all (E1).
@@ -176,30 +177,4 @@ async fn wait_until<R: Runtime>(runtime: &R, until: Mono) {
     let mut timer = runtime.timer();
     timer.arm(Some(until));
     poll_fn(|cx| timer.poll_fired(cx)).await;
-}
-
-/// All of some futures, in order.
-pub(crate) async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut running: Vec<_> = futures.map(|f| (Box::pin(f), None)).collect();
-    poll_fn(|cx| {
-        let mut open = false;
-        for (future, result) in &mut running {
-            if result.is_none() {
-                match future.as_mut().poll(cx) {
-                    core::task::Poll::Ready(value) => *result = Some(value),
-                    core::task::Poll::Pending => open = true,
-                }
-            }
-        }
-        if open {
-            core::task::Poll::Pending
-        } else {
-            core::task::Poll::Ready(())
-        }
-    })
-    .await;
-    running
-        .into_iter()
-        .filter_map(|(_, result)| result)
-        .collect()
 }
