@@ -179,7 +179,7 @@ fn without_parents(path: &Path) -> PathBuf {
             && matches!(short.components().next_back(), Some(Component::Normal(_)));
         if is_way_back {
             short.pop();
-        } else {
+        } else if component != Component::CurDir {
             short.push(component);
         }
     }

@@ -9,6 +9,7 @@ mod config_commands;
 pub mod config_files;
 pub mod credentials;
 pub mod ctl;
+mod descriptors;
 mod dkim;
 mod dkim_keys;
 mod dmarc;

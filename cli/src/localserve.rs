@@ -8,7 +8,7 @@ use std::time::Duration;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Secret, Seed};
-use mox_node::{Config, ListenerConfig, Outgoing, Service};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Outgoing, Service};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::LogLevel;
 use mox_server::{Directory, DomainRules};
@@ -18,6 +18,7 @@ use crate::args::{Args, Localserve};
 use crate::capture::CapturePlan;
 use crate::credentials;
 use crate::ctl::Listening;
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
@@ -76,6 +77,10 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         resolvers: local.resolver.into_iter().collect(),
         remote_port: local.remote_port,
         plan: retries(local),
+        connections: ConnectionLimits {
+            total: descriptors::connections(ConnectionLimits::default().total),
+            per_address: None,
+        },
         hostname,
     };
     let mut process = Process::bind(runtime, config)?;

@@ -138,7 +138,10 @@ impl Claimed {
 }
 
 fn cannot_open(place: &Path, error: &OpenError) -> Failure {
-    Failure::Failed(format!("cannot open the store {}: {error}", place.display()))
+    Failure::Failed(format!(
+        "cannot open the store {}: {error}",
+        place.display()
+    ))
 }
 
 /// The end of a server that was stopped before it served: a store that is open soon is closed in order. Any other is left

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use mox_driver::{Bind, Runtime};
 use mox_machine::Seed;
-use mox_node::{Config, ListenerConfig, Node, Outgoing, Service};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Service};
 use mox_runtime_smol::SmolRuntime;
-use mox_server::config::{Listener, Static, Tls};
+use mox_server::config::{Connections, Listener, Static, Tls};
 use mox_store::Options;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
 use crate::process::Process;
-use crate::{backup, credentials, privileges, tls_files};
+use crate::{backup, credentials, descriptors, privileges, tls_files};
 
 /// How often `domains.ron` is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -144,7 +144,17 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         resolvers: resolvers(fixed)?,
         remote_port: 25,
         plan: mox_queue::Plan::default(),
+        connections: connections(fixed),
     })
+}
+
+fn connections(fixed: &Static) -> ConnectionLimits {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let Connections { total, per_address } = fixed.connections;
+    ConnectionLimits {
+        total: descriptors::connections(size(total)),
+        per_address: Some(size(per_address)).filter(|most| *most > 0),
+    }
 }
 
 fn tls(

@@ -74,6 +74,10 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
 
     // Give all outgoing mail to this server, instead of to those of the recipients: "host:port".
     // relay: "smtp.example.net:25",
+
+    // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit).
+    // More are refused. Those from this machine itself are counted apart, so that nobody can lock you out.
+    // connections: (total: 10000, per_address: 200),
 )
 "#,
         hostname = hostname.as_str(),

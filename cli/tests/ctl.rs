@@ -203,14 +203,14 @@ fn connections_are_limited_and_come_back() {
         .map(|_| UnixStream::connect(&socket).unwrap())
         .collect();
     thread::sleep(std::time::Duration::from_millis(100));
-    let refused = call(&socket, &Command::QueueList).unwrap_err();
+    let refused = call(&socket, &Command::QueueList { from: 0 }).unwrap_err();
     assert_eq!(
         refused,
         Failure::Failed("too many are connected; try again".into())
     );
     drop(held);
     thread::sleep(std::time::Duration::from_millis(100));
-    assert!(call(&socket, &Command::QueueList).is_ok());
+    assert!(call(&socket, &Command::QueueList { from: 0 }).is_ok());
 }
 
 #[test]
@@ -227,13 +227,13 @@ fn the_socket_is_private_replaces_a_dead_one_and_spares_a_living_one() {
     drop(first);
     assert!(!path.exists());
     assert!(matches!(
-        call(&path, &Command::QueueList),
+        call(&path, &Command::QueueList { from: 0 }),
         Err(Failure::NoServer(_))
     ));
     // Left over by a process that died.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(matches!(
-        call(&path, &Command::QueueList),
+        call(&path, &Command::QueueList { from: 0 }),
         Err(Failure::NoServer(_))
     ));
     drop(Listening::bind(&path).unwrap());

@@ -81,6 +81,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         resolvers: Vec::new(),
         remote_port: 25,
         plan: mox_queue::Plan::default(),
+        connections: mox_node::ConnectionLimits::default(),
         hostname: hostname.clone(),
     })
 }

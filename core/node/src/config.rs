@@ -6,6 +6,8 @@ use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::connections::ConnectionLimits;
+
 /// A whole server.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,6 +23,8 @@ pub struct Config {
     pub remote_port: u16,
     /// When failed deliveries are tried again.
     pub plan: mox_queue::Plan,
+    /// How many may be connected.
+    pub connections: ConnectionLimits,
 }
 
 /// One listening socket.

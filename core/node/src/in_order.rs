@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::ListenerConfig;
+use crate::connections::Place;
 use crate::front::Front;
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -94,6 +95,7 @@ pub(crate) enum Abandoned {
 pub(crate) struct InOrder<W: World> {
     visit: Visit,
     seat: Seat,
+    _place: Place,
     world: Entry<W>,
     working: Option<(AskId, Fut<W::Done>)>,
     waiting: VecDeque<(AskId, AskOf<W>)>,
@@ -113,7 +115,11 @@ struct Waiting<R: Runtime> {
 }
 
 impl<W: World> InOrder<W> {
-    pub(crate) fn new(front: &Arc<Front<W::Runtime>>, visit: Visit, seat: Seat) -> Self {
+    pub(crate) fn new(
+        front: &Arc<Front<W::Runtime>>,
+        visit: Visit,
+        (seat, place): (Seat, Place),
+    ) -> Self {
         let world = match front.node() {
             Some(node) => Entry::Open(W::new(node.clone(), visit.clone())),
             None => Entry::Closed(Box::new(Waiting {
@@ -124,6 +130,7 @@ impl<W: World> InOrder<W> {
         Self {
             visit,
             seat,
+            _place: place,
             world,
             working: None,
             waiting: VecDeque::new(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::capture::{Captured, CapturedSession, Captures, Kept, Recording};
 use crate::config::{ListenerConfig, Service};
+use crate::connections::{Place, refuse};
 use crate::front::Front;
 use crate::imap_in::ImapHost;
 use crate::in_order::{InOrder, Visit, Visitor};
@@ -43,11 +44,19 @@ pub(crate) async fn accept_loop<R: Runtime>(
             None => break,
             Some(Ok((stream, _))) if fault!("node accepted session refused") => drop(stream),
             Some(Ok((stream, peer))) => {
+                let (runtime, connections) = (&front.runtime, &front.connections);
+                let place = match connections.enter(peer.ip()) {
+                    Ok(place) => place,
+                    Err(why) => {
+                        refuse(runtime, connections, &config, stream, peer.ip(), why);
+                        continue;
+                    }
+                };
                 let visit = Visit {
                     config: config.clone(),
                     peer,
                 };
-                let seat = front.registry.enter();
+                let seat = (front.registry.enter(), place);
                 let session = serve(&front, visit, seat, &machine, captures.as_ref(), stream);
                 front.runtime.spawn_session(config.service.name(), session);
             }
@@ -82,7 +91,7 @@ impl Machine {
 fn serve<R: Runtime>(
     front: &Arc<Front<R>>,
     visit: Visit,
-    seat: Seat,
+    seat: (Seat, Place),
     machine: &Machine,
     captures: Option<&Arc<dyn Captures>>,
     stream: R::Stream,

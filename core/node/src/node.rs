@@ -186,6 +186,10 @@ impl<R: Runtime> Node<R> {
         let emptied = tls::within(&inner.runtime, DRAIN_TIMEOUT, wait)
             .await
             .is_ok();
+        let refused = self.front.connections.refused();
+        if refused > 0 {
+            tracing::info!(target: "listen", refused, "connections were refused since the start");
+        }
         inner.store.close();
         poll_fn(|cx| inner.closed.poll(cx)).await;
         emptied
@@ -244,15 +248,15 @@ impl<R: Runtime> Node<R> {
         drop(published);
         // Side by side: one sync serves many of them.
         let ops = missing.into_iter().map(|(name, quota)| {
-            let op =
-                move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)? {
-                    Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
-                    None => {
-                        let none = Secret::new(Bytes::new());
-                        mox_mailbox::create_account(reads, &name, &none, quota, now)
-                            .map(|(batch, _)| (batch, ()))
-                    }
-                };
+            let op = move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
+            {
+                Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
+                None => {
+                    let none = Secret::new(Bytes::new());
+                    mox_mailbox::create_account(reads, &name, &none, quota, now)
+                        .map(|(batch, _)| (batch, ()))
+                }
+            };
             inner.store.run(op)
         });
         for done in all(ops).await {

@@ -22,6 +22,7 @@ pub use dynamic_file::{Account, Address, Dynamic};
 pub use edit::{EditError, add_account, add_address, remove_account, remove_address};
 pub use problem::{Problem, Problems};
 pub use static_file::{
-    Certificate, Listener, LogLevel, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX, Port, Relay,
+    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT, Certificate,
+    Connections, Listener, LogLevel, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX, Port, Relay,
     StartTlsPort, Static, Tls,
 };

@@ -220,7 +220,9 @@ mod tests {
         let mut message = vec![2];
         message.extend(postcard::to_allocvec(&found.envelope).unwrap());
         for inside in [&[1, 1][..], &message] {
-            let mut part = StoredStructure::decode(&nested(STRUCTURE_DEPTH_MAX, inside)).unwrap().part;
+            let mut part = StoredStructure::decode(&nested(STRUCTURE_DEPTH_MAX, inside))
+                .unwrap()
+                .part;
             let mut levels = 1;
             while let Inside::Multipart(_) | Inside::Message(_) = part.inside {
                 part = match part.inside {

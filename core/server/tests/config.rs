@@ -8,8 +8,8 @@
 )]
 
 use mox_server::config::{
-    Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account, add_address,
-    remove_account, remove_address,
+    Connections, Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account,
+    add_address, remove_account, remove_address,
 };
 use mox_server::{Directory, Found};
 
@@ -87,7 +87,7 @@ fn relay_resolvers_certificates_and_levels_are_read() {
     let text = MOX.replace(
         "    postmaster",
         "    relay: \"[2001:db8::1]:26\", resolvers: [\"127.0.0.1\", \"[::1]:5353\"], log_level: debug,
-    log_levels: {\"mox_node\": trace},
+    log_levels: {\"mox_node\": trace}, connections: (per_address: 7),
     postmaster",
     );
     let text = text.replace(
@@ -105,6 +105,8 @@ fn relay_resolvers_certificates_and_levels_are_read() {
     assert_eq!(conf.resolvers[0].to_string(), "127.0.0.1:53");
     assert_eq!(conf.resolvers[1].to_string(), "[::1]:5353");
     assert_eq!(conf.log_levels["mox_node"], LogLevel::Trace);
+    let Connections { total, per_address } = conf.connections;
+    assert_eq!((total, per_address), (10_000, 7));
     let Tls::Files(files) = &conf.listeners["public"].tls else {
         panic!("no files")
     };
@@ -129,7 +131,7 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
-         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay"
+         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, connections"
     );
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
@@ -213,6 +215,7 @@ fn all_wrong_values_of_a_file_are_reported_together_in_order() {
     postmaster: (account: "../jo", mailbox: "a//b"),
     resolvers: ["dns.example"],
     relay: "a b",
+    connections: (total: 0),
 )"#;
     assert_eq!(
         static_errors(text),
@@ -229,7 +232,8 @@ fn all_wrong_values_of_a_file_are_reported_together_in_order() {
          mox.ron:9:27: postmaster.account: \"../jo\" cannot be the name of an account; use up to 64 of a-z, 0-9 and . _ @ -, beginning with a letter or a digit\n\
          mox.ron:9:45: postmaster.mailbox: \"a//b\" cannot be the name of a mailbox; use letters, digits and spaces, with / between levels\n\
          mox.ron:10:17: resolvers[0]: \"dns.example\" is no address of a name server; write one like \"127.0.0.1\" or \"[::1]:5353\"\n\
-         mox.ron:11:12: relay: \"a b\" is no host and port; write \"smtp.example.org:25\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\""
+         mox.ron:11:12: relay: \"a b\" is no host and port; write \"smtp.example.org:25\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"\n\
+         mox.ron:12:26: connections.total: 0 connections is not between 1 and 1000000; 10000 is usual"
     );
 }
 

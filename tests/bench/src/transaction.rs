@@ -62,6 +62,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         resolvers: Vec::new(),
         remote_port: 25,
         plan: mox_queue::Plan::default(),
+        connections: mox_node::ConnectionLimits::default(),
         hostname,
     };
     let bound = Bound::bind(&runtime, &config)?;

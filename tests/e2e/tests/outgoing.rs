@@ -11,8 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
-use mox_e2e::localserve::moxctl;
-use mox_e2e::{Localserve, NameServer, Smtp, Stub, Transaction, Zone, inbox, wait_for};
+use mox_e2e::{Localserve, NameServer, Smtp, Stub, Transaction, Zone, inbox, moxctl, wait_for};
 
 /// How long a message may be under way, its further attempts a second apart.
 const UNDER_WAY: Duration = Duration::from_secs(40);
@@ -169,7 +168,10 @@ fn mail_finds_its_way_by_mx_records() {
 #[test]
 fn a_queue_of_more_entries_than_one_answer_holds_is_listed_to_its_end() {
     // Nobody listens on the port of a listener that is gone.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let server = Localserve::start(&["--accounts", "1", "--relay", &nobody.to_string()]);
     let mut smtp = Smtp::submission(&server, "u0");
     smtp.command("MAIL FROM:<u0@localhost>", "250");

@@ -154,6 +154,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         resolvers: Vec::new(),
         remote_port: 25,
         plan: mox_queue::Plan::default(),
+        connections: mox_node::ConnectionLimits::default(),
         hostname,
     };
     let bound = Bound::bind(&runtime, &config).unwrap();

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests")]
 
 use mox_e2e::crash::{Victim, Wire, command, said};
-use mox_e2e::scratch::{Scratch, wait_for};
+use mox_e2e::{Scratch, wait_for};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::unistd::{Pid, mkfifo};
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -50,7 +51,9 @@ fn a_server_greets_before_its_store_is_open_and_says_why_it_cannot_be_opened() {
     let (mut server, schema) = waiting_for_its_store();
     let mut smtp = greeted(&server, 25, "220 ");
     let imap = greeted(&server, 143, "* OK ");
-    smtp.get_mut().write_all(b"EHLO client.example\r\n").unwrap();
+    smtp.get_mut()
+        .write_all(b"EHLO client.example\r\n")
+        .unwrap();
     // The directory is taken all the same: another server does not even greet.
     let port = (server.port(0) + 1000).to_string();
     let data = server.data().to_str().unwrap();
@@ -94,4 +97,57 @@ fn a_handshake_that_hangs_holds_up_no_stop() {
     let log = server.log();
     assert!(log.contains("sessions_cut_off=false"), "{log}");
     drop((submission, submissions));
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_so_and_cost_nobody_a_descriptor() {
+    // Of 200 descriptors, connections get a quarter.
+    let few = ["prlimit", "--nofile=200:200"];
+    let mut server = Victim::start_under(&few, &[]);
+    let mut first = Wire::smtp(server.port(25)).unwrap();
+    let mut held = Vec::new();
+    let told = loop {
+        let mut wire = Wire::connect(server.port(25)).unwrap();
+        let line = wire.line().unwrap();
+        if !line.starts_with("220 ") {
+            break line;
+        }
+        held.push(wire);
+    };
+    assert_eq!(
+        told,
+        "421 4.7.0 localhost too many connections, try again later"
+    );
+    assert_eq!(held.len(), 49);
+    let mut imap = Wire::connect(server.port(143)).unwrap();
+    let told = imap.line().unwrap();
+    assert_eq!(
+        told,
+        "* BYE [UNAVAILABLE] too many connections, try again later"
+    );
+    for command in ["MAIL FROM:<a@b.example>", "RCPT TO:<mox@localhost>", "DATA"] {
+        let reply = first.ask(command).unwrap();
+        assert!(reply.starts_with(['2', '3']), "{reply}");
+    }
+    let reply = first.ask("Subject: through\r\n\r\nthrough\r\n.").unwrap();
+    assert!(reply.starts_with("250 "), "{reply}");
+    let mut leaving = held.pop().unwrap();
+    let goodbye = leaving.ask("QUIT").unwrap();
+    assert!(goodbye.starts_with("221 "), "{goodbye}");
+    drop(leaving);
+    wait_for("a place", PATIENCE, || {
+        let line = Wire::connect(server.port(25)).unwrap().line();
+        line.ok().filter(|line| line.starts_with("220 "))
+    });
+    // prlimit has become the server.
+    let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(server.ended().success());
+    let log = server.log();
+    assert!(log.contains("connection refused"), "{log}");
+    let counted = log
+        .lines()
+        .find(|l| l.contains("were refused since the start"));
+    assert!(counted.is_some_and(|l| !l.contains("refused=0")), "{log}");
+    assert!(!log.contains("cannot accept"), "{log}");
 }

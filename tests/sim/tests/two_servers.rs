@@ -118,6 +118,7 @@ impl Server {
             resolvers: Vec::new(),
             remote_port: 25,
             plan: mox_queue::Plan::default(),
+            connections: mox_node::ConnectionLimits::default(),
         }
     }
 

@@ -91,6 +91,7 @@ impl World {
             resolvers: Vec::new(),
             remote_port: 25,
             plan: self.plan.clone(),
+            connections: mox_node::ConnectionLimits::default(),
             hostname,
         };
         let bound = Bound::bind(&runtime, &config).unwrap();

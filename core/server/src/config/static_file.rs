@@ -41,6 +41,36 @@ pub struct Static {
     pub resolvers: Vec<SocketAddr>,
     /// All mail for other domains goes through this server.
     pub relay: Option<Relay>,
+    /// How many may be connected.
+    pub connections: Connections,
+}
+
+/// How many connections are open at a time; more are refused. Those from this machine itself are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename = "connections", deny_unknown_fields)]
+pub struct Connections {
+    /// In all.
+    #[serde(default = "default_connections")]
+    pub total: u32,
+    /// From one address; of IPv6 from one network of 64 bits. 0 is no limit.
+    #[serde(default = "default_per_address")]
+    pub per_address: u32,
+}
+
+/// Connections in all, unless said otherwise.
+pub const CONNECTIONS_DEFAULT: u32 = 10_000;
+/// Connections from one address, unless said otherwise.
+pub const CONNECTIONS_PER_ADDRESS_DEFAULT: u32 = 200;
+/// The largest limit for connections.
+pub const CONNECTIONS_MAX: u32 = 1_000_000;
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            total: CONNECTIONS_DEFAULT,
+            per_address: CONNECTIONS_PER_ADDRESS_DEFAULT,
+        }
+    }
 }
 
 /// How much is logged: each level adds to the one before.
@@ -200,6 +230,8 @@ struct File {
     resolvers: Vec<String>,
     #[serde(default)]
     relay: Option<String>,
+    #[serde(default)]
+    connections: Connections,
 }
 
 #[derive(Debug, Deserialize)]
@@ -263,6 +295,14 @@ fn default_user() -> String {
     "mox".into()
 }
 
+const fn default_connections() -> u32 {
+    CONNECTIONS_DEFAULT
+}
+
+const fn default_per_address() -> u32 {
+    CONNECTIONS_PER_ADDRESS_DEFAULT
+}
+
 const fn default_message_size() -> u64 {
     MESSAGE_SIZE_DEFAULT
 }
@@ -320,6 +360,14 @@ impl File {
             &self.postmaster.mailbox,
         );
         check.at_most(&[Field("resolvers")], self.resolvers.len(), LIST_MAX);
+        let total = self.connections.total;
+        if !(1..=CONNECTIONS_MAX).contains(&total) {
+            check.problem(
+                &[Field("connections"), Field("total")],
+                &format!("{total} connections is not between 1 and {CONNECTIONS_MAX}"),
+                &format!("{CONNECTIONS_DEFAULT} is usual"),
+            );
+        }
         let resolvers = self
             .resolvers
             .iter()
@@ -361,6 +409,7 @@ impl File {
                 Some(relay) => Some(relay?),
                 None => None,
             },
+            connections: self.connections,
         })
     }
 }

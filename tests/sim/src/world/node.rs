@@ -91,6 +91,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         resolvers: vec![peers::name_server_address()],
         remote_port: 25,
         plan: mox_queue::Plan::default(),
+        connections: mox_node::ConnectionLimits::default(),
     })
 }
 

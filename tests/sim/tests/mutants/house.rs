@@ -84,6 +84,7 @@ impl House {
             resolvers: Vec::new(),
             remote_port: 25,
             plan: mox_queue::Plan::default(),
+            connections: mox_node::ConnectionLimits::default(),
         };
         let mut directory = Directory::local(0);
         directory.add_domain(&hostname, DomainRules::default());

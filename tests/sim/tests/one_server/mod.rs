@@ -115,6 +115,7 @@ impl One {
             resolvers: self.resolvers.clone(),
             remote_port: 25,
             plan: self.plan.clone(),
+            connections: mox_node::ConnectionLimits::default(),
         }
     }
 
