@@ -407,3 +407,81 @@ fn end_of_body(read: &[u8], at_start: bool) -> Option<usize> {
     let end = read.windows(5).position(|five| five == b"\r\n.\r\n")?;
     Some(end + 5)
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// The connection, its ways from and to the client.
+    const WIRE: u64 = 5;
+    const OUT: u64 = 10;
+    const BACK: u64 = 11;
+
+    /// What is found wrong with what a server read and wrote.
+    fn found(port: u16, facts: &[(&str, u64, &str)]) -> Vec<String> {
+        let (mut wires, mut wrong) = (Wires::default(), Wrong::default());
+        let address = format!("10.0.0.1:{port}");
+        wires.fact("connect", WIRE, address.as_bytes(), &mut wrong);
+        for (kind, way, bytes) in facts {
+            wires.fact(kind, *way, bytes.as_bytes(), &mut wrong);
+        }
+        wrong.take()
+    }
+
+    const STARTED: [(&str, u64, &str); 5] = [
+        ("write", BACK, "220 a.example\r\n"),
+        ("read", OUT, "EHLO x\r\n"),
+        ("write", BACK, "250-a.example\r\n250 STARTTLS\r\n"),
+        ("read", OUT, "STARTTLS\r\nNOOP\r\n"),
+        ("write", BACK, "220 2.0.0 go ahead\r\n"),
+    ];
+    /// The header of a record, and what is in it.
+    const RECORD: &str = "\x17\x03\x03\x00\x04abcd";
+
+    #[test]
+    fn one_reply_for_each_command_is_right_also_inside_tls() {
+        let inside = [
+            ("write", BACK, RECORD),
+            ("plain read", OUT, "EHLO x\r\n"),
+            ("plain write", BACK, "250 a.example\r\n"),
+            ("write", BACK, "\x17\x03\x03\x00\x01"),
+            ("write", BACK, "a\x15"),
+        ];
+        let facts = [&STARTED[..], &inside].concat();
+        assert_eq!(found(587, &facts), Vec::<String>::new());
+        let at_once = [
+            ("write", BACK, RECORD),
+            ("plain write", BACK, "220 a.example\r\n"),
+            ("plain read", OUT, "NOOP\r\n"),
+            ("plain write", BACK, "250 ok\r\n"),
+        ];
+        assert_eq!(found(465, &at_once), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_said_in_clear_behind_starttls_gets_no_reply() {
+        for (kind, what) in [
+            ("write", "server 0 wrote in clear behind STARTTLS"),
+            ("plain write", "server 0 wrote 4 replies on port 587 to 3"),
+        ] {
+            let obeyed = [(kind, BACK, "250 2.0.0 OK\r\n")];
+            let found = found(587, &[&STARTED[..], &obeyed].concat());
+            assert!(found.len() == 1 && found[0].starts_with(what), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_reply_to_one_command_is_one_too_many_but_a_farewell_is_not() {
+        let asked = [
+            ("write", BACK, "220 a.example\r\n"),
+            ("read", OUT, "NOOP\r\n"),
+            ("write", BACK, "250 ok\r\n"),
+        ];
+        let more = |reply| [&asked[..], &[("write", BACK, reply)]].concat();
+        assert_eq!(found(25, &more("421 4.3.2 bye\r\n")), Vec::<String>::new());
+        assert_eq!(found(25, &more("250 ok\r\n")).len(), 1);
+        let farewells = more("421 4.3.2 bye\r\n421 4.3.2 bye\r\n");
+        assert_eq!(found(25, &farewells).len(), 1);
+    }
+}
