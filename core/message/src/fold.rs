@@ -45,6 +45,12 @@ impl Folded {
         self
     }
 
+    /// What comes next begins a line.
+    pub(crate) fn line(&mut self) -> &mut Self {
+        self.column = COLUMNS;
+        self
+    }
+
     fn piece(&mut self, piece: &str) {
         if piece.is_empty() {
             return;

@@ -1,10 +1,12 @@
 //! Messages and header fields that a mail server writes itself, and the text of those it reads.
 //!
 //! - [`date_rfc5322`], [`message_id`], [`Received`], [`return_path`], [`delivered_to`]: fields put before a message.
+//! - [`authentication_results`]: what checks of a message came to, and [`authserv_id`], whose they claim to be.
 //! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
 //! - [`dsn`]: delivery status notifications.
 //! - [`text`]: header values and parts as text, whatever their charset, for searching.
 
+mod authentication;
 pub mod dsn;
 mod fold;
 mod identity;
@@ -13,6 +15,9 @@ mod received;
 pub mod text;
 mod trace;
 
+pub use authentication::{
+    AUTHSERV_ID_WITHIN, AuthservId, MethodResult, authentication_results, authserv_id,
+};
 pub use identity::{date_rfc5322, message_id};
 pub use loops::{delivered_to_values, is_delivered_to, received_count};
 pub use received::{Protocol, Received, ReceivedFrom};

@@ -4,10 +4,14 @@ pub mod config;
 mod credentials;
 mod intake;
 mod lookup;
+mod scrub;
 pub mod search;
 mod structure;
+mod verdicts;
 
 pub use credentials::{decode_credentials, encode_credentials};
 pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
 pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};
+pub use scrub::Scrub;
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};
+pub use verdicts::{Verdicts, results};
