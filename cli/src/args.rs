@@ -9,7 +9,9 @@ use argh::FromArgs;
 use mox_server::config::LogLevel;
 
 pub(crate) mod authentication;
+pub(crate) mod transport;
 use authentication::{Dkim, Dmarc, Dns, Spf};
+use transport::{Dane, Dnsbl, Mtasts, Tlsrpt};
 
 /// The mail server mox: run it, set it up, ask it.
 #[derive(Debug, FromArgs)]
@@ -59,6 +61,14 @@ pub enum Command {
     Dkim(Dkim),
     /// DMARC.
     Dmarc(Dmarc),
+    /// MTA-STS.
+    Mtasts(Mtasts),
+    /// TLS reporting.
+    Tlsrpt(Tlsrpt),
+    /// DANE.
+    Dane(Dane),
+    /// Lists of addresses.
+    Dnsbl(Dnsbl),
     /// DNS.
     Dns(Dns),
     /// Simulate.

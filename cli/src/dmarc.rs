@@ -13,12 +13,13 @@ use crate::facts::{Inquirer, domain_name, print, print_json};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::spf::{self, hostname, printable};
-use crate::timestamp;
+use crate::{reports, timestamp};
 
 pub(crate) fn run(dmarc: &Dmarc) -> Result<(), Failure> {
     match &dmarc.command {
         DmarcCommand::Verify(verify) => run_verify(verify),
         DmarcCommand::Lookup(lookup) => run_lookup(lookup),
+        DmarcCommand::ParseReportMsg(parse) => reports::dmarc(parse),
     }
 }
 

@@ -14,9 +14,11 @@ mod dkim;
 mod dkim_keys;
 mod dmarc;
 mod dns_lookup;
+mod dnsbl;
 mod facts;
 mod failure;
 pub mod files;
+mod https;
 mod localserve;
 pub mod logging;
 mod message;
@@ -27,6 +29,7 @@ mod process;
 mod queue;
 mod quickstart;
 mod replay;
+mod reports;
 mod salvage;
 mod serve;
 pub mod signals;
@@ -35,6 +38,7 @@ mod spf;
 mod template;
 mod timestamp;
 pub mod tls_files;
+mod transport;
 mod verify;
 
 pub use args::{Args, Command, Localserve, Serve};
@@ -75,6 +79,10 @@ impl Args {
             Command::Spf(spf) => spf::run(spf),
             Command::Dkim(dkim) => dkim::run(dkim),
             Command::Dmarc(dmarc) => dmarc::run(dmarc),
+            Command::Mtasts(mtasts) => transport::mtasts(mtasts),
+            Command::Tlsrpt(tlsrpt) => transport::tlsrpt(tlsrpt),
+            Command::Dane(dane) => transport::dane(dane),
+            Command::Dnsbl(dnsbl) => dnsbl::run(dnsbl),
             Command::Dns(dns) => dns_lookup::run(dns),
             Command::Sim(sim) => sim::run(sim),
             Command::Replay(files) => replay::run(files),

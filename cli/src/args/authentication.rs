@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
+use crate::args::transport::ParseReportMsg;
 use crate::timestamp::Moment;
 
 /// Check and read SPF records (RFC 7208).
@@ -240,6 +241,8 @@ pub enum DmarcCommand {
     Verify(DmarcVerify),
     /// Look up.
     Lookup(DmarcLookup),
+    /// Read reports.
+    ParseReportMsg(ParseReportMsg),
 }
 
 /// Check SPF and DKIM of a message on stdin and evaluate DMARC. The first words printed are the result and what the domain

@@ -105,7 +105,7 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         let id = self.node.transaction_id();
-        let mut fresh = Transaction::new(id, from, params);
+        let mut fresh = Transaction::new(id, from, params, !self.is_submission());
         if mutant!(ResetKeepsRecipients)
             && let Some(reset) = self.transaction.take()
         {

@@ -79,3 +79,27 @@ fn a_header_is_fetched_whole_however_long_it_is() {
     }
     server.stop();
 }
+
+#[test]
+fn results_that_claim_to_be_ours_are_taken_out_of_what_comes_from_elsewhere() {
+    let server = World::new(0).start();
+    let hostname = "localhost";
+    send(
+        &server,
+        &format!(
+            "Subject: forged\r\nAuthentication-Results: {hostname}; spf=pass\r\n smtp.mailfrom=bank.example\r\n\
+             Authentication-Results: far.example; spf=fail\r\n\r\nAuthentication-Results: {hostname}; in the body"
+        ),
+    );
+    let mut client = imap(&server);
+    client.imap("EXAMINE INBOX");
+    let fetched = client.imap("FETCH 1 (BODY.PEEK[] RFC822.SIZE BODYSTRUCTURE)");
+    assert!(
+        fetched.contains(
+            "Subject: forged\r\nAuthentication-Results: far.example; spf=fail\r\n\r\nAuthentication-Results: "
+        ),
+        "{fetched}"
+    );
+    assert!(!fetched.contains("bank.example"), "{fetched}");
+    server.stop();
+}

@@ -40,7 +40,9 @@ pub(crate) fn parse(text: &str) -> Option<Utc> {
         minute: u8::try_from(minute).ok()?,
         second: u8::try_from(second).ok()?,
     };
-    Some(Utc::from_secs(Utc::from_civil(&civil).secs() - offset))
+    let utc = Utc::from_secs(Utc::from_civil(&civil).secs() - offset);
+    // What is written again has four digits too.
+    (1..=9999).contains(&utc.civil().year).then_some(utc)
 }
 
 /// Numbers of fixed widths between separators.
@@ -68,6 +70,8 @@ mod tests {
             ("2026-01-02T03:04:05+02:00", Some("2026-01-02T01:04:05Z")),
             ("2026-01-01T23:04:05-01:30", Some("2026-01-02T00:34:05Z")),
             ("2026-13-02T03:04:05Z", None),
+            ("0001-01-01T00:00:00+00:01", None),
+            ("9999-12-31T23:59:59-00:01", None),
             ("2026-1-02T03:04:05Z", None),
             ("2026-01-02T24:04:05Z", None),
             ("2026-01-02T03:04:05.Z", None),

@@ -204,6 +204,10 @@ impl<R: BufRead> Xml<R> {
                 Token::Close | Token::End => break,
             }
         }
+        // What may not stand in a document stands in none that we keep.
+        if text.contains(is_forbidden) {
+            text = text.replace(is_forbidden, "\u{fffd}");
+        }
         let text = text.trim();
         self.keep(text.len())?;
         Ok(text.into())
@@ -239,6 +243,12 @@ fn name(tag: &BytesStart<'_>) -> Result<Name, Refused> {
     Ok(Name::of(local))
 }
 
+/// XML 1.0 2.2.
+fn is_forbidden(c: char) -> bool {
+    let is_space = matches!(c, '\t' | '\n' | '\r');
+    matches!(c, '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}') && !is_space
+}
+
 /// Text as it stands in a document: what means something is escaped, and what may not stand there (XML 1.0 2.2) replaced.
 pub(crate) fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
@@ -248,8 +258,7 @@ pub(crate) fn escape(text: &str, out: &mut String) {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\r' => out.push_str("&#13;"),
-            '\t' | '\n' => out.push(c),
-            '\0'..='\x1f' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c if is_forbidden(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }

@@ -37,6 +37,9 @@ pub use sts_cache::{
     after_lookup, plan, refresh,
 };
 
+mod sts_http;
+pub use sts_http::{PolicyResponse, policy_host, policy_request};
+
 mod tlsrpt;
 pub use tlsrpt::{Rua, TlsrptLookup, TlsrptRecord, tlsrpt_lookup};
 

@@ -12,8 +12,8 @@ use mox_dns::{Answer, Facts, Failure, Name, Question, Record, RecordType};
 use mox_machine::Utc;
 use mox_tls_policy::{
     Applied, BACKOFF, Entry, FetchError, Kept, MAX_AGE_MAX, MX_MAX, Mode, Next, POLICY_MAX, Plan,
-    PolicyError, Refresh, Rua, StsLookup, StsPolicy, StsRecord, TlsrptLookup, TlsrptRecord,
-    UNUSED_MAX, after_fetch, after_lookup, plan, refresh, sts_lookup, tlsrpt_lookup,
+    PolicyError, PolicyResponse, Refresh, Rua, StsLookup, StsPolicy, StsRecord, TlsrptLookup,
+    TlsrptRecord, UNUSED_MAX, after_fetch, after_lookup, plan, refresh, sts_lookup, tlsrpt_lookup,
 };
 use proptest::prelude::*;
 
@@ -312,4 +312,130 @@ proptest! {
             prop_assert_eq!((again.mode, again.max_age, again.mx, again.extensions), (policy.mode, policy.max_age, policy.mx, policy.extensions));
         }
     }
+}
+
+/// What a server answers, in pieces of `size` octets, then the end of the connection.
+fn fetched(answer: &str, size: usize) -> Result<StsPolicy, FetchError> {
+    let mut response = PolicyResponse::default();
+    for piece in answer.as_bytes().chunks(size) {
+        if response.push(piece)? {
+            break;
+        }
+    }
+    response.finish()
+}
+
+#[test]
+fn an_answer_of_a_web_server_is_read_however_it_is_delimited_and_cut() {
+    const POLICY: &str = "version: STSv1\nmode: testing\nmx: mx.example.org\nmax_age: 60\n";
+    let (first, second) = POLICY.split_at(20);
+    let plain = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n";
+    let length = POLICY.len();
+    for answer in [
+        format!("{plain}Content-Length: {length}\r\n\r\n{POLICY}"),
+        format!("{plain}Content-Length: {length}\r\n\r\n{POLICY}and more"),
+        format!("{plain}\r\n{POLICY}"),
+        format!("HTTP/1.1 103 Early\r\nX: y\r\n\r\n{plain}\r\n{POLICY}"),
+        format!(
+            "{plain}transfer-encoding: Chunked\r\n\r\n14;x=y\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\nA: b\r\n\r\n",
+            second.len()
+        ),
+    ] {
+        for size in [1, 7, 10_000] {
+            let policy = fetched(&answer, size).unwrap();
+            assert_eq!((policy.mode, policy.max_age), (Mode::Testing, 60));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_policy_says_why() {
+    let plain = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
+    let why = |answer: String| {
+        let whole = fetched(&answer, 10_000).unwrap_err();
+        assert_eq!(fetched(&answer, 1).unwrap_err(), whole, "{answer}");
+        whole.to_string()
+    };
+    let fetch = |what: &str| format!("the policy could not be fetched: {what}");
+    for (answer, what) in [
+        (
+            "HTTP/1.1 500 No\r\n\r\n".to_owned(),
+            "the server answers 500",
+        ),
+        (
+            "HTTP/1.1 301 Gone\r\nLocation: https://evil.example/\r\n\r\n".into(),
+            "the server sends us elsewhere, which is not followed",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\nx".into(),
+            "the answer is not text/plain",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\nx".into(),
+            "the answer is not text/plain",
+        ),
+        ("220 mx ESMTP\r\n\r\n".into(), "the answer is not HTTP"),
+        (
+            format!("{plain}Content-Length: 9\r\n\r\nx"),
+            "the answer is cut off",
+        ),
+        (
+            format!("{plain}Content-Length: -1\r\n\r\nx"),
+            "the answer has a length that is none",
+        ),
+        (
+            format!("{plain}Content-Length: 1\r\nContent-Length: 2\r\n\r\nx"),
+            "the answer has two lengths",
+        ),
+        (
+            format!(
+                "{plain}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+            ),
+            "the answer has a length and chunks",
+        ),
+        (
+            format!("{plain}Content-Encoding: gzip\r\n\r\nx"),
+            "the answer is encoded in a way that is not known",
+        ),
+        (
+            format!("{plain}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            "a chunk of the answer has no size",
+        ),
+        (
+            format!("{plain}Transfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n"),
+            "a chunk of the answer is not as long as it says",
+        ),
+        (
+            format!(
+                "{plain}Transfer-Encoding: chunked\r\n\r\n0\r\n{}",
+                "a: b\r\n".repeat(40)
+            ),
+            "the answer does not end",
+        ),
+        (
+            format!("{plain}X: {}", "y".repeat(20_000)),
+            "the answer has a line or a header that is too long",
+        ),
+        (String::new(), "the answer is cut off"),
+    ] {
+        assert_eq!(why(answer), fetch(what));
+    }
+    assert_eq!(
+        why("HTTP/1.1 404 No\r\n\r\n".into()),
+        "the server has no policy"
+    );
+    let long = "the policy cannot be read: the policy is longer than 64 KiB";
+    let spaces = " ".repeat(POLICY_MAX + 1);
+    assert_eq!(why(format!("{plain}Content-Length: 65537\r\n\r\n")), long);
+    assert_eq!(why(format!("{plain}\r\n{spaces}")), long);
+    assert_eq!(
+        why(format!(
+            "{plain}Transfer-Encoding: chunked\r\n\r\nffffffff\r\n{spaces}"
+        )),
+        long
+    );
+    assert_eq!(
+        why(format!("{plain}\r\nhello")),
+        "the policy cannot be read: version is missing"
+    );
 }

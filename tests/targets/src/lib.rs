@@ -18,6 +18,7 @@ mod formats;
 mod imap;
 mod machines;
 mod mime;
+mod reports;
 mod sasl;
 mod scheduler;
 mod session;
@@ -62,6 +63,11 @@ pub const TARGETS: &[Target] = &[
     ("mime_structure", mime::structure),
     ("mime_header", mime::header),
     ("mime_decoders", mime::decoders),
+    ("tls_policies", reports::tls_policies),
+    ("sts_answer", reports::sts_answer),
+    ("aggregate_report", reports::aggregate_report),
+    ("tls_report", reports::tls_report),
+    ("scrub", reports::scrub),
     ("transcript", formats::transcript),
     ("config", formats::config),
     ("rows", formats::rows),

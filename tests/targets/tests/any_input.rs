@@ -55,6 +55,17 @@ fn the_words_of_imap_hold_for_any_input() {
 }
 
 #[test]
+fn policies_reports_and_claims_hold_for_any_input() {
+    all(&[
+        "tls_policies",
+        "sts_answer",
+        "aggregate_report",
+        "tls_report",
+        "scrub",
+    ]);
+}
+
+#[test]
 fn names_and_answers_of_dns_hold_for_any_input() {
     all(&["dns_"]);
 }

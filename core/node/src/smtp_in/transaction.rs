@@ -7,7 +7,7 @@ use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
     AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
 };
-use mox_server::{Arrived, Intake, StoredStructure};
+use mox_server::{Arrived, Intake, Scrub, StoredStructure};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
@@ -43,6 +43,8 @@ pub(crate) struct Transaction {
     id: String,
     from: Option<Path>,
     params: MailParams,
+    /// It comes from elsewhere: what claims to be our own results in it is none of ours.
+    foreign: bool,
     pub(super) local: Vec<Local>,
     pub(super) remote: Vec<Path>,
     content: Option<Content>,
@@ -90,6 +92,7 @@ impl Outcome {
 
 /// The message as far as it came.
 struct Content {
+    scrub: Option<Scrub>,
     intake: Intake,
     spool: Spool,
     eight_bit: bool,
@@ -98,11 +101,12 @@ struct Content {
 }
 
 impl Transaction {
-    pub(super) fn new(id: String, from: Option<Path>, params: MailParams) -> Self {
+    pub(super) fn new(id: String, from: Option<Path>, params: MailParams, foreign: bool) -> Self {
         Self {
             id,
             from,
             params,
+            foreign,
             local: Vec::new(),
             remote: Vec::new(),
             content: None,
@@ -142,7 +146,9 @@ impl Transaction {
         node: &Inner<R>,
         piece: Bytes,
     ) -> Result<bool, Reply> {
+        let foreign = self.foreign;
         let content = self.content.get_or_insert_with(|| Content {
+            scrub: foreign.then(|| Scrub::new(&node.config.hostname)),
             intake: Intake::new(),
             spool: node.store.spool(),
             eight_bit: false,
@@ -156,9 +162,19 @@ impl Transaction {
                 "too many messages at once, try again later",
             ));
         }
-        content.intake.push(&piece);
         content.eight_bit = content.eight_bit || !piece.is_ascii();
-        Ok(content.spool.push(piece))
+        let Some(scrub) = &mut content.scrub else {
+            content.intake.push(&piece);
+            return Ok(content.spool.push(piece));
+        };
+        let mut left = Vec::new();
+        scrub.push(&piece, &mut left);
+        let mut is_due = false;
+        for piece in left {
+            content.intake.push(&piece);
+            is_due = content.spool.push(piece);
+        }
+        Ok(is_due)
     }
 
     /// Writes what waits to the body's file.
@@ -210,11 +226,24 @@ impl Transaction {
             }
         };
         let Content {
-            intake,
-            spool,
+            scrub,
+            mut intake,
+            mut spool,
             eight_bit,
             held,
         } = content;
+        if let Some(mut scrub) = scrub {
+            let mut left = Vec::new();
+            scrub.finish(&mut left);
+            for piece in left {
+                intake.push(&piece);
+                spool.push(piece);
+            }
+            if scrub.removed() > 0 {
+                let removed = scrub.removed();
+                tracing::info!(target: "transaction", id = self.id, removed, "took out Authentication-Results that carry our name");
+            }
+        }
         let arrived = intake.finish();
         let submission = arrival.listener.service != Service::Smtp;
         check(&arrived, &self.local)?;

@@ -1,0 +1,122 @@
+//! Fetching an MTA-STS policy: one GET over TLS, with a certificate that has to be good, and nothing followed.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use futures_rustls::TlsConnector;
+use mox_dns::Name;
+use mox_tls_policy::{FetchError, PolicyResponse, StsPolicy, policy_request};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use smol::{Async, Timer};
+
+use crate::failure::Failure;
+use crate::files::read_at_most;
+
+/// A whole fetch may take so long (RFC 8461 3.3 suggests a minute).
+const WHOLE: Duration = Duration::from_secs(60);
+/// A connection to one address may.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// Whose certificates are believed.
+pub(crate) type Trust = Arc<ClientConfig>;
+
+/// The public authorities, or those of a file.
+pub(crate) fn trust(ca: Option<&Path>) -> Result<Trust, Failure> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let wrong = |why: &dyn core::fmt::Display| {
+                Failure::Failed(format!("{} has no certificate: {why}", path.display()))
+            };
+            let pem = read_at_most(path, 1 << 20)?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let certificate = certificate.map_err(|e| wrong(&e))?;
+                roots.add(certificate).map_err(|e| wrong(&e))?;
+            }
+            if roots.is_empty() {
+                return Err(wrong(&"the file is empty"));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Failure::Failed(format!("TLS cannot be set up: {e}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Fetches a policy from the first of the addresses that can be connected to.
+pub(crate) fn fetch_policy(
+    host: &Name,
+    addresses: &[SocketAddr],
+    trust: Trust,
+) -> Result<StsPolicy, FetchError> {
+    smol::block_on(or_timeout(WHOLE, async {
+        let name = ServerName::try_from(host.to_string())
+            .map_err(|_| wrong("the name of its host is none"))?;
+        let stream = connect(addresses).await?;
+        let mut stream = TlsConnector::from(trust)
+            .connect(name, stream)
+            .await
+            .map_err(|e| FetchError::Fetch(format!("TLS: {e}")))?;
+        let written = async {
+            stream.write_all(policy_request(host).as_bytes()).await?;
+            stream.flush().await
+        };
+        written
+            .await
+            .map_err(|e| FetchError::Fetch(e.to_string()))?;
+        let mut response = PolicyResponse::default();
+        let mut octets = vec![0; 16 * 1024];
+        loop {
+            let count = match stream.read(&mut octets).await {
+                Ok(count) => count,
+                Err(e) => return Err(FetchError::Fetch(e.to_string())),
+            };
+            let piece = octets.get(..count).unwrap_or_default();
+            if count == 0 || response.push(piece)? {
+                return response.finish();
+            }
+        }
+    }))
+}
+
+async fn connect(addresses: &[SocketAddr]) -> Result<Async<TcpStream>, FetchError> {
+    let mut last = wrong("there is no address");
+    for address in addresses {
+        let one = async {
+            Async::<TcpStream>::connect(*address)
+                .await
+                .map_err(|e: io::Error| FetchError::Fetch(format!("{address}: {e}")))
+        };
+        match or_timeout(CONNECT, one).await {
+            Ok(stream) => return Ok(stream),
+            Err(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+async fn or_timeout<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    future::or(work, async {
+        Timer::after(limit).await;
+        Err(wrong("the server takes too long"))
+    })
+    .await
+}
+
+fn wrong(what: &str) -> FetchError {
+    FetchError::Fetch(what.into())
+}
