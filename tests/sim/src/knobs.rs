@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Knobs {
     /// How long a segment travels, at least and at most.
     pub latency: (Duration, Duration),
-    /// Bytes in one read or write at most.
+    /// Bytes in one read or write at most; [`UNCUT`](Self::UNCUT) for all there are.
     pub segment: usize,
     /// Bytes written and not read yet, in one direction of a stream.
     pub window: usize,
@@ -53,6 +53,9 @@ impl Default for Knobs {
 }
 
 impl Knobs {
+    /// A [`segment`](Self::segment) that cuts nothing: what is written at once is read at once.
+    pub const UNCUT: usize = usize::MAX;
+
     /// A fast network where nothing breaks.
     pub fn fault_free() -> Self {
         Self {

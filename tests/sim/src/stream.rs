@@ -11,7 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::knobs::between;
+use crate::knobs::{Knobs, between};
 use crate::plaintext;
 use crate::sim::Sim;
 use crate::slot::lock;
@@ -180,7 +180,11 @@ impl Way {
 
     /// A piece of at most `most` bytes.
     fn piece(&mut self, sim: &Sim, most: usize) -> usize {
-        let most = most.min(sim.world().knobs.segment);
+        let segment = sim.world().knobs.segment;
+        if segment == Knobs::UNCUT {
+            return most;
+        }
+        let most = most.min(segment);
         1 + self.rng.below(most as u64) as usize
     }
 

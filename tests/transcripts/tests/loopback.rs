@@ -14,78 +14,19 @@
 
 #[path = "loopback/mod.rs"]
 mod lo;
+#[path = "loopback/worlds.rs"]
+mod worlds;
 
-use lo::{Answered, Loopback, World};
+use lo::Loopback;
 use mox_driver::Runtime;
-use mox_machine::{AskId, Seed};
+use mox_machine::Seed;
 use mox_runtime_smol::SmolRuntime;
 use mox_runtime_tokio::TokioRuntime;
-use mox_transcripts::world::{self, SmtpWorld, model};
-use mox_transcripts::{Fact, Machine, Transcript, run};
+use mox_transcripts::world::{self, SmtpWorld};
+use mox_transcripts::{Machine, Transcript, run};
 use std::path::PathBuf;
 use std::time::Duration;
-
-impl World for SmtpWorld {
-    type Session = mox_smtp::server::Server;
-
-    fn ask(
-        &mut self,
-        id: AskId,
-        ask: mox_smtp::server::Ask,
-        facts: &mut Vec<Fact>,
-    ) -> Option<mox_smtp::server::Answer> {
-        Self::ask(self, id, ask, facts)
-    }
-    fn cancel(&mut self, id: AskId) {
-        Self::cancel(self, id);
-    }
-    fn told(event: &mox_smtp::server::Event) -> Option<Fact> {
-        Self::told(event)
-    }
-    fn answer(&mut self, place: usize, answer: &str) -> Option<Answered<Self>> {
-        Self::answer(self, place, answer)
-    }
-    fn late(&mut self) -> Option<Answered<Self>> {
-        None
-    }
-    fn happens(&mut self, _: &str) -> bool {
-        false
-    }
-}
-
-/// The small world of the IMAP crate's own tests; the session of its client is not used.
-struct ImapWorld {
-    world: model::World,
-    client: model::Client,
-}
-
-impl World for ImapWorld {
-    type Session = mox_imap::Server;
-
-    fn ask(
-        &mut self,
-        id: AskId,
-        ask: mox_imap::server::Ask,
-        _: &mut Vec<Fact>,
-    ) -> Option<mox_imap::server::Answer> {
-        self.client.answer(&mut self.world, id, ask)
-    }
-    fn cancel(&mut self, id: AskId) {
-        self.client.cancel(id);
-    }
-    fn told(event: &mox_imap::server::Event) -> Option<Fact> {
-        world::told(event)
-    }
-    fn answer(&mut self, _: usize, _: &str) -> Option<Answered<Self>> {
-        None
-    }
-    fn late(&mut self) -> Option<Answered<Self>> {
-        self.client.watched(&mut self.world)
-    }
-    fn happens(&mut self, what: &str) -> bool {
-        world::happens(&mut self.world, what)
-    }
-}
+use worlds::ImapWorld;
 
 fn all<M: Machine>(machine: &str, make: impl Fn(&Transcript) -> Result<M, String>) {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors")).join(machine);
@@ -123,10 +64,7 @@ fn smtp<R: Runtime>(runtime: &R) {
 fn imap<R: Runtime>(runtime: &R) {
     all("imap-server", |transcript| {
         let config = world::config(transcript)?;
-        let world = ImapWorld {
-            world: world::world(transcript),
-            client: model::Client::with(config.clone()),
-        };
+        let world = ImapWorld::new(transcript, config.clone());
         let session = mox_imap::Server::new(config, Seed::from_number(1));
         Ok(Loopback::new(runtime.clone(), world::START, world, session))
     });
