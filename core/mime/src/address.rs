@@ -41,8 +41,10 @@ struct Word {
 
 /// What was read of one entry.
 #[derive(Default)]
-struct Entry {
+struct Entry<'a> {
     words: Vec<Word>,
+    /// A whole address that turned out to be a name: `a@b <a@b>`. Kept as it stands, since one `<` after the other makes it longer.
+    before: &'a [u8],
     comment: Option<Vec<u8>>,
     address: Option<Address>,
     /// A comment never ended: nothing that was read means anything.
@@ -56,7 +58,7 @@ struct Address {
     host: Vec<u8>,
 }
 
-impl List<'_> {
+impl<'a> List<'a> {
     /// Reads up to and including the next `,` or `;`, or the `:` that begins a group.
     fn entry(&mut self) {
         self.lexer.space();
@@ -72,10 +74,8 @@ impl List<'_> {
                 },
                 b'<' => {
                     // `a@b <a@b>`: what stood before is a name after all.
-                    let before = self.lexer.since(start);
                     if entry.address.take().is_some() {
-                        let text = clean(before.trim_ascii());
-                        entry.words = Vec::from([Word::plain(text)]);
+                        entry.before = self.lexer.since(start);
                     }
                     entry.address = Some(self.angle());
                 }
@@ -133,7 +133,7 @@ impl List<'_> {
         }
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: Entry<'a>) {
         if self.out.len() < self.max
             && let Some(mailbox) = entry.mailbox()
         {
@@ -268,7 +268,7 @@ impl Word {
     }
 }
 
-impl Entry {
+impl Entry<'_> {
     fn mailbox(self) -> Option<Mailbox> {
         if self.broken {
             return Some(Mailbox {
@@ -278,11 +278,15 @@ impl Entry {
             });
         }
         let Self {
-            words,
+            mut words,
+            before,
             comment,
             address,
             ..
         } = self;
+        if !before.is_empty() {
+            words = Vec::from([Word::plain(clean(before.trim_ascii()))]);
+        }
         let nothing = words.is_empty() && comment.is_none() && address.is_none();
         if nothing {
             return None;

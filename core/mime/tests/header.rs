@@ -123,6 +123,9 @@ fn addresses_nobody_should_write_are_read_all_the_same() {
         read("a@b <a@b>, c@d"),
         [mailbox("a@b", "a", "b"), mailbox("", "c", "d")]
     );
+    // Each takes those before it for a name; that is said once, at the end.
+    let brackets = "<".repeat(1 << 20);
+    assert_eq!(read(&brackets), [mailbox(&brackets[1..], "", "")]);
     assert_eq!(
         read("John Doe john@doe.test"),
         [mailbox("John Doe", "john", "doe.test")]
