@@ -64,17 +64,10 @@ pub(crate) fn read(path: &Path) -> Result<Box<dyn Sign>, Failure> {
     }
 }
 
-/// The record for a key on stdin. It is for the very domain only (t=s), as our signatures are.
+/// The record for a key on stdin.
 pub(crate) fn print_record(txt: &DkimTxt) -> Result<(), Failure> {
     let key = read(Path::new("-"))?;
-    let record = KeyRecord {
-        key: key.public_key(),
-        sha256: true,
-        sha1: false,
-        for_mail: true,
-        testing: false,
-        strict: true,
-    };
+    let record = KeyRecord::of_key(key.public_key());
     let record = record.to_string();
     let name = KeyRecord::question(&txt.selector, &txt.domain).ok_or_else(|| {
         Failure::Usage(format!(

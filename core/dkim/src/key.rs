@@ -40,6 +40,18 @@ pub enum PublicKey {
 const RECORD_MAX: usize = 8 * 1024;
 
 impl KeyRecord {
+    /// The record that a signer publishes: for mail, for SHA-256, for the very domain only, as its signatures are.
+    pub const fn of_key(key: PublicKey) -> Self {
+        Self {
+            key,
+            sha256: true,
+            sha1: false,
+            for_mail: true,
+            testing: false,
+            strict: true,
+        }
+    }
+
     /// Where a key is: selector, `_domainkey`, domain (RFC 6376 3.6.2.1). `None` when they make no name.
     pub fn question(selector: &str, domain: &str) -> Option<Question> {
         let labels = selector

@@ -33,6 +33,9 @@
 
 extern crate alloc;
 
+/// Where the facts come from, and what runs a function of facts.
+pub use mox_dns;
+
 mod verify;
 pub use verify::{Hashed, Limits, Verifier};
 
@@ -62,3 +65,7 @@ pub use aws_lc::{AwsLc, Ed25519Key, KeyError, RsaKey};
 mod body;
 mod memo;
 mod tags;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

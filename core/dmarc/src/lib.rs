@@ -35,6 +35,9 @@
 
 extern crate alloc;
 
+/// Where the facts come from, and what runs a function of facts.
+pub use mox_dns;
+
 mod evaluate;
 pub use evaluate::{
     AUTHORS_MAX, Authenticated, IDENTIFIERS_MAX, Message, Outcome, author_policies, evaluate,
@@ -51,3 +54,7 @@ pub use walk::{WALK_MAX, Walk, walk};
 
 mod suffix;
 pub use suffix::{public_suffix, registrable};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

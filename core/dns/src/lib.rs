@@ -30,6 +30,9 @@
 
 extern crate alloc;
 
+/// Its time, and its seeds.
+pub use mox_machine;
+
 mod name;
 pub use name::{Labels, Name, NameError};
 
@@ -56,3 +59,7 @@ pub use master::{MasterError, MasterFile};
 
 #[cfg(feature = "stub")]
 pub mod stub;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -35,6 +35,9 @@
 
 extern crate alloc;
 
+/// Where the facts come from, and what runs a function of facts.
+pub use mox_dns;
+
 mod evaluate;
 pub use evaluate::{Limits, Query, check_domain, check_host};
 
@@ -49,3 +52,7 @@ pub use fetch::{Fetched, RECORD_MAX, fetch};
 
 mod macros;
 pub use macros::MacroString;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
