@@ -17,7 +17,7 @@ use mox_dns::{
 };
 use mox_machine::{Mono, Now, Seed};
 use mox_node::Resolver;
-use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, Zone, name_server};
+use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, name_server};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -344,7 +344,7 @@ fn nobody_who_lies_about_dns_changes_a_result() {
             let client = world.computer("client", [10, 0, 1, 1]);
             let servers = [53, 54].map(|n| {
                 let computer = world.computer("names", [10, 0, 0, n]);
-                name_server(&computer, Zone::parse(ZONE).unwrap(), manner.clone()).unwrap()
+                name_server(&computer, MasterFile::parse(ZONE).unwrap(), manner.clone()).unwrap()
             });
             for (ip, verdict) in [
                 ("192.0.2.1", mox_spf::Verdict::Pass),
