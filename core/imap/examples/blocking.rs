@@ -92,6 +92,7 @@ impl Message {
             envelope: want.envelope.then(|| self.envelope.clone()),
             structure: want.structure.then(|| self.structure.clone()),
             header: self.section(&all).filter(|_| want.header),
+            more: None,
         }
     }
 
@@ -231,6 +232,7 @@ pub fn answer(messages: &[Message], ask: Ask) -> Option<Answer> {
             next,
             modseq: 1,
             first_unseen: None,
+            recent: Default::default(),
             uids: Arc::new(uids()),
             keywords: Vec::new(),
             writable: false,

@@ -45,6 +45,7 @@
 //!                         next: 1,
 //!                         modseq: 1,
 //!                         first_unseen: None,
+//!                         recent: Default::default(),
 //!                         uids: Arc::default(),
 //!                         keywords: vec![],
 //!                         writable: true,

@@ -50,6 +50,15 @@ pub enum SearchKey {
         /// First day that does not match any more.
         end: Option<i64>,
     },
+    /// SAVEDBEFORE, SAVEDON, SAVEDSINCE (RFC 8514): when it came into this mailbox, in days since 1970-01-01.
+    SavedDay {
+        /// First matching day.
+        first: Option<i64>,
+        /// First day that does not match any more.
+        end: Option<i64>,
+    },
+    /// EMAILID (RFC 8474)
+    EmailId(String),
     /// LARGER
     Larger(u64),
     /// SMALLER

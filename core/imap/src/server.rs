@@ -3,6 +3,7 @@
 mod append;
 mod ask;
 mod auth;
+mod capability;
 mod copy;
 mod fetch;
 mod idle;
@@ -10,6 +11,7 @@ mod job;
 mod limits;
 mod mailbox;
 mod output;
+mod progress;
 mod recorded;
 mod report;
 mod search;
@@ -25,14 +27,17 @@ use mox_uids::UidSet;
 
 pub use ask::{
     Answer, Ask, BodyPart, BodyWhat, BoxId, Changes, CloseReason, Event, Flag, MailboxEdit,
-    MailboxInfo, MarkHow, Refusal, Row, Selected, StatusFigures, SystemFlags, Want,
+    MailboxInfo, MarkHow, More, Preview, Refusal, Row, Selected, StatusFigures, SystemFlags, Want,
 };
 pub use limits::{Config, Limits};
 
+use self::capability::Modes;
 use self::job::{Job, Next, Reply, Running};
 use self::output::Output;
 use self::report::{Report, Selection};
-use crate::wire::{Allowed, Announced, Command, Framed, Framer, Head, Malformed, Verb};
+use crate::wire::{
+    Allowed, Announced, AppendReader, Command, Framed, Framer, Head, Known, Malformed, Verb,
+};
 
 /// Octets of output not taken yet above which no further command is begun.
 const OUTPUT_HIGH: usize = 64 * 1024;
@@ -54,7 +59,9 @@ pub struct Server {
     authenticated: bool,
     /// A command was understood.
     spoke: bool,
-    condstore: bool,
+    modes: Modes,
+    /// What comes and goes is compressed.
+    compressed: bool,
     /// The client will send nothing more.
     eof: bool,
     draining: bool,
@@ -89,7 +96,8 @@ impl Server {
             greeted: false,
             authenticated: false,
             spoke: false,
-            condstore: false,
+            modes: Modes::default(),
+            compressed: false,
             eof: false,
             draining: false,
             bad_commands: 0,
@@ -203,6 +211,28 @@ impl Server {
         ))
     }
 
+    /// What the arguments of the next command may refer to.
+    fn known(&self) -> Known<'_> {
+        let utf8 = self.modes.is_utf8();
+        match &self.selected {
+            Some(selection) => Known {
+                uids: &selection.uids,
+                saved: &selection.saved,
+                recent: &selection.recent,
+                utf8,
+            },
+            None => Known {
+                utf8,
+                ..Known::NOTHING
+            },
+        }
+    }
+
+    /// RFC 9586 3: message numbers are no more. Commands with them are refused.
+    const fn needs_uids(&self, verb: Verb) -> bool {
+        self.modes.uid_only && verb.has_numbers()
+    }
+
     /// A command whose framing is done.
     fn command(&mut self, line: &Bytes, more_input: bool) {
         self.is_active();
@@ -210,14 +240,19 @@ impl Server {
         let Some(tag) = head.tag else {
             return self.invalid(b"*", "a tag was expected");
         };
-        let Some(verb) = head.verb else {
+        let Some(verb) = head.verb.filter(|verb| self.knows(*verb)) else {
             return self.invalid(tag, "there is no such command");
         };
-        let none = UidSet::new();
-        let known = self.selected.as_ref().map_or(&none, |s| &s.uids);
+        if self.needs_uids(verb) {
+            let reply = Reply::bad_with("UIDREQUIRED", "there are no message numbers any more");
+            return self.reply(tag, Some(verb), &reply);
+        }
+        if verb.brings_message() && self.refusal(verb).is_none() {
+            return self.append_whole(verb, line);
+        }
         let parsed = match self.refusal(verb) {
             Some(why) => Err(why),
-            None => Command::parse(verb, head.args, known, &self.config.limits.parse),
+            None => Command::parse(verb, head.args, &self.known(), &self.config.limits.parse),
         };
         let command = match parsed {
             Ok(command) => command,
@@ -229,6 +264,7 @@ impl Server {
             verb,
             ask: None,
             job: Job::Finish(Reply::ok()),
+            since: self.now.unwrap_or_default().mono,
         };
         let next = self.start(&running, command, more_input);
         if self.phase == Phase::Open {
@@ -274,8 +310,10 @@ impl Server {
             Command::Select {
                 mailbox,
                 read_only,
-                condstore,
-            } => self.select(&mailbox, read_only, condstore),
+                params,
+            } => self.select(&mailbox, read_only, params),
+            Command::Unauthenticate => self.unauthenticate(),
+            Command::Compress(algorithm) => self.compress(running, &algorithm, more_input),
             Command::Create {
                 mailbox,
                 special_use,
@@ -316,12 +354,16 @@ impl Server {
         let why = match (head.tag, head.verb) {
             (None, _) => Some(Malformed::Syntax("a tag was expected")),
             (_, None) => Some(Malformed::Syntax("there is no such command")),
+            (_, Some(verb)) if !self.knows(verb) => {
+                Some(Malformed::Syntax("there is no such command"))
+            }
             (_, Some(verb)) => self.refusal(verb),
         };
         let why = match (why, head.verb, head.args) {
-            (None, Some(Verb::Append), Some(args)) => {
-                match crate::wire::AppendHead::parse(args, &limits.parse) {
-                    Ok(Some(append)) => return self.append(append, literal),
+            (None, Some(verb), Some(args)) if verb.brings_message() => {
+                let mut reader = AppendReader::new(verb != Verb::Append);
+                match reader.read(args, &self.known(), &limits.parse) {
+                    Ok(Some(steps)) => return self.append(verb, reader, steps, literal),
                     Ok(None) => None,
                     Err(why) => Some(why),
                 }
@@ -380,6 +422,9 @@ impl Server {
         self.is_active();
         let line = match framed {
             Framed::Complete(line) => Ok(line),
+            Framed::Literal(literal) if matches!(running.job, Job::Append(_)) => {
+                return self.append_literal(running, literal);
+            }
             Framed::Literal(literal) => {
                 let why = Malformed::Syntax("no literal was expected");
                 if !literal.waits
@@ -403,7 +448,7 @@ impl Server {
         let job = core::mem::replace(&mut running.job, Job::Login);
         let next = match (job, line) {
             (Job::Sasl(mechanism), Ok(line)) => self.sasl_line(mechanism, &line),
-            (Job::Append(append), line) => self.append_tail(append, line),
+            (Job::Append(append), line) => self.append_line(append, line, running.verb.is_uid()),
             (Job::Idle(_), Ok(line)) => {
                 let next = self.idle_line(&line);
                 if let (Next::Done(reply), true) = (&next, self.report.is_some()) {
@@ -432,21 +477,36 @@ impl Server {
             Job::Sasl(mechanism) => self.sasl_answer(Some(mechanism), answer),
             Job::Login => self.sasl_answer(None, answer),
             Job::Edit => mailbox::edited(answer),
+            Job::Create => Self::created(answer),
+            Job::Unauthenticate => self.unauthenticated(answer),
             Job::Listing(listing) => self.listing_answer(listing, answer),
             Job::Status { name, items } => self.status_answer(&name, &items, answer),
-            Job::Select { name, read_only } => self.selected(name, read_only, answer),
+            Job::Select {
+                name,
+                read_only,
+                qresync,
+            } => self.selected(name, read_only, qresync, answer),
+            Job::Resync(resync) => self.resync_answer(resync, answer),
             Job::Close => {
                 self.unselect();
-                Next::ok()
+                match answer {
+                    // RFC 7162 3.2.8.
+                    Answer::Expunged { uids, modseq } if self.modes.qresync && !uids.is_empty() => {
+                        Next::Done(Reply::ok_with(alloc::format!("HIGHESTMODSEQ {modseq}")))
+                    }
+                    _ => Next::ok(),
+                }
             }
             Job::Expunge => self.expunged(answer),
             Job::Copy { remove, own } => self.copied(answer, remove, own),
             Job::Search { returns, modseq } => {
                 self.found(answer, returns, modseq, running.verb.is_uid())
             }
+            Job::FoundModseq(found) => Self::found_modseq(found, answer),
+            Job::FetchVanished(fetch, named) => self.fetch_vanished(fetch, &named, answer),
             Job::Fetch(fetch) => self.fetch_answer(fetch, answer),
             Job::Store(store) => self.stored(*store, answer),
-            Job::Append(append) => self.append_answer(append, answer),
+            Job::Append(append) => self.append_answer(append, answer, running.verb.is_uid()),
             job @ (Job::Found(_) | Job::Idle(_) | Job::Finish(_)) => Next::Go(job),
         };
         if self.phase != Phase::Closed {
@@ -565,6 +625,7 @@ impl Session for Server {
     fn tick(&mut self, now: Now) {
         self.clock(now);
         self.greet();
+        self.tell_progress(now);
         if self.deadline().is_some_and(|(at, _)| at <= now.mono) {
             if self.eof {
                 self.close(CloseReason::Eof, None);
@@ -587,10 +648,14 @@ impl Session for Server {
             return Some((self.active, "eof"));
         }
         let limits = &self.config.limits;
-        Some(if self.authenticated {
+        let silence = if self.authenticated {
             (self.active + limits.idle_timeout, "idle")
         } else {
             (self.active + limits.auth_timeout, "login")
+        };
+        Some(match self.progress_due() {
+            Some(at) if at < silence.0 => (at, "progress"),
+            _ => silence,
         })
     }
 
@@ -646,14 +711,25 @@ fn numbered(set: &crate::wire::SequenceSet, known: &UidSet, uid: bool) -> Result
         .map_err(|crate::wire::OutOfRange| Next::bad("there is no message with that number"))
 }
 
-/// The canonical name, or the NO that says what is wrong with it.
-fn canonical(raw: &[u8]) -> Result<alloc::string::String, Next> {
-    crate::wire::decode_name(raw).map_err(|error| Next::no("CANNOT", error.text()))
+impl Server {
+    /// The canonical name, or the NO that says what is wrong with it.
+    fn canonical(&self, raw: &[u8]) -> Result<alloc::string::String, Next> {
+        let decoded = crate::wire::decode_name(raw, self.modes.is_utf8());
+        decoded.map_err(|error| Next::no("CANNOT", error.text()))
+    }
+
+    /// A name as an astring of a response.
+    fn on_wire(&self, name: &str) -> Vec<u8> {
+        on_wire(name, self.modes)
+    }
 }
 
-/// As typed, for an astring in a response.
-fn on_wire(name: &str) -> Vec<u8> {
+fn on_wire(name: &str, modes: Modes) -> Vec<u8> {
     let mut out = Vec::new();
-    crate::wire::write_astring(&mut out, &crate::wire::encode_name(name));
+    if modes.is_utf8() {
+        crate::wire::write_utf8_astring(&mut out, name);
+    } else {
+        crate::wire::write_astring(&mut out, &crate::wire::encode_name(name));
+    }
     out
 }

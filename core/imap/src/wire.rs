@@ -3,6 +3,7 @@
 //! [`Framer`] finds the end of a command from lines and literal announcements alone, also in garbage, so that the
 //! bytes of a literal can never be taken for commands. [`Command::parse`] then reads the framed bytes.
 
+mod append;
 mod command;
 mod cursor;
 mod date;
@@ -13,19 +14,24 @@ mod frame;
 mod list;
 mod name;
 mod search;
+mod select;
 mod sequence;
 mod structure;
+mod url;
 
-pub use command::{Allowed, AppendHead, Command, Head, IdPair, StoreArgs, Verb};
-pub use cursor::{Malformed, ParseLimits};
+pub use append::{AppendReader, AppendStep};
+pub use command::{Allowed, Command, Head, IdPair, StoreArgs, Verb};
+pub use cursor::{Known, Malformed, ParseLimits};
 pub use date::{INTERNAL_DATE_LENGTH, write_internal_date};
 pub(crate) use encode::{put, put_number, put_text};
-pub use encode::{write_astring, write_nstring, write_string};
+pub use encode::{write_astring, write_nstring, write_string, write_utf8_astring};
 pub use fetch::{FetchArgs, FetchItem};
 pub use flags::write_flags;
 pub use frame::{Announced, FrameLimits, Framed, Framer};
 pub use list::{ListArgs, ListReturn, ListSelect, Pattern, StatusItem};
 pub use name::{NameError, decode_name, decode_pattern, encode_name};
 pub use search::{SearchArgs, SearchReturn};
+pub use select::{Qresync, SelectParams};
 pub use sequence::{OutOfRange, SequenceSet};
 pub use structure::{write_envelope, write_structure};
+pub use url::MessageUrl;

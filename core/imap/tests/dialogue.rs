@@ -5,6 +5,7 @@
     clippy::panic,
     missing_docs,
     unreachable_pub,
+    dead_code,
     clippy::new_without_default,
     reason = "tests"
 )]
@@ -16,8 +17,10 @@ use mox_imap::server::{CloseReason, Config, Event, Limits, Refusal};
 use mox_machine::{Mono, Session, TlsFacts};
 use std::time::Duration;
 
-const CAPABILITIES: &str = "IMAP4rev1 LITERAL+ ENABLE ID IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN \
-    LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH WITHIN CONDSTORE STATUS=SIZE";
+const CAPABILITIES: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE ID IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN \
+    LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC STATUS=SIZE \
+    BINARY UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE PREVIEW SAVEDATE OBJECTID UIDONLY INPROGRESS UNAUTHENTICATE \
+    APPENDLIMIT=104857600";
 
 /// Plays `input` whole, byte by byte and at every cut: the same output and the same world each time.
 fn everywhere(setup: impl Fn() -> (World, Client), input: &[u8]) -> String {
@@ -199,7 +202,7 @@ fn select_tells_all_that_rfc_3501_demands() {
             "* 2 EXISTS\r\n* 0 RECENT\r\n* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft)\r\n\
              * OK [PERMANENTFLAGS ({permanent})] what may be stored\r\n* OK [UNSEEN 2] the first message without \\Seen\r\n\
              * OK [UIDVALIDITY 7] UIDs are valid\r\n* OK [UIDNEXT 4] the next UID\r\n* OK [HIGHESTMODSEQ 6] the last change\r\n\
-             {code} {name} completed\r\n"
+             * OK [MAILBOXID (b1)] its identifier\r\n{code} {name} completed\r\n"
         )
     };
     let all = "\\Seen \\Answered \\Flagged \\Deleted \\Draft \\*";
@@ -334,7 +337,7 @@ fn conditional_store_and_changed_since() {
     let output = client.say(&mut world, "a STORE 1,3 (UNCHANGEDSINCE 3) +FLAGS (\\Flagged)\r\nb FETCH 1:* FLAGS (CHANGEDSINCE 4)\r\n");
     assert_eq!(
         output,
-        "* 1 FETCH (UID 1 FLAGS (\\Flagged) MODSEQ (5))\r\na OK [MODIFIED 3] STORE completed\r\n\
+        "* OK [HIGHESTMODSEQ 4] the last change\r\n* 1 FETCH (UID 1 FLAGS (\\Flagged) MODSEQ (5))\r\na OK [MODIFIED 3] STORE completed\r\n\
          * 1 FETCH (FLAGS (\\Flagged) MODSEQ (5))\r\nb OK FETCH completed\r\n"
     );
 }
@@ -402,7 +405,7 @@ fn search_answers_in_both_forms() {
         everywhere(logged_in, input),
         "* SEARCH 1 2 3\r\na OK SEARCH completed\r\n+ go ahead\r\n* SEARCH 2\r\nb OK UID SEARCH completed\r\n* SEARCH\r\nc OK SEARCH completed\r\n\
          * ESEARCH (TAG \"d\") MIN 2 MAX 3 ALL 2:3 COUNT 2\r\nd OK SEARCH completed\r\n* ESEARCH (TAG \"e\") UID\r\ne OK UID SEARCH completed\r\n\
-         f NO [BADCHARSET (US-ASCII UTF-8)] that charset is not known\r\n* SEARCH\r\ng OK SEARCH completed\r\nh BAD there is no such search key\r\n"
+         f NO [BADCHARSET (US-ASCII UTF-8)] that charset is not known\r\n* OK [HIGHESTMODSEQ 4] the last change\r\n* SEARCH\r\ng OK SEARCH completed\r\nh BAD there is no such search key\r\n"
     );
 }
 
@@ -487,7 +490,7 @@ fn mailboxes_are_created_listed_and_counted() {
         .sum();
     let output = everywhere(logged_in, input.as_bytes());
     let expected = format!(
-        "a OK CREATE completed\r\nb OK CREATE completed\r\nc NO [ALREADYEXISTS] INBOX is always there\r\n\
+        "a OK [MAILBOXID (b2)] CREATE completed\r\nb OK [MAILBOXID (b3)] CREATE completed\r\nc NO [ALREADYEXISTS] INBOX is always there\r\n\
          d NO [CANNOT] the mailbox name has an empty, . or .. level\r\ne OK SUBSCRIBE completed\r\nf OK SUBSCRIBE completed\r\n\
          * LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST (\\HasChildren) \"/\" Work\r\n* LIST (\\HasNoChildren \\Sent) \"/\" Work/Gr&APw-n\r\ng OK LIST completed\r\n\
          * LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST (\\HasChildren) \"/\" Work\r\nh OK LIST completed\r\n\
@@ -609,10 +612,10 @@ fn a_refused_append_is_discarded_to_its_last_octet() {
 #[test]
 fn appends_that_break_off_are_dropped() {
     let (mut world, mut client) = logged_in();
-    let output = client.say(&mut world, "a APPEND INBOX {3+}\r\nabc {2+}\r\nxy\r\nb APPEND INBOX {3+}\r\na\0c\r\nc APPEND INBOX ~{3+}\r\na\0c\r\nd APPEND INBOX {0}\r\n");
+    let output = client.say(&mut world, "a APPEND INBOX {3+}\r\nabc x {2+}\r\nxy\r\nb APPEND INBOX {3+}\r\na\0c\r\nc APPEND INBOX ~{3+}\r\na\0c\r\nd APPEND INBOX {0}\r\n");
     assert!(
         output.contains(
-            "a BAD no literal was expected\r\nb NO a message with NUL needs a literal8\r\n"
+            "a BAD a message literal was expected\r\nb NO a message with NUL needs a literal8\r\n"
         ),
         "{output}"
     );
@@ -797,7 +800,7 @@ fn id_and_enable_answer_what_they_know() {
     );
     assert_eq!(
         output,
-        "* ID (\"name\" \"mox\")\r\na OK ID completed\r\n* ENABLED CONDSTORE\r\nb OK ENABLE completed\r\n* ENABLED\r\nc OK ENABLE completed\r\n\
+        "* ID (\"name\" \"mox\")\r\na OK ID completed\r\n* ENABLED CONDSTORE\r\n* OK [HIGHESTMODSEQ 4] the last change\r\nb OK ENABLE completed\r\n* ENABLED\r\nc OK ENABLE completed\r\n\
          * ID (\"name\" \"mox\")\r\nd OK ID completed\r\n"
     );
 }

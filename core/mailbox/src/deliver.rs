@@ -100,6 +100,25 @@ pub fn deliver(reads: &dyn Reads, delivery: &Delivery) -> Result<(Batch, Deliver
     Ok((edit.finish()?, delivered))
 }
 
+/// Appends several messages, all or none; in the same moment `replaced` is expunged, unless it is gone already.
+/// Each has one target, and all have the same one.
+pub fn append(
+    reads: &dyn Reads,
+    messages: &[Delivery],
+    replaced: Option<(AccountId, MailboxId, Uid)>,
+    now: Utc,
+) -> Result<(Batch, Vec<Placed>), Stop> {
+    let mut edit = Edit::new(reads, now);
+    let mut placed = Vec::new();
+    for message in messages {
+        placed.extend(place(&mut edit, message)?.placed);
+    }
+    if let Some((account, mailbox, uid)) = replaced {
+        edit.mailbox(account, mailbox)?.take(uid)?;
+    }
+    Ok((edit.finish()?, placed))
+}
+
 pub(crate) fn place(edit: &mut Edit<'_>, delivery: &Delivery) -> Result<Delivered, Stop> {
     let body = match &delivery.body {
         Body::New(new) => new.stored(),

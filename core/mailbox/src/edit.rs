@@ -27,6 +27,8 @@ pub(crate) struct Edit<'r> {
     accounts: BTreeMap<AccountId, (AccountRow, AccountRow)>,
     numbers: Option<Numbers>,
     pub(crate) touched: Vec<Touched>,
+    /// Mailboxes that are made are subscribed to.
+    pub(crate) subscribes: bool,
     /// What grows was accepted before: quotas do not count.
     pub(crate) promised: bool,
     unlink: Vec<BodyId>,
@@ -43,6 +45,7 @@ impl<'r> Edit<'r> {
             accounts: BTreeMap::new(),
             numbers: None,
             touched: Vec::new(),
+            subscribes: true,
             promised: false,
             unlink: Vec::new(),
         }
@@ -155,7 +158,7 @@ impl<'r> Edit<'r> {
         self.mailboxes.insert((account, id), mailbox);
         let row = NameRow {
             mailbox: Some(id),
-            subscribed: true,
+            subscribed: self.subscribes || self.name(account, name)?.is_some_and(|n| n.subscribed),
             special_use,
         };
         self.set_name(account, name, Some(row))?;

@@ -59,10 +59,12 @@ pub enum Table {
     Decision = 23,
     /// COPYs of several operations that are not finished: what each has put into a mailbox so far.
     Copying = 24,
+    /// The first UID of a mailbox that no session was told of.
+    Recent = 25,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 16] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -79,17 +81,19 @@ pub(crate) const ACCOUNT_TABLES: [Table; 16] = [
     Table::Report,
     Table::Decision,
     Table::Copying,
+    Table::Recent,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are
 /// removed message by message with the references.
-pub(crate) const MAILBOX_TABLES: [Table; 6] = [
+pub(crate) const MAILBOX_TABLES: [Table; 7] = [
     Table::Keywords,
     Table::Uids,
     Table::Page,
     Table::Change,
     Table::Gone,
     Table::Copying,
+    Table::Recent,
 ];
 
 const STORE: AccountId = AccountId(0);

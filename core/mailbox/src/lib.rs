@@ -24,6 +24,7 @@ mod page;
 mod purge;
 mod queue;
 mod reads;
+mod recent;
 mod restored;
 mod rows;
 mod scan;
@@ -43,7 +44,7 @@ pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
 pub use deliver::{
     Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX, Target,
-    deliver,
+    append, deliver,
 };
 pub use edit::MAILBOXES_MAX;
 pub use expunge::{Doomed, Expunged, expunge};
@@ -52,8 +53,8 @@ pub use ids::{AccountId, BodyId, MailboxId};
 pub use key::{Referrer, Table, body_key};
 pub use mailbox_edit::{CHANGES_KEPT, GONE_SECS};
 pub use mailboxes::{
-    Created, MailboxEntry, RENAME_MAX, Renamed, Status, create_mailbox, delete_mailbox, mailbox_id,
-    mailboxes, rename_mailbox, status, subscribe,
+    Created, MailboxEntry, RENAME_MAX, Renamed, Status, create_mailbox, create_subscribed,
+    delete_mailbox, mailbox_id, mailboxes, rename_mailbox, status, subscribe,
 };
 pub use mark::{MARK_MESSAGES_MAX, Mark, MarkHow, Marked, mark};
 pub use mem::MemRows;
@@ -70,11 +71,12 @@ pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
     VALUE_MAX,
 };
+pub use recent::{messages_from, recent_from, told};
 pub use restored::renew_validity;
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
     Changes, Header, Meta, Rows, Selected, changes, each_body_named, header, headers,
-    is_referenced, mailbox_keywords, meta, metas, rows, select, unseen,
+    is_referenced, mailbox_keywords, meta, metas, rows, select, unseen, vanished,
 };

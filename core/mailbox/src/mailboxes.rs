@@ -91,8 +91,21 @@ pub fn create_mailbox(
     special_use: Option<SpecialUse>,
     now: Utc,
 ) -> Result<(Batch, Created), Stop> {
+    create_subscribed(reads, account, name, special_use, true, now)
+}
+
+/// The same, and whether they are subscribed: IMAP's CREATE leaves that to SUBSCRIBE (RFC 3501 6.3.6).
+pub fn create_subscribed(
+    reads: &dyn Reads,
+    account: AccountId,
+    name: &str,
+    special_use: Option<SpecialUse>,
+    subscribed: bool,
+    now: Utc,
+) -> Result<(Batch, Created), Stop> {
     let name = mailbox_name(name)?;
     let mut edit = Edit::new(reads, now);
+    edit.subscribes = subscribed;
     edit.account(account)?;
     if let Some(wanted) = special_use {
         let all = mailboxes(reads, account)?;

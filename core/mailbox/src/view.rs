@@ -11,7 +11,7 @@ use crate::chunk::{self, Chunk};
 use crate::edit::mailbox_row;
 use crate::key::{self, Table};
 use crate::mailbox_edit::keywords;
-use crate::rows::{MetaRow, decode_header};
+use crate::rows::{MailboxRow, MetaRow, decode_header};
 use crate::{
     AccountId, BodyId, BodyRef, MailboxId, ReadError, Reads, Row, Space, Status, page, scan, status,
 };
@@ -412,18 +412,39 @@ pub fn changes(
         false => from_pages(reads, at, since, row.modseq, max)?,
     };
     changes.more = changes.upto < row.modseq;
-    changes.gone = match since >= row.gone_from {
-        true => gone(reads, at, since, changes.upto)?,
-        false => {
-            let mut runs = Vec::new();
-            chunks(reads, account, mailbox, &mut |n, chunk| {
-                runs.extend(chunk::uids(n, &chunk.all));
-            })?;
-            let below = (row.next > 1).then(|| 1..=row.next - 1);
-            UidSet::from_runs(below).difference(&UidSet::from_runs(runs))
-        }
-    };
+    changes.gone = gone_since(reads, at, &row, since, changes.upto)?;
     Ok(Some(changes))
+}
+
+/// The messages expunged after `since`, as [`Changes::gone`] has them; `None` when the mailbox was deleted.
+pub fn vanished(
+    reads: &dyn Reads,
+    account: AccountId,
+    mailbox: MailboxId,
+    since: u64,
+) -> Result<Option<UidSet>, ReadError> {
+    let Some(row) = mailbox_row(reads, account, mailbox)?.filter(|row| !row.removed) else {
+        return Ok(None);
+    };
+    gone_since(reads, (account, mailbox), &row, since, row.modseq).map(Some)
+}
+
+fn gone_since(
+    reads: &dyn Reads,
+    (account, mailbox): At,
+    row: &MailboxRow,
+    since: u64,
+    upto: u64,
+) -> Result<UidSet, ReadError> {
+    if since >= row.gone_from {
+        return gone(reads, (account, mailbox), since, upto);
+    }
+    let mut runs = Vec::new();
+    chunks(reads, account, mailbox, &mut |n, chunk| {
+        runs.extend(chunk::uids(n, &chunk.all));
+    })?;
+    let below = (row.next > 1).then(|| 1..=row.next - 1);
+    Ok(UidSet::from_runs(below).difference(&UidSet::from_runs(runs)))
 }
 
 type At = (AccountId, MailboxId);

@@ -4,9 +4,11 @@
 //! - [`authentication_results`]: what checks of a message came to, and [`authserv_id`], whose they claim to be.
 //! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
 //! - [`dsn`]: delivery status notifications.
+//! - [`without_binary`]: parts with NULs in base64.
 //! - [`text`]: header values and parts as text, whatever their charset, for searching.
 
 mod authentication;
+mod binary;
 pub mod dsn;
 mod fold;
 mod identity;
@@ -18,6 +20,7 @@ mod trace;
 pub use authentication::{
     AUTHSERV_ID_WITHIN, AuthservId, MethodResult, authentication_results, authserv_id,
 };
+pub use binary::without_binary;
 pub use identity::{date_rfc5322, message_id};
 pub use loops::{delivered_to_values, is_delivered_to, received_count};
 pub use received::{Protocol, Received, ReceivedFrom};

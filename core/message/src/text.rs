@@ -64,6 +64,31 @@ pub fn part_text(part: &Part, body: &[u8]) -> String {
     }
 }
 
+/// Characters of a [`preview`] at most (RFC 8970 3.2).
+pub const PREVIEW_MAX: usize = 200;
+
+/// How a text begins, on one line and without what it quotes: for lists of messages.
+pub fn preview(text: &str) -> String {
+    let own = text.lines().filter(|line| !line.starts_with('>'));
+    let words = own.flat_map(str::split_whitespace);
+    let mut out = String::new();
+    let mut left = PREVIEW_MAX;
+    for word in words {
+        let space = usize::from(!out.is_empty());
+        if left <= space {
+            break;
+        }
+        out.push_str(if space == 1 { " " } else { "" });
+        left -= space;
+        let visible = word.chars().filter(|c| !c.is_control());
+        for c in visible.take(left) {
+            out.push(c);
+            left -= 1;
+        }
+    }
+    out
+}
+
 /// Octets of a charset (in lower case) as text; `None` when it is not known.
 pub fn charset_text(charset: &str, octets: &[u8]) -> Option<String> {
     match charset {
@@ -72,4 +97,14 @@ pub fn charset_text(charset: &str, octets: &[u8]) -> Option<String> {
         "" => None,
         _ => charset_decoder(charset.as_bytes()).map(|decode| decode(octets)),
     }
+}
+#[test]
+fn a_preview_is_one_short_line_without_quotations() {
+    assert_eq!(
+        preview("> old\r\n\r\n Hello,\tyou\0!\r\n>x\r\nBye"),
+        "Hello, you! Bye"
+    );
+    assert_eq!(preview(""), "");
+    assert_eq!(preview(&"w ".repeat(300)).chars().count(), 199);
+    assert_eq!(preview(&"\u{fc}".repeat(300)).chars().count(), 200);
 }

@@ -7,6 +7,7 @@ mod append;
 mod body;
 pub(crate) mod change;
 mod read;
+pub(crate) mod recent;
 mod search;
 
 use core::task::{Context, Poll};
@@ -34,6 +35,8 @@ pub(crate) struct ImapHost<R: Runtime> {
     exchange: Option<Box<Exchange>>,
     append: Option<Box<Append>>,
     watch: Option<Box<Watching>>,
+    /// The selected mailbox, when its new messages are this session's.
+    claims: Option<MailboxId>,
     /// The keyword list the session knows, as the modification sequence of its last growth.
     keywords_seen: u64,
 }
@@ -164,6 +167,7 @@ impl<R: Runtime> World for ImapHost<R> {
             exchange: None,
             append: None,
             watch: None,
+            claims: None,
             keywords_seen: 0,
         }
     }
@@ -213,7 +217,15 @@ impl<R: Runtime> World for ImapHost<R> {
                 self.watch = Some(Box::new(Watching { id, since, watch }));
                 Response::Open
             }
-            Ask::Append { .. } | Ask::Piece(_) | Ask::Commit => self.append(ask),
+            Ask::Append { .. } | Ask::Piece(_) | Ask::Insert { .. } | Ask::Commit { .. } => {
+                self.append(ask)
+            }
+            Ask::Unauthenticate => {
+                self.login = None;
+                self.exchange = None;
+                self.append = None;
+                Response::Now(Answer::Done)
+            }
             Ask::Edit(edit) => self.edit(edit),
             Ask::Mark { .. } | Ask::Copy { .. } | Ask::Expunge { .. } => self.change(ask),
             Ask::Search {
@@ -231,6 +243,7 @@ impl<R: Runtime> World for ImapHost<R> {
             | Ask::Status { .. }
             | Ask::Select { .. }
             | Ask::Changes { .. }
+            | Ask::Vanished { .. }
             | Ask::Rows { .. } => self.read(ask),
         }
     }
@@ -289,7 +302,12 @@ impl<R: Runtime> World for ImapHost<R> {
 
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Unselected => self.watch = None,
+            Event::Unselected => {
+                self.watch = None;
+                if let Some(mailbox) = self.claims.take() {
+                    recent::write(&self.node, (self.account(), mailbox));
+                }
+            }
             Event::AppendDropped => self.append = None,
             Event::Completed { .. } | Event::Authenticated(_) | Event::Closed(_) => {}
         }

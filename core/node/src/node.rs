@@ -19,6 +19,7 @@ use crate::capture::Captures;
 use crate::config::Config;
 use crate::front::{Bound, Front};
 use crate::imap_in::change::undo_copy;
+use crate::imap_in::recent::Told;
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
 use crate::{queue_out, tls};
@@ -76,6 +77,7 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) resolver: Resolver,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
+    pub(crate) told: Told,
     pub(crate) captures: Option<Arc<dyn Captures>>,
     /// Opened once the store is closed.
     closed: Gate,
@@ -125,6 +127,7 @@ impl<R: Runtime> Node<R> {
             ),
             client_tls,
             bodies_in_flight: Arc::default(),
+            told: Told::default(),
             captures: front.outgoing_captures.clone(),
             directory: RwLock::new(Arc::new(directory)),
             accounts: RwLock::default(),

@@ -23,6 +23,10 @@ pub trait Candidate {
     fn internal_date(&mut self) -> Result<Utc, Self::Error>;
     /// The day of the Date field as written, in days since 1970, without regard to time and zone.
     fn sent_day(&mut self) -> Result<Option<i64>, Self::Error>;
+    /// The day it came into this mailbox, in days since 1970.
+    fn saved_day(&mut self) -> Result<Option<i64>, Self::Error>;
+    /// Whether its EMAILID (RFC 8474) is this.
+    fn has_email_id(&mut self, id: &str) -> Result<bool, Self::Error>;
     /// Whether a field of this name has a value, decoded, that contains `needle`, which is [`folded`].
     fn field_contains(&mut self, name: &[u8], needle: &str) -> Result<bool, Self::Error>;
     /// Whether any field of the header, decoded, contains `needle`, which is [`folded`].
@@ -63,6 +67,8 @@ pub fn cost(key: &SearchKey) -> Cost {
         SearchKey::Header { .. }
         | SearchKey::InternalDay { .. }
         | SearchKey::SentDay { .. }
+        | SearchKey::SavedDay { .. }
+        | SearchKey::EmailId(_)
         | SearchKey::Within(..) => Cost::Header,
         SearchKey::Body(_) | SearchKey::Text(_) => Cost::Body,
     }
@@ -116,6 +122,8 @@ pub fn matches<C: Candidate>(key: &SearchKey, message: &mut C, now: Utc) -> Resu
             within(Some(day(message.internal_date()?)), *first, *end)
         }
         SearchKey::SentDay { first, end } => within(message.sent_day()?, *first, *end),
+        SearchKey::SavedDay { first, end } => within(message.saved_day()?, *first, *end),
+        SearchKey::EmailId(id) => message.has_email_id(id)?,
         SearchKey::Larger(size) => message.size() > *size,
         SearchKey::Smaller(size) => message.size() < *size,
         SearchKey::Within(seconds, younger) => {
@@ -168,6 +176,12 @@ mod tests {
         }
         fn sent_day(&mut self) -> Result<Option<i64>, Infallible> {
             Ok(None)
+        }
+        fn saved_day(&mut self) -> Result<Option<i64>, Infallible> {
+            Ok(Some(20_001))
+        }
+        fn has_email_id(&mut self, id: &str) -> Result<bool, Infallible> {
+            Ok(id == "M1")
         }
         fn field_contains(&mut self, name: &[u8], needle: &str) -> Result<bool, Infallible> {
             Ok(name.eq_ignore_ascii_case(b"subject") && folded(self.subject).contains(needle))
@@ -239,6 +253,10 @@ mod tests {
             })
             .0
         );
+        let saved = |first, end| found(SearchKey::SavedDay { first, end }).0;
+        assert!(saved(Some(20_001), Some(20_002)) && !saved(None, Some(20_001)));
+        let email = |id: &str| found(SearchKey::EmailId(id.into())).0;
+        assert!(email("M1") && !email("m1"));
         assert!(!found(SearchKey::Larger(100)).0 && found(SearchKey::Larger(99)).0);
         assert!(!found(SearchKey::Smaller(100)).0 && found(SearchKey::Smaller(101)).0);
         assert!(found(SearchKey::Modseq(9)).0 && !found(SearchKey::Modseq(10)).0);

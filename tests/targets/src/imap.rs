@@ -2,8 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use mox_imap::wire::{
-    AppendHead, Command, FrameLimits, Framed, Framer, Head, Malformed, ParseLimits, Verb,
-    decode_name, encode_name, write_astring, write_envelope, write_string, write_structure,
+    AppendReader, Command, FrameLimits, Framed, Framer, Head, Known, Malformed, MessageUrl,
+    ParseLimits, Verb, decode_name, encode_name, write_astring, write_envelope, write_string,
+    write_structure,
 };
 use mox_mime::{Limits, Walker};
 use mox_uids::{Uid, UidSet};
@@ -120,21 +121,31 @@ pub fn frame(data: &[u8]) {
 pub fn command(data: &[u8]) {
     let text = Source::new(data).input(WORDS);
     let head = Head::parse(&text);
-    let known: UidSet = [1, 2, 3, 7, 8, 4_000_000_000]
+    let uids: UidSet = [1, 2, 3, 7, 8, 4_000_000_000]
         .map(Uid)
         .into_iter()
         .collect();
+    let saved = UidSet::from_runs([2..=7]);
+    let known = Known {
+        uids: &uids,
+        saved: &saved,
+        ..Known::NOTHING
+    };
     let limits = ParseLimits::default();
     let Some(verb) = head.verb else { return };
     assert!(!verb.name().is_empty());
     let _ = verb.allowed();
     if let Some(args) = head.args {
-        let _ = AppendHead::parse(args, &limits);
+        let mut reader = AppendReader::new(verb != Verb::Append);
+        if let Ok(Some(_)) = reader.read(args, &known, &limits) {
+            let _ = reader.read(args, &known, &limits);
+        }
+        let _ = MessageUrl::parse(args, &limits);
     }
     match Command::parse(verb, head.args, &known, &limits) {
-        Ok(Command::Copy { set, .. }) => within(&set.uids(&known), &known),
-        Ok(Command::Store(store)) => within(&store.set.uids(&known), &known),
-        Ok(Command::Expunge(Some(set))) => within(&set.uids(&known), &known),
+        Ok(Command::Copy { set, .. }) => within(&set.uids(&uids), &uids),
+        Ok(Command::Store(store)) => within(&store.set.uids(&uids), &uids),
+        Ok(Command::Expunge(Some(set))) => within(&set.uids(&uids), &uids),
         Ok(command) => drop(format!("{command:?}")),
         Err(error) => assert!(!format!("{error:?}").is_empty()),
     }
@@ -177,7 +188,7 @@ pub fn strings(data: &[u8]) {
     let parsed = Command::parse(
         Verb::Login,
         head.args,
-        &UidSet::new(),
+        &Known::NOTHING,
         &ParseLimits::default(),
     );
     match parsed {
@@ -214,11 +225,11 @@ pub fn names(data: &[u8]) {
         b"IKw",
     ];
     let text = Source::new(data).input(WORDS);
-    if let Ok(name) = decode_name(&text) {
+    if let Ok(name) = decode_name(&text, false) {
         let wire = encode_name(&name);
         assert!(wire.iter().all(u8::is_ascii), "{}", wire.escape_ascii());
         assert_eq!(
-            decode_name(&wire).as_ref(),
+            decode_name(&wire, false).as_ref(),
             Ok(&name),
             "{}",
             wire.escape_ascii()
@@ -333,7 +344,11 @@ pub fn sets(data: &[u8]) {
         .map(|_| Uid(1 + u32::from(source.octet())))
         .collect();
     let text = [source.text(WORDS), b" Box".to_vec()].concat();
-    let parsed = Command::parse(Verb::Copy, Some(&text), &known, &ParseLimits::default());
+    let all = Known {
+        uids: &known,
+        ..Known::NOTHING
+    };
+    let parsed = Command::parse(Verb::Copy, Some(&text), &all, &ParseLimits::default());
     let Ok(Command::Copy { set, .. }) = parsed else {
         return;
     };

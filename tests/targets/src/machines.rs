@@ -6,7 +6,7 @@ use mox_address::{Domain, Host, Path, Reply};
 use mox_imap::server as imap;
 use mox_machine::{Now, Secret, Seed, Utc};
 use mox_smtp::{client, server};
-use mox_uids::{Uid, UidSet};
+use mox_uids::UidSet;
 
 #[path = "../../../core/imap/examples/blocking.rs"]
 #[allow(
@@ -275,6 +275,18 @@ impl Case for ImapServer {
             b"k UNSELECT\r\n",
             b"l LOGOUT\r\n",
             b"m CREATE x\r\n",
+            b"m ENABLE UIDONLY IMAP4rev2 UTF8=ACCEPT\r\n",
+            b"b SELECT INBOX (QRESYNC (1 1 1:9))\r\n",
+            b"c UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)\r\n",
+            b"c UID FETCH 1 (BINARY.SIZE[1] BINARY[1] PREVIEW SAVEDATE EMAILID)\r\n",
+            b"e UID SEARCH RETURN (SAVE MIN) $\r\n",
+            b"g APPEND INBOX CATENATE (TEXT {2+}\r\nab URL \"/INBOX/;uid=1\")\r\n",
+            b"g APPEND INBOX CATENATE (URL /a/;uid=1 TEXT {3}\r\n",
+            b"g UID REPLACE 1 INBOX {3+}\r\nabc\r\n",
+            b"r UNAUTHENTICATE\r\n",
+            b" {3}\r\n",
+            b" URL {3+}\r\n",
+            b")\r\n",
             b"m ENABLE CONDSTORE QRESYNC\r\n",
             b"n AUTHENTICATE PLAIN AHUAaHVudGVyMg==\r\n",
             b"n AUTHENTICATE PLAIN\r\n",
@@ -302,11 +314,16 @@ impl Case for ImapServer {
         };
         Some(match ask {
             imap::Ask::Append { .. } if self.refuse & 1 != 0 => refused(),
-            imap::Ask::Commit if self.refuse & 2 != 0 => refused(),
-            imap::Ask::Append { .. } | imap::Ask::Piece(_) => imap::Answer::Accept,
-            imap::Ask::Commit => imap::Answer::Appended {
+            imap::Ask::Commit { .. } if self.refuse & 2 != 0 => refused(),
+            imap::Ask::Insert { .. } if self.refuse & 4 != 0 => imap::Answer::Missing,
+            imap::Ask::Append { .. } | imap::Ask::Piece(_) | imap::Ask::Insert { .. } => {
+                imap::Answer::Accept
+            }
+            imap::Ask::Unauthenticate => imap::Answer::Done,
+            imap::Ask::Vanished { .. } => imap::Answer::Vanished(UidSet::from_runs([2..=3, 9..=9])),
+            imap::Ask::Commit { .. } => imap::Answer::Appended {
                 validity: 1,
-                uid: Uid(9),
+                uids: UidSet::from_runs([9..=9]),
             },
             imap::Ask::Edit(_) => imap::Answer::Done,
             imap::Ask::Copy { uids, .. } => imap::Answer::Copied {

@@ -43,6 +43,11 @@ pub struct Settings {
     pub idle_timeout: f64,
     pub page: u32,
     pub body_page: u32,
+    pub append_parts: u32,
+    pub progress: f64,
+    /// Capabilities that are not offered.
+    pub without: Vec<String>,
+    pub compress: bool,
 }
 
 impl Default for Settings {
@@ -81,6 +86,10 @@ impl Settings {
             idle_timeout: limits.idle_timeout.as_secs_f64(),
             page: limits.page,
             body_page: limits.body_page,
+            append_parts: limits.append_parts,
+            progress: limits.progress.as_secs_f64(),
+            without: config.without.clone(),
+            compress: config.compress,
         }
     }
 
@@ -97,6 +106,8 @@ impl Settings {
             starttls: self.starttls,
             clear_auth: !self.tls_required,
             mechanisms: self.mechanisms,
+            without: self.without,
+            compress: self.compress,
             limits: Limits {
                 line_unauthenticated: self.line_unauthenticated,
                 line: self.line,
@@ -118,6 +129,8 @@ impl Settings {
                 idle_timeout: time(self.idle_timeout)?,
                 page: self.page,
                 body_page: self.body_page,
+                append_parts: self.append_parts,
+                progress: time(self.progress)?,
             },
         })
     }

@@ -295,6 +295,7 @@ fn imap_capture() -> Capture<ImapServer> {
         envelope: None,
         structure: None,
         header: None,
+        more: None,
     };
     let world = |ask: &Asked| {
         Some(match ask {
@@ -306,6 +307,7 @@ fn imap_capture() -> Capture<ImapServer> {
                 modseq: 5,
                 first_unseen: Some(Uid(1)),
                 uids: UidSet::from_runs([1..=3]).into(),
+                recent: UidSet::new(),
                 keywords: vec!["$Junk".into(), "plot".into()],
                 writable: true,
             }),
@@ -327,9 +329,9 @@ fn imap_capture() -> Capture<ImapServer> {
                 ..Changes::default()
             }),
             Asked::Append { .. } | Asked::Piece(_) => Told::Accept,
-            Asked::Commit => Told::Appended {
+            Asked::Commit { .. } => Told::Appended {
                 validity: 7,
-                uid: Uid(4),
+                uids: UidSet::from_runs([4..=4]),
             },
             Asked::Mark { .. } => Told::Marked {
                 rows: vec![Row {

@@ -15,7 +15,7 @@ use mox_uids::{Uid, UidSet};
 use crate::search::SearchKey;
 
 /// A mailbox of one account, named by a number that is never given to another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct BoxId(pub u32);
 
 /// A question of the IMAP server to the world. At most 8 are open at a time.
@@ -52,6 +52,13 @@ pub enum Ask {
         name: String,
         /// EXAMINE.
         read_only: bool,
+    },
+    /// Which messages are gone since a modification sequence. Answer `Vanished`.
+    Vanished {
+        /// The selected mailbox.
+        mailbox: BoxId,
+        /// Modification sequence already known.
+        since: u64,
     },
     /// Stays open: answer `Modseq` once the mailbox is newer than `since` (at once when it already is), or `Gone`
     /// when it was deleted. Cancelled when the mailbox is closed.
@@ -134,23 +141,43 @@ pub enum Ask {
         /// What to look for.
         key: Arc<SearchKey>,
     },
-    /// APPEND opens a message. Answer `Accept` or `No` (TRYCREATE, quota, ...).
+    /// APPEND opens a message; the one before it, if there was one, is complete. Answer `Accept` or `No` (TRYCREATE,
+    /// quota, ...).
     Append {
-        /// Canonical UTF-8 name.
+        /// Canonical UTF-8 name, the same for all messages of a command.
         name: String,
         /// System flags and keywords.
         flags: Vec<Flag>,
         /// The internal date the client gave.
         date: Option<Utc>,
-        /// Octets that will come.
+        /// Octets that will come, as far as they are known.
         size: u64,
         /// The literal was `~{..}`: NULs are allowed.
         binary: bool,
     },
     /// The next piece of the open APPEND. Answer `Accept` or `No`. Unanswered pieces never exceed the window of `Limits`.
     Piece(Bytes),
-    /// The open APPEND is complete. Answer `Appended` once it is durable, or `No`.
-    Commit,
+    /// CATENATE: the next piece of the open APPEND is a part of a message that is there. Answer `Accept`, `Missing` when
+    /// it is not there, or `No`.
+    Insert {
+        /// The mailbox it is in; canonical UTF-8 name.
+        name: String,
+        /// UIDVALIDITY it must have.
+        validity: Option<u32>,
+        /// The message.
+        uid: Uid,
+        /// Which bytes of it.
+        part: BodyPart,
+        /// Octets of that, clipped at its end.
+        range: Range<u64>,
+    },
+    /// All messages of the open APPEND are complete. Answer `Appended` once they are durable, all or none, or `No`.
+    Commit {
+        /// REPLACE: this message of that mailbox goes in the same moment. It may be gone already.
+        replace: Option<(BoxId, Uid)>,
+    },
+    /// UNAUTHENTICATE: forget who the client was. Answer `Done`.
+    Unauthenticate,
 }
 
 /// The world's answer to an [`Ask`].
@@ -176,8 +203,12 @@ pub enum Answer {
     Modseq(u64),
     /// The watched mailbox was deleted.
     Gone,
+    /// CREATE is durable.
+    Created(BoxId),
     /// What changed.
     Changes(Changes),
+    /// Expunged messages; some of them may never have been known.
+    Vanished(UidSet),
     /// A page of rows.
     Rows {
         /// Ascending by UID.
@@ -232,8 +263,8 @@ pub enum Answer {
     Appended {
         /// UIDVALIDITY of the mailbox.
         validity: u32,
-        /// The new message.
-        uid: Uid,
+        /// The new messages, in the order they came.
+        uids: UidSet,
     },
 }
 
@@ -293,8 +324,12 @@ pub struct MailboxInfo {
 /// What STATUS can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StatusFigures {
+    /// Its number.
+    pub mailbox: BoxId,
     /// Messages.
     pub messages: u32,
+    /// Those that no session was told of.
+    pub recent: u32,
     /// Those without \Seen.
     pub unseen: u32,
     /// Those with \Deleted.
@@ -324,6 +359,8 @@ pub struct Selected {
     pub first_unseen: Option<Uid>,
     /// Its messages.
     pub uids: Arc<UidSet>,
+    /// Those that no session was told of before; unless it is read-only they are this session's now.
+    pub recent: UidSet,
     /// The keywords used in it, in order of their bits.
     pub keywords: Vec<String>,
     /// May be changed by this user.
@@ -337,6 +374,8 @@ pub struct Changes {
     pub rows: Vec<Row>,
     /// Expunged messages.
     pub gone: UidSet,
+    /// New messages that no session was told of before.
+    pub recent: UidSet,
     /// Everything up to here is told.
     pub upto: u64,
     /// Ask again from `upto`.
@@ -358,6 +397,19 @@ pub struct Want {
     pub structure: bool,
     /// The whole header of the message.
     pub header: bool,
+    /// When it came into the mailbox, and its identifier.
+    pub identity: bool,
+    /// How its text begins.
+    pub preview: Option<Preview>,
+}
+
+/// How a preview is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preview {
+    /// Only where it is at hand.
+    Lazy,
+    /// Whatever it costs.
+    Eager,
 }
 
 /// One message.
@@ -381,6 +433,19 @@ pub struct Row {
     pub structure: Option<Arc<Part>>,
     /// The whole header, blank line included, when wanted.
     pub header: Option<Bytes>,
+    /// What is seldom wanted.
+    pub more: Option<Arc<More>>,
+}
+
+/// Columns of a message that are seldom wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct More {
+    /// When it came into the mailbox (RFC 8514).
+    pub saved: Option<Utc>,
+    /// Names its content (RFC 8474): equal only where everything fixed about two messages is equal.
+    pub email: Option<[u8; 16]>,
+    /// How its text begins; empty when there is none. `None` when it was not wanted, or not at hand.
+    pub preview: Option<String>,
 }
 
 /// System flags as bits.
@@ -449,7 +514,7 @@ pub enum BodyWhat {
     Text,
     /// MIME header of a part.
     Mime,
-    /// BINARY[...]: the part with its transfer encoding undone.
+    /// BINARY[...]: the part with its transfer encoding undone. `No` with UNKNOWN-CTE when that is not possible.
     Binary,
 }
 

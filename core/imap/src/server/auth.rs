@@ -1,75 +1,27 @@
-//! CAPABILITY, ID, ENABLE, STARTTLS, LOGIN, AUTHENTICATE.
+//! STARTTLS, LOGIN, AUTHENTICATE, UNAUTHENTICATE.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mox_machine::{Secret, Step};
 
+use super::capability::Modes;
 use super::job::{Job, Next, Reply, Running};
 use super::{Answer, Ask, CloseReason, Event, Phase, Server};
-use crate::wire::{put, write_string};
-
-/// What is offered in every state.
-const ALWAYS: &str = "IMAP4rev1 LITERAL+ ENABLE ID IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED \
-    LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH WITHIN CONDSTORE STATUS=SIZE";
+use crate::wire::put;
 
 impl Server {
-    pub(super) fn capabilities(&self) -> String {
-        let mut list = String::from(ALWAYS);
-        if self.authenticated {
-            return list;
-        }
-        list.push_str(" SASL-IR");
-        if !self.tls && self.config.starttls {
-            list.push_str(" STARTTLS");
-        }
-        for mechanism in self.config.mechanisms.iter().filter(|m| self.offers(m)) {
-            list.push_str(" AUTH=");
-            list.push_str(mechanism);
-        }
-        if !self.may_show_password() {
-            list.push_str(" LOGINDISABLED");
-        }
-        list
-    }
-
-    fn may_show_password(&self) -> bool {
+    pub(super) fn may_show_password(&self) -> bool {
         self.tls || self.config.clear_auth
     }
 
-    fn offers(&self, mechanism: &str) -> bool {
+    pub(super) fn offers_mechanism(&self, mechanism: &str) -> bool {
         match mechanism {
             "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER" => self.may_show_password(),
             "EXTERNAL" => self.tls,
             _ => self.tls || !mechanism.ends_with("-PLUS"),
         }
-    }
-
-    pub(super) fn id(&mut self) -> Next {
-        let out = self.out.text();
-        out.extend_from_slice(b"* ID (\"name\" ");
-        write_string(out, self.config.product.as_bytes());
-        if !self.config.version.is_empty() {
-            out.extend_from_slice(b" \"version\" ");
-            write_string(out, self.config.version.as_bytes());
-        }
-        out.extend_from_slice(b")\r\n");
-        Next::ok()
-    }
-
-    pub(super) fn enable(&mut self, names: &[Vec<u8>]) -> Next {
-        let mut line = b"* ENABLED".to_vec();
-        if names
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(b"CONDSTORE"))
-        {
-            self.condstore = true;
-            line.extend_from_slice(b" CONDSTORE");
-        }
-        self.out.line(&line);
-        Next::ok()
     }
 
     /// RFC 3501 6.2.1. What was sent behind the command in clear could be an attacker's: nothing of it is obeyed.
@@ -116,7 +68,7 @@ impl Server {
         if !known {
             return Next::no("CANNOT", "there is no such mechanism");
         }
-        if !core::str::from_utf8(&mechanism).is_ok_and(|m| self.offers(m)) {
+        if !core::str::from_utf8(&mechanism).is_ok_and(|m| self.offers_mechanism(m)) {
             return Next::no("PRIVACYREQUIRED", "use TLS first");
         }
         let response = match initial {
@@ -175,6 +127,27 @@ impl Server {
                 self.auth_failures = self.auth_failures.saturating_add(1);
                 Next::Done(refusal.into())
             }
+            _ => Next::Done(Reply::unexpected()),
+        }
+    }
+
+    /// RFC 8437 2: the session is as it was before login; TLS and compression stay.
+    pub(super) fn unauthenticate(&mut self) -> Next {
+        self.unselect();
+        Next::Wait(self.ask(Ask::Unauthenticate), Job::Unauthenticate)
+    }
+
+    pub(super) fn unauthenticated(&mut self, answer: Answer) -> Next {
+        match answer {
+            Answer::Done => {
+                self.authenticated = false;
+                self.modes = Modes::default();
+                if let Some(now) = self.now {
+                    self.active = now.mono;
+                }
+                Next::ok()
+            }
+            Answer::No(refusal) => Next::Done(refusal.into()),
             _ => Next::Done(Reply::unexpected()),
         }
     }

@@ -1,7 +1,7 @@
 //! COPY and MOVE (RFC 3501 6.4.7, RFC 6851), with COPYUID (RFC 4315).
 
 use super::job::{Job, Next, Reply};
-use super::{Answer, Ask, Server, canonical, numbered};
+use super::{Answer, Ask, Server, numbered};
 use crate::wire::{SequenceSet, put};
 
 impl Server {
@@ -12,15 +12,15 @@ impl Server {
         remove: bool,
         uid: bool,
     ) -> Next {
+        let to = match self.canonical(mailbox) {
+            Ok(name) => name,
+            Err(next) => return next,
+        };
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
         let uids = match numbered(set, &selection.uids, uid) {
             Ok(uids) => uids,
-            Err(next) => return next,
-        };
-        let to = match canonical(mailbox) {
-            Ok(name) => name,
             Err(next) => return next,
         };
         if remove && !selection.writable {
@@ -63,7 +63,7 @@ impl Server {
         // RFC 6851 4.3: before the EXPUNGEs, so that the client knows where the messages went.
         let out = self.out.text();
         put!(out, "* OK [{code}] moved\r\n");
-        selection.expunge(out, &from);
+        selection.expunge(out, &from, self.modes);
         Next::ok()
     }
 }

@@ -13,11 +13,11 @@ use mox_uids::{Uid, UidSet};
 use super::job::{Job, Next, Reply};
 use super::report::Selection;
 use super::{
-    Answer, Ask, BodyPart, BodyWhat, CloseReason, Flag, MarkHow, Row, Server, SystemFlags, Want,
-    numbered,
+    Answer, Ask, BodyPart, BodyWhat, CloseReason, Flag, MarkHow, More, Preview, Row, Server,
+    SystemFlags, Want, numbered,
 };
 use crate::wire::{
-    FetchArgs, FetchItem, put, put_number, write_envelope, write_flags, write_internal_date,
+    FetchArgs, FetchItem, put, put_number, write_envelope, write_internal_date, write_string,
     write_structure,
 };
 
@@ -127,6 +127,11 @@ fn wanted(items: &[FetchItem]) -> Want {
             FetchItem::Envelope => want.envelope = true,
             FetchItem::InternalDate => want.date = true,
             FetchItem::Structure { .. } => want.structure = true,
+            FetchItem::SaveDate | FetchItem::EmailId => want.identity = true,
+            FetchItem::Preview { lazy: false } => want.preview = Some(Preview::Eager),
+            FetchItem::Preview { lazy: true } => {
+                want.preview = want.preview.or(Some(Preview::Lazy));
+            }
             FetchItem::Body { part, .. } if is_header(part) => want.header = true,
             _ => {}
         }
@@ -140,14 +145,22 @@ impl Server {
             set,
             mut items,
             changed_since,
+            vanished,
         } = args;
+        if vanished && !(uid && self.modes.qresync) {
+            // RFC 7162 3.2.6.
+            return Next::bad("VANISHED needs UID FETCH, and QRESYNC enabled");
+        }
         if changed_since.is_some() && !items.contains(&FetchItem::Modseq) {
             items.push(FetchItem::Modseq);
         }
-        if uid && !items.contains(&FetchItem::Uid) {
+        // RFC 9586 3.1: UIDFETCH tells the UID already.
+        if uid && !self.modes.uid_only && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
         }
-        self.condstore |= items.contains(&FetchItem::Modseq);
+        if items.contains(&FetchItem::Modseq) {
+            self.use_condstore();
+        }
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
@@ -168,7 +181,29 @@ impl Server {
             strict: !uid,
             ..Fetch::of_stored(items, left, Vec::new(), Reply::ok())
         };
-        Next::Go(Job::Fetch(Box::new(fetch)))
+        let fetch = Box::new(fetch);
+        match changed_since.filter(|_| vanished) {
+            Some(since) => {
+                let mailbox = selection.mailbox;
+                let id = self.ask(Ask::Vanished { mailbox, since });
+                Next::Wait(id, Job::FetchVanished(fetch, set.written()))
+            }
+            None => Next::Go(Job::Fetch(fetch)),
+        }
+    }
+
+    pub(super) fn fetch_vanished(
+        &mut self,
+        fetch: Box<Fetch>,
+        named: &UidSet,
+        answer: Answer,
+    ) -> Next {
+        match answer {
+            Answer::Vanished(gone) => self.write_vanished(&gone, named),
+            Answer::No(refusal) => return Next::Done(refusal.into()),
+            _ => return Next::Done(Reply::unexpected()),
+        }
+        Next::Go(Job::Fetch(fetch))
     }
 
     /// Writes until there is enough output, or something must be asked.
@@ -299,15 +334,18 @@ impl Server {
     }
 
     fn begin_row(&mut self, fetch: &Fetch, row: Row) -> Option<Current> {
-        let number = self.selected.as_ref()?.number(row.uid)?;
+        let selection = self.selected.as_ref()?;
         let out = self.out.text();
-        out.extend_from_slice(b"* ");
-        put_number(out, number.into());
-        out.extend_from_slice(b" FETCH (");
+        if !selection.write_fetch(out, row.uid, self.modes) {
+            return None;
+        }
         let told = fetch.marked.contains(row.uid) && !fetch.items.contains(&FetchItem::Flags);
-        if told && let Some(selection) = &self.selected {
+        if told {
             // The client learns of the \Seen that its command sets.
-            write_flags_item(out, &row, selection);
+            selection.write_flags(out, &row, self.modes);
+            if self.modes.condstore && !fetch.items.contains(&FetchItem::Modseq) {
+                put!(out, " MODSEQ ({})", row.modseq);
+            }
         }
         Some(Current {
             row,
@@ -333,14 +371,16 @@ impl Server {
                 FetchItem::Body { part, .. } if is_header(part) => row.header.clone(),
                 _ => None,
             };
-            if let (FetchItem::Body { partial, .. }, None) = (item, &header) {
-                let (first, count) = partial.unwrap_or((0, u64::MAX));
-                return body_ask(
-                    fetch,
-                    current,
-                    selection,
-                    first..first.saturating_add(count),
-                );
+            match (item, &header) {
+                (FetchItem::Body { partial, .. }, None) => {
+                    let (first, count) = partial.unwrap_or((0, u64::MAX));
+                    let range = first..first.saturating_add(count);
+                    return body_ask(fetch, current, selection, range);
+                }
+                (FetchItem::BinarySize { .. }, _) => {
+                    return body_ask(fetch, current, selection, 0..0);
+                }
+                _ => {}
             }
             let out = self.out.text();
             if current.written {
@@ -352,17 +392,45 @@ impl Server {
                     out.extend_from_slice(b"UID ");
                     put_number(out, row.uid.0.into());
                 }
-                FetchItem::Flags => write_flags_item(out, row, selection),
+                FetchItem::Flags => selection.write_flags(out, row, self.modes),
                 FetchItem::Modseq => put!(out, "MODSEQ ({})", row.modseq),
                 FetchItem::Size => {
                     out.extend_from_slice(b"RFC822.SIZE ");
-                    // IMAP4rev1 knows 32 bits.
-                    put_number(out, row.size.min(u32::MAX.into()));
+                    // IMAP4rev1 knows 32 bits, IMAP4rev2 63.
+                    let most = if self.modes.rev2 {
+                        i64::MAX as u64
+                    } else {
+                        u32::MAX.into()
+                    };
+                    put_number(out, row.size.min(most));
                 }
                 FetchItem::InternalDate => {
                     out.extend_from_slice(b"INTERNALDATE ");
                     write_internal_date(out, row.date.unwrap_or_default());
                 }
+                FetchItem::SaveDate => {
+                    out.extend_from_slice(b"SAVEDATE ");
+                    match more(row).saved {
+                        Some(saved) => write_internal_date(out, saved),
+                        None => out.extend_from_slice(b"NIL"),
+                    }
+                }
+                FetchItem::EmailId => {
+                    out.extend_from_slice(b"EMAILID (M");
+                    for byte in more(row).email.unwrap_or_default() {
+                        put!(out, "{byte:02x}");
+                    }
+                    out.push(b')');
+                }
+                FetchItem::ThreadId => out.extend_from_slice(b"THREADID NIL"),
+                FetchItem::Preview { .. } => {
+                    out.extend_from_slice(b"PREVIEW ");
+                    match &more(row).preview {
+                        Some(text) => write_string(out, text.as_bytes()),
+                        None => out.extend_from_slice(b"NIL"),
+                    }
+                }
+                FetchItem::BinarySize { .. } => {}
                 FetchItem::Envelope => {
                     out.extend_from_slice(b"ENVELOPE ");
                     match &row.envelope {
@@ -390,7 +458,7 @@ impl Server {
                     let bytes = selected_header(&header.unwrap_or_default(), part);
                     let range = clip(*partial, bytes.len() as u64);
                     out.extend_from_slice(label);
-                    write_literal_size(out, range.end - range.start);
+                    write_literal_size(out, range.end - range.start, false);
                     self.out
                         .bytes(bytes.slice(range.start as usize..range.end as usize));
                 }
@@ -407,18 +475,34 @@ impl Server {
             return;
         };
         if current.literal.is_none() {
-            let Some(FetchItem::Body { partial, label, .. }) = fetch.items.get(current.item) else {
-                return;
-            };
-            let range = clip(*partial, total);
             let out = self.out.text();
-            if current.written {
+            let item = fetch.items.get(current.item);
+            if current.written && item.is_some() {
                 out.push(b' ');
             }
             current.written = true;
-            out.extend_from_slice(label);
-            write_literal_size(out, range.end - range.start);
-            current.literal = Some(range);
+            match item {
+                Some(FetchItem::Body {
+                    partial,
+                    label,
+                    part,
+                    ..
+                }) => {
+                    let range = clip(*partial, total);
+                    out.extend_from_slice(label);
+                    // Only a literal8 can have a NUL (RFC 3516 4.2.1).
+                    let binary = part.what == BodyWhat::Binary;
+                    write_literal_size(out, range.end - range.start, binary);
+                    current.literal = Some(range);
+                }
+                Some(FetchItem::BinarySize { label, .. }) => {
+                    out.extend_from_slice(label);
+                    put!(out, " {total}");
+                    current.item += 1;
+                    return;
+                }
+                _ => return,
+            }
         }
         let Some(range) = &mut current.literal else {
             return;
@@ -444,14 +528,17 @@ impl Server {
         if let Answer::No(refusal) = answer {
             fetch.reply = refusal.into();
         }
-        if let Some(FetchItem::Body { label, .. }) = fetch.items.get(current.item) {
+        let item = fetch.items.get(current.item);
+        let size = matches!(item, Some(FetchItem::BinarySize { .. }));
+        if let Some(FetchItem::Body { label, .. } | FetchItem::BinarySize { label, .. }) = item {
             let out = self.out.text();
             if current.written {
                 out.push(b' ');
             }
             current.written = true;
             out.extend_from_slice(label);
-            out.extend_from_slice(b" NIL");
+            // The size of nothing is 0; text that is not there is NIL.
+            out.extend_from_slice(if size { b" 0" } else { b" NIL" });
         }
         current.item += 1;
     }
@@ -463,7 +550,9 @@ fn body_ask(
     selection: &Selection,
     range: Range<u64>,
 ) -> Option<Ask> {
-    let Some(FetchItem::Body { part, .. }) = fetch.items.get(current.item) else {
+    let Some(FetchItem::Body { part, .. } | FetchItem::BinarySize { part, .. }) =
+        fetch.items.get(current.item)
+    else {
         return None;
     };
     let end = range.end.min(range.start.saturating_add(PIECE));
@@ -490,15 +579,15 @@ fn clip(partial: Option<(u64, u64)>, total: u64) -> Range<u64> {
     first..first.saturating_add(count).min(total)
 }
 
-fn write_flags_item(out: &mut Vec<u8>, row: &Row, selection: &Selection) {
-    out.extend_from_slice(b"FLAGS ");
-    write_flags(out, row.flags, row.keywords, &selection.keywords);
+/// The columns that are seldom there.
+fn more(row: &Row) -> More {
+    row.more.as_deref().cloned().unwrap_or_default()
 }
 
-fn write_literal_size(out: &mut Vec<u8>, size: u64) {
+fn write_literal_size(out: &mut Vec<u8>, size: u64, binary: bool) {
     if size == 0 {
         out.extend_from_slice(b" \"\"");
     } else {
-        put!(out, " {{{size}}}\r\n");
+        put!(out, " {}{{{size}}}\r\n", if binary { "~" } else { "" });
     }
 }

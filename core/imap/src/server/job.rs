@@ -4,15 +4,17 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mox_machine::{AskId, mutant};
+use mox_machine::{AskId, Mono, mutant};
+use mox_uids::UidSet;
 
 use super::append::Append;
 use super::fetch::Fetch;
 use super::mailbox::Listing;
 use super::search::Found;
+use super::select::Resync;
 use super::store::Store;
 use super::{Refusal, Server};
-use crate::wire::{Malformed, SearchReturn, StatusItem, Verb, put};
+use crate::wire::{Malformed, Qresync, SearchReturn, StatusItem, Verb, put};
 
 /// A command between its first byte of effect and its tagged response.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Running {
     /// The ask it waits for.
     pub(super) ask: Option<AskId>,
     pub(super) job: Job,
+    /// When the client last heard of it.
+    pub(super) since: Mono,
 }
 
 /// What is left to do.
@@ -31,6 +35,8 @@ pub(super) enum Job {
     Sasl(Vec<u8>),
     Login,
     Edit,
+    /// CREATE
+    Create,
     Listing(Box<Listing>),
     Status {
         name: String,
@@ -39,7 +45,10 @@ pub(super) enum Job {
     Select {
         name: String,
         read_only: bool,
+        qresync: Option<Qresync>,
     },
+    Resync(Box<Resync>),
+    Unauthenticate,
     Close,
     Expunge,
     Copy {
@@ -50,7 +59,11 @@ pub(super) enum Job {
         returns: Option<SearchReturn>,
         modseq: bool,
     },
+    /// The modification sequences of the few messages that are told.
+    FoundModseq(Box<Found>),
     Found(Box<Found>),
+    /// What is gone is told before the rows.
+    FetchVanished(Box<Fetch>, UidSet),
     Fetch(Box<Fetch>),
     Store(Box<Store>),
     Append(Box<Append>),
@@ -69,6 +82,8 @@ pub(super) enum Next {
     Go(Job),
     /// It is over.
     Done(Reply),
+    /// It is over, and was answered already.
+    Silent,
 }
 
 /// A tagged response.
@@ -100,6 +115,14 @@ impl Reply {
         Self {
             status: "BAD",
             code: None,
+            text: Cow::Borrowed(text),
+        }
+    }
+
+    pub(super) const fn bad_with(code: &'static str, text: &'static str) -> Self {
+        Self {
+            status: "BAD",
+            code: Some(Cow::Borrowed(code)),
             text: Cow::Borrowed(text),
         }
     }
@@ -182,6 +205,7 @@ impl Server {
                 self.running = Some(running);
             }
             Next::Done(reply) => self.complete(running, reply),
+            Next::Silent => {}
         }
     }
 

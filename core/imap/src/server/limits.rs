@@ -20,6 +20,10 @@ pub struct Config {
     /// SASL mechanisms in upper case, best first. Those that show the password are offered only where it is
     /// safe; those that end in -PLUS only inside TLS.
     pub mechanisms: Vec<String>,
+    /// Capabilities that are not offered, in any case: for clients that do not get on with them.
+    pub without: Vec<String>,
+    /// COMPRESS=DEFLATE is offered.
+    pub compress: bool,
     /// Limits.
     pub limits: Limits,
 }
@@ -32,6 +36,8 @@ impl Default for Config {
             starttls: false,
             clear_auth: false,
             mechanisms: ["SCRAM-SHA-256", "PLAIN"].map(Into::into).into(),
+            without: Vec::new(),
+            compress: false,
             limits: Limits::default(),
         }
     }
@@ -71,6 +77,10 @@ pub struct Limits {
     pub page: u32,
     /// Rows in a page when opening a body marks its message as seen.
     pub body_page: u32,
+    /// Messages in one APPEND, and parts of a message that is put together: NO LIMIT.
+    pub append_parts: u32,
+    /// How long a command may be silent before the client is told that it goes on (RFC 9585).
+    pub progress: Duration,
 }
 
 impl Default for Limits {
@@ -91,6 +101,8 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30 * 60),
             page: 500,
             body_page: 64,
+            append_parts: 100,
+            progress: Duration::from_secs(10),
         }
     }
 }

@@ -6,8 +6,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::capability::Modes;
 use super::job::{Job, Next, Reply};
-use super::{Answer, Ask, MailboxEdit, MailboxInfo, Server, StatusFigures, canonical, on_wire};
+use super::select::mailbox_id;
+use super::{Answer, Ask, MailboxEdit, MailboxInfo, Server, StatusFigures, on_wire};
 use crate::wire::{ListArgs, Pattern, StatusItem, put};
 
 const INBOX: &str = "INBOX";
@@ -61,7 +63,7 @@ impl Server {
     pub(super) fn create(&mut self, mailbox: &[u8], special_use: &[Vec<u8>]) -> Next {
         // A final separator says that children will come (RFC 3501 6.3.3); they may always.
         let mailbox = mailbox.strip_suffix(b"/").unwrap_or(mailbox);
-        let name = match canonical(mailbox) {
+        let name = match self.canonical(mailbox) {
             Ok(name) => name,
             Err(next) => return next,
         };
@@ -81,11 +83,24 @@ impl Server {
             }
             _ => return Next::no("USEATTR", "a mailbox has one special use at most"),
         };
-        self.edit(MailboxEdit::Create { name, special_use })
+        let ask = Ask::Edit(MailboxEdit::Create { name, special_use });
+        Next::Wait(self.ask(ask), Job::Create)
+    }
+
+    pub(super) fn created(answer: Answer) -> Next {
+        match answer {
+            // RFC 8474 4.1.
+            Answer::Created(mailbox) => Next::Done(Reply::ok_with(format!(
+                "MAILBOXID ({})",
+                mailbox_id(mailbox)
+            ))),
+            Answer::No(refusal) => Next::Done(refusal.into()),
+            _ => Next::Done(Reply::unexpected()),
+        }
     }
 
     pub(super) fn delete(&mut self, mailbox: &[u8]) -> Next {
-        match canonical(mailbox) {
+        match self.canonical(mailbox) {
             Ok(name) if name == INBOX => Next::no("CANNOT", "INBOX cannot be deleted"),
             Ok(name) => self.edit(MailboxEdit::Delete { name }),
             Err(next) => next,
@@ -94,7 +109,7 @@ impl Server {
 
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Next {
         let to = to.strip_suffix(b"/").unwrap_or(to);
-        match (canonical(from), canonical(to)) {
+        match (self.canonical(from), self.canonical(to)) {
             (Ok(_), Ok(to)) if to == INBOX => Next::no("ALREADYEXISTS", "INBOX is always there"),
             (Ok(from), Ok(to)) => self.edit(MailboxEdit::Rename { from, to }),
             (Err(next), _) | (_, Err(next)) => next,
@@ -102,7 +117,7 @@ impl Server {
     }
 
     pub(super) fn subscribe(&mut self, mailbox: &[u8], on: bool) -> Next {
-        match canonical(mailbox) {
+        match self.canonical(mailbox) {
             Ok(name) => self.edit(MailboxEdit::Subscribe { name, on }),
             Err(next) => next,
         }
@@ -150,7 +165,7 @@ impl Server {
 
     pub(super) fn list_more(&mut self, mut listing: Box<Listing>) -> Next {
         while let Some(entry) = listing.entries.pop() {
-            entry.write(self.out.text(), listing.lsub);
+            entry.write(self.out.text(), listing.lsub, self.modes);
             if entry.exists && !listing.args.returns.status.is_empty() {
                 let id = self.ask(Ask::Status {
                     name: entry.name.clone(),
@@ -166,8 +181,10 @@ impl Server {
     }
 
     pub(super) fn status(&mut self, mailbox: &[u8], items: Vec<StatusItem>) -> Next {
-        self.condstore |= items.contains(&StatusItem::HighestModseq);
-        match canonical(mailbox) {
+        if items.contains(&StatusItem::HighestModseq) {
+            self.use_condstore();
+        }
+        match self.canonical(mailbox) {
             Ok(name) => {
                 let id = self.ask(Ask::Status { name: name.clone() });
                 Next::Wait(id, Job::Status { name, items })
@@ -193,33 +210,36 @@ impl Server {
     }
 
     fn write_status(&mut self, name: &str, items: &[StatusItem], figures: &StatusFigures) {
+        let shown = self.on_wire(name);
+        let limit = self.config.limits.append;
         let out = self.out.text();
         out.extend_from_slice(b"* STATUS ");
-        out.extend_from_slice(&on_wire(name));
+        out.extend_from_slice(&shown);
         for (i, item) in items.iter().enumerate() {
+            put!(out, "{}{} ", if i == 0 { " (" } else { " " }, item.name());
             let value = match item {
                 StatusItem::Messages => figures.messages.into(),
-                StatusItem::Recent => 0,
+                StatusItem::Recent => figures.recent.into(),
                 StatusItem::UidNext => figures.next.into(),
                 StatusItem::UidValidity => figures.validity.into(),
                 StatusItem::Unseen => figures.unseen.into(),
                 StatusItem::Deleted => figures.deleted.into(),
                 StatusItem::Size => figures.size,
                 StatusItem::HighestModseq => figures.modseq,
+                StatusItem::AppendLimit => limit,
+                StatusItem::MailboxId => {
+                    put!(out, "({})", mailbox_id(figures.mailbox));
+                    continue;
+                }
             };
-            put!(
-                out,
-                "{}{} {value}",
-                if i == 0 { " (" } else { " " },
-                item.name()
-            );
+            put!(out, "{value}");
         }
         out.extend_from_slice(b")\r\n");
     }
 }
 
 impl Entry {
-    fn write(&self, out: &mut Vec<u8>, lsub: bool) {
+    fn write(&self, out: &mut Vec<u8>, lsub: bool, modes: Modes) {
         put!(out, "* {} (", if lsub { "LSUB" } else { "LIST" });
         let attributes = self
             .attributes
@@ -230,7 +250,7 @@ impl Entry {
             put!(out, "{}{attribute}", if i == 0 { "" } else { " " });
         }
         out.extend_from_slice(b") \"/\" ");
-        out.extend_from_slice(&on_wire(&self.name));
+        out.extend_from_slice(&on_wire(&self.name, modes));
         if self.child_info {
             out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
         }

@@ -10,7 +10,8 @@ use mox_mime::{Envelope, Inside, Mailbox, Params, Part};
 use mox_uids::UidSet;
 
 use super::{
-    Answer, Ask, BodyPart, BodyWhat, Event, Flag, MailboxEdit, MailboxInfo, Row, Selected, Server,
+    Answer, Ask, BodyPart, BodyWhat, Event, Flag, MailboxEdit, MailboxInfo, More, Row, Selected,
+    Server,
 };
 use crate::search::SearchKey;
 
@@ -28,18 +29,21 @@ impl Recordable for Server {
             Ask::Status { name } | Ask::Select { name, .. } => name.len(),
             Ask::Edit(edit) => edited(edit),
             Ask::Rows { uids, .. } => uids.weight(),
-            Ask::Body { part, .. } => part.path.len() * size_of::<u32>() + what(&part.what),
+            Ask::Body { part, .. } => named(part),
             Ask::Mark { uids, flags, .. } => uids.weight() + flagged(flags),
             Ask::Copy { uids, to, .. } => uids.weight() + to.len(),
             Ask::Expunge { only, .. } => only.as_ref().map_or(0, UidSet::weight),
             Ask::Search { among, key, .. } => among.weight() + searched(key),
             Ask::Append { name, flags, .. } => name.len() + flagged(flags),
             Ask::Piece(piece) => piece.len(),
+            Ask::Insert { name, part, .. } => name.len() + named(part),
             Ask::Login { .. }
             | Ask::Mailboxes
             | Ask::Watch { .. }
             | Ask::Changes { .. }
-            | Ask::Commit => 0,
+            | Ask::Vanished { .. }
+            | Ask::Commit { .. }
+            | Ask::Unauthenticate => 0,
         }
     }
 
@@ -53,11 +57,22 @@ impl Recordable for Server {
                 ..
             } => listed(rows) + others.weight() + modified.weight(),
             Answer::Changes(changes) => {
-                listed(&changes.rows) + changes.gone.weight() + names(&changes.keywords)
+                listed(&changes.rows)
+                    + changes.gone.weight()
+                    + changes.recent.weight()
+                    + names(&changes.keywords)
             }
-            Answer::Selected(Selected { uids, keywords, .. }) => uids.weight() + names(keywords),
+            Answer::Selected(Selected {
+                uids,
+                recent,
+                keywords,
+                ..
+            }) => uids.weight() + recent.weight() + names(keywords),
             Answer::Copied { from, to, .. } => from.weight() + to.weight(),
-            Answer::Expunged { uids, .. } | Answer::Found { uids, .. } => uids.weight(),
+            Answer::Expunged { uids, .. }
+            | Answer::Found { uids, .. }
+            | Answer::Vanished(uids)
+            | Answer::Appended { uids, .. } => uids.weight(),
             Answer::Piece { bytes, .. } | Answer::Challenge(bytes) => bytes.len(),
             Answer::Mailboxes(all) => all.iter().map(mailbox_info).sum(),
             Answer::No(refusal) => refusal.text.len(),
@@ -67,8 +82,8 @@ impl Recordable for Server {
             | Answer::Status(_)
             | Answer::Modseq(_)
             | Answer::Gone
-            | Answer::Missing
-            | Answer::Appended { .. } => 0,
+            | Answer::Created(_)
+            | Answer::Missing => 0,
         }
     }
 
@@ -106,10 +121,20 @@ impl Recordable for Server {
             } => Ask::Body {
                 mailbox: *mailbox,
                 uid: *uid,
-                part: BodyPart {
-                    path: part.path.clone(),
-                    what: keep_what(&part.what),
-                },
+                part: keep_part(part),
+                range: range.clone(),
+            },
+            Ask::Insert {
+                name,
+                validity,
+                uid,
+                part,
+                range,
+            } => Ask::Insert {
+                name: name.clone(),
+                validity: *validity,
+                uid: *uid,
+                part: keep_part(part),
                 range: range.clone(),
             },
             Ask::Piece(piece) => Ask::Piece(Bytes::copy_from_slice(piece)),
@@ -151,6 +176,13 @@ fn keep_rows(rows: &[Row]) -> Vec<Row> {
     rows.iter().map(kept).collect()
 }
 
+fn keep_part(part: &BodyPart) -> BodyPart {
+    BodyPart {
+        path: part.path.clone(),
+        what: keep_what(&part.what),
+    }
+}
+
 fn keep_what(what: &BodyWhat) -> BodyWhat {
     let all = |names: &[Bytes]| names.iter().map(|n| Bytes::copy_from_slice(n)).collect();
     match what {
@@ -188,6 +220,10 @@ fn what(what: &BodyWhat) -> usize {
     }
 }
 
+fn named(part: &BodyPart) -> usize {
+    part.path.len() * size_of::<u32>() + what(&part.what)
+}
+
 fn flagged(flags: &[Flag]) -> usize {
     let flag = |flag: &Flag| match flag {
         Flag::System(_) => size_of::<Flag>(),
@@ -218,7 +254,10 @@ fn searched(key: &SearchKey) -> usize {
         SearchKey::Not(key) => searched(key),
         SearchKey::Uids(uids) => uids.weight(),
         SearchKey::Header { name, text } => name.len() + text.len(),
-        SearchKey::Keyword(text) | SearchKey::Body(text) | SearchKey::Text(text) => text.len(),
+        SearchKey::Keyword(text)
+        | SearchKey::Body(text)
+        | SearchKey::Text(text)
+        | SearchKey::EmailId(text) => text.len(),
         _ => 0,
     };
     size_of::<SearchKey>() + within
@@ -231,8 +270,13 @@ fn listed(rows: &[Row]) -> usize {
             + row.header.as_ref().map_or(0, Bytes::len)
             + row.envelope.as_deref().map_or(0, enveloped)
             + row.structure.as_deref().map_or(0, structured)
+            + row.more.as_deref().map_or(0, more)
     };
     rows.iter().map(row).sum()
+}
+
+fn more(more: &More) -> usize {
+    size_of::<More>() + more.preview.as_ref().map_or(0, String::len)
 }
 
 fn octets(octets: Option<&Vec<u8>>) -> usize {
@@ -326,6 +370,7 @@ mod tests {
             modseq: 1,
             first_unseen: None,
             uids: Arc::new(uids()),
+            recent: uids(),
             keywords: Vec::new(),
             writable: true,
         });
@@ -338,7 +383,7 @@ mod tests {
         let one = 8 * runs as usize;
         assert!(Server::ask_weight(&asked) >= one);
         assert!(Server::ask_weight(&search) >= 2 * one);
-        assert!(Server::answer_weight(&selected) >= one);
+        assert!(Server::answer_weight(&selected) >= 2 * one);
         assert!(Server::answer_weight(&copied) >= 2 * one);
     }
 
@@ -364,6 +409,7 @@ mod tests {
             envelope: None,
             structure: None,
             header: Some(buffer.slice(..3)),
+            more: None,
         };
         let rows = Answer::Rows {
             rows: alloc::vec![row],

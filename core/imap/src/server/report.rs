@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use mox_machine::{AskId, Step, mutant};
 use mox_uids::{Uid, UidSet};
 
+use super::capability::Modes;
 use super::job::Job;
 use super::{Answer, Ask, BoxId, Changes, Event, Row, Server};
 use crate::wire::{put, put_number, write_flags};
@@ -33,6 +34,10 @@ pub(super) struct Selection {
     pub(super) uids: Arc<UidSet>,
     /// Those of them that are expunged, which the client was not told yet.
     gone: UidSet,
+    /// Those with \Recent: this session was the first to be told of them (RFC 3501 2.3.2).
+    pub(super) recent: UidSet,
+    /// `$`: what the last SEARCH saved (RFC 5182).
+    pub(super) saved: UidSet,
     /// Everything up to this modification sequence was told.
     pub(super) modseq: u64,
     pub(super) keywords: Vec<String>,
@@ -56,6 +61,7 @@ pub(super) struct Report {
     added: UidSet,
     fresh: BTreeMap<Uid, Row>,
     gone: UidSet,
+    recent: UidSet,
 }
 
 impl Selection {
@@ -66,6 +72,8 @@ impl Selection {
             writable,
             uids: selected.uids,
             gone: UidSet::new(),
+            recent: selected.recent,
+            saved: UidSet::new(),
             modseq: selected.modseq,
             keywords: selected.keywords,
             own: Vec::new(),
@@ -120,13 +128,22 @@ impl Selection {
             .any(|(modseq, uids)| row.modseq <= *modseq && uids.contains(row.uid))
     }
 
-    /// Writes EXPUNGE for the messages of `uids`, counting down the numbers behind each, and forgets them.
-    pub(super) fn expunge(&mut self, out: &mut Vec<u8>, uids: &UidSet) {
+    /// Writes EXPUNGE for the messages of `uids`, counting down the numbers behind each, or one VANISHED, and forgets
+    /// them.
+    pub(super) fn expunge(&mut self, out: &mut Vec<u8>, uids: &UidSet, modes: Modes) {
         let uids = uids.intersection(&self.uids);
         if uids.is_empty() {
             return;
         }
-        for (before, uid) in (0u32..).zip(uids.iter()) {
+        if modes.tells_vanished() {
+            put!(out, "* VANISHED {uids}\r\n");
+        }
+        let numbered = if modes.tells_vanished() {
+            0
+        } else {
+            usize::MAX
+        };
+        for (before, uid) in (0u32..).zip(uids.iter()).take(numbered) {
             let before = before * u32::from(!mutant!(ExpungeNumbersStay));
             if let Some(number) = self.number(uid) {
                 put!(out, "* {} EXPUNGE\r\n", number - before);
@@ -134,6 +151,7 @@ impl Selection {
         }
         self.uids = Arc::new(self.uids.difference(&uids));
         self.gone = self.gone.difference(&uids);
+        self.recent = self.recent.difference(&uids);
     }
 
     pub(super) fn write_keywords(&self, out: &mut Vec<u8>) {
@@ -153,17 +171,40 @@ impl Selection {
         out.extend_from_slice(b")] what may be stored\r\n");
     }
 
-    fn write_row(&self, out: &mut Vec<u8>, row: &Row, condstore: bool) {
-        let Some(number) = self.number(row.uid) else {
-            return;
+    /// `* 7 FETCH (`, or `* 12 UIDFETCH (` where there are no numbers any more. False when the client does not know it.
+    pub(super) fn write_fetch(&self, out: &mut Vec<u8>, uid: Uid, modes: Modes) -> bool {
+        let Some(number) = self.number(uid) else {
+            return false;
         };
         out.extend_from_slice(b"* ");
-        put_number(out, number.into());
-        out.extend_from_slice(b" FETCH (UID ");
-        put_number(out, row.uid.0.into());
-        out.extend_from_slice(b" FLAGS ");
-        write_flags(out, row.flags, row.keywords, &self.keywords);
-        if condstore {
+        if modes.uid_only {
+            put_number(out, uid.0.into());
+            out.extend_from_slice(b" UIDFETCH (");
+        } else {
+            put_number(out, number.into());
+            out.extend_from_slice(b" FETCH (");
+        }
+        true
+    }
+
+    /// `FLAGS (...)`; IMAP4rev2 knows no \Recent.
+    pub(super) fn write_flags(&self, out: &mut Vec<u8>, row: &Row, modes: Modes) {
+        out.extend_from_slice(b"FLAGS ");
+        let recent = !modes.rev2 && self.recent.contains(row.uid);
+        write_flags(out, row.flags, recent, row.keywords, &self.keywords);
+    }
+
+    pub(super) fn write_row(&self, out: &mut Vec<u8>, row: &Row, modes: Modes) {
+        if !self.write_fetch(out, row.uid, modes) {
+            return;
+        }
+        if !modes.uid_only {
+            out.extend_from_slice(b"UID ");
+            put_number(out, row.uid.0.into());
+            out.push(b' ');
+        }
+        self.write_flags(out, row, modes);
+        if modes.condstore {
             put!(out, " MODSEQ ({})", row.modseq);
         }
         out.extend_from_slice(b")\r\n");
@@ -186,7 +227,7 @@ impl Server {
         if !selection.dirty {
             if full {
                 let gone = selection.gone.clone();
-                selection.expunge(self.out.text(), &gone);
+                selection.expunge(self.out.text(), &gone, self.modes);
             }
             return false;
         }
@@ -200,6 +241,7 @@ impl Server {
             added: UidSet::new(),
             fresh: BTreeMap::new(),
             gone: UidSet::new(),
+            recent: UidSet::new(),
         }));
         self.ask_changes();
         true
@@ -270,7 +312,7 @@ impl Server {
         for row in changes.rows {
             if selection.uids.contains(row.uid) {
                 if !selection.told(&row) && !changes.gone.contains(row.uid) {
-                    selection.write_row(out, &row, self.condstore);
+                    selection.write_row(out, &row, self.modes);
                 }
             } else if newest.is_none_or(|newest| row.uid > newest) {
                 report.added.insert(row.uid);
@@ -280,6 +322,7 @@ impl Server {
             }
         }
         report.gone = report.gone.union(&changes.gone);
+        report.recent = report.recent.union(&changes.recent);
         if changes.more && changes.upto > report.since {
             report.since = changes.upto;
             return;
@@ -302,14 +345,21 @@ impl Server {
                 .union(&report.gone.intersection(&selection.uids));
             if report.full {
                 let gone = selection.gone.clone();
-                selection.expunge(out, &gone);
+                selection.expunge(out, &gone, self.modes);
             }
             let added = report.added.difference(&report.gone);
             if !added.is_empty() {
                 selection.uids = Arc::new(selection.uids.union(&added));
                 put!(out, "* {} EXISTS\r\n", selection.uids.len());
+                let recent = report.recent.intersection(&added);
+                if !recent.is_empty() {
+                    selection.recent = selection.recent.union(&recent);
+                    if !self.modes.rev2 {
+                        put!(out, "* {} RECENT\r\n", selection.recent.len());
+                    }
+                }
                 for row in report.fresh.values() {
-                    selection.write_row(out, row, self.condstore);
+                    selection.write_row(out, row, self.modes);
                 }
             }
         }

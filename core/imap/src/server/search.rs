@@ -1,11 +1,11 @@
-//! SEARCH, RFC 3501 6.4.4, with the answers of ESEARCH (RFC 4731).
+//! SEARCH, RFC 3501 6.4.4, with the answers of ESEARCH (RFC 4731), and what it saves (SEARCHRES, RFC 5182).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use mox_uids::{Uid, UidSet};
 
 use super::job::{Job, Next, Reply};
-use super::{Answer, Ask, Server};
+use super::{Answer, Ask, Server, Want};
 use crate::wire::{SearchArgs, SearchReturn, put, put_number, write_string};
 
 /// Numbers written at a time.
@@ -32,7 +32,9 @@ impl Found {
 
 impl Server {
     pub(super) fn search(&mut self, args: SearchArgs) -> Next {
-        self.condstore |= args.modseq;
+        if args.modseq {
+            self.use_condstore();
+        }
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
@@ -42,10 +44,19 @@ impl Server {
             key: Arc::new(args.key),
         };
         let job = Job::Search {
-            returns: args.returns,
+            returns: self.returns(args.returns),
             modseq: args.modseq,
         };
         Next::Wait(self.ask(ask), job)
+    }
+
+    /// IMAP4rev2 answers every SEARCH with ESEARCH (RFC 9051 6.4.4).
+    fn returns(&self, asked: Option<SearchReturn>) -> Option<SearchReturn> {
+        let all = SearchReturn {
+            all: true,
+            ..SearchReturn::default()
+        };
+        asked.or_else(|| self.modes.rev2.then_some(all))
     }
 
     pub(super) fn found(
@@ -57,13 +68,34 @@ impl Server {
     ) -> Next {
         let (uids, highest) = match answer {
             Answer::Found { uids, modseq } => (uids, modseq),
-            Answer::No(refusal) => return Next::Done(refusal.into()),
+            Answer::No(refusal) => {
+                // RFC 5182 2.1: a SEARCH that fails saves that nothing was found.
+                let saves = returns.is_some_and(|r| r.save);
+                if let Some(selection) = self.selected.as_mut().filter(|_| saves) {
+                    selection.saved = UidSet::new();
+                }
+                return Next::Done(refusal.into());
+            }
             _ => return Next::Done(Reply::unexpected()),
         };
-        let Some(selection) = &self.selected else {
+        let Some(selection) = &mut self.selected else {
             return Next::Done(Reply::unexpected());
         };
         let uids = uids.intersection(&selection.uids);
+        let ends = returns.filter(|r| (r.min || r.max) && !r.all && !r.count);
+        let ends: Option<UidSet> = ends.map(|r| {
+            let min = uids.first().filter(|_| r.min);
+            min.into_iter()
+                .chain(uids.last().filter(|_| r.max))
+                .collect()
+        });
+        if returns.is_some_and(|r| r.save) {
+            // RFC 5182 2.4: with MIN or MAX alone, only what they tell.
+            selection.saved = ends.clone().unwrap_or_else(|| uids.clone());
+        }
+        if returns.is_some_and(|r| r.save && !(r.min || r.max || r.all || r.count)) {
+            return Next::ok();
+        }
         let numbers = if uid {
             uids
         } else {
@@ -75,13 +107,35 @@ impl Server {
             )
         };
         let modseq = highest.filter(|_| modseq && !numbers.is_empty());
-        Next::Go(Job::Found(Box::new(Found {
+        let mailbox = selection.mailbox;
+        let found = Box::new(Found {
             numbers,
             written: 0,
             returns,
             modseq,
             uid,
-        })))
+        });
+        match ends.filter(|ends| modseq.is_some() && !ends.is_empty()) {
+            // RFC 4731 3.2: the modification sequence is that of the messages that are told.
+            Some(uids) => {
+                let id = self.ask(Ask::Rows {
+                    mailbox,
+                    uids,
+                    want: Want::default(),
+                    max: 2,
+                });
+                Next::Wait(id, Job::FoundModseq(found))
+            }
+            None => Next::Go(Job::Found(found)),
+        }
+    }
+
+    pub(super) fn found_modseq(mut found: Box<Found>, answer: Answer) -> Next {
+        if let Answer::Rows { rows, .. } = answer {
+            let highest = rows.iter().map(|row| row.modseq).max();
+            found.modseq = highest.or(found.modseq);
+        }
+        Next::Go(Job::Found(found))
     }
 
     pub(super) fn found_more(&mut self, mut found: Box<Found>, tag: &[u8]) -> Next {

@@ -19,7 +19,9 @@ pub(super) struct Store {
 impl Server {
     pub(super) fn store(&mut self, args: StoreArgs, uid: bool) -> Next {
         let conditional = args.unchanged_since.is_some();
-        self.condstore |= conditional;
+        if conditional {
+            self.use_condstore();
+        }
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
@@ -82,16 +84,16 @@ impl Server {
             Reply::ok_with(alloc::format!("MODIFIED {named}"))
         };
         let mut items = alloc::vec::Vec::new();
-        if store.uid || self.condstore {
+        if (store.uid || self.modes.condstore) && !self.modes.uid_only {
             items.push(FetchItem::Uid);
         }
         if !store.silent {
             items.push(FetchItem::Flags);
         }
-        if store.conditional || self.condstore {
+        if store.conditional || self.modes.condstore {
             items.push(FetchItem::Modseq);
         }
-        if store.silent && !self.condstore {
+        if store.silent && !self.modes.condstore {
             return Next::Done(reply);
         }
         let left = if store.silent {

@@ -2,15 +2,14 @@
 
 use alloc::vec::Vec;
 use bytes::Bytes;
-use mox_machine::{Secret, Utc};
-use mox_uids::UidSet;
+use mox_machine::Secret;
 
-use super::cursor::{Cursor, Malformed, ParseLimits, Parsed, syntax};
-use super::date::date_time;
+use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, syntax};
 use super::fetch::FetchArgs;
 use super::flags::{flag_list, flags};
 use super::list::{ListArgs, StatusItem};
 use super::search::SearchArgs;
+use super::select::SelectParams;
 use super::sequence::SequenceSet;
 use crate::server::{Flag, MarkHow};
 
@@ -70,6 +69,10 @@ pub enum Verb {
     UidCopy,
     Move,
     UidMove,
+    Replace,
+    UidReplace,
+    Unauthenticate,
+    Compress,
 }
 
 /// Where a command is allowed (RFC 3501 3).
@@ -86,7 +89,7 @@ pub enum Allowed {
 }
 
 #[rustfmt::skip]
-const VERBS: [(Verb, &str, Allowed); 36] = [
+const VERBS: [(Verb, &str, Allowed); 40] = [
     (Verb::Capability, "CAPABILITY", Allowed::Any),
     (Verb::Noop, "NOOP", Allowed::Any),
     (Verb::Logout, "LOGOUT", Allowed::Any),
@@ -123,6 +126,10 @@ const VERBS: [(Verb, &str, Allowed); 36] = [
     (Verb::UidCopy, "UID COPY", Allowed::Selected),
     (Verb::Move, "MOVE", Allowed::Selected),
     (Verb::UidMove, "UID MOVE", Allowed::Selected),
+    (Verb::Replace, "REPLACE", Allowed::Selected),
+    (Verb::UidReplace, "UID REPLACE", Allowed::Selected),
+    (Verb::Unauthenticate, "UNAUTHENTICATE", Allowed::Authenticated),
+    (Verb::Compress, "COMPRESS", Allowed::Authenticated),
 ];
 
 impl Verb {
@@ -156,6 +163,19 @@ impl Verb {
     /// sent before its tagged response (RFC 3501 7.4.1).
     pub const fn forbids_expunge(self) -> bool {
         matches!(self, Self::Fetch | Self::Store | Self::Search)
+    }
+
+    /// Takes or tells message numbers (RFC 9586 3: refused once there are none any more).
+    pub const fn has_numbers(self) -> bool {
+        matches!(
+            self,
+            Self::Fetch | Self::Store | Self::Search | Self::Copy | Self::Move | Self::Replace
+        )
+    }
+
+    /// Brings messages: its arguments are read as they come, see [`AppendReader`](super::AppendReader).
+    pub const fn brings_message(self) -> bool {
+        matches!(self, Self::Append | Self::Replace | Self::UidReplace)
     }
 }
 
@@ -195,7 +215,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A command with its arguments. APPEND has its own reader, [`AppendHead`], because its message streams.
+/// A command with its arguments. APPEND and REPLACE have their own reader, [`AppendReader`](super::AppendReader),
+/// because their messages stream.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     missing_docs,
@@ -221,7 +242,7 @@ pub enum Command {
     Select {
         mailbox: Vec<u8>,
         read_only: bool,
-        condstore: bool,
+        params: SelectParams,
     },
     Create {
         mailbox: Vec<u8>,
@@ -248,6 +269,9 @@ pub enum Command {
     Check,
     Close,
     Unselect,
+    Unauthenticate,
+    /// The algorithm in upper case.
+    Compress(Vec<u8>),
     Expunge(Option<SequenceSet>),
     Search(SearchArgs),
     Fetch(FetchArgs),
@@ -277,69 +301,12 @@ pub struct StoreArgs {
     pub unchanged_since: Option<u64>,
 }
 
-/// The arguments of APPEND up to the announcement of its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppendHead {
-    /// As typed.
-    pub mailbox: Vec<u8>,
-    /// The flags.
-    pub flags: Vec<Flag>,
-    /// The internal date.
-    pub date: Option<Utc>,
-}
-
-impl AppendHead {
-    /// Reads the arguments of APPEND that end in an announcement and CRLF.
-    ///
-    /// `Ok(None)`: what is announced is not the message yet but the mailbox's name.
-    pub fn parse(args: &[u8], limits: &ParseLimits) -> Result<Option<Self>, Malformed> {
-        let mut cursor = Cursor::new(args);
-        if at_announcement(&cursor) {
-            return Ok(None);
-        }
-        let mailbox = cursor.astring()?.into_owned();
-        cursor.space()?;
-        let mut flags = Vec::new();
-        if cursor.peek() == Some(b'(') {
-            flags = flag_list(&mut cursor, limits)?;
-            cursor.space()?;
-        }
-        let mut date = None;
-        if cursor.peek() == Some(b'"') {
-            date = Some(date_time(&mut cursor)?);
-            cursor.space()?;
-        }
-        if at_announcement(&cursor) {
-            Ok(Some(Self {
-                mailbox,
-                flags,
-                date,
-            }))
-        } else {
-            syntax("a message literal was expected")
-        }
-    }
-}
-
-/// Nothing but `{n}`, `{n+}` or `~{n}` and CRLF is left.
-fn at_announcement(cursor: &Cursor<'_>) -> bool {
-    let rest = cursor.rest();
-    let rest = rest.strip_prefix(b"~").unwrap_or(rest);
-    let inside = rest
-        .strip_prefix(b"{")
-        .and_then(|rest| rest.strip_suffix(b"}\r\n"));
-    inside.is_some_and(|n| {
-        let n = n.strip_suffix(b"+").unwrap_or(n);
-        !n.is_empty() && n.iter().all(u8::is_ascii_digit)
-    })
-}
-
 impl Command {
-    /// Reads the arguments of a command. `known`: the messages that its sequence numbers count.
+    /// Reads the arguments of a command.
     pub fn parse(
         verb: Verb,
         args: Option<&[u8]>,
-        known: &UidSet,
+        known: &Known<'_>,
         limits: &ParseLimits,
     ) -> Result<Self, Malformed> {
         let Some(args) = args else {
@@ -377,19 +344,10 @@ impl Command {
             }
             Verb::Select | Verb::Examine => {
                 let mailbox = c.astring()?.into_owned();
-                let condstore = c.eat(b' ');
-                if condstore {
-                    const WHAT: &str = "there is no such select parameter";
-                    c.expect(b'(', WHAT)?;
-                    if !c.eat_word("CONDSTORE") {
-                        return syntax(WHAT);
-                    }
-                    c.expect(b')', "the list of select parameters is not closed")?;
-                }
                 Self::Select {
                     mailbox,
                     read_only: verb == Verb::Examine,
-                    condstore,
+                    params: SelectParams::parse(c, limits)?,
                 }
             }
             Verb::Create => {
@@ -417,8 +375,8 @@ impl Command {
                 mailbox: c.astring()?.into_owned(),
                 on: verb == Verb::Subscribe,
             },
-            Verb::List => return ListArgs::parse(c, limits).map(Self::List),
-            Verb::Lsub => return ListArgs::parse_lsub(c).map(Self::Lsub),
+            Verb::List => return ListArgs::parse(c, known.utf8, limits).map(Self::List),
+            Verb::Lsub => return ListArgs::parse_lsub(c, known.utf8).map(Self::Lsub),
             Verb::Status => {
                 let mailbox = c.astring()?.into_owned();
                 c.space()?;
@@ -427,14 +385,17 @@ impl Command {
                     items: StatusItem::list(c)?,
                 }
             }
-            Verb::UidExpunge => Self::Expunge(Some(SequenceSet::parse(c, limits)?)),
+            Verb::UidExpunge => Self::Expunge(Some(SequenceSet::parse(c, known, limits)?)),
             Verb::Search | Verb::UidSearch => {
                 return SearchArgs::parse(c, known, limits).map(Self::Search);
             }
-            Verb::Fetch | Verb::UidFetch => return FetchArgs::parse(c, limits).map(Self::Fetch),
-            Verb::Store | Verb::UidStore => Self::Store(store(c, limits)?),
+            Verb::Fetch | Verb::UidFetch => {
+                return FetchArgs::parse(c, known, limits).map(Self::Fetch);
+            }
+            Verb::Store | Verb::UidStore => Self::Store(store(c, known, limits)?),
+            Verb::Compress => Self::Compress(c.atom()?.to_ascii_uppercase()),
             Verb::Copy | Verb::UidCopy | Verb::Move | Verb::UidMove => {
-                let set = SequenceSet::parse(c, limits)?;
+                let set = SequenceSet::parse(c, known, limits)?;
                 c.space()?;
                 let mailbox = c.astring()?.into_owned();
                 Self::Copy {
@@ -443,7 +404,9 @@ impl Command {
                     remove: matches!(verb, Verb::Move | Verb::UidMove),
                 }
             }
-            Verb::Append => return syntax("a message literal was expected"),
+            Verb::Append | Verb::Replace | Verb::UidReplace => {
+                return syntax("a message literal was expected");
+            }
             Verb::Capability
             | Verb::Noop
             | Verb::Logout
@@ -453,6 +416,7 @@ impl Command {
             | Verb::Check
             | Verb::Close
             | Verb::Unselect
+            | Verb::Unauthenticate
             | Verb::Expunge => return syntax("this command has no arguments"),
         };
         cursor.end()?;
@@ -470,6 +434,7 @@ impl Command {
             Verb::Check => Self::Check,
             Verb::Close => Self::Close,
             Verb::Unselect => Self::Unselect,
+            Verb::Unauthenticate => Self::Unauthenticate,
             Verb::Expunge => Self::Expunge(None),
             _ => return syntax("arguments are missing"),
         })
@@ -523,8 +488,8 @@ fn use_attributes(c: &mut Cursor<'_>) -> Parsed<Vec<Vec<u8>>> {
     Ok(attributes)
 }
 
-fn store(c: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<StoreArgs> {
-    let set = SequenceSet::parse(c, limits)?;
+fn store(c: &mut Cursor<'_>, known: &Known<'_>, limits: &ParseLimits) -> Parsed<StoreArgs> {
+    let set = SequenceSet::parse(c, known, limits)?;
     c.space()?;
     let mut unchanged_since = None;
     if c.eat(b'(') {
@@ -570,7 +535,7 @@ mod tests {
     fn parse(line: &[u8]) -> Result<Command, Malformed> {
         let head = Head::parse(line);
         let verb = head.verb.ok_or(Malformed::Syntax("verb"))?;
-        Command::parse(verb, head.args, &UidSet::new(), &ParseLimits::default())
+        Command::parse(verb, head.args, &Known::NOTHING, &ParseLimits::default())
     }
 
     #[test]
@@ -659,29 +624,6 @@ mod tests {
             b"a MOVE 1,2 x",
         ] {
             assert!(parse(good).is_ok(), "{}", good.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn an_append_is_read_up_to_its_message() {
-        let read = |args: &[u8]| AppendHead::parse(args, &ParseLimits::default());
-        assert_eq!(read(b"{5}\r\n"), Ok(None));
-        let full = read(b"{1}\r\na (\\Seen) \" 7-Feb-1994 21:52:25 -0800\" ~{310+}\r\n")
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (full.mailbox, full.flags.len(), full.date.is_some()),
-            (b"a".to_vec(), 1, true)
-        );
-        assert!(read(b"a {3}\r\n").unwrap().is_some());
-        for bad in [
-            &b"a b {3}\r\n"[..],
-            b"a () () {3}\r\n",
-            b"a (\\Seen {3}\r\n",
-            b"a \"x\" {3}\r\n",
-            b"a  {3}\r\n",
-        ] {
-            assert!(read(bad).is_err(), "{}", bad.escape_ascii());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use mox_uids::UidSet;
 
 /// Why a framed command cannot be obeyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,32 @@ pub enum Malformed {
     /// It is grammatical, but more than a limit allows, or something that does not exist: a tagged NO with this code
     /// (empty for none) and text.
     Refused(&'static str, &'static str),
+}
+
+/// What the arguments of a command may refer to.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The messages that sequence numbers count.
+    pub uids: &'a UidSet,
+    /// `$`: what the last SEARCH saved (RFC 5182).
+    pub saved: &'a UidSet,
+    /// Those with \Recent.
+    pub recent: &'a UidSet,
+    /// UTF8=ACCEPT or IMAP4rev2 is enabled: names are UTF-8, and a charset may not be named (RFC 6855 3).
+    pub utf8: bool,
+}
+
+/// Nothing.
+static NONE: UidSet = UidSet::new();
+
+impl Known<'_> {
+    /// No messages, and nothing enabled.
+    pub const NOTHING: Known<'static> = Known {
+        uids: &NONE,
+        saved: &NONE,
+        recent: &NONE,
+        utf8: false,
+    };
 }
 
 /// Limits of one command.

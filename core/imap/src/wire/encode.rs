@@ -56,6 +56,23 @@ pub fn write_astring(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
+/// Writes an atom where that is enough, a quoted string in UTF-8 otherwise (RFC 6855 3, RFC 9051 4.3), a literal where
+/// that is not enough either.
+pub fn write_utf8_astring(out: &mut Vec<u8>, value: &str) {
+    let quotable = |c: char| !matches!(c, '\r' | '\n' | '\0');
+    if value.is_ascii() || value.len() > QUOTED_MAX || !value.chars().all(quotable) {
+        return write_astring(out, value.as_bytes());
+    }
+    out.push(b'"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push(b'\\');
+        }
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    out.push(b'"');
+}
+
 /// Writes a quoted string, or a literal for what cannot be quoted. NUL, which neither can carry, is left out.
 pub fn write_string(out: &mut Vec<u8>, value: &[u8]) {
     let quotable = value.len() <= QUOTED_MAX

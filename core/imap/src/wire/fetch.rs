@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-use super::cursor::{Cursor, Malformed, ParseLimits, Parsed, syntax};
+use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, syntax};
 use super::encode::{put, write_astring};
 use super::sequence::SequenceSet;
 use crate::server::{BodyPart, BodyWhat};
@@ -18,6 +18,8 @@ pub struct FetchArgs {
     pub items: Vec<FetchItem>,
     /// CONDSTORE: only messages that changed after this.
     pub changed_since: Option<u64>,
+    /// QRESYNC: tell also what is gone since then.
+    pub vanished: bool,
 }
 
 /// A data item.
@@ -40,7 +42,25 @@ pub enum FetchItem {
     Uid,
     /// MODSEQ
     Modseq,
-    /// BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER and RFC822.TEXT.
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
+    /// EMAILID (RFC 8474)
+    EmailId,
+    /// THREADID (RFC 8474)
+    ThreadId,
+    /// PREVIEW (RFC 8970)
+    Preview {
+        /// LAZY: only where it costs nothing.
+        lazy: bool,
+    },
+    /// BINARY.SIZE[...] (RFC 3516)
+    BinarySize {
+        /// Which part.
+        part: BodyPart,
+        /// The item's name as the response has it.
+        label: Bytes,
+    },
+    /// BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER and RFC822.TEXT, BINARY[...] and BINARY.PEEK[...].
     Body {
         /// Does not set \Seen.
         peek: bool,
@@ -54,8 +74,12 @@ pub enum FetchItem {
 }
 
 impl FetchArgs {
-    pub(crate) fn parse(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Self> {
-        let set = SequenceSet::parse(cursor, limits)?;
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        let set = SequenceSet::parse(cursor, known, limits)?;
         cursor.space()?;
         let items = if cursor.eat(b'(') {
             let mut items = Vec::new();
@@ -75,24 +99,41 @@ impl FetchArgs {
         } else {
             vec![item(cursor, limits)?]
         };
-        let changed_since = if cursor.eat(b' ') {
-            cursor.expect(b'(', "a fetch modifier was expected")?;
-            if !cursor.eat_word("CHANGEDSINCE") {
-                return syntax("there is no such fetch modifier");
-            }
-            cursor.space()?;
-            let since = cursor.number64()?;
-            cursor.expect(b')', "the list of fetch modifiers is not closed")?;
-            Some(since)
-        } else {
-            None
-        };
-        cursor.end()?;
-        Ok(Self {
+        let mut args = Self {
             set,
             items,
-            changed_since,
-        })
+            changed_since: None,
+            vanished: false,
+        };
+        if cursor.eat(b' ') {
+            args.modifiers(cursor)?;
+        }
+        cursor.end()?;
+        Ok(args)
+    }
+
+    /// `(CHANGEDSINCE 12 VANISHED)`, each at most once.
+    fn modifiers(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
+        cursor.expect(b'(', "a fetch modifier was expected")?;
+        loop {
+            if self.changed_since.is_none() && cursor.eat_word("CHANGEDSINCE") {
+                cursor.space()?;
+                self.changed_since = Some(cursor.number64()?);
+            } else if !self.vanished && cursor.eat_word("VANISHED") {
+                self.vanished = true;
+            } else {
+                return syntax("there is no such fetch modifier");
+            }
+            if !cursor.eat(b' ') {
+                break;
+            }
+        }
+        cursor.expect(b')', "the list of fetch modifiers is not closed")?;
+        // RFC 7162 3.2.6.
+        if self.vanished && self.changed_since.is_none() {
+            return syntax("VANISHED needs CHANGEDSINCE");
+        }
+        Ok(())
     }
 }
 
@@ -139,6 +180,33 @@ fn item(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<FetchItem> {
         FetchItem::Structure { extended: true }
     } else if is("MODSEQ") {
         FetchItem::Modseq
+    } else if is("SAVEDATE") {
+        FetchItem::SaveDate
+    } else if is("EMAILID") {
+        FetchItem::EmailId
+    } else if is("THREADID") {
+        FetchItem::ThreadId
+    } else if is("PREVIEW") {
+        let mut ahead = *cursor;
+        let lazy = ahead.eat(b' ') && ahead.eat(b'(');
+        if lazy {
+            if !(ahead.eat_word("LAZY") && ahead.eat(b')')) {
+                return syntax("there is no such preview modifier");
+            }
+            *cursor = ahead;
+        }
+        FetchItem::Preview { lazy }
+    } else if is("BINARY") {
+        binary(cursor, limits, false)?
+    } else if is("BINARY.PEEK") {
+        binary(cursor, limits, true)?
+    } else if is("BINARY.SIZE") {
+        let mut label = b"BINARY.SIZE[".to_vec();
+        let part = binary_part(cursor, &mut label, limits)?;
+        FetchItem::BinarySize {
+            part,
+            label: label.into(),
+        }
     } else if is("RFC822") {
         whole(BodyWhat::All, "RFC822", false)
     } else if is("RFC822.HEADER") {
@@ -158,79 +226,136 @@ fn item(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<FetchItem> {
     })
 }
 
-fn section(cursor: &mut Cursor<'_>, peek: bool, limits: &ParseLimits) -> Parsed<FetchItem> {
-    const WHAT: &str = "a section is not well formed";
-    cursor.expect(b'[', WHAT)?;
+const WHAT: &str = "a section is not well formed";
+
+/// `1.2.`: the numbers, and whether a dot follows the last.
+fn part_numbers(
+    cursor: &mut Cursor<'_>,
+    label: &mut Vec<u8>,
+    limits: &ParseLimits,
+) -> Parsed<(Vec<u32>, bool)> {
     let mut path = Vec::new();
-    let mut label = b"BODY[".to_vec();
     let mut more = false;
     while cursor.peek().is_some_and(|b| b.is_ascii_digit()) {
         if path.len() >= usize::from(limits.nesting) {
             return Err(Malformed::Refused("LIMIT", "too many part numbers"));
         }
         let number = cursor.nonzero()?;
-        put!(
-            &mut label,
-            "{}{number}",
-            if path.is_empty() { "" } else { "." }
-        );
+        put!(label, "{}{number}", if path.is_empty() { "" } else { "." });
         path.push(number);
         more = cursor.eat(b'.');
         if !more {
             break;
         }
     }
-    let what = if path.is_empty() || more {
-        let word = cursor.word();
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        let (name, what) = if word.is_empty() && path.is_empty() {
-            ("", BodyWhat::All)
-        } else if is("HEADER") {
-            ("HEADER", BodyWhat::Header)
-        } else if is("TEXT") {
-            ("TEXT", BodyWhat::Text)
-        } else if is("MIME") && !path.is_empty() {
-            ("MIME", BodyWhat::Mime)
-        } else if is("HEADER.FIELDS") {
-            ("HEADER.FIELDS", BodyWhat::Fields(Vec::new()))
-        } else if is("HEADER.FIELDS.NOT") {
-            ("HEADER.FIELDS.NOT", BodyWhat::NotFields(Vec::new()))
-        } else {
-            return syntax(WHAT);
-        };
-        if more {
-            label.push(b'.');
-        }
-        label.extend_from_slice(name.as_bytes());
-        match what {
-            BodyWhat::Fields(_) => BodyWhat::Fields(names(cursor, &mut label, limits)?),
-            BodyWhat::NotFields(_) => BodyWhat::NotFields(names(cursor, &mut label, limits)?),
-            what => what,
-        }
-    } else {
-        BodyWhat::All
-    };
+    Ok((path, more))
+}
+
+/// `[1.2]`, RFC 3516 4.2.
+fn binary_part(
+    cursor: &mut Cursor<'_>,
+    label: &mut Vec<u8>,
+    limits: &ParseLimits,
+) -> Parsed<BodyPart> {
+    cursor.expect(b'[', WHAT)?;
+    let (path, more) = part_numbers(cursor, label, limits)?;
+    if more {
+        return syntax(WHAT);
+    }
     cursor.expect(b']', WHAT)?;
     label.push(b']');
-    let partial = if cursor.eat(b'<') {
-        let first = cursor.number64()?;
-        cursor.expect(b'.', WHAT)?;
-        let count = cursor.number64()?;
-        cursor.expect(b'>', WHAT)?;
-        if count == 0 {
-            return syntax("a partial fetch of nothing");
-        }
-        put!(&mut label, "<{first}>");
-        Some((first, count))
-    } else {
-        None
-    };
+    Ok(BodyPart {
+        path,
+        what: BodyWhat::Binary,
+    })
+}
+
+fn binary(cursor: &mut Cursor<'_>, limits: &ParseLimits, peek: bool) -> Parsed<FetchItem> {
+    let mut label = b"BINARY[".to_vec();
+    let part = binary_part(cursor, &mut label, limits)?;
+    let partial = partial(cursor, &mut label)?;
     Ok(FetchItem::Body {
         peek,
-        part: BodyPart { path, what },
+        part,
         partial,
         label: label.into(),
     })
+}
+
+/// `<first.count>`
+fn partial(cursor: &mut Cursor<'_>, label: &mut Vec<u8>) -> Parsed<Option<(u64, u64)>> {
+    if !cursor.eat(b'<') {
+        return Ok(None);
+    }
+    let first = cursor.number64()?;
+    cursor.expect(b'.', WHAT)?;
+    let count = cursor.number64()?;
+    cursor.expect(b'>', WHAT)?;
+    if count == 0 {
+        return syntax("a partial fetch of nothing");
+    }
+    put!(label, "<{first}>");
+    Ok(Some((first, count)))
+}
+
+fn section(cursor: &mut Cursor<'_>, peek: bool, limits: &ParseLimits) -> Parsed<FetchItem> {
+    cursor.expect(b'[', WHAT)?;
+    let mut label = b"BODY[".to_vec();
+    let part = section_text(cursor, &mut label, limits)?;
+    cursor.expect(b']', WHAT)?;
+    label.push(b']');
+    let partial = partial(cursor, &mut label)?;
+    Ok(FetchItem::Body {
+        peek,
+        part,
+        partial,
+        label: label.into(),
+    })
+}
+
+/// The section of a URL, decoded.
+pub(crate) fn section_of_url(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<BodyPart> {
+    section_text(cursor, &mut Vec::new(), limits)
+}
+
+/// What stands between the brackets.
+fn section_text(
+    cursor: &mut Cursor<'_>,
+    label: &mut Vec<u8>,
+    limits: &ParseLimits,
+) -> Parsed<BodyPart> {
+    let (path, more) = part_numbers(cursor, label, limits)?;
+    if !path.is_empty() && !more {
+        let what = BodyWhat::All;
+        return Ok(BodyPart { path, what });
+    }
+    let word = cursor.word();
+    let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    let (name, what) = if word.is_empty() && path.is_empty() {
+        ("", BodyWhat::All)
+    } else if is("HEADER") {
+        ("HEADER", BodyWhat::Header)
+    } else if is("TEXT") {
+        ("TEXT", BodyWhat::Text)
+    } else if is("MIME") && !path.is_empty() {
+        ("MIME", BodyWhat::Mime)
+    } else if is("HEADER.FIELDS") {
+        ("HEADER.FIELDS", BodyWhat::Fields(Vec::new()))
+    } else if is("HEADER.FIELDS.NOT") {
+        ("HEADER.FIELDS.NOT", BodyWhat::NotFields(Vec::new()))
+    } else {
+        return syntax(WHAT);
+    };
+    if more {
+        label.push(b'.');
+    }
+    label.extend_from_slice(name.as_bytes());
+    let what = match what {
+        BodyWhat::Fields(_) => BodyWhat::Fields(names(cursor, label, limits)?),
+        BodyWhat::NotFields(_) => BodyWhat::NotFields(names(cursor, label, limits)?),
+        what => what,
+    };
+    Ok(BodyPart { path, what })
 }
 
 /// Names of header fields; the label repeats them as they were typed.
@@ -262,7 +387,8 @@ mod tests {
     use alloc::string::String;
 
     fn parse(text: &str) -> Parsed<FetchArgs> {
-        FetchArgs::parse(&mut Cursor::new(text.as_bytes()), &ParseLimits::default())
+        let mut cursor = Cursor::new(text.as_bytes());
+        FetchArgs::parse(&mut cursor, &Known::NOTHING, &ParseLimits::default())
     }
 
     fn labels(text: &str) -> Vec<String> {
@@ -291,6 +417,16 @@ mod tests {
                 "BODY[HEADER.FIELDS (Date fRom \"x y\")]<0>",
                 "RFC822.TEXT!",
                 "BODY[1.2.MIME]!"
+            ]
+        );
+        assert_eq!(
+            labels("1 (BINARY[1.2]<3.4> binary.peek[] PREVIEW (LAZY) PREVIEW UID)"),
+            [
+                "BINARY[1.2]<3>!",
+                "BINARY[]",
+                "Preview { lazy: true }",
+                "Preview { lazy: false }",
+                "Uid"
             ]
         );
         assert_eq!(labels("1 rfc822.header"), ["RFC822.HEADER"]);
@@ -329,6 +465,12 @@ mod tests {
             "1 BODY[TEXT",
             "1 BODY.PEEK",
             "1 FLAGS (VANISHED)",
+            "1 FLAGS (CHANGEDSINCE 1 CHANGEDSINCE 2)",
+            "1 BINARY",
+            "1 BINARY[1.]",
+            "1 BINARY[TEXT]",
+            "1 BINARY.SIZE[1]<0.1>",
+            "1 (PREVIEW (FOO))",
             "1 XYZ",
         ] {
             assert!(matches!(parse(bad), Err(Malformed::Syntax(_))), "{bad}");

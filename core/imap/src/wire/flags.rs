@@ -16,7 +16,13 @@ pub(crate) const SYSTEM: [(SystemFlags, &str); 5] = [
 ];
 
 /// Writes `(\Seen $Forwarded)`. Bits without a keyword are left out.
-pub fn write_flags(out: &mut Vec<u8>, system: SystemFlags, bits: u64, keywords: &[String]) {
+pub fn write_flags(
+    out: &mut Vec<u8>,
+    system: SystemFlags,
+    recent: bool,
+    bits: u64,
+    keywords: &[String],
+) {
     out.push(b'(');
     let start = out.len();
     let mut word = |text: &str| {
@@ -29,6 +35,9 @@ pub fn write_flags(out: &mut Vec<u8>, system: SystemFlags, bits: u64, keywords: 
         if system.contains(flag) {
             word(name);
         }
+    }
+    if recent {
+        word("\\Recent");
     }
     let mut left = bits;
     while left != 0 {
@@ -104,8 +113,11 @@ mod tests {
     fn flags_are_shown_in_one_order_and_unknown_bits_not_at_all() {
         let mut out = Vec::new();
         let keywords = ["a".into(), "b".into()];
-        write_flags(&mut out, SystemFlags(1 | 8), 0b110, &keywords);
+        write_flags(&mut out, SystemFlags(1 | 8), false, 0b110, &keywords);
         assert_eq!(out, b"(\\Seen \\Deleted b)");
+        out.clear();
+        write_flags(&mut out, SystemFlags(1), true, 1, &keywords);
+        assert_eq!(out, b"(\\Seen \\Recent a)");
     }
 
     #[test]

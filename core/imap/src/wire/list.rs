@@ -54,10 +54,12 @@ pub enum StatusItem {
     Deleted,
     Size,
     HighestModseq,
+    AppendLimit,
+    MailboxId,
 }
 
 impl StatusItem {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
@@ -66,6 +68,8 @@ impl StatusItem {
         (Self::Deleted, "DELETED"),
         (Self::Size, "SIZE"),
         (Self::HighestModseq, "HIGHESTMODSEQ"),
+        (Self::AppendLimit, "APPENDLIMIT"),
+        (Self::MailboxId, "MAILBOXID"),
     ];
 
     /// As commands and responses spell it.
@@ -101,14 +105,14 @@ impl StatusItem {
 }
 
 impl ListArgs {
-    pub(crate) fn parse(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Self> {
+    pub(crate) fn parse(cursor: &mut Cursor<'_>, utf8: bool, limits: &ParseLimits) -> Parsed<Self> {
         let mut args = Self::default();
         if cursor.eat(b'(') {
             args.extended = true;
             args.select = select_options(cursor)?;
             cursor.space()?;
         }
-        args.reference = decode_pattern(&cursor.astring_or_list()?);
+        args.reference = decode_pattern(&cursor.astring_or_list()?, utf8);
         cursor.space()?;
         if cursor.eat(b'(') {
             args.extended = true;
@@ -116,14 +120,16 @@ impl ListArgs {
                 if args.patterns.len() as u64 >= u64::from(limits.items) {
                     return Err(Malformed::Refused("LIMIT", "too many patterns"));
                 }
-                args.patterns.push(decode_pattern(&cursor.list_mailbox()?));
+                let pattern = decode_pattern(&cursor.list_mailbox()?, utf8);
+                args.patterns.push(pattern);
                 if !cursor.eat(b' ') {
                     break;
                 }
             }
             cursor.expect(b')', "the list of patterns is not closed")?;
         } else {
-            args.patterns.push(decode_pattern(&cursor.list_mailbox()?));
+            args.patterns
+                .push(decode_pattern(&cursor.list_mailbox()?, utf8));
         }
         if cursor.eat(b' ') {
             if !cursor.eat_word("RETURN") {
@@ -141,8 +147,8 @@ impl ListArgs {
         Ok(args)
     }
 
-    pub(crate) fn parse_lsub(cursor: &mut Cursor<'_>) -> Parsed<Self> {
-        let args = Self::parse(cursor, &ParseLimits::default())?;
+    pub(crate) fn parse_lsub(cursor: &mut Cursor<'_>, utf8: bool) -> Parsed<Self> {
+        let args = Self::parse(cursor, utf8, &ParseLimits::default())?;
         if args.extended {
             return syntax("LSUB has no options");
         }
@@ -321,7 +327,8 @@ mod tests {
     #[test]
     fn list_reads_both_forms() {
         let parse = |text: &str| {
-            ListArgs::parse(&mut Cursor::new(text.as_bytes()), &ParseLimits::default())
+            let mut cursor = Cursor::new(text.as_bytes());
+            ListArgs::parse(&mut cursor, false, &ParseLimits::default())
         };
         let plain = parse(r#""" %"#).unwrap();
         assert!(!plain.extended && plain.patterns == ["%"] && plain.reference.is_empty());

@@ -45,8 +45,14 @@ impl NameError {
 }
 
 /// The canonical name for one from the wire: UTF-8, `/` between levels, a first level INBOX in upper case.
-pub fn decode_name(raw: &[u8]) -> Result<String, NameError> {
-    let name = decode(raw).ok_or(NameError::Encoding)?;
+///
+/// With `utf8` (UTF8=ACCEPT or IMAP4rev2 is enabled) the wire has UTF-8, otherwise modified UTF-7.
+pub fn decode_name(raw: &[u8], utf8: bool) -> Result<String, NameError> {
+    let name = match utf8 {
+        true => core::str::from_utf8(raw).ok().map(String::from),
+        false => decode(raw),
+    };
+    let name = name.ok_or(NameError::Encoding)?;
     if name.len() > NAME_MAX || name.split('/').count() > DEPTH_MAX {
         return Err(NameError::TooLong);
     }
@@ -65,8 +71,9 @@ pub fn decode_name(raw: &[u8]) -> Result<String, NameError> {
 
 /// A pattern of LIST or its reference: decoded, but neither checked nor completed. What is no modified UTF-7 is
 /// taken as it is.
-pub fn decode_pattern(raw: &[u8]) -> String {
-    decode(raw).unwrap_or_else(|| String::from_utf8_lossy(raw).into_owned())
+pub fn decode_pattern(raw: &[u8], utf8: bool) -> String {
+    let decoded = (!utf8).then(|| decode(raw)).flatten();
+    decoded.unwrap_or_else(|| String::from_utf8_lossy(raw).into_owned())
 }
 
 /// Upper-cases a first level that is INBOX in any case (RFC 3501 5.1).
@@ -172,7 +179,11 @@ mod tests {
             ("&2D3eAA-", "\u{1f600}"),
             ("gr\u{fc}n", "gr\u{fc}n"),
         ] {
-            assert_eq!(decode_name(raw.as_bytes()), Ok(name.to_string()), "{raw}");
+            assert_eq!(
+                decode_name(raw.as_bytes(), false),
+                Ok(name.to_string()),
+                "{raw}"
+            );
         }
     }
 
@@ -197,14 +208,24 @@ mod tests {
             ("&IAGE-", NameError::Encoding),
             ("&ICg-", NameError::Character),
         ] {
-            assert_eq!(decode_name(raw.as_bytes()), Err(error), "{raw}");
+            assert_eq!(decode_name(raw.as_bytes(), false), Err(error), "{raw}");
         }
-        assert_eq!(decode_name(&[b'a'; 1_001]), Err(NameError::TooLong));
+        assert_eq!(decode_name(&[b'a'; 1_001], false), Err(NameError::TooLong));
         assert_eq!(
-            decode_name("a/".repeat(32).as_bytes()),
+            decode_name("a/".repeat(32).as_bytes(), false),
             Err(NameError::TooLong)
         );
-        assert_eq!(decode_name(b"\xff"), Err(NameError::Encoding));
+        assert_eq!(decode_name(b"\xff", false), Err(NameError::Encoding));
+    }
+
+    #[test]
+    fn where_names_are_utf8_an_ampersand_is_one() {
+        assert_eq!(decode_name(b"R&D/&Jjo-", true), Ok("R&D/&Jjo-".into()));
+        assert_eq!(
+            decode_name("gr\u{fc}n".as_bytes(), true),
+            Ok("gr\u{fc}n".into())
+        );
+        assert_eq!(decode_name(b"\xfc", true), Err(NameError::Encoding));
     }
 
     proptest! {

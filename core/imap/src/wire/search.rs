@@ -4,9 +4,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use bytes::Bytes;
-use mox_uids::UidSet;
 
-use super::cursor::{Cursor, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
+use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
 use super::date::date;
 use super::sequence::SequenceSet;
 use crate::SearchKey;
@@ -31,6 +30,8 @@ pub struct SearchReturn {
     pub max: bool,
     pub all: bool,
     pub count: bool,
+    /// SAVE (RFC 5182): what is found becomes `$`.
+    pub save: bool,
 }
 
 /// A key that says something about one system flag.
@@ -48,10 +49,9 @@ const FLAG_KEYS: [(&str, SystemFlags, bool); 10] = [
 ];
 
 impl SearchArgs {
-    /// `known`: the messages that sequence numbers count.
     pub(crate) fn parse(
         cursor: &mut Cursor<'_>,
-        known: &UidSet,
+        known: &Known<'_>,
         limits: &ParseLimits,
     ) -> Parsed<Self> {
         let returns = if cursor.eat_word("RETURN") {
@@ -63,6 +63,9 @@ impl SearchArgs {
             None
         };
         if cursor.eat_word("CHARSET") {
+            if known.utf8 {
+                return syntax("every text is UTF-8 now, and no charset may be named");
+            }
             cursor.space()?;
             let charset = cursor.astring()?;
             let known = ["UTF-8", "US-ASCII", "ASCII"];
@@ -107,6 +110,7 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             b"MAX" => options.max = true,
             b"ALL" => options.all = true,
             b"COUNT" => options.count = true,
+            b"SAVE" => options.save = true,
             _ => return syntax("there is no such result option"),
         }
         if !cursor.eat(b' ') {
@@ -118,7 +122,7 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
 }
 
 struct Keys<'a> {
-    known: &'a UidSet,
+    known: &'a Known<'a>,
     limits: &'a ParseLimits,
     /// Keys that may still come.
     left: u32,
@@ -151,9 +155,9 @@ impl Keys<'_> {
                 cursor.expect(b')', "a search key is not closed")?;
                 return Ok(key);
             }
-            Some(b'*' | b'0'..=b'9') => {
-                let set = SequenceSet::parse(cursor, self.limits)?;
-                return Ok(SearchKey::Uids(set.numbers_within(self.known)));
+            Some(b'*' | b'$' | b'0'..=b'9') => {
+                let set = SequenceSet::parse(cursor, self.known, self.limits)?;
+                return Ok(SearchKey::Uids(set.numbers_within(self.known.uids)));
             }
             _ => {}
         }
@@ -166,9 +170,14 @@ impl Keys<'_> {
             return Ok(if *set { key } else { not(key) });
         }
         match word {
-            "ALL" | "OLD" => return Ok(SearchKey::All),
-            // \Recent is on no message.
-            "NEW" | "RECENT" => return Ok(not(SearchKey::All)),
+            "ALL" | "SAVEDATESUPPORTED" => return Ok(SearchKey::All),
+            "RECENT" => return Ok(SearchKey::Uids(self.known.recent.clone())),
+            "OLD" => return Ok(not(SearchKey::Uids(self.known.recent.clone()))),
+            "NEW" => {
+                let unseen = not(SearchKey::Flags(SystemFlags::SEEN));
+                let recent = SearchKey::Uids(self.known.recent.clone());
+                return Ok(SearchKey::And(vec![recent, unseen]));
+            }
             _ => {}
         }
         // All others have an argument.
@@ -201,6 +210,11 @@ impl Keys<'_> {
             "YOUNGER",
             "OLDER",
             "MODSEQ",
+            "SAVEDBEFORE",
+            "SAVEDON",
+            "SAVEDSINCE",
+            "EMAILID",
+            "THREADID",
         ];
         if !wants_space.contains(&word) {
             return syntax("there is no such search key");
@@ -239,6 +253,27 @@ impl Keys<'_> {
                 first: Some(date(cursor)?),
                 end: None,
             },
+            "SAVEDBEFORE" => SearchKey::SavedDay {
+                first: None,
+                end: Some(date(cursor)?),
+            },
+            "SAVEDON" => {
+                let day = date(cursor)?;
+                SearchKey::SavedDay {
+                    first: Some(day),
+                    end: Some(day + 1),
+                }
+            }
+            "SAVEDSINCE" => SearchKey::SavedDay {
+                first: Some(date(cursor)?),
+                end: None,
+            },
+            "EMAILID" => SearchKey::EmailId(object_id(cursor)?),
+            // No message has one (RFC 8474 5.3).
+            "THREADID" => {
+                object_id(cursor)?;
+                not(SearchKey::All)
+            }
             "SENTBEFORE" => SearchKey::SentDay {
                 first: None,
                 end: Some(date(cursor)?),
@@ -258,7 +293,10 @@ impl Keys<'_> {
             "SMALLER" => SearchKey::Smaller(cursor.number64()?),
             "YOUNGER" => SearchKey::Within(cursor.nonzero()?, true),
             "OLDER" => SearchKey::Within(cursor.nonzero()?, false),
-            "UID" => SearchKey::Uids(SequenceSet::parse(cursor, self.limits)?.uids(self.known)),
+            "UID" => {
+                let set = SequenceSet::parse(cursor, self.known, self.limits)?;
+                SearchKey::Uids(set.uids(self.known.uids))
+            }
             "NOT" => not(self.key(cursor, deeper)?),
             "OR" => {
                 let left = self.key(cursor, deeper)?;
@@ -295,6 +333,15 @@ fn not(key: SearchKey) -> SearchKey {
     SearchKey::Not(Box::new(key))
 }
 
+/// RFC 8474 7: up to 255 letters, digits, `_` and `-`.
+fn object_id(cursor: &mut Cursor<'_>) -> Parsed<String> {
+    let id = cursor.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    match id.len() {
+        1..=255 => Ok(String::from_utf8_lossy(id).into_owned()),
+        _ => syntax("an object identifier was expected"),
+    }
+}
+
 fn text(cursor: &mut Cursor<'_>) -> Parsed<String> {
     let raw = cursor.astring()?;
     match core::str::from_utf8(&raw) {
@@ -306,9 +353,16 @@ fn text(cursor: &mut Cursor<'_>) -> Parsed<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mox_uids::UidSet;
 
     fn parse(text: &str) -> Parsed<SearchArgs> {
-        let known = UidSet::from_runs([11..=20]);
+        let uids = UidSet::from_runs([11..=20]);
+        let saved = UidSet::from_runs([12..=13, 40..=40]);
+        let known = Known {
+            uids: &uids,
+            saved: &saved,
+            ..Known::NOTHING
+        };
         SearchArgs::parse(
             &mut Cursor::new(text.as_bytes()),
             &known,
@@ -327,6 +381,8 @@ mod tests {
             key("uid 1:*"),
             SearchKey::Uids(UidSet::from_runs([11..=20]))
         );
+        assert_eq!(key("$"), SearchKey::Uids(UidSet::from_runs([12..=13])));
+        assert_eq!(key("UID $"), key("$"));
         assert_eq!(key("unseen"), not(SearchKey::Flags(SystemFlags::SEEN)));
         assert_eq!(
             key("LARGER 1 UID 11"),

@@ -3,13 +3,15 @@
 use alloc::vec::Vec;
 use mox_uids::{Uid, UidSet};
 
-use super::cursor::{Cursor, Malformed, ParseLimits, Parsed};
+use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed};
 
 /// A sequence set as written. Ranges have no direction: `2:4` and `4:2` are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SequenceSet {
     /// Both ends of each range; 0 stands for `*`.
     ranges: Vec<(u32, u32)>,
+    /// `$`: what was found last (RFC 5182), whatever numbers mean elsewhere.
+    saved: Option<UidSet>,
 }
 
 /// A message sequence number beyond the last message (RFC 3501 9 `seq-number`: a tagged BAD).
@@ -19,7 +21,22 @@ pub struct OutOfRange;
 const STAR: u32 = 0;
 
 impl SequenceSet {
-    pub(crate) fn parse(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Self> {
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        if cursor.eat(b'$') {
+            return Ok(Self {
+                ranges: Vec::new(),
+                saved: Some(known.saved.clone()),
+            });
+        }
+        Self::parse_numbers(cursor, limits)
+    }
+
+    /// As [`parse`](Self::parse), where `$` is not allowed.
+    pub(crate) fn parse_numbers(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Self> {
         let mut ranges = Vec::new();
         loop {
             let first = number(cursor)?;
@@ -33,7 +50,10 @@ impl SequenceSet {
             }
             ranges.push((first, last));
             if !cursor.eat(b',') {
-                return Ok(Self { ranges });
+                return Ok(Self {
+                    ranges,
+                    saved: None,
+                });
             }
         }
     }
@@ -42,6 +62,9 @@ impl SequenceSet {
     ///
     /// Identifiers that do not exist are passed over; `*` is the largest one, nothing in an empty mailbox.
     pub fn uids(&self, known: &UidSet) -> UidSet {
+        if let Some(saved) = &self.saved {
+            return saved.intersection(known);
+        }
         let Some(Uid(largest)) = known.last() else {
             return UidSet::new();
         };
@@ -53,6 +76,9 @@ impl SequenceSet {
     ///
     /// In an empty mailbox a range with `*` means nothing.
     pub fn numbers(&self, known: &UidSet) -> Result<UidSet, OutOfRange> {
+        if let Some(saved) = &self.saved {
+            return Ok(saved.intersection(known));
+        }
         let count = known.len();
         let mut runs = Vec::with_capacity(self.ranges.len());
         for &(a, b) in &self.ranges {
@@ -70,6 +96,9 @@ impl SequenceSet {
 
     /// As [`numbers`](Self::numbers), but numbers beyond the last message are passed over: for search keys.
     pub fn numbers_within(&self, known: &UidSet) -> UidSet {
+        if let Some(saved) = &self.saved {
+            return saved.intersection(known);
+        }
         let count = known.len();
         let runs = self.ranges.iter().filter_map(|&(a, b)| {
             let end = |n| if n == STAR { count } else { n };
@@ -79,6 +108,17 @@ impl SequenceSet {
             Some(first.0..=last.0)
         });
         UidSet::from_runs(runs).intersection(known)
+    }
+}
+
+impl SequenceSet {
+    /// The numbers as they are written, whether there are such messages or not; `*` has no upper end.
+    pub fn written(&self) -> UidSet {
+        let end = |n| if n == STAR { u32::MAX } else { n };
+        let runs = self.ranges.iter().map(|&(a, b)| end(a)..=end(b));
+        self.saved
+            .clone()
+            .unwrap_or_else(|| UidSet::from_runs(runs))
     }
 }
 
@@ -96,7 +136,8 @@ mod tests {
     use alloc::string::ToString;
 
     fn set(text: &str) -> SequenceSet {
-        SequenceSet::parse(&mut Cursor::new(text.as_bytes()), &ParseLimits::default()).unwrap()
+        SequenceSet::parse_numbers(&mut Cursor::new(text.as_bytes()), &ParseLimits::default())
+            .unwrap()
     }
 
     #[test]
@@ -144,8 +185,8 @@ mod tests {
     #[test]
     fn zero_and_empty_parts_are_no_numbers() {
         for text in ["0", "1:0", "", "1,", ":2", "1:", "a", "4294967296"] {
-            let parsed =
-                SequenceSet::parse(&mut Cursor::new(text.as_bytes()), &ParseLimits::default());
+            let mut cursor = Cursor::new(text.as_bytes());
+            let parsed = SequenceSet::parse_numbers(&mut cursor, &ParseLimits::default());
             assert!(parsed.is_err(), "{text}");
         }
     }

@@ -28,6 +28,8 @@ pub struct Mailbox {
     pub keywords: Vec<String>,
     pub messages: BTreeMap<u32, Message>,
     pub gone: Vec<(u64, u32)>,
+    /// Those that no session was told of.
+    pub recent: UidSet,
     pub special_use: Option<String>,
 }
 
@@ -90,6 +92,16 @@ impl World {
         uid
     }
 
+    /// A message that no session was told of; false when there is no such mailbox.
+    pub fn arrive(&mut self, name: &str) -> bool {
+        let uid = self.deliver(name, b"Subject: new\r\n\r\nnew\r\n".to_vec(), 0);
+        let Some(mailbox) = self.mailboxes.get_mut(name) else {
+            return false;
+        };
+        mailbox.recent.insert(Uid(uid));
+        true
+    }
+
     /// Takes a message away; false when there is none.
     pub fn expunge(&mut self, name: &str, uid: u32) -> bool {
         let Some(mailbox) = self.mailboxes.get_mut(name) else {
@@ -136,7 +148,7 @@ pub struct Client {
     /// Page size of Rows, to have several.
     pub page: usize,
     watch: Option<(AskId, BoxId, u64)>,
-    append: Option<(String, Vec<Flag>, Vec<u8>)>,
+    append: Vec<(String, Vec<Flag>, Vec<u8>)>,
 }
 
 impl Client {
@@ -156,7 +168,7 @@ impl Client {
             refuse_append: None,
             page: 2,
             watch: None,
-            append: None,
+            append: Vec::new(),
         }
     }
 
@@ -228,7 +240,12 @@ impl Client {
                 assert!(!self.closed, "{step:?} after the close");
                 match step {
                     Step::Send(bytes) => self.output.extend_from_slice(&bytes),
-                    Step::Event(event) => self.events.push(event),
+                    Step::Event(event) => {
+                        if event == Event::AppendDropped {
+                            self.append.clear();
+                        }
+                        self.events.push(event);
+                    }
                     Step::Close => self.closed = true,
                     Step::StartTls => self.upgrade = true,
                     Step::Compress => panic!("not offered"),
@@ -287,6 +304,18 @@ impl Client {
             header: want
                 .header
                 .then(|| Bytes::copy_from_slice(&message.bytes[..end])),
+            more: (want.identity || want.preview.is_some())
+                .then(|| Arc::new(Self::more(uid, message, want))),
+        }
+    }
+
+    fn more(uid: u32, message: &Message, want: Want) -> More {
+        let text = String::from_utf8_lossy(&message.bytes);
+        let body = text.split("\r\n\r\n").nth(1).unwrap_or_default();
+        More {
+            saved: want.identity.then_some(message.date),
+            email: want.identity.then_some([uid as u8; 16]),
+            preview: (want.preview == Some(Preview::Eager)).then(|| body.trim().to_string()),
         }
     }
 
@@ -368,6 +397,8 @@ impl Client {
             Ask::Status { name } => match world.mailboxes.get(&name) {
                 None => no(Some("NONEXISTENT"), "no such mailbox"),
                 Some(mailbox) => Answer::Status(StatusFigures {
+                    mailbox: BoxId(mailbox.id),
+                    recent: mailbox.recent.len(),
                     messages: mailbox.messages.len() as u32,
                     unseen: mailbox
                         .messages
@@ -395,7 +426,7 @@ impl Client {
                         return Some(no(Some("ALREADYEXISTS"), "it exists"));
                     }
                     world.create(&name, special_use);
-                    Answer::Done
+                    Answer::Created(BoxId(world.boxes))
                 }
                 MailboxEdit::Delete { name } => match world.mailboxes.remove(&name) {
                     Some(_) => Answer::Done,
@@ -414,9 +445,19 @@ impl Client {
                     Answer::Done
                 }
             },
-            Ask::Select { name, .. } => match world.mailboxes.get(&name) {
+            Ask::Unauthenticate => Answer::Done,
+            Ask::Vanished { mailbox, since } => {
+                let gone = &world.by_id(mailbox).unwrap().gone;
+                let gone = gone.iter().filter(|(modseq, _)| *modseq > since);
+                Answer::Vanished(gone.map(|(_, uid)| Uid(*uid)).collect())
+            }
+            Ask::Select { name, read_only } => match world.mailboxes.get_mut(&name) {
                 None => no(Some("NONEXISTENT"), "no such mailbox"),
                 Some(mailbox) => Answer::Selected(Selected {
+                    recent: match read_only {
+                        true => mailbox.recent.clone(),
+                        false => std::mem::take(&mut mailbox.recent),
+                    },
                     mailbox: BoxId(mailbox.id),
                     validity: 7,
                     next: mailbox.next,
@@ -466,6 +507,7 @@ impl Client {
                     more,
                     next: mailbox.next,
                     keywords: mailbox.keywords.clone(),
+                    recent: std::mem::take(&mut mailbox.recent),
                 })
             }
             Ask::Rows {
@@ -649,31 +691,65 @@ impl Client {
                 if !world.mailboxes.contains_key(&name) {
                     return Some(no(Some("TRYCREATE"), "no such mailbox"));
                 }
-                self.append = Some((name, flags, Vec::new()));
+                self.append.push((name, flags, Vec::new()));
                 Answer::Accept
             }
             Ask::Piece(bytes) => {
-                self.append
-                    .as_mut()
-                    .expect("an open APPEND")
-                    .2
-                    .extend_from_slice(&bytes);
+                let (_, _, message) = self.append.last_mut().expect("an open APPEND");
+                message.extend_from_slice(&bytes);
                 Answer::Accept
             }
-            Ask::Commit => {
-                let (name, flags, bytes) = self.append.take().expect("an open APPEND");
-                let bits = flags.iter().fold(0, |bits, f| {
-                    if let Flag::System(f) = f {
-                        bits | f.0
-                    } else {
-                        bits
-                    }
-                });
-                let uid = world.deliver(&name, bytes, bits);
-                Answer::Appended {
-                    validity: 7,
-                    uid: Uid(uid),
+            Ask::Insert {
+                name,
+                validity,
+                uid,
+                part,
+                range,
+            } => {
+                let mailbox = world.mailboxes.get(&name);
+                let message = mailbox.and_then(|mailbox| mailbox.messages.get(&uid.0));
+                let Some(message) = message.filter(|_| validity.is_none_or(|v| v == 7)) else {
+                    return Some(Answer::Missing);
+                };
+                let end = message
+                    .bytes
+                    .windows(4)
+                    .position(|w| w == b"\r\n\r\n")
+                    .unwrap()
+                    + 4;
+                let whole = match (&part.path[..], &part.what) {
+                    ([], BodyWhat::All) => &message.bytes[..],
+                    ([], BodyWhat::Header) => &message.bytes[..end],
+                    ([], BodyWhat::Text) | ([1], BodyWhat::All) => &message.bytes[end..],
+                    _ => return Some(Answer::Missing),
+                };
+                let total = whole.len() as u64;
+                let cut = &whole[range.start.min(total) as usize..range.end.min(total) as usize];
+                let (_, _, open) = self.append.last_mut().expect("an open APPEND");
+                open.extend_from_slice(cut);
+                Answer::Accept
+            }
+            Ask::Commit { replace } => {
+                let messages = std::mem::take(&mut self.append);
+                assert!(!messages.is_empty(), "an open APPEND");
+                let mut uids = UidSet::new();
+                for (name, flags, bytes) in messages {
+                    let bits = flags.iter().fold(0, |bits, f| {
+                        if let Flag::System(f) = f {
+                            bits | f.0
+                        } else {
+                            bits
+                        }
+                    });
+                    uids.insert(Uid(world.deliver(&name, bytes, bits)));
                 }
+                if let Some((mailbox, uid)) = replace {
+                    let mailbox = world.by_id(mailbox).unwrap();
+                    mailbox.modseq += 1;
+                    mailbox.messages.remove(&uid.0);
+                    mailbox.gone.push((mailbox.modseq, uid.0));
+                }
+                Answer::Appended { validity: 7, uids }
             }
         })
     }

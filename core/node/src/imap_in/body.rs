@@ -5,17 +5,19 @@ use core::ops::Range;
 use mox_driver::{Pool, Runtime};
 use mox_imap::server::{Answer, BodyPart, BodyWhat, BoxId};
 use mox_mailbox::{AccountId, MailboxId, Meta, Reads};
-use mox_mime::{Section, TransferDecoder, locate, part_at};
-use mox_server::StoredStructure;
+use mox_mime::{Part, Section, TransferDecoder, locate, part_at, parts};
+use mox_server::{Intake, StoredStructure};
 use mox_store::Store;
 use mox_uids::Uid;
 use std::io;
 
-use super::{ImapHost, Response, mailbox_of, unreadable};
+use super::{ImapHost, Response, mailbox_of, refusal, unreadable};
 use crate::reread::reread;
 
 /// Octets of a body read at a time when all of it is looked at.
 const PIECE: u64 = 128 * 1024;
+/// Octets of a text that are looked at for a preview.
+const PREVIEW_OCTETS: u64 = 16 * 1024;
 /// Octets of a part that is decoded for BINARY, at most.
 const DECODED_MAX: u64 = 64 * 1024 * 1024;
 
@@ -64,7 +66,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn answer(
+    pub(super) fn answer(
         &self,
         store: &Store,
         view: &dyn Reads,
@@ -73,8 +75,73 @@ impl Message {
     ) -> Answer {
         match self.section(store, view, part, range) {
             Ok(Some((total, bytes))) => Answer::Piece { total, bytes },
+            Ok(None) if part.what == BodyWhat::Binary && self.is_there(store, view, part) => {
+                refusal(
+                    Some("UNKNOWN-CTE"),
+                    "the encoding of that part cannot be undone",
+                )
+            }
             Ok(None) => Answer::Missing,
             Err(error) => unreadable(error),
+        }
+    }
+
+    /// Its body as parts of it are shown (RFC 3516 4.4): what only BINARY could show is in base64. `None` where the body
+    /// itself will do, which a look at the structure tells of nearly all.
+    pub(super) fn without_nul(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        structure: &Part,
+    ) -> io::Result<Option<(Bytes, Part)>> {
+        let length = self.meta.body.length;
+        if !has_binary(structure) || length > DECODED_MAX {
+            return Ok(None);
+        }
+        let mut octets = Vec::new();
+        self.body_octets(store, view, 0..length, &mut |piece| {
+            octets.extend_from_slice(piece);
+        })?;
+        let text = mox_message::without_binary(&octets, structure);
+        Ok(text.map(|text| {
+            let mut intake = Intake::new();
+            intake.push(&text);
+            (text.into(), intake.finish().structure.part)
+        }))
+    }
+
+    fn is_there(&self, store: &Store, view: &dyn Reads, part: &BodyPart) -> bool {
+        let structure = structure(store, view, &self.meta);
+        structure.is_some_and(|s| locate(&s.part, &part.path, Section::All).is_some())
+    }
+
+    /// Names what is fixed about it (RFC 8474 5.1): copies share it, as they share body, prefix and date.
+    pub(super) fn email_id(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        let id = self.meta.body.id;
+        hasher.update(&id.boot.to_be_bytes());
+        hasher.update(&id.counter.to_be_bytes());
+        hasher.update(&self.meta.date.0.to_be_bytes());
+        hasher.update(&self.meta.prefix);
+        let mut short = [0; 16];
+        hasher.finalize_xof().fill(&mut short);
+        short
+    }
+
+    /// How its first text begins; empty when it has none.
+    pub(super) fn preview(&self, store: &Store, view: &dyn Reads, structure: &Part) -> String {
+        let mut texts = parts(structure).filter(|part| mox_message::text::is_text(part));
+        let Some(part) = texts.next() else {
+            return String::new();
+        };
+        let mut octets = Vec::new();
+        let place = part.body..part.end.min(part.body + PREVIEW_OCTETS);
+        let read = self.body_octets(store, view, place, &mut |piece| {
+            octets.extend_from_slice(piece);
+        });
+        match read {
+            Ok(()) => mox_message::text::preview(&mox_message::text::part_text(part, &octets)),
+            Err(_) => String::new(),
         }
     }
 
@@ -87,7 +154,9 @@ impl Message {
         range: Range<u64>,
     ) -> io::Result<Option<(u64, Bytes)>> {
         let prefix = self.meta.prefix.len() as u64;
-        let whole_message = part.path.is_empty() && part.what == BodyWhat::All;
+        // BINARY of a message is the message: what it has inside stays encoded.
+        let whole_message =
+            part.path.is_empty() && matches!(part.what, BodyWhat::All | BodyWhat::Binary);
         if whole_message {
             return self.read(store, view, 0..self.meta.size, range).map(Some);
         }
@@ -100,6 +169,25 @@ impl Message {
         let Some(structure) = structure(store, view, &self.meta) else {
             return Ok(None);
         };
+        if !part.path.is_empty()
+            && part.what != BodyWhat::Binary
+            && let Some((text, shown)) = self.without_nul(store, view, &structure.part)?
+        {
+            return Ok(locate(&shown, &part.path, section).map(|found| {
+                let octets = text.slice(as_index(clipped(&found, text.len() as u64)));
+                let octets = match &part.what {
+                    BodyWhat::Fields(names) => {
+                        mox_mime::header::fields(&octets, names, false).into()
+                    }
+                    BodyWhat::NotFields(names) => {
+                        mox_mime::header::fields(&octets, names, true).into()
+                    }
+                    _ => octets,
+                };
+                let total = octets.len() as u64;
+                (total, octets.slice(as_index(clipped(&range, total))))
+            }));
+        }
         let Some(found) = locate(&structure.part, &part.path, section) else {
             return Ok(None);
         };
@@ -218,6 +306,11 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// Whether a part has the transfer encoding `binary`.
+pub(super) fn has_binary(structure: &Part) -> bool {
+    parts(structure).any(|part| part.encoding.eq_ignore_ascii_case(b"binary"))
 }
 
 /// What is stored of a header.

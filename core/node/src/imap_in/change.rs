@@ -28,9 +28,20 @@ impl<R: Runtime> ImapHost<R> {
                         return refusal(Some("USEATTR"), "this special use is not known");
                     };
                     let op = move |reads: &dyn mox_mailbox::Reads| {
-                        mox_mailbox::create_mailbox(reads, account, &name, special_use, now)
+                        let subscribed = false;
+                        mox_mailbox::create_subscribed(
+                            reads,
+                            account,
+                            &name,
+                            special_use,
+                            subscribed,
+                            now,
+                        )
                     };
-                    store.run(op).await.map(|_| ())
+                    match store.run(op).await {
+                        Ok(created) => return Answer::Created(BoxId(created.mailbox.0)),
+                        Err(error) => Err(error),
+                    }
                 }
                 MailboxEdit::Delete { name } => {
                     let op = move |reads: &dyn mox_mailbox::Reads| {

@@ -3,7 +3,8 @@
 use core::ops::ControlFlow;
 use mox_driver::{Pool, Runtime};
 use mox_imap::server::{
-    Answer, Ask, BoxId, Changes, MailboxInfo, Row, Selected, StatusFigures, SystemFlags, Want,
+    Answer, Ask, BoxId, Changes, MailboxInfo, More, Preview, Row, Selected, StatusFigures,
+    SystemFlags, Want,
 };
 use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Status};
 use mox_server::StoredStructure;
@@ -79,7 +80,15 @@ impl<R: Runtime> ImapHost<R> {
                     None => None,
                 };
                 match status {
-                    Some(status) => Answer::Status(figures(&status)),
+                    Some(status) => {
+                        let at = (account, status.mailbox);
+                        let from = self.node.told.from(view, at)?;
+                        let recent = match from.0 < status.next {
+                            true => mox_mailbox::messages_from(view, account, at.1, from)?.len(),
+                            false => 0,
+                        };
+                        Answer::Status(figures(&status, recent))
+                    }
                     None => no_mailbox(),
                 }
             }
@@ -91,12 +100,16 @@ impl<R: Runtime> ImapHost<R> {
                     return Ok(no_mailbox());
                 };
                 self.keywords_seen = selected.status.modseq;
+                let next = selected.status.next;
+                let recent = self.node.told.take(view, (account, id), next, !read_only)?;
+                self.claims = (!read_only).then_some(id);
                 Answer::Selected(Selected {
                     mailbox: BoxId(id.0),
                     validity: selected.status.validity,
                     next: selected.status.next,
                     modseq: selected.status.modseq,
                     first_unseen: selected.first_unseen,
+                    recent: recent.intersection(&selected.uids),
                     uids: selected.uids,
                     keywords: selected.keywords,
                     writable: !read_only,
@@ -117,14 +130,29 @@ impl<R: Runtime> ImapHost<R> {
                     false => Vec::new(),
                 };
                 self.keywords_seen = self.keywords_seen.max(changes.keywords_modseq);
+                // Claimed with the last page, which is the one that they are told with.
+                let recent = match self.claims == Some(id) && !changes.more {
+                    true => self
+                        .node
+                        .told
+                        .take(view, (account, id), changes.next, true)?,
+                    false => UidSet::new(),
+                };
                 Answer::Changes(Changes {
                     rows: changes.rows.iter().map(row).collect(),
                     gone: changes.gone,
+                    recent,
                     upto: changes.upto,
                     more: changes.more,
                     next: changes.next,
                     keywords,
                 })
+            }
+            Ask::Vanished { mailbox, since } => {
+                match mox_mailbox::vanished(view, account, mailbox_of(mailbox), since)? {
+                    Some(uids) => Answer::Vanished(uids),
+                    None => Answer::Gone,
+                }
             }
             _ => refusal(Some("SERVERBUG"), "not a question about what is stored"),
         })
@@ -156,7 +184,11 @@ impl RowsPage {
                 row.date = Some(stored.date);
             }
         }
-        if !(want.envelope || want.structure || want.header) {
+        let plain = Want {
+            date: want.date,
+            ..Want::default()
+        };
+        if want == plain {
             return Ok(Some(Answer::Rows { rows, next }));
         }
         let there: UidSet = rows.iter().map(|row| row.uid).collect();
@@ -210,11 +242,15 @@ fn fill(
     allowed: bool,
 ) -> Option<bool> {
     let stored = message.meta.structure.as_deref();
-    let mut opened = stored.is_none() && (want.envelope || want.structure);
+    let lazy = want.preview == Some(Preview::Lazy);
+    let at_hand = message.meta.body.is_inline() && stored.is_some();
+    let preview = want.preview.is_some() && (at_hand || !lazy);
+    // A preview of what is not at hand opens the body.
+    let mut opened = stored.is_none() && (want.envelope || want.structure) || (preview && !at_hand);
     if opened && !allowed {
         return None;
     }
-    let whole = match opened || want.structure {
+    let whole = match opened || want.structure || preview {
         true => body::structure(store, view, &message.meta),
         false => None,
     };
@@ -225,8 +261,26 @@ fn fill(
         };
         row.envelope = envelope.map(Arc::new);
     }
-    if want.structure {
-        row.structure = whole.map(|whole| Arc::new(whole.part));
+    if want.identity || want.preview.is_some() {
+        let shown = whole.as_ref().filter(|_| preview);
+        let more = More {
+            saved: want.identity.then_some(message.meta.saved),
+            email: want.identity.then(|| message.email_id()),
+            preview: shown.map(|whole| message.preview(store, view, &whole.part)),
+        };
+        row.more = Some(Arc::new(more));
+    }
+    if want.structure
+        && let Some(whole) = whole
+    {
+        let binary = body::has_binary(&whole.part);
+        if binary && !allowed {
+            return None;
+        }
+        opened |= binary;
+        let shown = message.without_nul(store, view, &whole.part);
+        let shown = shown.ok().flatten().map_or(whole.part, |(_, shown)| shown);
+        row.structure = Some(Arc::new(shown));
     }
     if want.header {
         row.header = match message.stored_header(view) {
@@ -254,11 +308,14 @@ pub(super) fn row(stored: &mox_mailbox::Row) -> Row {
         envelope: None,
         structure: None,
         header: None,
+        more: None,
     }
 }
 
-fn figures(status: &Status) -> StatusFigures {
+fn figures(status: &Status, recent: u32) -> StatusFigures {
     StatusFigures {
+        mailbox: BoxId(status.mailbox.0),
+        recent,
         messages: status.messages,
         unseen: status.unseen,
         deleted: status.deleted,

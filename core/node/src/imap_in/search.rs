@@ -15,11 +15,16 @@ use std::sync::Arc;
 
 use super::body::{Message, structure};
 use super::{ImapHost, Response, mailbox_of, unreadable};
+use crate::all::all;
 
 /// Rows looked at in one scan.
 const PAGE: usize = 500;
 /// Rows that are looked at in a session's poll, at most: about a millisecond of work.
 const ROWS_AT_ONCE: u32 = 5_000;
+/// Slices of a mailbox that are looked through side by side, on as many threads as the pool has.
+const SLICES: u32 = 8;
+/// Messages that are worth a slice of their own.
+const SLICE_MIN: u32 = 32;
 /// Octets of a text part that are searched; the rest of a longer one is passed over.
 const PART_MAX: u64 = 16 * 1024 * 1024;
 
@@ -43,10 +48,45 @@ impl<R: Runtime> ImapHost<R> {
         match cost(&key) {
             Cost::Row if among.len() <= ROWS_AT_ONCE => Response::Now(search.run(&among, &key)),
             Cost::Row | Cost::Header | Cost::Body => {
-                let work = Box::new(move || search.run(&among, &key));
-                Response::answer_later(self.node.runtime.blocking(Pool::Compute, work))
+                let (search, key) = (Arc::new(search), Arc::new(key));
+                let run = |slice: UidSet| {
+                    let (search, key) = (search.clone(), key.clone());
+                    let work = Box::new(move || search.run(&slice, &key));
+                    self.node.runtime.blocking(Pool::Compute, work)
+                };
+                let running: Vec<_> = slices(&among).into_iter().map(run).collect();
+                Response::answer_later(async move { joined(all(running).await) })
             }
         }
+    }
+}
+
+/// The messages in slices of about the same number.
+fn slices(among: &UidSet) -> Vec<UidSet> {
+    let count = (among.len() / SLICE_MIN).clamp(1, SLICES);
+    let length = among.len().div_ceil(count).max(1);
+    let border = |n: u32| among.at(n * length).map(|uid| uid.0);
+    (0..count)
+        .filter_map(|n| Some((border(n)?, border(n + 1).map_or(u32::MAX, |next| next - 1))))
+        .map(|(first, last)| UidSet::from_runs([first..=last]).intersection(among))
+        .collect()
+}
+
+/// What all slices found; the first error, if there is one.
+fn joined(answers: Vec<Answer>) -> Answer {
+    let (mut found, mut highest) = (UidSet::new(), None);
+    for answer in answers {
+        match answer {
+            Answer::Found { uids, modseq } => {
+                found = found.union(&uids);
+                highest = highest.max(modseq);
+            }
+            other => return other,
+        }
+    }
+    Answer::Found {
+        uids: found,
+        modseq: highest,
     }
 }
 
@@ -184,6 +224,21 @@ impl Candidate for Stored<'_> {
             };
             Utc::from_civil(&civil).secs().div_euclid(86_400)
         }))
+    }
+
+    fn saved_day(&mut self) -> io::Result<Option<i64>> {
+        let message = self.message()?;
+        Ok(message.map(|(message, _)| message.meta.saved.secs().div_euclid(86_400)))
+    }
+
+    fn has_email_id(&mut self, id: &str) -> io::Result<bool> {
+        let message = self.message()?;
+        let own = message.map(|(message, _)| message.email_id());
+        let shown = own.map(|own| {
+            own.iter()
+                .fold(String::from("M"), |shown, b| format!("{shown}{b:02x}"))
+        });
+        Ok(shown.as_deref() == Some(id))
     }
 
     fn field_contains(&mut self, name: &[u8], needle: &str) -> io::Result<bool> {

@@ -56,6 +56,7 @@ impl Talk {
                     modseq: 1,
                     first_unseen: None,
                     uids: Arc::new(UidSet::new()),
+                    recent: UidSet::new(),
                     keywords: Vec::new(),
                     writable: true,
                 })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mox_imap::server::{
-    Answer, BoxId, Changes, MailboxInfo, Refusal, Row, Selected, StatusFigures, SystemFlags,
+    Answer, BoxId, Changes, MailboxInfo, More, Refusal, Row, Selected, StatusFigures, SystemFlags,
 };
 use mox_machine::Utc;
 use mox_uids::{Uid, UidSet};
@@ -55,7 +55,11 @@ enum Text {
     Authenticated(String),
     Mailboxes(Vec<InfoText>),
     Status {
+        #[serde(default)]
+        mailbox: u32,
         messages: u32,
+        #[serde(default)]
+        recent: u32,
         unseen: u32,
         deleted: u32,
         size: u64,
@@ -70,14 +74,20 @@ enum Text {
         modseq: u64,
         first_unseen: Option<u32>,
         uids: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        recent: String,
         keywords: Vec<String>,
         writable: bool,
     },
     Modseq(u64),
     Gone,
+    Created(u32),
+    Vanished(String),
     Changes {
         rows: Vec<RowText>,
         gone: String,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        recent: String,
         upto: u64,
         more: bool,
         next: u32,
@@ -114,7 +124,7 @@ enum Text {
     },
     Appended {
         validity: u32,
-        uid: u32,
+        uids: String,
     },
 }
 
@@ -141,6 +151,15 @@ struct RowText {
     structure: Option<PartText>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     header: Option<Octets>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<MoreText>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct MoreText {
+    saved: Option<i64>,
+    email: Option<[u8; 16]>,
+    preview: Option<String>,
 }
 
 pub(super) fn write(answer: &Answer) -> String {
@@ -174,6 +193,8 @@ fn text(answer: &Answer) -> Text {
                 .collect(),
         ),
         Answer::Status(figures) => Text::Status {
+            mailbox: figures.mailbox.0,
+            recent: figures.recent,
             messages: figures.messages,
             unseen: figures.unseen,
             deleted: figures.deleted,
@@ -189,14 +210,18 @@ fn text(answer: &Answer) -> Text {
             modseq: selected.modseq,
             first_unseen: selected.first_unseen.map(|uid| uid.0),
             uids: selected.uids.to_string(),
+            recent: selected.recent.to_string(),
             keywords: selected.keywords.clone(),
             writable: selected.writable,
         },
         Answer::Modseq(modseq) => Text::Modseq(*modseq),
         Answer::Gone => Text::Gone,
+        Answer::Created(mailbox) => Text::Created(mailbox.0),
+        Answer::Vanished(uids) => Text::Vanished(uids.to_string()),
         Answer::Changes(changes) => Text::Changes {
             rows: rows(&changes.rows),
             gone: changes.gone.to_string(),
+            recent: changes.recent.to_string(),
             upto: changes.upto,
             more: changes.more,
             next: changes.next,
@@ -235,9 +260,9 @@ fn text(answer: &Answer) -> Text {
             uids: uids.to_string(),
             modseq: *modseq,
         },
-        Answer::Appended { validity, uid } => Text::Appended {
+        Answer::Appended { validity, uids } => Text::Appended {
             validity: *validity,
-            uid: uid.0,
+            uids: uids.to_string(),
         },
     }
 }
@@ -266,6 +291,8 @@ fn answer(text: Text) -> Option<Answer> {
                 .collect(),
         ),
         Text::Status {
+            mailbox,
+            recent,
             messages,
             unseen,
             deleted,
@@ -274,6 +301,8 @@ fn answer(text: Text) -> Option<Answer> {
             validity,
             modseq,
         } => Answer::Status(StatusFigures {
+            mailbox: BoxId(mailbox),
+            recent,
             messages,
             unseen,
             deleted,
@@ -289,6 +318,7 @@ fn answer(text: Text) -> Option<Answer> {
             modseq,
             first_unseen,
             uids,
+            recent,
             keywords,
             writable,
         } => Answer::Selected(Selected {
@@ -298,14 +328,18 @@ fn answer(text: Text) -> Option<Answer> {
             modseq,
             first_unseen: first_unseen.map(Uid),
             uids: Arc::new(set_back(&uids)?),
+            recent: set_back(&recent)?,
             keywords,
             writable,
         }),
         Text::Modseq(modseq) => Answer::Modseq(modseq),
         Text::Gone => Answer::Gone,
+        Text::Created(mailbox) => Answer::Created(BoxId(mailbox)),
+        Text::Vanished(uids) => Answer::Vanished(set_back(&uids)?),
         Text::Changes {
             rows,
             gone,
+            recent,
             upto,
             more,
             next,
@@ -313,6 +347,7 @@ fn answer(text: Text) -> Option<Answer> {
         } => Answer::Changes(Changes {
             rows: rows_back(rows),
             gone: set_back(&gone)?,
+            recent: set_back(&recent)?,
             upto,
             more,
             next,
@@ -351,9 +386,9 @@ fn answer(text: Text) -> Option<Answer> {
             uids: set_back(&uids)?,
             modseq,
         },
-        Text::Appended { validity, uid } => Answer::Appended {
+        Text::Appended { validity, uids } => Answer::Appended {
             validity,
-            uid: Uid(uid),
+            uids: set_back(&uids)?,
         },
     })
 }
@@ -370,6 +405,11 @@ fn rows(rows: &[Row]) -> Vec<RowText> {
             envelope: row.envelope.as_deref().map(Into::into),
             structure: row.structure.as_deref().map(Into::into),
             header: row.header.as_ref().map(|h| Octets(h.to_vec())),
+            more: row.more.as_deref().map(|more| MoreText {
+                saved: more.saved.map(|at| at.0),
+                email: more.email,
+                preview: more.preview.clone(),
+            }),
         })
         .collect()
 }
@@ -385,6 +425,13 @@ fn rows_back(rows: Vec<RowText>) -> Vec<Row> {
         envelope: row.envelope.map(|e| Arc::new(e.into())),
         structure: row.structure.map(|s| Arc::new(s.into())),
         header: row.header.map(|h| h.0.into()),
+        more: row.more.map(|more| {
+            Arc::new(More {
+                saved: more.saved.map(Utc),
+                email: more.email,
+                preview: more.preview,
+            })
+        }),
     };
     rows.into_iter().map(row).collect()
 }

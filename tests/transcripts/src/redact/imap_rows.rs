@@ -61,6 +61,11 @@ fn rows(rows: Vec<Row>, words: &Words) -> Vec<Row> {
     let row = |mut row: Row| {
         row.envelope = row.envelope.map(|e| Arc::new(envelope(&e, words)));
         row.structure = row.structure.map(|s| Arc::new(part(&s, words)));
+        row.more = row.more.map(|more| {
+            let mut more = (*more).clone();
+            more.preview = more.preview.map(|text| filler(&text));
+            Arc::new(more)
+        });
         row.header = row.header.map(|header| {
             let mut octets = header.to_vec();
             words::fill_header(&mut octets, words);
@@ -85,6 +90,12 @@ fn keywords(keywords: Vec<String>, words: &Words) -> Vec<String> {
         String::from_utf8_lossy(&octets).into_owned()
     };
     keywords.into_iter().map(renamed).collect()
+}
+
+fn filler(text: &str) -> String {
+    let mut octets = text.as_bytes().to_vec();
+    words::fill_text(&mut octets);
+    String::from_utf8_lossy(&octets).into_owned()
 }
 
 fn filled(octets: Option<&Vec<u8>>) -> Option<Vec<u8>> {

@@ -44,6 +44,7 @@ pub fn happens(world: &mut World, what: &str) -> bool {
             world.deliver("INBOX", text, 0);
             true
         }
+        "arrive" => world.arrive("INBOX"),
         "expunge 2" => world.expunge("INBOX", 2),
         "seen 1" => world.flag("INBOX", 1, 1),
         _ => false,
