@@ -103,7 +103,7 @@ pub(crate) fn restore(args: &Args, restore: &Restore) -> Result<(), Failure> {
     let dir = data_directory(args, restore.dir.as_deref())?;
     let place = store_dir(&dir);
     make_private_dir(&dir)?;
-    let manifest = mox_store::restore_directory(&restore.backup, &place, timestamp::now())
+    let restored = mox_store::restore_directory(&restore.backup, &place, timestamp::now())
         .map_err(|e| {
             Failure::Failed(format!("cannot restore {}: {e}", restore.backup.display()))
         })?;
@@ -122,8 +122,14 @@ pub(crate) fn restore(args: &Args, restore: &Restore) -> Result<(), Failure> {
     println!(
         "{} is restored as of commit {} and in order",
         place.display(),
-        manifest.commit
+        restored.manifest.commit
     );
+    if restored.queued > 0 {
+        println!(
+            "entries in its queue: {}; a server that starts here tries them at once, also those that were delivered after the backup was made",
+            restored.queued
+        );
+    }
     Ok(())
 }
 

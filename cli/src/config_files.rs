@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use mox_server::Directory;
 use mox_server::config::{
@@ -25,6 +26,8 @@ pub struct ConfigFiles {
     pub fixed: Static,
     /// What `domains.ron` says.
     pub dynamic: Dynamic,
+    /// When `domains.ron` was last written before it was read for the first time; `None` when that cannot be told.
+    pub read: Option<SystemTime>,
 }
 
 /// A change of `domains.ron`.
@@ -76,8 +79,11 @@ impl ConfigFiles {
     pub fn load(static_path: &Path) -> Result<Self, Failure> {
         let fixed = load_static(static_path)?;
         let dynamic_path = static_path.with_file_name("domains.ron");
+        // Before it is read: what is written meanwhile is a change.
+        let read = modified(&dynamic_path);
         let dynamic = load_dynamic(&dynamic_path, &fixed)?;
         Ok(Self {
+            read,
             static_path: static_path.to_owned(),
             dynamic_path,
             fixed,
@@ -187,6 +193,11 @@ fn without_parents(path: &Path) -> PathBuf {
         short.push(".");
     }
     short
+}
+
+/// When a file was written last.
+pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
 fn load_dynamic(path: &Path, fixed: &Static) -> Result<Dynamic, Failure> {

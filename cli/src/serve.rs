@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::args::{Args, Serve};
 use crate::capture::CapturePlan;
-use crate::config_files::ConfigFiles;
+use crate::config_files::{ConfigFiles, modified};
 use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem, QueuePage};
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
@@ -250,12 +250,10 @@ pub(crate) struct Admin {
 impl Admin {
     /// Takes `domains.ron` into force when it changed. A file with mistakes changes nothing.
     async fn watch_files(&self, files: &Mutex<ConfigFiles>) -> Result<(), Failure> {
-        let path = files
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .dynamic_path
-            .clone();
-        let mut seen = modified(&path);
+        let (path, mut seen) = {
+            let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            (files.dynamic_path.clone(), files.read)
+        };
         loop {
             smol::Timer::after(RELOAD_EVERY).await;
             let now = modified(&path);
@@ -338,10 +336,6 @@ impl Handler for Admin {
     ) -> Pin<Box<dyn Future<Output = Result<Value, CtlError>> + Send + '_>> {
         Box::pin(self.run(command))
     }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
 fn now_micros() -> u64 {

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use mox_machine::Utc;
-use mox_mailbox::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Finding, Progress, Reads, Space};
+use mox_mailbox::{
+    BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Finding, Progress, ReadError, Reads, Space,
+};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -30,6 +32,8 @@ const MANIFEST_MAX: usize = 4096;
 const PIECE: usize = 1 << 20;
 /// Octets before a key in the file of rows: the keyspace, the length of the key, that of the value.
 const ROW_HEAD: usize = 7;
+/// Entries of the queue read at a time.
+const QUEUE_PAGE: usize = 500;
 /// Bodies with a fault that one backup names at most.
 const FAULTS_MAX: usize = 1_000;
 
@@ -59,6 +63,15 @@ pub struct BackedUp {
     pub manifest: Manifest,
     /// Bodies that rows name and the store itself does not have as it should; at most 1,000 are named.
     pub faults: Vec<Finding>,
+}
+
+/// What a store was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// What belonged to the backup.
+    pub manifest: Manifest,
+    /// Entries of the queue. Those that were delivered since the backup was made will be delivered again.
+    pub queued: u64,
 }
 
 /// Why no store was made of a backup.
@@ -175,7 +188,7 @@ pub fn restore(
     mut kv: Box<dyn Kv>,
     to: &dyn Disk,
     now: Utc,
-) -> Result<Manifest, RestoreError> {
+) -> Result<Restored, RestoreError> {
     let manifest = Manifest::read(from)?;
     create_dirs(to)?;
     read_rows(from, &manifest, &mut *kv)?;
@@ -197,6 +210,7 @@ pub fn restore(
             Progress::More(more) => next = Some(more),
         }
     }
+    let queued = queued(kv.reads()).map_err(|e| RestoreError::Damaged(e.to_string()))?;
     let (mut bodies, mut octets) = (0, 0);
     for shard in 0..SHARDS {
         let shard = shard.to_be_bytes()[1];
@@ -221,7 +235,20 @@ pub fn restore(
     mark.create(to)?;
     write_clean(to, mark, true)?;
     create_schema(to)?;
-    Ok(manifest)
+    Ok(Restored { manifest, queued })
+}
+
+/// How many entries the queue has.
+fn queued(reads: &dyn Reads) -> Result<u64, ReadError> {
+    let (mut from, mut entries) = (0, 0);
+    loop {
+        let page = mox_mailbox::queue(reads, from, QUEUE_PAGE)?;
+        entries += page.len() as u64;
+        match page.last() {
+            Some(last) => from = last.id.saturating_add(1),
+            None => return Ok(entries),
+        }
+    }
 }
 
 fn each_row(

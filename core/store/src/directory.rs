@@ -2,15 +2,15 @@
 
 use mox_machine::Utc;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::journal::{check_journals, journals, read_used};
 use crate::open::{Stop, check};
 use crate::{
-    Committer, Disk, FjallKv, FsDisk, Kv, Manifest, OpenError, Options, RestoreError, Store, Take,
-    Verified, restore,
+    Committer, Disk, FjallKv, FsDisk, Kv, Manifest, OpenError, Options, RestoreError, Restored,
+    Store, Take, Verified, restore,
 };
 
 /// Where fjall keeps its files.
@@ -18,6 +18,8 @@ const ROWS: &str = "rows";
 /// Journals as a crash left them, kept until the store was opened.
 const ASIDE: &str = "aside";
 const ASIDE_UNFINISHED: &str = "aside.new";
+/// Octets of a file copied at a time.
+const COPIED_AT_ONCE: usize = 1 << 20;
 /// There until a new store was opened for the first time.
 const BEGUN: &str = "begun";
 
@@ -111,7 +113,7 @@ pub fn verify_directory(root: &Path, full: bool) -> Result<Verified, OpenError> 
 ///
 /// # Errors
 /// See [`RestoreError`]; what was made then is no store, and is to be removed before the next try.
-pub fn restore_directory(backup: &Path, root: &Path, now: Utc) -> Result<Manifest, RestoreError> {
+pub fn restore_directory(backup: &Path, root: &Path, now: Utc) -> Result<Restored, RestoreError> {
     // Before anything is made.
     let from = FsDisk::reading(backup);
     Manifest::read(&from)?;
@@ -176,9 +178,10 @@ impl Salvage {
                 continue;
             }
             let copy = work.join(format!("{at}"));
-            copy_rows(&root.join(ROWS), &copy, at > 0)?;
+            let unread = &mut salvage.notes;
+            copy_rows(&root.join(ROWS), &copy, at > 0, unread)?;
             if at == 0 {
-                copy_jnl(journals, &copy)?;
+                copy_jnl(journals, &copy, unread)?;
             }
             match FjallKv::open(&copy) {
                 Ok(kv) => {
@@ -208,34 +211,84 @@ impl Salvage {
     }
 }
 
-/// Copies the directory of rows with what is below it, without its journals unless `journals`.
-fn copy_rows(from: &Path, to: &Path, journals: bool) -> io::Result<()> {
+/// Copies the directory of rows with what is below it, without its journals unless `journals`. What cannot be read is
+/// left out and noted: fjall may do without it, and if not, the next journals or the bodies alone may do.
+fn copy_rows(from: &Path, to: &Path, journals: bool, notes: &mut Vec<String>) -> io::Result<()> {
     fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let (entry, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
-        let to = to.join(entry);
+    for path in readable(from, notes) {
+        let Some(to) = path.file_name().map(|name| to.join(name)) else {
+            continue;
+        };
         if path.is_dir() {
-            copy_rows(&path, &to, true)?;
+            copy_rows(&path, &to, true, notes)?;
         } else if path.extension().is_none_or(|e| e != "jnl") {
-            fs::copy(&path, &to)?;
+            copy_readable(&path, &to, notes)?;
         } else if journals {
-            copy_used(&path, &to)?;
+            copy_journal(&path, &to, notes)?;
         }
     }
     Ok(())
 }
 
 /// Copies the journals of a directory.
-fn copy_jnl(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
+fn copy_jnl(from: &Path, to: &Path, notes: &mut Vec<String>) -> io::Result<()> {
+    for path in readable(from, notes) {
         if path.extension().is_some_and(|e| e == "jnl")
             && let Some(name) = path.file_name()
         {
-            copy_used(&path, &to.join(name))?;
+            copy_journal(&path, &to.join(name), notes)?;
         }
     }
     Ok(())
+}
+
+/// Copies a file, unless it cannot be read: then it is noted, and nothing of it is there.
+fn copy_readable(from: &Path, to: &Path, notes: &mut Vec<String>) -> io::Result<()> {
+    let mut unreadable = |e: io::Error| notes.push(format!("{}: {e}", from.display()));
+    let mut source = match File::open(from) {
+        Ok(source) => source,
+        Err(e) => {
+            unreadable(e);
+            return Ok(());
+        }
+    };
+    let mut copy = File::create_new(to)?;
+    let mut piece = vec![0; COPIED_AT_ONCE];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => copy.write_all(piece.get(..length).unwrap_or_default())?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                unreadable(e);
+                return fs::remove_file(to);
+            }
+        }
+    }
+}
+
+/// The same for a journal, which may be mostly a hole.
+fn copy_journal(from: &Path, to: &Path, notes: &mut Vec<String>) -> io::Result<()> {
+    match read_used(from) {
+        Ok(octets) => put_used(&octets, from, to),
+        Err(e) => {
+            notes.push(format!("{}: {e}", from.display()));
+            Ok(())
+        }
+    }
+}
+
+/// What is in a directory, as far as it can be read.
+fn readable(dir: &Path, notes: &mut Vec<String>) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+    });
+    entries.unwrap_or_else(|e| {
+        notes.push(format!("{}: {e}", dir.display()));
+        Vec::new()
+    })
 }
 
 /// Copies journals, unless an earlier start that failed has done so: what it found was nearer to the crash.
@@ -256,9 +309,13 @@ fn copy_journals(root: &Path) -> io::Result<()> {
 
 /// Copies a file that may be mostly a hole.
 fn copy_used(from: &Path, to: &Path) -> io::Result<()> {
-    let octets = read_used(from)?;
+    put_used(&read_used(from)?, from, to)
+}
+
+/// Writes what was read of such a file, and its hole.
+fn put_used(octets: &[u8], from: &Path, to: &Path) -> io::Result<()> {
     let mut to = File::create_new(to)?;
-    to.write_all(&octets)?;
+    to.write_all(octets)?;
     to.set_len(fs::metadata(from)?.len())
 }
 

@@ -34,7 +34,7 @@ mod sweep;
 mod verify;
 mod watch;
 
-pub use backup::{BACKUP_FORMAT, BackedUp, Manifest, RestoreError, restore};
+pub use backup::{BACKUP_FORMAT, BackedUp, Manifest, RestoreError, Restored, restore};
 pub use bodies::{BodyFault, FoundBody, Place, each_body, each_file};
 pub use body::{SHARDS, read_body};
 pub use commit::{Committer, GROUP_MAX, Group};

@@ -14,12 +14,12 @@ mod world;
 use bytes::Bytes;
 use mox_machine::{Secret, Utc};
 use mox_mailbox::{
-    AccountId, Body, BodyRef, Delivery, Doomed, Flags, GONE_SECS, Progress, Reads, Space, Stop,
-    Table, Target, create_account, deliver, initialise,
+    AccountId, Body, BodyRef, Delivery, Doomed, Enqueue, Flags, GONE_SECS, Group, Progress, Reads,
+    Space, Stop, Table, Target, create_account, deliver, initialise,
 };
 use mox_store::{
-    Committer, Disk, FsDisk, Kv, Manifest, MemDisk, MemKv, OpenError, Options, RestoreError, Run,
-    SHARDS, Salvaged, Store, Verified, restore, salvage,
+    Committer, Disk, FsDisk, Kv, Manifest, MemDisk, MemKv, OpenError, Options, RestoreError,
+    Restored, Run, SHARDS, Salvaged, Store, Verified, restore, salvage,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,6 +44,17 @@ fn set_up(store: &Store, committer: &mut Committer) -> AccountId {
 
 /// Delivers into a mailbox, which is made when it is missing.
 fn receive(store: &Store, octets: Bytes, account: AccountId, mailbox: &str) -> Run<BodyRef, Stop> {
+    receive_and_send(store, octets, account, mailbox, None)
+}
+
+/// The same, and queues it.
+fn receive_and_send(
+    store: &Store,
+    octets: Bytes,
+    account: AccountId,
+    mailbox: &str,
+    queue: Option<Enqueue>,
+) -> Run<BodyRef, Stop> {
     let mut spool = store.spool();
     spool.push(octets);
     let spooled = spool.finish(facts()).unwrap();
@@ -63,7 +74,7 @@ fn receive(store: &Store, octets: Bytes, account: AccountId, mailbox: &str) -> R
             structure: Bytes::new(),
             header: Bytes::from_static(b"Subject: x\r\n\r\n"),
             targets: vec![target],
-            queue: None,
+            queue,
             now: NOW,
         };
         let (batch, _) = deliver(reads, &delivery)?;
@@ -152,6 +163,23 @@ fn a_restored_store_has_every_row_and_body_goes_on_with_new_numbers_and_verifies
         let run = receive(&store, content(size), ann, "INBOX");
         bodies.push(settle(&mut committer, run).unwrap());
     }
+    let group = |name: &str| Group {
+        recipients: vec![format!("{name}@far.example")],
+        next_attempt: NOW,
+        hold: false,
+    };
+    let queue = Enqueue {
+        account: Some(ann),
+        reverse_path: "ann@near.example".into(),
+        prefix: Bytes::new(),
+        eight_bit: false,
+        utf8: false,
+        extra: Bytes::new(),
+        groups: vec![group("bea"), group("cid")],
+    };
+    let run = receive_and_send(&store, content(7), ann, "Sent", Some(queue));
+    bodies.push(settle(&mut committer, run).unwrap());
+    let queued = mox_mailbox::queue(&*store.published().view, 0, 9).unwrap();
     let backup = MemDisk::new();
     let made = store.backup(&backup).unwrap();
     assert_eq!(made.faults, []);
@@ -176,7 +204,10 @@ fn a_restored_store_has_every_row_and_body_goes_on_with_new_numbers_and_verifies
 
     let (kv, disk) = (MemKv::new(), MemDisk::new());
     let restored = restore(&backup, Box::new(kv.clone()), &disk, NOW).unwrap();
-    assert_eq!(restored, made.manifest);
+    assert_eq!(restored.manifest, made.manifest);
+    // What was sent meanwhile will be sent again: whoever restores is to know.
+    assert!(restored.queued > 0);
+    assert_eq!(restored.queued, queued.len() as u64);
     let (store, mut committer) = open(&kv, &disk);
     assert_eq!(rows(&*store.published().view), expected);
     // Clients may have seen later states.
@@ -216,7 +247,7 @@ fn a_backup_that_was_cut_off_at_any_file_is_recognised() {
         };
         assert_eq!(attempt(&backup.crash()), Err(RestoreError::Incomplete));
         match attempt(&backup) {
-            Ok(whole) => assert_eq!(Manifest::read(&backup), Ok(whole)),
+            Ok(whole) => assert_eq!(Manifest::read(&backup), Ok(whole.manifest)),
             Err(refused) => assert_eq!(refused, RestoreError::Incomplete, "{calls}"),
         }
     }
@@ -339,7 +370,10 @@ fn a_directory_is_backed_up_under_load_and_restored_to_a_state_in_between() {
     std::fs::remove_dir_all(&root).unwrap();
     assert_eq!(
         mox_store::restore_directory(&backup, &again, NOW),
-        Ok(made.manifest)
+        Ok(Restored {
+            manifest: made.manifest,
+            queued: 0
+        })
     );
     let refused = mox_store::restore_directory(&backup, &again, NOW).unwrap_err();
     assert!(refused.to_string().contains("not empty"), "{refused}");
@@ -480,6 +514,23 @@ fn salvage_of_a_directory_changes_nothing_in_it_and_refuses_one_in_use() {
     assert_eq!((notes.unwrap(), listed), (Vec::new(), 2));
     drop(salvage);
     assert!(tree(&root) == before, "the store was changed");
+    // A file of its rows that cannot be read is left out, and noted.
+    let unreadable = root.join("rows/unreadable");
+    std::os::unix::fs::symlink("/no such file", &unreadable).unwrap();
+    let salvage = mox_store::Salvage::open(&root, &dir.0.join("unread")).unwrap();
+    assert_eq!(salvage.notes.len(), 1, "{:?}", salvage.notes);
+    assert!(
+        salvage.notes[0].contains("rows/unreadable: "),
+        "{:?}",
+        salvage.notes
+    );
+    let mut listed = 0;
+    let notes = salvage.run(&mut |message, _| {
+        listed += u32::from(message.listed);
+        Ok(())
+    });
+    assert_eq!((notes.unwrap(), listed), (Vec::new(), 2));
+    drop(salvage);
     // With its rows beyond reading, what is a file is still there.
     std::fs::remove_dir_all(root.join("rows")).unwrap();
     let salvage = mox_store::Salvage::open(&root, &dir.0.join("again")).unwrap();
