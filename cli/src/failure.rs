@@ -14,6 +14,9 @@ pub enum Failure {
     Usage(String),
     /// It needs a running server and there is none. Exit code 3.
     NoServer(String),
+    /// A part of a running server broke. Exit code 70 (sysexits: software error), as when the process ends at once for it:
+    /// the supervisor starts it again.
+    Broken(String),
 }
 
 impl Failure {
@@ -40,6 +43,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::NoServer(_) => 3,
+            Self::Broken(_) => 70,
         })
     }
 }
@@ -47,7 +51,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(why) | Self::Usage(why) | Self::NoServer(why) => f.write_str(why),
+            Self::Failed(why) | Self::Usage(why) | Self::NoServer(why) | Self::Broken(why) => {
+                f.write_str(why)
+            }
         }
     }
 }

@@ -82,7 +82,7 @@ impl Process {
                 None => {
                     greeting.stop();
                     runtime.stopping();
-                    return close_unserved(opening).await;
+                    return close_unserved(opening, &mut termination).await;
                 }
             };
             let beside = beside(node.clone());
@@ -97,9 +97,7 @@ impl Process {
             })
             .await;
             runtime.stopping();
-            let in_order = node.drain().await;
-            tracing::info!(target: "process", sessions_cut_off = !in_order, "stopped");
-            result
+            drain(&node, &mut termination).await.and(result)
         });
         runtime.stop(GRACE);
         recorders.stop();
@@ -144,17 +142,34 @@ fn cannot_open(place: &Path, error: &OpenError) -> Failure {
     ))
 }
 
+/// Stops a node in order. A second signal ends the wait for other servers' replies.
+async fn drain(node: &Node<SmolRuntime>, termination: &mut Termination) -> Result<(), Failure> {
+    let again = async {
+        let signal = termination.next().await;
+        tracing::info!(target: "process", signal, "stopping without waiting for other servers");
+        node.hurry();
+        std::future::pending().await
+    };
+    let in_order = future::or(node.drain(), again).await;
+    tracing::info!(target: "process", sessions_cut_off = !in_order, "stopped");
+    match node.store().failed() {
+        Some(why) => Err(Failure::Broken(format!("the store failed: {why}"))),
+        None => Ok(()),
+    }
+}
+
 /// The end of a server that was stopped before it served: a store that is open soon is closed in order. Any other is left
 /// to the next start, as after a crash.
 async fn close_unserved(
     opening: impl Future<Output = Result<Node<SmolRuntime>, Failure>>,
+    termination: &mut Termination,
 ) -> Result<(), Failure> {
     let late = async {
         smol::Timer::after(DRAIN_TIMEOUT).await;
         None
     };
     if let Some(opened) = future::or(async { Some(opening.await) }, late).await {
-        opened?.drain().await;
+        drain(&opened?, termination).await?;
     }
     tracing::info!(target: "process", "stopped before the store was open");
     Ok(())

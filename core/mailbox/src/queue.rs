@@ -290,13 +290,17 @@ pub fn queue_attempt(
 }
 
 /// Records the outcome of an attempt, all in one operation: recipients that are done leave the entry and are retired, the
-/// entry goes with the last of them, the message with its last entry, and the notification is delivered.
+/// entry goes with the last of them, the message with its last entry, and the notification is delivered. Its recipient's
+/// quota does not count: it is owed since the message was accepted.
+///
+/// A notification that tells of no failure is about a delay; when that was told while the attempt ran, it is dropped.
 pub fn queue_outcome(
     reads: &dyn Reads,
     id: u64,
     outcome: &Outcome,
 ) -> Result<(Batch, Settled), Stop> {
     let mut edit = Edit::new(reads, outcome.now);
+    edit.promised = true;
     let mut entry = open(reads, id)?;
     if outcome.fates.len() != entry.recipients.len() {
         return Err(Stop::TooMany(Limit::Recipients));
@@ -308,6 +312,8 @@ pub fn queue_outcome(
     }
     entry.next_attempt = outcome.next_attempt;
     // It may have been told while the attempt ran.
+    let tells_failure = (outcome.fates.iter()).any(|fate| matches!(fate, Fate::Failed(_)));
+    let too_late = entry.delay_told && !tells_failure;
     entry.delay_told |= outcome.delay_told;
     let fates = outcome.fates.iter().cloned();
     let (waiting, done): (Vec<_>, Vec<_>) = core::mem::take(&mut entry.recipients)
@@ -318,6 +324,10 @@ pub fn queue_outcome(
     retire(&mut edit, &entry, done)?;
     // The notification first: it may refer to the body that goes with the entry.
     let notice = match &outcome.notice {
+        Some(delivery) if too_late => {
+            drop_unwanted(&mut edit, delivery);
+            None
+        }
         Some(delivery) => Some(place(&mut edit, delivery)?),
         None => None,
     };
@@ -336,6 +346,7 @@ pub fn queue_outcome(
 }
 
 /// The sender of an entry was told between two attempts that it takes longer: notes that, and delivers the notification.
+/// Quotas do not count.
 pub fn queue_delay_told(
     reads: &dyn Reads,
     id: u64,
@@ -343,22 +354,25 @@ pub fn queue_delay_told(
     now: Utc,
 ) -> Result<(Batch, QueueEntry), Stop> {
     let mut edit = Edit::new(reads, now);
+    edit.promised = true;
     let mut entry = open(reads, id)?;
     match notice {
         Some(delivery) if !entry.delay_told => {
             place(&mut edit, delivery)?;
         }
-        // Nobody refers to the body of a notification that comes too late.
-        Some(delivery) => {
-            if let Body::New(new) = &delivery.body {
-                edit.drop_body(&new.stored());
-            }
-        }
+        Some(delivery) => drop_unwanted(&mut edit, delivery),
         None => {}
     }
     entry.delay_told = true;
     edit.put(key::queue(Table::Queue, id), entry.encode());
     Ok((edit.finish()?, entry))
+}
+
+/// Nobody refers to the body of a notification that comes too late.
+fn drop_unwanted(edit: &mut Edit<'_>, notice: &Delivery) {
+    if let Body::New(new) = &notice.body {
+        edit.drop_body(&new.stored());
+    }
 }
 
 pub(crate) fn retire(

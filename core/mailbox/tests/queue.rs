@@ -305,3 +305,53 @@ fn telling_of_a_delay_is_noted_with_the_notice_in_one_operation() {
     assert_eq!(e.status(a, "INBOX").messages, 1);
     e.check();
 }
+
+#[test]
+fn notices_are_delivered_also_to_who_is_over_quota() {
+    let (mut e, a) = Engine::with_account();
+    let groups = vec![group(&["x@b.example"]), group(&["y@c.example"])];
+    let job = submission(&mut e, a, 100, groups);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    e.run(|reads| set_quota(reads, a, Some(1))).unwrap();
+    let ordinary = e.delivery(60, vec![target(a, "INBOX")]);
+    assert_eq!(
+        e.run(|reads| deliver(reads, &ordinary)),
+        Err(Stop::OverQuota(a))
+    );
+    let mut failed = outcome(&e, vec![Fate::Failed("550 no".into())]);
+    failed.notice = Some(e.delivery(60, vec![target(a, "INBOX")]));
+    let settled = e.run(|reads| queue_outcome(reads, 1, &failed)).unwrap();
+    assert_eq!(settled.entry, None);
+    let (now, notice) = (e.now, e.delivery(60, vec![target(a, "INBOX")]));
+    e.run(|reads| queue_delay_told(reads, 2, Some(&notice), now))
+        .unwrap();
+    assert_eq!(e.status(a, "INBOX").messages, 2);
+    e.check();
+}
+
+#[test]
+fn a_delay_that_was_told_while_the_attempt_ran_is_not_told_again_by_its_outcome() {
+    let (mut e, a) = Engine::with_account();
+    // The notices are files: whose is not wanted is removed.
+    let notice = |e: &mut Engine| e.delivery(30_000, vec![target(a, "INBOX")]);
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example", "y@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let (now, told) = (e.now, notice(&mut e));
+    e.run(|reads| queue_delay_told(reads, 1, Some(&told), now))
+        .unwrap();
+    let deferred = Fate::Deferred("450 later".into());
+    let mut again = outcome(&e, vec![deferred.clone(), deferred.clone()]);
+    again.delay_told = true;
+    again.notice = Some(notice(&mut e));
+    let settled = e.run(|reads| queue_outcome(reads, 1, &again)).unwrap();
+    assert_eq!(settled.notice, None);
+    assert_eq!((e.status(a, "INBOX").messages, e.files.len()), (1, 1));
+    e.check();
+    // A failure is told, whatever was told before.
+    let mut failed = outcome(&e, vec![Fate::Failed("550 no".into()), deferred]);
+    failed.notice = Some(notice(&mut e));
+    let settled = e.run(|reads| queue_outcome(reads, 1, &failed)).unwrap();
+    assert!(settled.notice.is_some());
+    assert_eq!(e.status(a, "INBOX").messages, 2);
+    e.check();
+}

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use core::future::poll_fn;
+use core::task::Poll;
 use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
@@ -79,8 +80,10 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
     pub(crate) told: Told,
     pub(crate) captures: Option<Arc<dyn Captures>>,
-    /// Opened once the store is closed.
+    /// Opened once the store is closed, or has failed.
     closed: Gate,
+    /// Opened when a stop is to take no longer than it must.
+    hurried: Gate,
     directory: RwLock<Arc<Directory>>,
     accounts: RwLock<Arc<BTreeMap<String, AccountId>>>,
     seed: Seed,
@@ -135,6 +138,7 @@ impl<R: Runtime> Node<R> {
             sessions: AtomicU64::new(0),
             registry: front.registry.clone(),
             closed: Gate::default(),
+            hurried: Gate::default(),
             seed,
             store,
             config,
@@ -177,8 +181,11 @@ impl<R: Runtime> Node<R> {
         Ok(())
     }
 
-    /// Stops: no new work, 421 and BYE to sessions, running transactions get [`DRAIN_TIMEOUT`]; then everything
-    /// accepted is durable and the store is closed. True when all sessions ended by themselves.
+    /// Stops: no new work, 421 and BYE to sessions, running transactions get [`DRAIN_TIMEOUT`]. Attempts that have sent a
+    /// final dot get until the other server's reply, or until their own time is over: a message whose reply nobody waited
+    /// for would be sent again. Then everything accepted is durable and the store is closed.
+    ///
+    /// True when all sessions ended by themselves. When the store failed meanwhile, [`Store::failed`] says so.
     pub async fn drain(&self) -> bool {
         let inner = &self.inner;
         inner.registry.stop();
@@ -189,13 +196,42 @@ impl<R: Runtime> Node<R> {
         let emptied = tls::within(&inner.runtime, DRAIN_TIMEOUT, wait)
             .await
             .is_ok();
+        let in_order = emptied || self.settle().await;
         let refused = self.front.connections.refused();
         if refused > 0 {
             tracing::info!(target: "listen", refused, "connections were refused since the start");
         }
         inner.store.close();
         poll_fn(|cx| inner.closed.poll(cx)).await;
-        emptied
+        in_order
+    }
+
+    /// Has [`drain`](Self::drain) wait for no other server's reply any more.
+    pub fn hurry(&self) {
+        self.inner.hurried.open();
+    }
+
+    /// Waits for attempts behind the final dot, and ends the others. True when nothing was cut off.
+    async fn settle(&self) -> bool {
+        let inner = &self.inner;
+        let nothing_else = inner.registry.cut();
+        let limits = mox_smtp::client::Limits::default();
+        let settled = async {
+            poll_fn(|cx| inner.registry.poll_settled(cx)).await;
+            Ok(true)
+        };
+        // A store that failed records no reply.
+        let given_up = async {
+            poll_fn(|cx| match inner.closed.poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => inner.hurried.poll(cx),
+            })
+            .await;
+            Ok(false)
+        };
+        let wait = futures_lite::future::or(settled, given_up);
+        let settled = tls::within(&inner.runtime, limits.end + limits.quit, wait).await;
+        nothing_else && settled.unwrap_or(false)
     }
 
     /// How many sessions live.
@@ -411,6 +447,8 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
         // S10: nothing more can be promised. The service ends, so the process does.
         tracing::error!(target: "store", %why, "the store failed; the server stops");
         node.registry.stop();
+        // Unless it stops already: then whoever waits for the end learns why from the store.
+        node.closed.open();
         return;
     }
     // Closed by `drain`: what was accepted is durable, and the store says that it was closed in order.

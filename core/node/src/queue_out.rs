@@ -15,6 +15,7 @@ use mox_machine::fault;
 use mox_mailbox::{QueueEntry, ReadError};
 use mox_queue::{Entry, Limits, Scheduler, Times};
 use mox_store::Topic;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,16 @@ const PAGE: usize = 500;
 /// end the next one too.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Which entry, and what an attempt left of it.
-type Finished = (u64, Left);
+/// Notices of delays that are written at once.
+const TELLING_MAX: usize = 4;
+
+/// What came to its end.
+enum Finished {
+    /// An attempt: which entry, and what it left of it.
+    Attempt(u64, Left),
+    /// A notice of a delay.
+    Told,
+}
 
 /// An entry behind an attempt.
 enum Left {
@@ -47,26 +56,35 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let mut watch = node.store.watch(Topic::Queue, |published| published.number);
     let mut timer = node.runtime.timer();
     let (mut seen, mut next) = (0, 0);
+    let mut to_tell = VecDeque::new();
+    let mut telling = 0;
     loop {
-        match read_new(&node, &mut next) {
-            Ok(entries) => entries
-                .iter()
-                .for_each(|e| insert(&node, &mut scheduler, e)),
-            Err(error) => tracing::error!(target: "queue", %error, "the queue cannot be read"),
+        let unread = read_new(&node, &mut scheduler, &mut next);
+        if let Err(error) = &unread {
+            tracing::error!(target: "queue", %error, "the queue cannot be read");
         }
         let now = node.runtime.now();
         let stopping = node.registry.is_stopping();
         if !stopping {
-            for id in scheduler.delay_notices(now.utc) {
-                let task = attempt::tell_of_delay(node.clone(), id);
-                node.runtime.spawn_session("delay notice", Box::pin(task));
-            }
             for id in scheduler.due(now.utc) {
                 start(&node, id, report.clone());
             }
+            // The end of an attempt tells of the delay itself.
+            let notices = scheduler.delay_notices(now.utc).into_iter();
+            to_tell.extend(notices.filter(|&id| !scheduler.is_running(id)));
+            while telling < TELLING_MAX
+                && let Some(id) = to_tell.pop_front()
+            {
+                let told = Told(report.clone());
+                let task = attempt::tell_of_delay(node.clone(), id, told);
+                node.runtime.spawn_session("delay notice", Box::pin(task));
+                telling += 1;
+            }
         }
         // What is due and not started any more would make this loop spin until the process ends.
-        let wait = scheduler.wait(now.utc).filter(|_| !stopping);
+        let again = unread.is_err().then_some(AGAIN_AFTER);
+        let wait = scheduler.wait(now.utc).into_iter().chain(again).min();
+        let wait = wait.filter(|_| !stopping);
         timer.arm(wait.map(|wait| now.mono + wait));
         let ended = poll_fn(|cx| {
             if let Poll::Ready(done) = finished.poll_next(cx) {
@@ -79,19 +97,23 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
             timer.poll_fired(cx).map(|()| None)
         })
         .await;
-        if let Some((id, left)) = ended {
-            match left {
-                Left::Waits(entries) => {
-                    if !entries.iter().any(|entry| entry.id == id) {
-                        scheduler.remove(id);
+        match ended {
+            Some(Finished::Told) => telling -= 1,
+            Some(Finished::Attempt(id, left)) => {
+                match left {
+                    Left::Waits(entries) => {
+                        if !entries.iter().any(|entry| entry.id == id) {
+                            scheduler.remove(id);
+                        }
+                        for entry in &entries {
+                            insert(&node, &mut scheduler, entry);
+                        }
                     }
-                    for entry in &entries {
-                        insert(&node, &mut scheduler, entry);
-                    }
+                    Left::Unknown => look_again(&node, &mut scheduler, id),
                 }
-                Left::Unknown => look_again(&node, &mut scheduler, id),
+                scheduler.finished(id);
             }
-            scheduler.finished(id);
+            None => {}
         }
     }
 }
@@ -108,13 +130,21 @@ fn look_again<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, id: u64) {
         Ok(None) => scheduler.remove(id),
         Err(error) => {
             tracing::error!(target: "queue", id, %error, "an entry of the queue cannot be read");
+            if let Some(known) = scheduler.entry(id) {
+                let next_attempt = node.runtime.now().utc + AGAIN_AFTER;
+                let again = Entry {
+                    next_attempt,
+                    ..known.clone()
+                };
+                scheduler.insert(again);
+            }
         }
     }
 }
 
 fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finished>) {
     // While an attempt runs the server is not empty: stopping waits for it.
-    let seat = node.registry.enter();
+    let seat = Arc::new(node.registry.enter_attempt());
     let slot = Slot {
         id,
         report,
@@ -139,21 +169,34 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // The channel has room for every slot there is.
         let left = core::mem::replace(&mut self.left, Left::Unknown);
-        let _ = self.report.try_send((self.id, left));
+        let _ = self.report.try_send(Finished::Attempt(self.id, left));
     }
 }
 
-/// The entries that came into the queue since the last time.
-fn read_new<R: Runtime>(node: &Inner<R>, next: &mut u64) -> Result<Vec<QueueEntry>, ReadError> {
+/// The place of a notice of a delay among those that are written at once: given back when dropped.
+struct Told(mpsc::Sender<Finished>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // A sender of its own always has room for one.
+        let _ = self.0.try_send(Finished::Told);
+    }
+}
+
+/// Inserts the entries that came into the queue since the last time, up to what cannot be read.
+fn read_new<R: Runtime>(
+    node: &Inner<R>,
+    scheduler: &mut Scheduler,
+    next: &mut u64,
+) -> Result<(), ReadError> {
     let published = node.store.published();
-    let mut found = Vec::new();
     loop {
         let page = mox_mailbox::queue(&*published.view, *next, PAGE)?;
         let Some(last) = page.last() else {
-            return Ok(found);
+            return Ok(());
         };
+        page.iter().for_each(|e| insert(node, scheduler, e));
         *next = last.id + 1;
-        found.extend(page);
     }
 }
 

@@ -16,8 +16,19 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Live {
     sessions: BTreeMap<u64, Option<Waker>>,
+    /// Those of them that are attempts to hand a message to another server.
+    attempts: BTreeMap<u64, Attempt>,
+    /// Attempts that did not send the final dot yet are to end.
+    cut: bool,
     /// Whoever waits for the last session to go.
     waiting: Vec<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Attempt {
+    /// The other server may have the message: only its reply tells.
+    behind_dot: bool,
+    waker: Option<Waker>,
 }
 
 impl Registry {
@@ -30,6 +41,26 @@ impl Registry {
             id,
             waker: None,
         }
+    }
+
+    /// Enters a session that is an attempt to hand a message to another server.
+    pub(crate) fn enter_attempt(self: &Arc<Self>) -> Seat {
+        let seat = self.enter();
+        self.lock().attempts.insert(seat.id, Attempt::default());
+        seat
+    }
+
+    /// Tells all attempts to end that did not send the final dot yet. False when any other session than those behind it
+    /// still lives.
+    pub(crate) fn cut(&self) -> bool {
+        let mut live = self.lock();
+        live.cut = true;
+        let attempts = live.attempts.values_mut();
+        attempts
+            .filter_map(|attempt| attempt.waker.take())
+            .for_each(Waker::wake);
+        let behind_dot = live.attempts.values().filter(|a| a.behind_dot).count();
+        live.sessions.len() == behind_dot
     }
 
     /// Tells all sessions to finish what they do and end. New ones hear it at once.
@@ -74,6 +105,16 @@ impl Registry {
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut live = self.lock();
         if live.sessions.is_empty() {
+            return Poll::Ready(());
+        }
+        live.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready once no attempt to hand over a message lives.
+    pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut live = self.lock();
+        if live.attempts.is_empty() {
             return Poll::Ready(());
         }
         live.waiting.push(cx.waker().clone());
@@ -137,13 +178,37 @@ impl Seat {
         }
         Poll::Pending
     }
+
+    /// An attempt's final dot is about to be sent: from here on it is not cut any more.
+    pub(crate) fn pass_dot(&self) {
+        if let Some(attempt) = self.registry.lock().attempts.get_mut(&self.id) {
+            attempt.behind_dot = true;
+        }
+    }
+
+    /// Ready when an attempt is to end, having sent no final dot.
+    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut live = self.registry.lock();
+        let cut = live.cut;
+        match live.attempts.get_mut(&self.id) {
+            Some(attempt) if !attempt.behind_dot => {
+                if cut {
+                    return Poll::Ready(());
+                }
+                attempt.waker = Some(cx.waker().clone());
+            }
+            _ => {}
+        }
+        Poll::Pending
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut live = self.registry.lock();
         live.sessions.remove(&self.id);
-        if live.sessions.is_empty() {
+        let settled = live.attempts.remove(&self.id).is_some() && live.attempts.is_empty();
+        if settled || live.sessions.is_empty() {
             live.waiting.drain(..).for_each(Waker::wake);
         }
     }

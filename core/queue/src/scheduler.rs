@@ -200,6 +200,16 @@ impl Scheduler {
         Some(Duration::from_micros(micros).min(self.limits.recheck))
     }
 
+    /// What is known about a message; `None` when nothing is.
+    pub fn entry(&self, id: u64) -> Option<&Entry> {
+        self.waiting.get(&id)
+    }
+
+    /// Whether an attempt of a message runs.
+    pub fn is_running(&self, id: u64) -> bool {
+        self.running.contains_key(&id)
+    }
+
     /// How many messages are known, running ones included when they were not removed.
     pub fn len(&self) -> usize {
         self.waiting.len()

@@ -1,5 +1,7 @@
 //! One attempt to deliver an entry of the queue.
 
+use core::future::poll_fn;
+use futures_lite::future;
 use mox_address::{Host, Path};
 use mox_driver::{Drive, End, Runtime};
 use mox_machine::{Seed, Session, mutant};
@@ -7,6 +9,7 @@ use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
 use mox_server::Found;
 use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
+use mox_store::StoreError;
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use std::time::Duration;
 
 use super::client::ClientHost;
 use super::route::{self, Hop, NoRoute};
-use super::{Left, Slot, local, notice, times};
+use super::{Left, Slot, Told, local, notice, times};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -40,9 +43,12 @@ pub(super) struct Result {
 }
 
 /// Tries an entry. Whatever happens, its slot is given back.
-pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: Seat) {
-    match attempt(&node, slot.id).await {
+pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, seat: Arc<Seat>) {
+    match attempt(&node, &seat, slot.id).await {
         Ok(entries) => slot.left = Left::Waits(entries),
+        Err(why) if node.registry.is_stopping() => {
+            tracing::info!(target: "queue", id = slot.id, why, "an attempt was broken off");
+        }
         Err(error) => {
             tracing::error!(target: "queue", id = slot.id, error, "an attempt could not be made or recorded");
         }
@@ -51,6 +57,7 @@ pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, _seat: 
 
 async fn attempt<R: Runtime>(
     node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
     id: u64,
 ) -> core::result::Result<Vec<QueueEntry>, String> {
     let now = node.runtime.now().utc;
@@ -83,7 +90,15 @@ async fn attempt<R: Runtime>(
     let Some(entry) = local::deliver(node, entry, &message).await? else {
         return Ok(Vec::new());
     };
-    let results = deliver(node, &entry, Arc::new(message.clone())).await;
+    let cut = async {
+        poll_fn(|cx| seat.poll_cut(cx)).await;
+        None
+    };
+    let results = async { Some(deliver(node, seat, &entry, Arc::new(message.clone())).await) };
+    let Some(results) = future::or(cut, results).await else {
+        // Nobody has the message by this attempt; its row says when the next one is.
+        return Err("the server stops".into());
+    };
     let entry = record(node, entry, &message, results, jitter).await?;
     Ok(entry.into_iter().collect())
 }
@@ -100,6 +115,8 @@ async fn record<R: Runtime>(
     let times = times(&entry);
     let (mut fates, mut failed) = (Vec::new(), Vec::new());
     let mut retry = now;
+    // For those who would be given up, were their sender told.
+    let later = node.config.plan.retry_at(&times, now, jitter);
     let mut delay_told = entry.delay_told;
     let mut delayed = Vec::new();
     for (to, result) in entry.recipients.iter().zip(&results) {
@@ -115,7 +132,6 @@ async fn record<R: Runtime>(
                     retry = at;
                     if delay_notice {
                         delayed.push((to.clone(), result.clone()));
-                        delay_told = true;
                     }
                     Fate::Deferred(text)
                 }
@@ -147,13 +163,8 @@ async fn record<R: Runtime>(
     let composed = match notice::compose(node, message, kind, &told).await {
         Ok(composed) => composed,
         Err(notice::NotWritten) => {
-            // Nobody is given up in silence: tried again, with another chance to tell.
-            for fate in &mut fates {
-                if let Fate::Failed(text) = fate {
-                    *fate = Fate::Deferred(core::mem::take(text));
-                }
-            }
-            retry = retry.max(node.config.plan.retry_at(&times, now, jitter));
+            give_another_chance(&mut fates);
+            retry = retry.max(later);
             delay_told = entry.delay_told;
             None
         }
@@ -180,18 +191,45 @@ async fn record<R: Runtime>(
         delay_told,
         notice,
     };
+    let mut without = Recorded {
+        notice: None,
+        ..outcome.clone()
+    };
+    let told = outcome.notice.is_some();
     let id = entry.id;
     let op = move |reads: &dyn mox_mailbox::Reads| {
         let result = mox_mailbox::queue_outcome(reads, id, &outcome);
         drop(held);
         result
     };
-    let settled = node.store.run(op).await.map_err(|e| e.to_string())?;
-    Ok(settled.entry)
+    let settled = match node.store.run(op).await {
+        // The notice may be what was refused. Who has the message must not get it again for that.
+        Err(error) if told && !matches!(error, StoreError::Dead) => {
+            tracing::warn!(target: "queue", id, %error, "a notification could not be stored");
+            give_another_chance(&mut without.fates);
+            without.next_attempt = without.next_attempt.max(later);
+            without.delay_told = entry.delay_told;
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::queue_outcome(reads, id, &without)
+            };
+            node.store.run(op).await
+        }
+        settled => settled,
+    };
+    Ok(settled.map_err(|e| e.to_string())?.entry)
+}
+
+/// Nobody is given up in silence: tried again, with another chance to tell.
+fn give_another_chance(fates: &mut [Fate]) {
+    for fate in fates {
+        if let Fate::Failed(text) = fate {
+            *fate = Fate::Deferred(core::mem::take(text));
+        }
+    }
 }
 
 /// Tells the sender that an entry takes longer than usual, between two attempts.
-pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64) {
+pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _told: Told) {
     let published = node.store.published();
     let Ok(Some(entry)) = mox_mailbox::queue_entry(&*published.view, id) else {
         return;
@@ -239,6 +277,7 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64) {
 /// Tries the hops one after the other until every recipient is decided.
 async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
     entry: &QueueEntry,
     message: Arc<QueueMessage>,
 ) -> Vec<Result> {
@@ -287,7 +326,7 @@ async fn deliver<R: Runtime>(
         if to.is_empty() {
             break;
         }
-        let (reached, ambiguous) = try_hop(node, hop, &message, to).await;
+        let (reached, ambiguous) = try_hop(node, seat, hop, &message, to).await;
         for (index, result) in open.into_iter().zip(reached) {
             if let Some(slot) = results.get_mut(index) {
                 *slot = Some(more_telling(slot.take(), result));
@@ -328,6 +367,7 @@ fn is_decided(result: Option<&Result>) -> bool {
 /// What one address says for each recipient, and whether its answer to the final dot was lost.
 async fn try_hop<R: Runtime>(
     node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
     hop: &Hop,
     message: &Arc<QueueMessage>,
     to: Vec<Path>,
@@ -347,7 +387,7 @@ async fn try_hop<R: Runtime>(
     };
     let mut tls = Tls::IfOffered;
     loop {
-        match session(node, hop, message, transaction.clone(), tls).await {
+        match session(node, seat, hop, message, transaction.clone(), tls).await {
             Ok(reached) => {
                 let ambiguous = reached.iter().any(|o| o.ambiguous);
                 return (reached.iter().map(|o| said(o, &host)).collect(), ambiguous);
@@ -375,6 +415,7 @@ enum Broken {
 /// One session with one address: what became of each recipient.
 async fn session<R: Runtime>(
     node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
     hop: &Hop,
     message: &Arc<QueueMessage>,
     transaction: Transaction,
@@ -398,7 +439,12 @@ async fn session<R: Runtime>(
         session: CapturedSession::SmtpClient(config, tape),
     });
     let client = &mut kept.session;
-    let mut host = Recording(ClientHost::new(node.clone(), message.clone(), transaction));
+    let mut host = Recording(ClientHost::new(
+        node.clone(),
+        seat.clone(),
+        message.clone(),
+        transaction,
+    ));
     let mut io = Conn::Plain(stream);
     loop {
         let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);

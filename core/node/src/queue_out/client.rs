@@ -10,10 +10,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::node::Inner;
+use crate::registry::Seat;
 
 /// Answers one session with another server, and collects what became of each recipient.
 pub(super) struct ClientHost<R: Runtime> {
     node: Arc<Inner<R>>,
+    seat: Arc<Seat>,
     message: Arc<QueueMessage>,
     transaction: Option<Transaction>,
     /// For each recipient of the transaction, once it is known.
@@ -27,11 +29,13 @@ pub(super) struct ClientHost<R: Runtime> {
 impl<R: Runtime> ClientHost<R> {
     pub(super) fn new(
         node: Arc<Inner<R>>,
+        seat: Arc<Seat>,
         message: Arc<QueueMessage>,
         transaction: Transaction,
     ) -> Self {
         Self {
             node,
+            seat,
             message,
             outcomes: vec![None; transaction.to.len()],
             transaction: Some(transaction),
@@ -117,7 +121,9 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
             Event::TlsRefused(reply) => {
                 tracing::info!(target: "queue", %reply, "the other server refused TLS it had offered");
             }
-            Event::Greeted(_) | Event::Ending { .. } | Event::Finished | Event::Closed(_) => {}
+            // Told before the dot is written: whoever stops the server waits for what the peer says to it.
+            Event::Ending { .. } => self.seat.pass_dot(),
+            Event::Greeted(_) | Event::Finished | Event::Closed(_) => {}
         }
     }
 
