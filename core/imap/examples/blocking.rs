@@ -218,7 +218,7 @@ pub fn answer(messages: &[Message], ask: Ask) -> Option<Answer> {
             exists: true,
             special_use: None,
         }]),
-        Ask::Status { name } if name == "INBOX" => Answer::Status(StatusFigures {
+        Ask::Status { name, .. } if name == "INBOX" => Answer::Status(StatusFigures {
             messages: next - 1,
             size: messages.iter().map(Message::size).sum(),
             next,

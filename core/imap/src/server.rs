@@ -4,19 +4,24 @@ mod append;
 mod ask;
 mod auth;
 mod capability;
+mod context;
 mod copy;
 mod fetch;
 mod idle;
 mod job;
 mod limits;
 mod mailbox;
+mod metadata;
+mod multisearch;
 mod output;
 mod progress;
+mod quota;
 mod recorded;
 mod report;
 mod search;
 mod select;
 mod store;
+mod thread;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -27,7 +32,8 @@ use mox_uids::UidSet;
 
 pub use ask::{
     Answer, Ask, BodyPart, BodyWhat, BoxId, Changes, CloseReason, Event, Flag, MailboxEdit,
-    MailboxInfo, MarkHow, More, Preview, Refusal, Row, Selected, StatusFigures, SystemFlags, Want,
+    MailboxInfo, MarkHow, More, Preview, Refusal, Row, Selected, SortField, SortKey, StatusFigures,
+    SystemFlags, ThreadNode, Threading, Want,
 };
 pub use limits::{Config, Limits};
 
@@ -213,16 +219,19 @@ impl Server {
 
     /// What the arguments of the next command may refer to.
     fn known(&self) -> Known<'_> {
-        let utf8 = self.modes.is_utf8();
+        let (utf8, charset) = (self.modes.is_utf8(), !self.modes.utf8);
         match &self.selected {
             Some(selection) => Known {
                 uids: &selection.uids,
                 saved: &selection.saved,
                 recent: &selection.recent,
+                numbers: !self.modes.uid_only,
                 utf8,
+                charset,
             },
             None => Known {
                 utf8,
+                charset,
                 ..Known::NOTHING
             },
         }
@@ -336,6 +345,15 @@ impl Server {
             }
             Command::Expunge(only) => self.expunge(only.as_ref()),
             Command::Search(args) => self.search(args),
+            Command::MultiSearch(args) => self.multi_search(args),
+            Command::Thread(args) => self.thread(args),
+            Command::GetMetadata(args) => self.get_metadata(args),
+            Command::SetMetadata(args) => self.set_metadata(args),
+            Command::GetQuota(root) => self.get_quota(&root),
+            Command::GetQuotaRoot(mailbox) => self.get_quota_root(&mailbox),
+            // RFC 9208 3.1.2: without QUOTASET nobody may.
+            Command::SetQuota => Next::no("NOPERM", "quotas are set by the administrator"),
+            Command::CancelUpdate(tags) => self.cancel_update(&tags),
             Command::Fetch(args) => self.fetch(args, uid),
             Command::Store(args) => self.store(args, uid),
             Command::Copy {
@@ -499,9 +517,11 @@ impl Server {
             }
             Job::Expunge => self.expunged(answer),
             Job::Copy { remove, own } => self.copied(answer, remove, own),
-            Job::Search { returns, modseq } => {
-                self.found(answer, returns, modseq, running.verb.is_uid())
-            }
+            Job::Search(search) => self.found(*search, answer, &running),
+            Job::MultiSearch(multi) => self.multi_search_answer(multi, answer, &running),
+            Job::Metadata(asked) => self.metadata(&asked, answer),
+            Job::Quota(mailbox) => self.quota(mailbox.as_ref(), answer),
+            Job::Thread => self.threaded(answer, running.verb.is_uid()),
             Job::FoundModseq(found) => Self::found_modseq(found, answer),
             Job::FetchVanished(fetch, named) => self.fetch_vanished(fetch, &named, answer),
             Job::Fetch(fetch) => self.fetch_answer(fetch, answer),
@@ -611,6 +631,9 @@ impl Session for Server {
             return;
         };
         let Some(answer) = self.report_answer(id, answer) else {
+            return;
+        };
+        let Some(answer) = self.context_answer(id, answer) else {
             return;
         };
         let Some(answer) = self.piece_answer(id, answer) else {

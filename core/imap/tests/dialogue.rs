@@ -13,14 +13,17 @@
 mod model;
 
 use model::{Client, FIRST, PASSWORD, World};
-use mox_imap::server::{CloseReason, Config, Event, Limits, Refusal};
-use mox_machine::{Mono, Session, TlsFacts};
+use mox_imap::server::{Answer, Ask, CloseReason, Config, Event, Limits, Refusal};
+use mox_machine::{Mono, Session, Step, TlsFacts};
+use mox_uids::UidSet;
 use std::time::Duration;
 
 const CAPABILITIES: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ ENABLE ID IDLE NAMESPACE UNSELECT UIDPLUS MOVE CHILDREN \
     LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH SEARCHRES WITHIN CONDSTORE QRESYNC STATUS=SIZE \
     BINARY UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE PREVIEW SAVEDATE OBJECTID UIDONLY INPROGRESS UNAUTHENTICATE \
-    APPENDLIMIT=104857600";
+    APPENDLIMIT=104857600 SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES PARTIAL CONTEXT=SEARCH \
+    CONTEXT=SORT QUOTA QUOTA=RES-STORAGE METADATA \
+    MULTISEARCH";
 
 /// Plays `input` whole, byte by byte and at every cut: the same output and the same world each time.
 fn everywhere(setup: impl Fn() -> (World, Client), input: &[u8]) -> String {
@@ -841,4 +844,34 @@ fn a_long_fetch_is_asked_for_page_by_page_and_shows_every_message_once() {
             "pages of {page}"
         );
     }
+}
+
+#[test]
+fn a_command_that_takes_long_is_not_forgotten() {
+    let (mut world, mut client) = logged_in();
+    client.input.extend_from_slice(b"a SEARCH ALL\r\n");
+    client.session.recv(client.now, &mut client.input);
+    let mut asked = None;
+    while let Some(step) = client.session.poll() {
+        if let Step::Ask(id, Ask::Search { .. }) = step {
+            asked = Some(id);
+        }
+    }
+    for _ in 0..2 {
+        let (at, why) = client.session.deadline().unwrap();
+        assert_eq!(why, "progress");
+        assert_eq!(at, client.now.mono + Duration::from_secs(10));
+        client.now.mono = at;
+        client.session.tick(client.now);
+        let told = "* OK [INPROGRESS (\"a\" NIL NIL)] still at it\r\n";
+        assert!(matches!(client.session.poll(), Some(Step::Send(sent)) if sent == told));
+        assert!(client.session.poll().is_none());
+    }
+    let found = Answer::Found {
+        uids: UidSet::new(),
+        modseq: None,
+    };
+    client.session.answer(client.now, asked.unwrap(), found);
+    client.run(&mut world);
+    assert_eq!(client.text(), "* SEARCH\r\na OK SEARCH completed\r\n");
 }

@@ -259,6 +259,11 @@ pub fn usage(reads: &dyn Reads, id: AccountId) -> Result<Usage, ReadError> {
     }
 }
 
+/// Octets of messages that an account may have; `None` for any number.
+pub fn quota(reads: &dyn Reads, id: AccountId) -> Result<Option<u64>, ReadError> {
+    Ok(account_row(reads, id)?.and_then(|row| row.quota))
+}
+
 /// Whether a message of `octets` more would be within the quota: for a refusal as early as RCPT. The operation that
 /// stores it decides.
 pub fn has_room(reads: &dyn Reads, id: AccountId, octets: u64) -> Result<bool, ReadError> {

@@ -61,10 +61,12 @@ pub enum Table {
     Copying = 24,
     /// The first UID of a mailbox that no session was told of.
     Recent = 25,
+    /// Annotations of mailboxes, and under mailbox 0 of the account.
+    Annotation = 26,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -82,11 +84,12 @@ pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
     Table::Decision,
     Table::Copying,
     Table::Recent,
+    Table::Annotation,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are
 /// removed message by message with the references.
-pub(crate) const MAILBOX_TABLES: [Table; 7] = [
+pub(crate) const MAILBOX_TABLES: [Table; 8] = [
     Table::Keywords,
     Table::Uids,
     Table::Page,
@@ -94,6 +97,7 @@ pub(crate) const MAILBOX_TABLES: [Table; 7] = [
     Table::Gone,
     Table::Copying,
     Table::Recent,
+    Table::Annotation,
 ];
 
 const STORE: AccountId = AccountId(0);
@@ -109,7 +113,7 @@ impl Key {
         Self(bytes)
     }
 
-    fn u32(mut self, n: u32) -> Self {
+    pub(crate) fn u32(mut self, n: u32) -> Self {
         self.0.extend_from_slice(&n.to_be_bytes());
         self
     }
@@ -119,7 +123,7 @@ impl Key {
         self
     }
 
-    fn bytes(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self
     }

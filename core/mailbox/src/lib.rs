@@ -5,6 +5,7 @@
 //! the other, so none of them locks anything; reading functions take any consistent view.
 
 mod account;
+mod annotation;
 mod body;
 mod bundle;
 mod chunk;
@@ -36,9 +37,10 @@ mod view;
 
 pub use account::{
     Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, account, account_by_id, account_id,
-    account_was_made, accounts, create_account, has_room, initialise, remove_account, schema,
-    set_credentials, set_quota, store_secret, usage,
+    account_was_made, accounts, create_account, has_room, initialise, quota, remove_account,
+    schema, set_credentials, set_quota, store_secret, usage,
 };
+pub use annotation::{ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, annotate, annotations};
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
 pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
@@ -77,6 +79,6 @@ pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
-    Changes, Header, Meta, Rows, Selected, changes, each_body_named, header, headers,
-    is_referenced, mailbox_keywords, meta, metas, rows, select, unseen, vanished,
+    Changes, Header, Meta, Rows, Selected, changes, deleted_octets, each_body_named, header,
+    headers, is_referenced, mailbox_keywords, meta, metas, rows, select, unseen, vanished,
 };

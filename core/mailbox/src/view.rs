@@ -13,7 +13,8 @@ use crate::key::{self, Table};
 use crate::mailbox_edit::keywords;
 use crate::rows::{MailboxRow, MetaRow, decode_header};
 use crate::{
-    AccountId, BodyId, BodyRef, MailboxId, ReadError, Reads, Row, Space, Status, page, scan, status,
+    AccountId, BodyId, BodyRef, Flags, MailboxId, ReadError, Reads, Row, Space, Status, page, scan,
+    status,
 };
 
 /// An opened mailbox. Reading it costs a few small rows, whatever its size.
@@ -197,6 +198,23 @@ fn visit_run(
         .skip(first)
         .take_while(|row| row.uid.0 <= *run.end())
         .try_for_each(visit)
+}
+
+/// Octets of the messages with \Deleted. Reads all pages.
+pub fn deleted_octets(
+    reads: &dyn Reads,
+    account: AccountId,
+    mailbox: MailboxId,
+) -> Result<u64, ReadError> {
+    let everything = UidSet::from_runs([1..=u32::MAX]);
+    let mut octets = 0u64;
+    light_rows(reads, account, mailbox, &everything, Uid(1), &mut |row| {
+        if row.flags.contains(Flags::DELETED) {
+            octets = octets.saturating_add(row.size);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(octets)
 }
 
 /// What is fixed about a message.

@@ -9,6 +9,7 @@ pub(crate) mod change;
 mod read;
 pub(crate) mod recent;
 mod search;
+mod shape;
 
 use core::task::{Context, Poll};
 use mox_driver::Runtime;
@@ -24,6 +25,7 @@ use crate::config::ListenerConfig;
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
 use append::Append;
+use shape::Shape;
 
 /// Answers one IMAP session.
 pub(crate) struct ImapHost<R: Runtime> {
@@ -217,6 +219,9 @@ impl<R: Runtime> World for ImapHost<R> {
                 self.watch = Some(Box::new(Watching { id, since, watch }));
                 Response::Open
             }
+            Ask::Annotations { mailbox } => self.annotations(mailbox.as_deref()),
+            Ask::Annotate { mailbox, entries } => self.annotate(mailbox, entries),
+            Ask::Quota { mailbox } => self.quota(mailbox.as_deref()),
             Ask::Append { .. } | Ask::Piece(_) | Ask::Insert { .. } | Ask::Commit { .. } => {
                 self.append(ask)
             }
@@ -232,7 +237,19 @@ impl<R: Runtime> World for ImapHost<R> {
                 mailbox,
                 among,
                 key,
-            } => self.search(mailbox, among, key),
+            } => self.search(mailbox, among, key, Shape::Set),
+            Ask::Sort {
+                mailbox,
+                among,
+                key,
+                order,
+            } => self.search(mailbox, among, key, Shape::Sorted(order)),
+            Ask::Thread {
+                mailbox,
+                among,
+                key,
+                algorithm,
+            } => self.search(mailbox, among, key, Shape::Threads(algorithm)),
             Ask::Body {
                 mailbox,
                 uid,

@@ -6,7 +6,10 @@ mod intake;
 mod lookup;
 mod scrub;
 pub mod search;
+pub mod sort;
 mod structure;
+mod subject;
+pub mod thread;
 mod verdicts;
 
 pub use credentials::{decode_credentials, encode_credentials};
@@ -14,4 +17,5 @@ pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
 pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};
 pub use scrub::Scrub;
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};
+pub use subject::{BaseSubject, base_subject, casemapped};
 pub use verdicts::{Verdicts, results};

@@ -43,6 +43,8 @@ pub enum Ask {
     Status {
         /// Canonical UTF-8 name.
         name: String,
+        /// `deleted_size` is wanted, which may take a look at all messages; it may be 0 otherwise.
+        deleted_size: bool,
     },
     /// A change to the list of mailboxes. Answer `Done` or `No`.
     Edit(MailboxEdit),
@@ -141,6 +143,28 @@ pub enum Ask {
         /// What to look for.
         key: Arc<SearchKey>,
     },
+    /// SORT over these messages. Answer `Sorted` or `No`.
+    Sort {
+        /// The selected mailbox.
+        mailbox: BoxId,
+        /// The messages the session knows of.
+        among: Arc<UidSet>,
+        /// What to look for.
+        key: Arc<SearchKey>,
+        /// In which order; the order of the mailbox decides in the end.
+        order: Vec<SortKey>,
+    },
+    /// THREAD over these messages. Answer `Threads` or `No`.
+    Thread {
+        /// The selected mailbox.
+        mailbox: BoxId,
+        /// The messages the session knows of.
+        among: Arc<UidSet>,
+        /// What to look for.
+        key: Arc<SearchKey>,
+        /// How they are put together.
+        algorithm: Threading,
+    },
     /// APPEND opens a message; the one before it, if there was one, is complete. Answer `Accept` or `No` (TRYCREATE,
     /// quota, ...).
     Append {
@@ -175,6 +199,23 @@ pub enum Ask {
     Commit {
         /// REPLACE: this message of that mailbox goes in the same moment. It may be gone already.
         replace: Option<(BoxId, Uid)>,
+    },
+    /// GETQUOTA and GETQUOTAROOT: there is one root, the account. Answer `Quota`, or `No` when `mailbox` is not there.
+    Quota {
+        /// The mailbox whose root is asked for; canonical UTF-8 name.
+        mailbox: Option<String>,
+    },
+    /// All annotations of a mailbox, or of the account. Answer `Annotations` or `No`.
+    Annotations {
+        /// Canonical UTF-8 name; `None` is the account itself.
+        mailbox: Option<String>,
+    },
+    /// SETMETADATA, all or nothing. Answer `Done` or `No`.
+    Annotate {
+        /// Canonical UTF-8 name; `None` is the account itself.
+        mailbox: Option<String>,
+        /// Names in lower case; without a value an entry goes.
+        entries: Vec<(String, Option<Bytes>)>,
     },
     /// UNAUTHENTICATE: forget who the client was. Answer `Done`.
     Unauthenticate,
@@ -259,6 +300,24 @@ pub enum Answer {
         /// The highest modification sequence among them, when the key has MODSEQ.
         modseq: Option<u64>,
     },
+    /// What an account has and may have.
+    Quota {
+        /// Octets of all messages.
+        octets: u64,
+        /// How many may be.
+        most: Option<u64>,
+    },
+    /// Annotations by name, in order.
+    Annotations(Vec<(String, Bytes)>),
+    /// SORT found these.
+    Sorted {
+        /// In the order wanted.
+        uids: Vec<Uid>,
+        /// The highest modification sequence among them, when the key has MODSEQ.
+        modseq: Option<u64>,
+    },
+    /// The threads that THREAD found, each node before those below it.
+    Threads(Vec<ThreadNode>),
     /// APPEND is durable.
     Appended {
         /// UIDVALIDITY of the mailbox.
@@ -266,6 +325,56 @@ pub enum Answer {
         /// The new messages, in the order they came.
         uids: UidSet,
     },
+}
+
+/// A criterion of SORT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortKey {
+    /// What is compared.
+    pub field: SortField,
+    /// REVERSE: larger ones first.
+    pub reverse: bool,
+}
+
+/// What SORT compares (RFC 5256 3, RFC 5957 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortField {
+    /// The internal date.
+    Arrival,
+    /// The first Cc address.
+    Cc,
+    /// The sent date.
+    Date,
+    /// What people see of the first From address.
+    DisplayFrom,
+    /// What people see of the first To address.
+    DisplayTo,
+    /// The first From address.
+    From,
+    /// Octets.
+    Size,
+    /// The base subject.
+    Subject,
+    /// The first To address.
+    To,
+}
+
+/// An algorithm of THREAD (RFC 5256 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threading {
+    /// ORDEREDSUBJECT
+    OrderedSubject,
+    /// REFERENCES
+    References,
+}
+
+/// A message in a thread, or the place of one that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadNode {
+    /// The message.
+    pub uid: Option<Uid>,
+    /// How many of the nodes that follow are right below it.
+    pub children: u32,
 }
 
 /// Why the world says no: a response code of RFC 5530 or another RFC, and text.
@@ -336,6 +445,8 @@ pub struct StatusFigures {
     pub deleted: u32,
     /// Octets of all messages.
     pub size: u64,
+    /// Octets of those with \Deleted.
+    pub deleted_size: u64,
     /// The next UID.
     pub next: u32,
     /// UIDVALIDITY.

@@ -9,7 +9,7 @@ use super::job::{Next, Reply, Running};
 use crate::wire::{Verb, put, write_string};
 
 /// What is offered in every state, unless the configuration takes it away.
-const ALWAYS: [&str; 34] = [
+const ALWAYS: [&str; 46] = [
     "IMAP4rev1",
     "IMAP4rev2",
     "LITERAL+",
@@ -43,6 +43,18 @@ const ALWAYS: [&str; 34] = [
     "INPROGRESS",
     "UNAUTHENTICATE",
     "APPENDLIMIT",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "PARTIAL",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "METADATA",
+    "MULTISEARCH",
     "SASL-IR",
 ];
 
@@ -103,6 +115,12 @@ const fn capability_of(verb: Verb) -> Option<&'static str> {
         Verb::Replace | Verb::UidReplace => "REPLACE",
         Verb::Unauthenticate => "UNAUTHENTICATE",
         Verb::Compress => "COMPRESS=DEFLATE",
+        Verb::Sort | Verb::UidSort => "SORT",
+        Verb::Thread | Verb::UidThread => "THREAD=REFERENCES",
+        Verb::GetQuota | Verb::GetQuotaRoot | Verb::SetQuota => "QUOTA",
+        Verb::GetMetadata | Verb::SetMetadata => "METADATA",
+        Verb::MultiSearch => "MULTISEARCH",
+        Verb::CancelUpdate => "CONTEXT=SEARCH",
         _ => return None,
     })
 }

@@ -17,7 +17,7 @@ use super::{
     SystemFlags, Want, numbered,
 };
 use crate::wire::{
-    FetchArgs, FetchItem, put, put_number, write_envelope, write_internal_date, write_string,
+    FetchArgs, FetchItem, Span, put, put_number, write_envelope, write_internal_date, write_string,
     write_structure,
 };
 
@@ -146,7 +146,11 @@ impl Server {
             mut items,
             changed_since,
             vanished,
+            partial,
         } = args;
+        if partial.is_some() && !uid {
+            return Next::bad("PARTIAL needs UID FETCH");
+        }
         if vanished && !(uid && self.modes.qresync) {
             // RFC 7162 3.2.6.
             return Next::bad("VANISHED needs UID FETCH, and QRESYNC enabled");
@@ -164,10 +168,13 @@ impl Server {
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
-        let left = match numbered(&set, &selection.uids, uid) {
+        let mut left = match numbered(&set, &selection.uids, uid) {
             Ok(uids) => uids,
             Err(next) => return next,
         };
+        if let Some(span) = partial {
+            left = at_positions(&left, span);
+        }
         let marks = selection.writable
             && items
                 .iter()
@@ -577,6 +584,16 @@ fn clip(partial: Option<(u64, u64)>, total: u64) -> Range<u64> {
     let (first, count) = partial.unwrap_or((0, total));
     let first = first.min(total);
     first..first.saturating_add(count).min(total)
+}
+
+/// The members at these positions.
+pub(super) fn at_positions(uids: &UidSet, span: Span) -> UidSet {
+    let range = span.of(uids.len());
+    let ends = uids
+        .at(range.start)
+        .zip(range.end.checked_sub(1).and_then(|last| uids.at(last)));
+    let run = ends.filter(|(first, last)| first <= last && !range.is_empty());
+    UidSet::from_runs(run.map(|(first, last)| first.0..=last.0)).intersection(uids)
 }
 
 /// The columns that are seldom there.

@@ -10,11 +10,12 @@ use mox_uids::UidSet;
 use super::append::Append;
 use super::fetch::Fetch;
 use super::mailbox::Listing;
-use super::search::Found;
+use super::multisearch::MultiSearch;
+use super::search::{Found, Search};
 use super::select::Resync;
 use super::store::Store;
 use super::{Refusal, Server};
-use crate::wire::{Malformed, Qresync, SearchReturn, StatusItem, Verb, put};
+use crate::wire::{GetMetadata, Malformed, Qresync, StatusItem, Verb, put};
 
 /// A command between its first byte of effect and its tagged response.
 #[derive(Debug)]
@@ -55,10 +56,13 @@ pub(super) enum Job {
         remove: bool,
         own: bool,
     },
-    Search {
-        returns: Option<SearchReturn>,
-        modseq: bool,
-    },
+    MultiSearch(Box<MultiSearch>),
+    /// GETMETADATA: the canonical name.
+    Metadata(Box<(Option<String>, GetMetadata)>),
+    /// GETQUOTAROOT names a mailbox.
+    Quota(Option<String>),
+    Search(Box<Search>),
+    Thread,
     /// The modification sequences of the few messages that are told.
     FoundModseq(Box<Found>),
     Found(Box<Found>),
@@ -212,7 +216,7 @@ impl Server {
     /// Ends a command: what may be told about the selected mailbox comes first.
     fn complete(&mut self, mut running: Box<Running>, reply: Reply) {
         let full = !running.verb.forbids_expunge() || mutant!(ExpungeDuringFetch);
-        if self.begin_report(full) {
+        if self.begin_report(full) || self.begin_contexts() {
             running.ask = None;
             running.job = Job::Finish(reply);
             self.running = Some(running);
@@ -222,8 +226,18 @@ impl Server {
         self.rest();
     }
 
-    /// The untagged responses that a command waited for are written.
+    /// The report that a command waited for is written.
     pub(super) fn after_report(&mut self) {
+        // In the middle of a FETCH nothing but its own responses can be said.
+        let job = self.running.as_ref().map(|running| &running.job);
+        let between = job.is_none_or(|job| matches!(job, Job::Finish(_) | Job::Idle(_)));
+        if !(between && self.begin_contexts()) {
+            self.after_contexts();
+        }
+    }
+
+    /// All untagged responses that a command waited for are written.
+    pub(super) fn after_contexts(&mut self) {
         let Some(running) = self.running.take() else {
             return;
         };

@@ -79,6 +79,12 @@ pub struct Limits {
     pub body_page: u32,
     /// Messages in one APPEND, and parts of a message that is put together: NO LIMIT.
     pub append_parts: u32,
+    /// Searches of a mailbox that are kept up to date: NOUPDATE.
+    pub contexts: u32,
+    /// Octets of the value of an annotation: NO METADATA MAXSIZE.
+    pub annotation: u32,
+    /// Mailboxes searched by one ESEARCH: NO LIMIT.
+    pub search_mailboxes: u32,
     /// How long a command may be silent before the client is told that it goes on (RFC 9585).
     pub progress: Duration,
 }
@@ -102,6 +108,9 @@ impl Default for Limits {
             page: 500,
             body_page: 64,
             append_parts: 100,
+            contexts: 16,
+            annotation: 32 * 1024,
+            search_mailboxes: 1_000,
             progress: Duration::from_secs(10),
         }
     }

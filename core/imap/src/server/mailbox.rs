@@ -169,6 +169,11 @@ impl Server {
             if entry.exists && !listing.args.returns.status.is_empty() {
                 let id = self.ask(Ask::Status {
                     name: entry.name.clone(),
+                    deleted_size: listing
+                        .args
+                        .returns
+                        .status
+                        .contains(&StatusItem::DeletedStorage),
                 });
                 listing.status = Some(entry.name);
                 return Next::Wait(id, Job::Listing(listing));
@@ -186,7 +191,11 @@ impl Server {
         }
         match self.canonical(mailbox) {
             Ok(name) => {
-                let id = self.ask(Ask::Status { name: name.clone() });
+                let deleted_size = items.contains(&StatusItem::DeletedStorage);
+                let id = self.ask(Ask::Status {
+                    name: name.clone(),
+                    deleted_size,
+                });
                 Next::Wait(id, Job::Status { name, items })
             }
             Err(next) => next,
@@ -225,6 +234,7 @@ impl Server {
                 StatusItem::Unseen => figures.unseen.into(),
                 StatusItem::Deleted => figures.deleted.into(),
                 StatusItem::Size => figures.size,
+                StatusItem::DeletedStorage => figures.deleted_size,
                 StatusItem::HighestModseq => figures.modseq,
                 StatusItem::AppendLimit => limit,
                 StatusItem::MailboxId => {

@@ -29,6 +29,7 @@ impl Server {
         let out = self.out.text();
         out.extend_from_slice(b"* OK [INPROGRESS (");
         write_string(out, &running.tag);
-        put!(out, ")] still at it\r\n");
+        // How far it is is not known.
+        put!(out, " NIL NIL)] still at it\r\n");
     }
 }

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use mox_machine::{Recordable, Secret};
 use mox_mime::{Envelope, Inside, Mailbox, Params, Part};
-use mox_uids::UidSet;
+use mox_uids::{Uid, UidSet};
 
 use super::{
     Answer, Ask, BodyPart, BodyWhat, Event, Flag, MailboxEdit, MailboxInfo, More, Row, Selected,
-    Server,
+    Server, SortKey, ThreadNode,
 };
 use crate::search::SearchKey;
 
@@ -26,14 +26,30 @@ impl Recordable for Server {
     fn ask_weight(ask: &Ask) -> usize {
         match ask {
             Ask::Sasl { mechanism, .. } => mechanism.len(),
-            Ask::Status { name } | Ask::Select { name, .. } => name.len(),
+            Ask::Status { name, .. } | Ask::Select { name, .. } => name.len(),
+            Ask::Quota { mailbox } | Ask::Annotations { mailbox } => {
+                mailbox.as_ref().map_or(0, String::len)
+            }
+            Ask::Annotate { mailbox, entries } => {
+                let entry = |(name, value): &(String, Option<Bytes>)| {
+                    size_of::<(String, Option<Bytes>)>()
+                        + name.len()
+                        + value.as_ref().map_or(0, Bytes::len)
+                };
+                mailbox.as_ref().map_or(0, String::len) + entries.iter().map(entry).sum::<usize>()
+            }
             Ask::Edit(edit) => edited(edit),
             Ask::Rows { uids, .. } => uids.weight(),
             Ask::Body { part, .. } => named(part),
             Ask::Mark { uids, flags, .. } => uids.weight() + flagged(flags),
             Ask::Copy { uids, to, .. } => uids.weight() + to.len(),
             Ask::Expunge { only, .. } => only.as_ref().map_or(0, UidSet::weight),
-            Ask::Search { among, key, .. } => among.weight() + searched(key),
+            Ask::Search { among, key, .. } | Ask::Thread { among, key, .. } => {
+                among.weight() + searched(key)
+            }
+            Ask::Sort {
+                among, key, order, ..
+            } => among.weight() + searched(key) + order.len() * size_of::<SortKey>(),
             Ask::Append { name, flags, .. } => name.len() + flagged(flags),
             Ask::Piece(piece) => piece.len(),
             Ask::Insert { name, part, .. } => name.len() + named(part),
@@ -74,6 +90,14 @@ impl Recordable for Server {
             | Answer::Vanished(uids)
             | Answer::Appended { uids, .. } => uids.weight(),
             Answer::Piece { bytes, .. } | Answer::Challenge(bytes) => bytes.len(),
+            Answer::Sorted { uids, .. } => uids.len() * size_of::<Uid>(),
+            Answer::Threads(nodes) => nodes.len() * size_of::<ThreadNode>(),
+            Answer::Annotations(all) => {
+                let one = |(name, value): &(String, Bytes)| {
+                    size_of::<(String, Bytes)>() + name.len() + value.len()
+                };
+                all.iter().map(one).sum()
+            }
             Answer::Mailboxes(all) => all.iter().map(mailbox_info).sum(),
             Answer::No(refusal) => refusal.text.len(),
             Answer::Authenticated(user) => user.len(),
@@ -83,6 +107,7 @@ impl Recordable for Server {
             | Answer::Modseq(_)
             | Answer::Gone
             | Answer::Created(_)
+            | Answer::Quota { .. }
             | Answer::Missing => 0,
         }
     }
@@ -138,6 +163,38 @@ impl Recordable for Server {
                 range: range.clone(),
             },
             Ask::Piece(piece) => Ask::Piece(Bytes::copy_from_slice(piece)),
+            Ask::Annotate { mailbox, entries } => {
+                let value = |value: &Bytes| Bytes::copy_from_slice(value);
+                let entry = |(name, octets): &(String, Option<Bytes>)| {
+                    (name.clone(), octets.as_ref().map(value))
+                };
+                Ask::Annotate {
+                    mailbox: mailbox.clone(),
+                    entries: entries.iter().map(entry).collect(),
+                }
+            }
+            Ask::Sort {
+                mailbox,
+                among,
+                key,
+                order,
+            } => Ask::Sort {
+                mailbox: *mailbox,
+                among: among.clone(),
+                key: Arc::new(keep_key(key)),
+                order: order.clone(),
+            },
+            Ask::Thread {
+                mailbox,
+                among,
+                key,
+                algorithm,
+            } => Ask::Thread {
+                mailbox: *mailbox,
+                among: among.clone(),
+                key: Arc::new(keep_key(key)),
+                algorithm: *algorithm,
+            },
             Ask::Search {
                 mailbox,
                 among,
@@ -346,7 +403,6 @@ fn structured(part: &Part) -> usize {
 mod tests {
     use super::*;
     use crate::server::{BoxId, Want};
-    use mox_uids::Uid;
 
     #[test]
     fn sets_of_messages_weigh_what_they_hold() {

@@ -13,6 +13,7 @@ use mox_machine::{AskId, Step, mutant};
 use mox_uids::{Uid, UidSet};
 
 use super::capability::Modes;
+use super::context::Contexts;
 use super::job::Job;
 use super::{Answer, Ask, BoxId, Changes, Event, Row, Server};
 use crate::wire::{put, put_number, write_flags};
@@ -38,6 +39,8 @@ pub(super) struct Selection {
     pub(super) recent: UidSet,
     /// `$`: what the last SEARCH saved (RFC 5182).
     pub(super) saved: UidSet,
+    /// Searches that are kept up to date (RFC 5267).
+    pub(super) contexts: Contexts,
     /// Everything up to this modification sequence was told.
     pub(super) modseq: u64,
     pub(super) keywords: Vec<String>,
@@ -74,6 +77,7 @@ impl Selection {
             gone: UidSet::new(),
             recent: selected.recent,
             saved: UidSet::new(),
+            contexts: Contexts::default(),
             modseq: selected.modseq,
             keywords: selected.keywords,
             own: Vec::new(),
@@ -90,6 +94,7 @@ impl Selection {
 
     /// This session changed these; the response to the command tells it.
     pub(super) fn changed_by_us(&mut self, uids: UidSet, modseq: u64) {
+        self.contexts.note(&uids);
         if modseq <= self.modseq {
             return;
         }
@@ -135,6 +140,7 @@ impl Selection {
         if uids.is_empty() {
             return;
         }
+        self.leave_contexts(out, &uids);
         if modes.tells_vanished() {
             put!(out, "* VANISHED {uids}\r\n");
         }
@@ -308,6 +314,9 @@ impl Server {
             selection.keywords = changes.keywords;
             selection.write_keywords(out);
         }
+        selection
+            .contexts
+            .note(&changes.rows.iter().map(|row| row.uid).collect());
         let newest = selection.uids.last();
         for row in changes.rows {
             if selection.uids.contains(row.uid) {
@@ -416,7 +425,8 @@ impl Server {
             return;
         };
         let report = self.report.take().and_then(|report| report.ask);
-        for ask in [selection.watch, report].into_iter().flatten() {
+        let context = selection.contexts.open();
+        for ask in [selection.watch, report, context].into_iter().flatten() {
             self.out.push(Step::Cancel(ask));
         }
         self.out.push(Step::Event(Event::Unselected));

@@ -1,21 +1,35 @@
-//! SEARCH, RFC 3501 6.4.4, with the answers of ESEARCH (RFC 4731), and what it saves (SEARCHRES, RFC 5182).
+//! SEARCH (RFC 3501 6.4.4) and SORT (RFC 5256), with the answers of ESEARCH (RFC 4731, RFC 5267), parts of them (PARTIAL,
+//! RFC 9394), and what they save (SEARCHRES, RFC 5182).
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use mox_uids::{Uid, UidSet};
 
-use super::job::{Job, Next, Reply};
+use super::context::Context;
+use super::fetch::at_positions;
+use super::job::{Job, Next, Reply, Running};
+use super::report::Selection;
 use super::{Answer, Ask, Server, Want};
-use crate::wire::{SearchArgs, SearchReturn, put, put_number, write_string};
+use crate::SearchKey;
+use crate::wire::{SearchArgs, SearchReturn, put, put_number, write_numbers, write_string};
 
 /// Numbers written at a time.
 const PAGE: u32 = 8_000;
+
+/// A search that is being answered by the world.
+#[derive(Debug)]
+pub(super) struct Search {
+    returns: Option<SearchReturn>,
+    modseq: bool,
+    key: Arc<SearchKey>,
+}
 
 /// What was found, as the numbers that are told.
 #[derive(Debug)]
 pub(super) struct Found {
     /// UIDs or sequence numbers.
-    numbers: UidSet,
+    numbers: Numbers,
     /// How many of them are written.
     written: u32,
     returns: Option<SearchReturn>,
@@ -23,7 +37,53 @@ pub(super) struct Found {
     uid: bool,
 }
 
+/// In the order of the mailbox, or in another one.
+#[derive(Debug)]
+enum Numbers {
+    Set(UidSet),
+    List(Vec<u32>),
+}
+
+impl Numbers {
+    fn len(&self) -> u32 {
+        match self {
+            Self::Set(set) => set.len(),
+            Self::List(list) => u32::try_from(list.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn at(&self, index: u32) -> Option<u32> {
+        match self {
+            Self::Set(set) => set.at(index).map(|uid| uid.0),
+            Self::List(list) => list.get(index as usize).copied(),
+        }
+    }
+
+    fn last(&self) -> Option<u32> {
+        self.at(self.len().checked_sub(1)?)
+    }
+
+    /// As a sequence set.
+    fn write(&self, out: &mut Vec<u8>, span: core::ops::Range<u32>) {
+        match self {
+            Self::Set(set) if span == (0..set.len()) => put!(out, "{set}"),
+            _ => write_numbers(out, span.filter_map(|index| self.at(index))),
+        }
+    }
+}
+
 impl Found {
+    /// UIDs in the order of their mailbox.
+    pub(super) fn uids(uids: UidSet, returns: SearchReturn, modseq: Option<u64>) -> Self {
+        Self {
+            numbers: Numbers::Set(uids),
+            written: 0,
+            returns: Some(returns),
+            modseq,
+            uid: true,
+        }
+    }
+
     /// The response is half written.
     pub(super) const fn in_line(&self) -> bool {
         self.written > 0
@@ -35,39 +95,48 @@ impl Server {
         if args.modseq {
             self.use_condstore();
         }
+        let returns = self.returns(args.returns, args.order.is_some());
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
-        let ask = Ask::Search {
-            mailbox: selection.mailbox,
-            among: Arc::clone(&selection.uids),
-            key: Arc::new(args.key),
-        };
-        let job = Job::Search {
-            returns: self.returns(args.returns),
+        let (mailbox, among) = (selection.mailbox, Arc::clone(&selection.uids));
+        let key = Arc::new(args.key);
+        let search = Search {
+            returns,
             modseq: args.modseq,
+            key: Arc::clone(&key),
         };
-        Next::Wait(self.ask(ask), job)
+        let ask = match args.order {
+            Some(order) => Ask::Sort {
+                mailbox,
+                among,
+                key,
+                order,
+            },
+            None => Ask::Search {
+                mailbox,
+                among,
+                key,
+            },
+        };
+        Next::Wait(self.ask(ask), Job::Search(Box::new(search)))
     }
 
     /// IMAP4rev2 answers every SEARCH with ESEARCH (RFC 9051 6.4.4).
-    fn returns(&self, asked: Option<SearchReturn>) -> Option<SearchReturn> {
+    fn returns(&self, asked: Option<SearchReturn>, sort: bool) -> Option<SearchReturn> {
         let all = SearchReturn {
             all: true,
             ..SearchReturn::default()
         };
-        asked.or_else(|| self.modes.rev2.then_some(all))
+        asked.or_else(|| (self.modes.rev2 && !sort).then_some(all))
     }
 
-    pub(super) fn found(
-        &mut self,
-        answer: Answer,
-        returns: Option<SearchReturn>,
-        modseq: bool,
-        uid: bool,
-    ) -> Next {
-        let (uids, highest) = match answer {
-            Answer::Found { uids, modseq } => (uids, modseq),
+    pub(super) fn found(&mut self, search: Search, answer: Answer, running: &Running) -> Next {
+        let uid = running.verb.is_uid();
+        let returns = search.returns;
+        let (set, list, highest) = match answer {
+            Answer::Found { uids, modseq } => (uids, None, modseq),
+            Answer::Sorted { uids, modseq } => (uids.iter().copied().collect(), Some(uids), modseq),
             Answer::No(refusal) => {
                 // RFC 5182 2.1: a SEARCH that fails saves that nothing was found.
                 let saves = returns.is_some_and(|r| r.save);
@@ -81,33 +150,39 @@ impl Server {
         let Some(selection) = &mut self.selected else {
             return Next::Done(Reply::unexpected());
         };
-        let uids = uids.intersection(&selection.uids);
-        let ends = returns.filter(|r| (r.min || r.max) && !r.all && !r.count);
-        let ends: Option<UidSet> = ends.map(|r| {
-            let min = uids.first().filter(|_| r.min);
-            min.into_iter()
-                .chain(uids.last().filter(|_| r.max))
-                .collect()
+        let set = set.intersection(&selection.uids);
+        let list = list.map(|uids| {
+            let known = |uid: &Uid| selection.uids.contains(*uid);
+            uids.into_iter().filter(known).collect::<Vec<Uid>>()
         });
+        let few = returns.and_then(|r| few(r, &set, list.as_deref()));
         if returns.is_some_and(|r| r.save) {
-            // RFC 5182 2.4: with MIN or MAX alone, only what they tell.
-            selection.saved = ends.clone().unwrap_or_else(|| uids.clone());
+            selection.saved = few.clone().unwrap_or_else(|| set.clone());
         }
-        if returns.is_some_and(|r| r.save && !(r.min || r.max || r.all || r.count)) {
+        if returns.is_some_and(|r| r.save && !r.tells() && !r.update) {
             return Next::ok();
         }
-        let numbers = if uid {
-            uids
-        } else {
-            // A run of UIDs that are all known is a run of numbers.
-            let number = |uid| selection.number(Uid(uid));
-            UidSet::from_runs(
-                uids.runs()
-                    .filter_map(|run| Some(number(*run.start())?..=number(*run.end())?)),
-            )
+        let numbers = match &list {
+            Some(list) if uid => Numbers::List(list.iter().map(|uid| uid.0).collect()),
+            Some(list) => Numbers::List(
+                list.iter()
+                    .filter_map(|uid| selection.number(*uid))
+                    .collect(),
+            ),
+            None if uid => Numbers::Set(set.clone()),
+            None => Numbers::Set(selection.numbers(&set)),
         };
-        let modseq = highest.filter(|_| modseq && !numbers.is_empty());
+        let modseq = highest.filter(|_| search.modseq && numbers.len() > 0);
         let mailbox = selection.mailbox;
+        if returns.is_some_and(|r| r.update) {
+            let context = list.is_none().then(|| Context {
+                tag: running.tag.clone(),
+                key: search.key,
+                uid,
+                found: set,
+            });
+            self.remember(context, &running.tag);
+        }
         let found = Box::new(Found {
             numbers,
             written: 0,
@@ -115,7 +190,7 @@ impl Server {
             modseq,
             uid,
         });
-        match ends.filter(|ends| modseq.is_some() && !ends.is_empty()) {
+        match few.filter(|few| modseq.is_some() && !few.is_empty() && few.len() <= 2) {
             // RFC 4731 3.2: the modification sequence is that of the messages that are told.
             Some(uids) => {
                 let id = self.ask(Ask::Rows {
@@ -141,15 +216,19 @@ impl Server {
     pub(super) fn found_more(&mut self, mut found: Box<Found>, tag: &[u8]) -> Next {
         let out = self.out.text();
         if let Some(returns) = found.returns {
-            extended(out, &found, returns, tag);
+            write_esearch(out, tag, found.uid);
+            extended(out, &found, returns);
             return Next::ok();
         }
         if found.written == 0 {
-            out.extend_from_slice(b"* SEARCH");
+            out.extend_from_slice(match found.numbers {
+                Numbers::Set(_) => b"* SEARCH",
+                Numbers::List(_) => b"* SORT",
+            });
         }
         let end = found.numbers.len().min(found.written.saturating_add(PAGE));
         for at in found.written..end {
-            if let Some(Uid(number)) = found.numbers.at(at) {
+            if let Some(number) = found.numbers.at(at) {
                 out.push(b' ');
                 put_number(out, number.into());
             }
@@ -166,14 +245,53 @@ impl Server {
     }
 }
 
-fn extended(out: &mut alloc::vec::Vec<u8>, found: &Found, returns: SearchReturn, tag: &[u8]) {
+/// The messages that are told where not all are: what SAVE saves then (RFC 5182 2.4, RFC 9394 3.2).
+fn few(returns: SearchReturn, set: &UidSet, list: Option<&[Uid]>) -> Option<UidSet> {
+    let partial = returns.partial;
+    if returns.all || returns.count || !(returns.min || returns.max || partial.is_some()) {
+        return None;
+    }
+    let (first, last) = match list {
+        Some(list) => (list.first().copied(), list.last().copied()),
+        None => (set.first(), set.last()),
+    };
+    let first = first.filter(|_| returns.min);
+    let ends: UidSet = first
+        .into_iter()
+        .chain(last.filter(|_| returns.max))
+        .collect();
+    let part = partial.map(|span| match list {
+        Some(list) => {
+            let range = span.of(u32::try_from(list.len()).unwrap_or(u32::MAX));
+            let range = range.start as usize..range.end as usize;
+            list.get(range)
+                .unwrap_or_default()
+                .iter()
+                .copied()
+                .collect()
+        }
+        None => at_positions(set, span),
+    });
+    Some(match part {
+        Some(part) => part.union(&ends),
+        None => ends,
+    })
+}
+
+/// `* ESEARCH (TAG "a") UID`
+pub(super) fn write_esearch(out: &mut Vec<u8>, tag: &[u8], uid: bool) {
     out.extend_from_slice(b"* ESEARCH (TAG ");
     write_string(out, tag);
     out.push(b')');
-    if found.uid {
+    if uid {
         out.extend_from_slice(b" UID");
     }
-    if let (Some(min), Some(max)) = (found.numbers.first(), found.numbers.last()) {
+}
+
+/// What is told of it, to the end of the line.
+pub(super) fn extended(out: &mut Vec<u8>, found: &Found, returns: SearchReturn) {
+    let numbers = &found.numbers;
+    if let (Some(min), Some(max)) = (numbers.at(0), numbers.last()) {
         if returns.min {
             put!(out, " MIN {min}");
         }
@@ -181,14 +299,34 @@ fn extended(out: &mut alloc::vec::Vec<u8>, found: &Found, returns: SearchReturn,
             put!(out, " MAX {max}");
         }
         if returns.all {
-            put!(out, " ALL {}", found.numbers);
+            out.extend_from_slice(b" ALL ");
+            numbers.write(out, 0..numbers.len());
         }
     }
+    if let Some(span) = returns.partial {
+        let range = span.of(numbers.len());
+        put!(out, " PARTIAL ({span} ");
+        match range.is_empty() {
+            true => out.extend_from_slice(b"NIL"),
+            false => numbers.write(out, range),
+        }
+        out.push(b')');
+    }
     if returns.count {
-        put!(out, " COUNT {}", found.numbers.len());
+        put!(out, " COUNT {}", numbers.len());
     }
     if let Some(modseq) = found.modseq {
         put!(out, " MODSEQ {modseq}");
     }
     out.extend_from_slice(b"\r\n");
+}
+
+impl Selection {
+    /// The sequence numbers of messages that are known.
+    pub(super) fn numbers(&self, uids: &UidSet) -> UidSet {
+        // A run of UIDs that are all known is a run of numbers.
+        let number = |uid| self.number(Uid(uid));
+        let runs = uids.runs();
+        UidSet::from_runs(runs.filter_map(|run| Some(number(*run.start())?..=number(*run.end())?)))
+    }
 }

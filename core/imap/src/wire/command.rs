@@ -8,7 +8,9 @@ use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, syntax};
 use super::fetch::FetchArgs;
 use super::flags::{flag_list, flags};
 use super::list::{ListArgs, StatusItem};
-use super::search::SearchArgs;
+use super::metadata::{GetMetadata, SetMetadata};
+use super::multisearch::MultiSearchArgs;
+use super::search::{SearchArgs, ThreadArgs};
 use super::select::SelectParams;
 use super::sequence::SequenceSet;
 use crate::server::{Flag, MarkHow};
@@ -73,6 +75,17 @@ pub enum Verb {
     UidReplace,
     Unauthenticate,
     Compress,
+    Sort,
+    UidSort,
+    Thread,
+    UidThread,
+    CancelUpdate,
+    GetQuota,
+    GetQuotaRoot,
+    SetQuota,
+    GetMetadata,
+    SetMetadata,
+    MultiSearch,
 }
 
 /// Where a command is allowed (RFC 3501 3).
@@ -89,7 +102,7 @@ pub enum Allowed {
 }
 
 #[rustfmt::skip]
-const VERBS: [(Verb, &str, Allowed); 40] = [
+const VERBS: [(Verb, &str, Allowed); 51] = [
     (Verb::Capability, "CAPABILITY", Allowed::Any),
     (Verb::Noop, "NOOP", Allowed::Any),
     (Verb::Logout, "LOGOUT", Allowed::Any),
@@ -130,6 +143,17 @@ const VERBS: [(Verb, &str, Allowed); 40] = [
     (Verb::UidReplace, "UID REPLACE", Allowed::Selected),
     (Verb::Unauthenticate, "UNAUTHENTICATE", Allowed::Authenticated),
     (Verb::Compress, "COMPRESS", Allowed::Authenticated),
+    (Verb::Sort, "SORT", Allowed::Selected),
+    (Verb::UidSort, "UID SORT", Allowed::Selected),
+    (Verb::Thread, "THREAD", Allowed::Selected),
+    (Verb::UidThread, "UID THREAD", Allowed::Selected),
+    (Verb::CancelUpdate, "CANCELUPDATE", Allowed::Selected),
+    (Verb::GetQuota, "GETQUOTA", Allowed::Authenticated),
+    (Verb::GetQuotaRoot, "GETQUOTAROOT", Allowed::Authenticated),
+    (Verb::SetQuota, "SETQUOTA", Allowed::Authenticated),
+    (Verb::GetMetadata, "GETMETADATA", Allowed::Authenticated),
+    (Verb::SetMetadata, "SETMETADATA", Allowed::Authenticated),
+    (Verb::MultiSearch, "ESEARCH", Allowed::Authenticated),
 ];
 
 impl Verb {
@@ -162,14 +186,24 @@ impl Verb {
     /// Sequence numbers of its arguments or responses would be wrong if messages went meanwhile: no EXPUNGE may be
     /// sent before its tagged response (RFC 3501 7.4.1).
     pub const fn forbids_expunge(self) -> bool {
-        matches!(self, Self::Fetch | Self::Store | Self::Search)
+        matches!(
+            self,
+            Self::Fetch | Self::Store | Self::Search | Self::Sort | Self::Thread
+        )
     }
 
     /// Takes or tells message numbers (RFC 9586 3: refused once there are none any more).
     pub const fn has_numbers(self) -> bool {
         matches!(
             self,
-            Self::Fetch | Self::Store | Self::Search | Self::Copy | Self::Move | Self::Replace
+            Self::Fetch
+                | Self::Store
+                | Self::Search
+                | Self::Copy
+                | Self::Move
+                | Self::Replace
+                | Self::Sort
+                | Self::Thread
         )
     }
 
@@ -273,7 +307,20 @@ pub enum Command {
     /// The algorithm in upper case.
     Compress(Vec<u8>),
     Expunge(Option<SequenceSet>),
+    /// SEARCH, or SORT.
     Search(SearchArgs),
+    Thread(ThreadArgs),
+    /// The root's name.
+    GetQuota(Vec<u8>),
+    /// The mailbox.
+    GetQuotaRoot(Vec<u8>),
+    SetQuota,
+    GetMetadata(GetMetadata),
+    SetMetadata(SetMetadata),
+    /// ESEARCH
+    MultiSearch(MultiSearchArgs),
+    /// Tags of commands.
+    CancelUpdate(Vec<Vec<u8>>),
     Fetch(FetchArgs),
     Store(StoreArgs),
     Copy {
@@ -389,6 +436,33 @@ impl Command {
             Verb::Search | Verb::UidSearch => {
                 return SearchArgs::parse(c, known, limits).map(Self::Search);
             }
+            Verb::Sort | Verb::UidSort => {
+                return SearchArgs::parse_sort(c, known, limits).map(Self::Search);
+            }
+            Verb::Thread | Verb::UidThread => {
+                return ThreadArgs::parse(c, known, limits).map(Self::Thread);
+            }
+            Verb::GetQuota => Self::GetQuota(c.astring()?.into_owned()),
+            Verb::GetQuotaRoot => Self::GetQuotaRoot(c.astring()?.into_owned()),
+            Verb::MultiSearch => {
+                return MultiSearchArgs::parse(c, known, limits).map(Self::MultiSearch);
+            }
+            Verb::GetMetadata => Self::GetMetadata(GetMetadata::parse(c, limits)?),
+            Verb::SetMetadata => Self::SetMetadata(SetMetadata::parse(c, limits)?),
+            Verb::SetQuota => {
+                set_quota(c)?;
+                Self::SetQuota
+            }
+            Verb::CancelUpdate => {
+                let mut tags = Vec::new();
+                loop {
+                    tags.push(c.string()?.into_owned());
+                    if !c.eat(b' ') {
+                        break;
+                    }
+                }
+                Self::CancelUpdate(tags)
+            }
             Verb::Fetch | Verb::UidFetch => {
                 return FetchArgs::parse(c, known, limits).map(Self::Fetch);
             }
@@ -463,6 +537,25 @@ fn id_pairs(c: &mut Cursor<'_>) -> Parsed<Vec<IdPair>> {
         pairs.push((name, value));
     }
     Ok(pairs)
+}
+
+/// `root (STORAGE 512)`, RFC 9208 4.1.3.
+fn set_quota(c: &mut Cursor<'_>) -> Parsed<()> {
+    c.astring()?;
+    c.space()?;
+    c.expect(b'(', "a list of resources was expected")?;
+    if c.eat(b')') {
+        return Ok(());
+    }
+    loop {
+        c.atom()?;
+        c.space()?;
+        c.number64()?;
+        if !c.eat(b' ') {
+            break;
+        }
+    }
+    c.expect(b')', "the list of resources is not closed")
 }
 
 /// `(USE (\Sent))`, RFC 6154 3.

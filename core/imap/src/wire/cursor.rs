@@ -23,8 +23,12 @@ pub struct Known<'a> {
     pub saved: &'a UidSet,
     /// Those with \Recent.
     pub recent: &'a UidSet,
-    /// UTF8=ACCEPT or IMAP4rev2 is enabled: names are UTF-8, and a charset may not be named (RFC 6855 3).
+    /// There are message numbers (not under UIDONLY, RFC 9586, nor in other mailboxes than the selected one).
+    pub numbers: bool,
+    /// UTF8=ACCEPT or IMAP4rev2 is enabled: names are UTF-8.
     pub utf8: bool,
+    /// A SEARCH may name a charset: not once UTF8=ACCEPT is enabled (RFC 6855 3).
+    pub charset: bool,
 }
 
 /// Nothing.
@@ -36,7 +40,9 @@ impl Known<'_> {
         uids: &NONE,
         saved: &NONE,
         recent: &NONE,
+        numbers: true,
         utf8: false,
+        charset: true,
     };
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, syntax};
 use super::encode::{put, write_astring};
 use super::sequence::SequenceSet;
+use super::span::Span;
 use crate::server::{BodyPart, BodyWhat};
 
 /// The arguments of FETCH and UID FETCH.
@@ -20,6 +21,8 @@ pub struct FetchArgs {
     pub changed_since: Option<u64>,
     /// QRESYNC: tell also what is gone since then.
     pub vanished: bool,
+    /// PARTIAL (RFC 9394 3.3): only these of them.
+    pub partial: Option<Span>,
 }
 
 /// A data item.
@@ -104,6 +107,7 @@ impl FetchArgs {
             items,
             changed_since: None,
             vanished: false,
+            partial: None,
         };
         if cursor.eat(b' ') {
             args.modifiers(cursor)?;
@@ -121,6 +125,9 @@ impl FetchArgs {
                 self.changed_since = Some(cursor.number64()?);
             } else if !self.vanished && cursor.eat_word("VANISHED") {
                 self.vanished = true;
+            } else if self.partial.is_none() && cursor.eat_word("PARTIAL") {
+                cursor.space()?;
+                self.partial = Some(Span::parse(cursor)?);
             } else {
                 return syntax("there is no such fetch modifier");
             }

@@ -56,10 +56,11 @@ pub enum StatusItem {
     HighestModseq,
     AppendLimit,
     MailboxId,
+    DeletedStorage,
 }
 
 impl StatusItem {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Messages, "MESSAGES"),
         (Self::Recent, "RECENT"),
         (Self::UidNext, "UIDNEXT"),
@@ -70,6 +71,7 @@ impl StatusItem {
         (Self::HighestModseq, "HIGHESTMODSEQ"),
         (Self::AppendLimit, "APPENDLIMIT"),
         (Self::MailboxId, "MAILBOXID"),
+        (Self::DeletedStorage, "DELETED-STORAGE"),
     ];
 
     /// As commands and responses spell it.

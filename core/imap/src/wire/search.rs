@@ -3,13 +3,19 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use bytes::Bytes;
+use mox_uids::UidSet;
 
 use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
 use super::date::date;
 use super::sequence::SequenceSet;
+use super::span::Span;
 use crate::SearchKey;
-use crate::server::SystemFlags;
+use crate::server::{SortField, SortKey, SystemFlags, Threading};
+
+/// Sort criteria at most.
+const SORT_KEYS_MAX: usize = 20;
 
 /// The arguments of SEARCH, message numbers already resolved.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +26,8 @@ pub struct SearchArgs {
     pub returns: Option<SearchReturn>,
     /// MODSEQ was among the keys: the answer tells the highest one (RFC 7162 3.1.5).
     pub modseq: bool,
+    /// SORT: in which order.
+    pub order: Option<Vec<SortKey>>,
 }
 
 /// Result options of ESEARCH.
@@ -32,6 +40,17 @@ pub struct SearchReturn {
     pub count: bool,
     /// SAVE (RFC 5182): what is found becomes `$`.
     pub save: bool,
+    /// PARTIAL (RFC 9394): a range of positions, counted from the end when negative.
+    pub partial: Option<Span>,
+    /// UPDATE (RFC 5267): tell what comes and goes.
+    pub update: bool,
+}
+
+impl SearchReturn {
+    /// Something is told at once.
+    pub fn tells(self) -> bool {
+        self.min || self.max || self.all || self.count || self.partial.is_some()
+    }
 }
 
 /// A key that says something about one system flag.
@@ -54,32 +73,59 @@ impl SearchArgs {
         known: &Known<'_>,
         limits: &ParseLimits,
     ) -> Parsed<Self> {
-        let returns = if cursor.eat_word("RETURN") {
-            cursor.space()?;
-            let options = return_options(cursor)?;
-            cursor.space()?;
-            Some(options)
-        } else {
-            None
-        };
+        let returns = returns(cursor)?;
         if cursor.eat_word("CHARSET") {
-            if known.utf8 {
+            if !known.charset {
                 return syntax("every text is UTF-8 now, and no charset may be named");
             }
             cursor.space()?;
-            let charset = cursor.astring()?;
-            let known = ["UTF-8", "US-ASCII", "ASCII"];
-            if !known
-                .iter()
-                .any(|name| charset.eq_ignore_ascii_case(name.as_bytes()))
-            {
-                return Err(Malformed::Refused(
-                    "BADCHARSET (US-ASCII UTF-8)",
-                    "that charset is not known",
-                ));
-            }
+            charset(cursor)?;
             cursor.space()?;
         }
+        Self::keys(cursor, known, limits, returns)
+    }
+
+    /// The same for mailboxes that are not selected: message numbers mean nothing, and UIDs may be any.
+    pub(crate) fn parse_anywhere(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        let all = UidSet::from_runs([1..=u32::MAX]);
+        let anywhere = Known {
+            uids: &all,
+            utf8: known.utf8,
+            charset: known.charset,
+            numbers: false,
+            ..Known::NOTHING
+        };
+        Self::parse(cursor, &anywhere, limits)
+    }
+
+    /// SORT: `[RETURN (...)] (criteria) charset keys`, RFC 5256 3 and RFC 5267 3.
+    pub(crate) fn parse_sort(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        let returns = returns(cursor)?;
+        let order = sort_keys(cursor)?;
+        cursor.space()?;
+        charset(cursor)?;
+        cursor.space()?;
+        let args = Self::keys(cursor, known, limits, returns)?;
+        Ok(Self {
+            order: Some(order),
+            ..args
+        })
+    }
+
+    fn keys(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+        returns: Option<SearchReturn>,
+    ) -> Parsed<Self> {
         let mut keys = Keys {
             known,
             limits,
@@ -92,8 +138,101 @@ impl SearchArgs {
             key,
             returns,
             modseq: keys.modseq,
+            order: None,
         })
     }
+}
+
+/// The arguments of THREAD.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThreadArgs {
+    /// How messages are put together.
+    pub algorithm: Threading,
+    /// What to look for.
+    pub key: SearchKey,
+}
+
+impl ThreadArgs {
+    pub(crate) fn parse(
+        cursor: &mut Cursor<'_>,
+        known: &Known<'_>,
+        limits: &ParseLimits,
+    ) -> Parsed<Self> {
+        let algorithm = if cursor.eat_word("REFERENCES") {
+            Threading::References
+        } else if cursor.eat_word("ORDEREDSUBJECT") {
+            Threading::OrderedSubject
+        } else {
+            return syntax("there is no such threading algorithm");
+        };
+        cursor.space()?;
+        charset(cursor)?;
+        cursor.space()?;
+        let key = SearchArgs::keys(cursor, known, limits, None)?.key;
+        Ok(Self { algorithm, key })
+    }
+}
+
+const CRITERIA: [(&str, SortField); 9] = [
+    ("ARRIVAL", SortField::Arrival),
+    ("CC", SortField::Cc),
+    ("DATE", SortField::Date),
+    ("DISPLAYFROM", SortField::DisplayFrom),
+    ("DISPLAYTO", SortField::DisplayTo),
+    ("FROM", SortField::From),
+    ("SIZE", SortField::Size),
+    ("SUBJECT", SortField::Subject),
+    ("TO", SortField::To),
+];
+
+fn sort_keys(cursor: &mut Cursor<'_>) -> Parsed<Vec<SortKey>> {
+    cursor.expect(b'(', "sort criteria were expected")?;
+    let mut keys = Vec::new();
+    loop {
+        let reverse = cursor.eat_word("REVERSE");
+        if reverse {
+            cursor.space()?;
+        }
+        let found = CRITERIA.iter().find(|(name, _)| cursor.eat_word(name));
+        let Some(&(_, field)) = found else {
+            return syntax("there is no such sort criterion");
+        };
+        if keys.len() >= SORT_KEYS_MAX {
+            return Err(Malformed::Refused("LIMIT", "too many sort criteria"));
+        }
+        keys.push(SortKey { field, reverse });
+        if !cursor.eat(b' ') {
+            break;
+        }
+    }
+    cursor.expect(b')', "the list of sort criteria is not closed")?;
+    Ok(keys)
+}
+
+fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    let charset = cursor.astring()?;
+    let known = ["UTF-8", "US-ASCII", "ASCII"];
+    match known
+        .iter()
+        .any(|name| charset.eq_ignore_ascii_case(name.as_bytes()))
+    {
+        true => Ok(()),
+        false => Err(Malformed::Refused(
+            "BADCHARSET (US-ASCII UTF-8)",
+            "that charset is not known",
+        )),
+    }
+}
+
+/// `RETURN (...) `, if it is there.
+fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+    if !cursor.eat_word("RETURN") {
+        return Ok(None);
+    }
+    cursor.space()?;
+    let options = return_options(cursor)?;
+    cursor.space()?;
+    Ok(Some(options))
 }
 
 fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
@@ -111,6 +250,13 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
             b"ALL" => options.all = true,
             b"COUNT" => options.count = true,
             b"SAVE" => options.save = true,
+            b"UPDATE" => options.update = true,
+            // A hint that others of its kind will follow (RFC 5267 4.1).
+            b"CONTEXT" => {}
+            b"PARTIAL" if options.partial.is_none() => {
+                cursor.space()?;
+                options.partial = Some(Span::parse(cursor)?);
+            }
             _ => return syntax("there is no such result option"),
         }
         if !cursor.eat(b' ') {
@@ -118,6 +264,10 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
         }
     }
     cursor.expect(b')', "the list of result options is not closed")?;
+    // RFC 9394 3.1.
+    if options.all && options.partial.is_some() {
+        return syntax("ALL and PARTIAL do not go together");
+    }
     Ok(options)
 }
 
@@ -154,6 +304,9 @@ impl Keys<'_> {
                 let key = self.sequence(cursor, deeper)?;
                 cursor.expect(b')', "a search key is not closed")?;
                 return Ok(key);
+            }
+            Some(b'*' | b'$' | b'0'..=b'9') if !self.known.numbers => {
+                return syntax("message numbers mean nothing here");
             }
             Some(b'*' | b'$' | b'0'..=b'9') => {
                 let set = SequenceSet::parse(cursor, self.known, self.limits)?;
@@ -353,7 +506,6 @@ fn text(cursor: &mut Cursor<'_>) -> Parsed<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mox_uids::UidSet;
 
     fn parse(text: &str) -> Parsed<SearchArgs> {
         let uids = UidSet::from_runs([11..=20]);

@@ -39,6 +39,7 @@ pub struct World {
     pub mailboxes: BTreeMap<String, Mailbox>,
     pub subscriptions: Vec<String>,
     pub boxes: u32,
+    pub annotations: BTreeMap<(Option<String>, String), Bytes>,
     /// Rows with which a STORE is answered at most.
     pub told_max: Option<usize>,
 }
@@ -394,11 +395,17 @@ impl Client {
                 list.sort_by(|a, b| a.name.cmp(&b.name));
                 Answer::Mailboxes(list)
             }
-            Ask::Status { name } => match world.mailboxes.get(&name) {
+            Ask::Status { name, .. } => match world.mailboxes.get(&name) {
                 None => no(Some("NONEXISTENT"), "no such mailbox"),
                 Some(mailbox) => Answer::Status(StatusFigures {
                     mailbox: BoxId(mailbox.id),
                     recent: mailbox.recent.len(),
+                    deleted_size: mailbox
+                        .messages
+                        .values()
+                        .filter(|m| m.flags & 8 != 0)
+                        .map(|m| m.bytes.len() as u64)
+                        .sum(),
                     messages: mailbox.messages.len() as u32,
                     unseen: mailbox
                         .messages
@@ -683,6 +690,87 @@ impl Client {
                     uids: found.map(|(u, _)| Uid(*u)).collect(),
                     modseq: Some(mailbox.modseq),
                 }
+            }
+            Ask::Annotations { mailbox } => {
+                if mailbox
+                    .as_ref()
+                    .is_some_and(|name| !world.mailboxes.contains_key(name))
+                {
+                    return Some(no(Some("NONEXISTENT"), "no such mailbox"));
+                }
+                let all = world
+                    .annotations
+                    .iter()
+                    .filter(|((at, _), _)| *at == mailbox);
+                Answer::Annotations(
+                    all.map(|((_, name), value)| (name.clone(), value.clone()))
+                        .collect(),
+                )
+            }
+            Ask::Annotate { mailbox, entries } => {
+                if mailbox
+                    .as_ref()
+                    .is_some_and(|name| !world.mailboxes.contains_key(name))
+                {
+                    return Some(no(Some("NONEXISTENT"), "no such mailbox"));
+                }
+                for (name, value) in entries {
+                    let key = (mailbox.clone(), name);
+                    match value {
+                        Some(value) => world.annotations.insert(key, value),
+                        None => world.annotations.remove(&key),
+                    };
+                }
+                Answer::Done
+            }
+            Ask::Quota { mailbox } => {
+                if mailbox.is_some_and(|name| !world.mailboxes.contains_key(&name)) {
+                    return Some(no(Some("NONEXISTENT"), "no such mailbox"));
+                }
+                let all = world.mailboxes.values().flat_map(|m| m.messages.values());
+                Answer::Quota {
+                    octets: all.map(|m| m.bytes.len() as u64).sum(),
+                    most: Some(10_240),
+                }
+            }
+            Ask::Sort {
+                mailbox,
+                among,
+                key,
+                order,
+            } => {
+                let mailbox = world.by_id(mailbox).unwrap();
+                let found = mailbox.messages.iter();
+                let found =
+                    found.filter(|(u, m)| among.contains(Uid(**u)) && matches(&key, **u, m));
+                let mut found: Vec<_> = found.map(|(u, m)| (m.bytes.len(), Uid(*u))).collect();
+                // Its world knows SIZE alone.
+                assert!(order.iter().all(|key| key.field == SortField::Size));
+                found.sort_by_key(|(size, uid)| match order[0].reverse {
+                    true => (usize::MAX - size, *uid),
+                    false => (*size, *uid),
+                });
+                Answer::Sorted {
+                    uids: found.into_iter().map(|(_, uid)| uid).collect(),
+                    modseq: None,
+                }
+            }
+            Ask::Thread { among, .. } => {
+                let node = |uid, children| ThreadNode { uid, children };
+                let mut nodes = Vec::new();
+                let mut uids = among.iter();
+                // The first begins a thread with two answers, the others are under one that is not there.
+                let first: Vec<Uid> = uids.by_ref().take(3).collect();
+                let rest: Vec<Uid> = uids.collect();
+                for (at, uid) in first.iter().enumerate() {
+                    let below = if at == 0 { first.len() as u32 - 1 } else { 0 };
+                    nodes.push(node(Some(*uid), below));
+                }
+                if !rest.is_empty() {
+                    nodes.push(node(None, rest.len() as u32));
+                    nodes.extend(rest.iter().map(|uid| node(Some(*uid), 0)));
+                }
+                Answer::Threads(nodes)
             }
             Ask::Append { name, flags, .. } => {
                 if let Some(refusal) = self.refuse_append.clone() {

@@ -1,9 +1,12 @@
 //! Asks that change something: each is a job of one or more operations, answered when the last is durable.
 
+use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_imap::server::{Answer, Ask, BoxId, Flag, MailboxEdit, MarkHow, SystemFlags};
 use mox_machine::mutant;
-use mox_mailbox::{AccountId, Doomed, Flags, MailboxId, Mark, Progress, Renamed, SpecialUse, Stop};
+use mox_mailbox::{
+    AccountId, Doomed, Flags, Limit, MailboxId, Mark, Progress, Renamed, SpecialUse, Stop,
+};
 use mox_store::{DiskSpace, Store, StoreError};
 use mox_uids::{Uid, UidSet};
 use std::sync::Arc;
@@ -79,6 +82,27 @@ impl<R: Runtime> ImapHost<R> {
             };
             match result {
                 Ok(()) => Answer::Done,
+                Err(error) => Answer::No(refused(&error, "NONEXISTENT")),
+            }
+        })
+    }
+
+    pub(super) fn annotate(
+        &self,
+        mailbox: Option<String>,
+        entries: Vec<(String, Option<Bytes>)>,
+    ) -> Response {
+        let (account, node) = (self.account(), self.node.clone());
+        Response::answer_later(async move {
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::annotate(reads, account, mailbox.as_deref(), &entries)
+            };
+            match node.store.run(op).await {
+                Ok(()) => Answer::Done,
+                // RFC 5464 4.3.
+                Err(StoreError::Refused(Stop::TooMany(Limit::Annotations))) => {
+                    refusal(Some("METADATA TOOMANY"), "too many annotations")
+                }
                 Err(error) => Answer::No(refused(&error, "NONEXISTENT")),
             }
         })

@@ -43,6 +43,40 @@ impl<R: Runtime> ImapHost<R> {
         Response::Now(answer.unwrap_or_else(unreadable))
     }
 
+    pub(super) fn annotations(&self, mailbox: Option<&str>) -> Response {
+        let published = self.node.store.published();
+        let (view, account) = (&*published.view, self.account());
+        let answer = || {
+            let id = match mailbox {
+                Some(name) => match mox_mailbox::mailbox_id(view, account, name)? {
+                    Some(id) => Some(id),
+                    None => return Ok(no_mailbox()),
+                },
+                None => None,
+            };
+            let all = mox_mailbox::annotations(view, account, id)?;
+            Ok::<_, ReadError>(Answer::Annotations(all))
+        };
+        Response::Now(answer().unwrap_or_else(unreadable))
+    }
+
+    pub(super) fn quota(&self, mailbox: Option<&str>) -> Response {
+        let published = self.node.store.published();
+        let (view, account) = (&*published.view, self.account());
+        let answer = || {
+            if let Some(name) = mailbox
+                && mox_mailbox::mailbox_id(view, account, name)?.is_none()
+            {
+                return Ok(no_mailbox());
+            }
+            Ok::<_, ReadError>(Answer::Quota {
+                octets: mox_mailbox::usage(view, account)?.octets,
+                most: mox_mailbox::quota(view, account)?,
+            })
+        };
+        Response::Now(answer().unwrap_or_else(unreadable))
+    }
+
     /// Rows are read in the same poll, unless a body must be opened and parsed for one of them.
     fn rows(&self, page: RowsPage) -> Response {
         match page.read(false) {
@@ -73,7 +107,7 @@ impl<R: Runtime> ImapHost<R> {
                 });
                 Answer::Mailboxes(info.collect())
             }
-            Ask::Status { name } => {
+            Ask::Status { name, deleted_size } => {
                 let id = mox_mailbox::mailbox_id(view, account, &name)?;
                 let status = match id {
                     Some(id) => mox_mailbox::status(view, account, id)?,
@@ -87,7 +121,11 @@ impl<R: Runtime> ImapHost<R> {
                             true => mox_mailbox::messages_from(view, account, at.1, from)?.len(),
                             false => 0,
                         };
-                        Answer::Status(figures(&status, recent))
+                        let deleted = match deleted_size && status.deleted > 0 {
+                            false => 0,
+                            true => mox_mailbox::deleted_octets(view, account, at.1)?,
+                        };
+                        Answer::Status(figures(&status, recent, deleted))
                     }
                     None => no_mailbox(),
                 }
@@ -312,7 +350,7 @@ pub(super) fn row(stored: &mox_mailbox::Row) -> Row {
     }
 }
 
-fn figures(status: &Status, recent: u32) -> StatusFigures {
+fn figures(status: &Status, recent: u32, deleted_size: u64) -> StatusFigures {
     StatusFigures {
         mailbox: BoxId(status.mailbox.0),
         recent,
@@ -320,6 +358,7 @@ fn figures(status: &Status, recent: u32) -> StatusFigures {
         unseen: status.unseen,
         deleted: status.deleted,
         size: status.size,
+        deleted_size,
         next: status.next,
         validity: status.validity,
         modseq: status.modseq,

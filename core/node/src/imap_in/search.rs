@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::body::{Message, structure};
+use super::shape::Shape;
 use super::{ImapHost, Response, mailbox_of, unreadable};
 use crate::all::all;
 
@@ -34,6 +35,7 @@ impl<R: Runtime> ImapHost<R> {
         mailbox: BoxId,
         among: Arc<UidSet>,
         key: Arc<SearchKey>,
+        shape: Shape,
     ) -> Response {
         let (account, mailbox) = (self.account(), mailbox_of(mailbox));
         let key = prepare(&key);
@@ -46,16 +48,29 @@ impl<R: Runtime> ImapHost<R> {
         };
         // Some rows are read in the same poll; many of them, and what may open bodies, go to the pool (R8).
         match cost(&key) {
-            Cost::Row if among.len() <= ROWS_AT_ONCE => Response::Now(search.run(&among, &key)),
+            Cost::Row if shape == Shape::Set && among.len() <= ROWS_AT_ONCE => {
+                Response::Now(search.run(&among, &key))
+            }
             Cost::Row | Cost::Header | Cost::Body => {
                 let (search, key) = (Arc::new(search), Arc::new(key));
+                let shaped = (search.clone(), self.node.clone());
                 let run = |slice: UidSet| {
                     let (search, key) = (search.clone(), key.clone());
                     let work = Box::new(move || search.run(&slice, &key));
                     self.node.runtime.blocking(Pool::Compute, work)
                 };
                 let running: Vec<_> = slices(&among).into_iter().map(run).collect();
-                Response::answer_later(async move { joined(all(running).await) })
+                Response::answer_later(async move {
+                    let found = joined(all(running).await);
+                    let (Answer::Found { uids, modseq }, false) = (&found, shape == Shape::Set)
+                    else {
+                        return found;
+                    };
+                    let (uids, modseq) = (uids.clone(), *modseq);
+                    let (search, node) = shaped;
+                    let work = Box::new(move || search.shape(&uids, modseq, &shape));
+                    node.runtime.blocking(Pool::Compute, work).await
+                })
             }
         }
     }
@@ -90,11 +105,11 @@ fn joined(answers: Vec<Answer>) -> Answer {
     }
 }
 
-struct Search {
-    published: Arc<Published>,
-    store: Store,
-    account: AccountId,
-    mailbox: MailboxId,
+pub(super) struct Search {
+    pub(super) published: Arc<Published>,
+    pub(super) store: Store,
+    pub(super) account: AccountId,
+    pub(super) mailbox: MailboxId,
     now: Utc,
 }
 

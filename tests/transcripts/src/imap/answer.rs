@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mox_imap::server::{
     Answer, BoxId, Changes, MailboxInfo, More, Refusal, Row, Selected, StatusFigures, SystemFlags,
+    ThreadNode,
 };
 use mox_machine::Utc;
 use mox_uids::{Uid, UidSet};
@@ -13,7 +14,7 @@ use super::message::{EnvelopeText, Octets, PartText};
 use crate::spelled::SECRET;
 
 /// Every code a server may put before a refusal: those of RFC 5530 and of the extensions.
-const CODES: [&str; 26] = [
+const CODES: [&str; 27] = [
     "ALREADYEXISTS",
     "AUTHENTICATIONFAILED",
     "AUTHORIZATIONFAILED",
@@ -27,6 +28,7 @@ const CODES: [&str; 26] = [
     "HASCHILDREN",
     "INUSE",
     "LIMIT",
+    "METADATA TOOMANY",
     "NONEXISTENT",
     "NOPERM",
     "NOTSAVED",
@@ -60,6 +62,8 @@ enum Text {
         messages: u32,
         #[serde(default)]
         recent: u32,
+        #[serde(default)]
+        deleted_size: u64,
         unseen: u32,
         deleted: u32,
         size: u64,
@@ -122,6 +126,17 @@ enum Text {
         uids: String,
         modseq: Option<u64>,
     },
+    Quota {
+        octets: u64,
+        most: Option<u64>,
+    },
+    Annotations(Vec<(String, Octets)>),
+    Sorted {
+        uids: Vec<u32>,
+        modseq: Option<u64>,
+    },
+    /// Nodes with the number of those right below.
+    Threads(Vec<(Option<u32>, u32)>),
     Appended {
         validity: u32,
         uids: String,
@@ -195,6 +210,7 @@ fn text(answer: &Answer) -> Text {
         Answer::Status(figures) => Text::Status {
             mailbox: figures.mailbox.0,
             recent: figures.recent,
+            deleted_size: figures.deleted_size,
             messages: figures.messages,
             unseen: figures.unseen,
             deleted: figures.deleted,
@@ -260,6 +276,23 @@ fn text(answer: &Answer) -> Text {
             uids: uids.to_string(),
             modseq: *modseq,
         },
+        Answer::Quota { octets, most } => Text::Quota {
+            octets: *octets,
+            most: *most,
+        },
+        Answer::Annotations(all) => Text::Annotations(
+            all.iter()
+                .map(|(name, value)| (name.clone(), Octets(value.to_vec())))
+                .collect(),
+        ),
+        Answer::Sorted { uids, modseq } => Text::Sorted {
+            uids: uids.iter().map(|uid| uid.0).collect(),
+            modseq: *modseq,
+        },
+        Answer::Threads(nodes) => {
+            let node = |node: &ThreadNode| (node.uid.map(|uid| uid.0), node.children);
+            Text::Threads(nodes.iter().map(node).collect())
+        }
         Answer::Appended { validity, uids } => Text::Appended {
             validity: *validity,
             uids: uids.to_string(),
@@ -293,6 +326,7 @@ fn answer(text: Text) -> Option<Answer> {
         Text::Status {
             mailbox,
             recent,
+            deleted_size,
             messages,
             unseen,
             deleted,
@@ -303,6 +337,7 @@ fn answer(text: Text) -> Option<Answer> {
         } => Answer::Status(StatusFigures {
             mailbox: BoxId(mailbox),
             recent,
+            deleted_size,
             messages,
             unseen,
             deleted,
@@ -386,6 +421,23 @@ fn answer(text: Text) -> Option<Answer> {
             uids: set_back(&uids)?,
             modseq,
         },
+        Text::Quota { octets, most } => Answer::Quota { octets, most },
+        Text::Annotations(all) => Answer::Annotations(
+            all.into_iter()
+                .map(|(name, value)| (name, value.0.into()))
+                .collect(),
+        ),
+        Text::Sorted { uids, modseq } => Answer::Sorted {
+            uids: uids.into_iter().map(Uid).collect(),
+            modseq,
+        },
+        Text::Threads(nodes) => {
+            let node = |(uid, children): (Option<u32>, u32)| ThreadNode {
+                uid: uid.map(Uid),
+                children,
+            };
+            Answer::Threads(nodes.into_iter().map(node).collect())
+        }
         Text::Appended { validity, uids } => Answer::Appended {
             validity,
             uids: set_back(&uids)?,

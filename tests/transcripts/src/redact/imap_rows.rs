@@ -25,6 +25,14 @@ pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
             selected.keywords = keywords(selected.keywords, words);
             Answer::Selected(selected)
         }
+        Answer::Annotations(all) => {
+            let one = |(name, value): (String, bytes::Bytes)| {
+                let mut octets = value.to_vec();
+                words::fill_text(&mut octets);
+                (words.text(&name), octets.into())
+            };
+            Answer::Annotations(all.into_iter().map(one).collect())
+        }
         Answer::Changes(mut changes) => {
             changes.rows = rows(changes.rows, words);
             changes.keywords = keywords(changes.keywords, words);

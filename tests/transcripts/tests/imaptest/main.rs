@@ -24,35 +24,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// Scripts that are not passed, and why: nothing else may fail, and these must.
-const NOT_PASSED: &[(&str, &str)] = &[
-    ("esort", "ESORT is not offered yet"),
-    ("search-context-update", "CONTEXT=SEARCH is not offered yet"),
-    (
-        "search-context-update2",
-        "CONTEXT=SEARCH is not offered yet",
-    ),
-    (
-        "search-context-update3",
-        "CONTEXT=SEARCH is not offered yet",
-    ),
-    ("sort-addresses", "SORT is not offered yet"),
-    ("sort-date", "SORT is not offered yet"),
-    ("sort-subject", "SORT is not offered yet"),
-    ("sort-display-from", "SORT=DISPLAY is not offered yet"),
-    ("sort-display-to", "SORT=DISPLAY is not offered yet"),
-    ("sort-partial", "CONTEXT=SORT is not offered yet"),
-    ("thread", "THREAD is not offered yet"),
-    ("thread-orderedsubject", "THREAD is not offered yet"),
-    ("thread-orderedsubject2", "THREAD is not offered yet"),
-    ("thread2", "THREAD is not offered yet"),
-    ("thread3", "THREAD is not offered yet"),
-    ("thread4", "THREAD is not offered yet"),
-    ("thread5", "THREAD is not offered yet"),
-    ("thread6", "THREAD is not offered yet"),
-    ("thread7", "THREAD is not offered yet"),
-    ("thread8", "THREAD is not offered yet"),
-    ("urlauth-binary", "URLAUTH is not offered"),
-];
+const NOT_PASSED: &[(&str, &str)] = &[("urlauth-binary", "URLAUTH is not offered")];
 
 /// The folder of the vectors; `None`, and a note, where it is not there.
 fn vectors(test: &str) -> Option<PathBuf> {
