@@ -96,6 +96,13 @@ fn excused(id: &str) -> Option<&'static str> {
     match id {
         "rfc5819-02" => Some("a misprint: no space between two arguments"),
         "rfc5182-05" | "rfc9051-86" => Some("the charset KOI8-R is not known: BADCHARSET"),
+        "rfc5267-04" | "rfc5267-05" => Some("a misprint: SORT without its criteria"),
+        "rfc5464-06" => Some("what follows the literal is on the next line, and not here"),
+        "rfc5464-11" | "rfc5464-12" => {
+            Some("a misprint: several entries without the parentheses of section 5")
+        }
+        "rfc7377-01" => Some("the search program is on the next line, and not here"),
+        "rfc9394-07" => Some("broken within a list for the width of the page"),
         _ => None,
     }
 }
@@ -151,7 +158,7 @@ fn the_examples_of_the_rfcs_offered_parse() {
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
-    assert_eq!(excuses, 3);
+    assert_eq!(excuses, 10);
     assert!(good > 300, "{good}");
 }
 

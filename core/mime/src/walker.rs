@@ -242,6 +242,8 @@ impl Walker {
             return;
         }
         let (end, feeds) = self.end_before_boundary();
+        // Room for the part that begins here: what is closed may want some for an empty one in it.
+        self.parts += usize::from(!last);
         while self.stack.len() > level + 1 {
             let (Some(part), Some(parent)) = (self.close(end, feeds), self.stack.last_mut()) else {
                 break;
@@ -262,6 +264,7 @@ impl Walker {
             *boundary = None;
             self.awaited -= 1;
         } else {
+            self.parts -= 1;
             self.open(self.line.offset, digest);
         }
     }

@@ -567,6 +567,19 @@ fn assert_nested(part: &Part) {
     }
 }
 
+#[test]
+fn a_message_that_ends_with_its_own_header_counts_before_the_next_part() {
+    let message = b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/digest; boundary=b\n\n--b\nSubject: s\n--a\nX: y\n\nz\n--a--\n";
+    for most in 1..8 {
+        let limits = Limits {
+            parts: most,
+            ..Limits::default()
+        };
+        let found = walk_within(message, limits);
+        assert_eq!(parts(&found.part).count(), most.min(5));
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_in_any_pieces_have_one_structure(message in message(), cuts in prop::collection::vec(0usize..20, 1..40)) {
