@@ -92,7 +92,7 @@ pub(crate) struct Inner<R: Runtime> {
 }
 
 impl<R: Runtime> Node<R> {
-    /// Starts serving: [`Bound::greet`], [`Greeting::open`] and [`admit`](Self::admit) in one, for a store that is open.
+    /// Starts serving: [`Bound::greet`], [`Greeting::open`](crate::Greeting::open) and [`admit`](Self::admit) in one, for a store that is open.
     ///
     /// # Errors
     /// When the store does not take the first operations.
