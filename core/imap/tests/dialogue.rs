@@ -401,6 +401,34 @@ fn copy_and_move_tell_the_new_uids() {
 }
 
 #[test]
+fn a_command_without_effect_hides_no_change_of_another_session() {
+    let (mut world, mut client) = logged_in();
+    for (flags, command, reply) in [
+        (
+            4,
+            "STORE 2 -FLAGS.SILENT (\\Draft)",
+            "a OK STORE completed\r\n",
+        ),
+        (2, "EXPUNGE", "a OK EXPUNGE completed\r\n"),
+    ] {
+        // It is done before this session hears of the other's change.
+        client.slow_watch = true;
+        assert!(world.flag("INBOX", 3, flags));
+        assert_eq!(client.say(&mut world, format!("a {command}\r\n")), reply);
+        client.slow_watch = false;
+        let flag = if flags == 4 {
+            "\\Flagged"
+        } else {
+            "\\Answered"
+        };
+        assert_eq!(
+            client.say(&mut world, "b NOOP\r\n"),
+            format!("* 3 FETCH (UID 3 FLAGS ({flag}))\r\nb OK NOOP completed\r\n")
+        );
+    }
+}
+
+#[test]
 fn search_answers_in_both_forms() {
     let input = b"a SEARCH ALL\r\nb UID SEARCH TEXT {6}\r\nbody 2\r\nc SEARCH SEEN\r\nd SEARCH RETURN (MIN MAX COUNT ALL) 2:*\r\n\
         e UID SEARCH RETURN () SEEN\r\nf SEARCH CHARSET KOI8-R ALL\r\ng SEARCH MODSEQ 1 ALL\r\nh SEARCH FOO\r\n";

@@ -24,7 +24,7 @@ pub enum Doomed {
 pub struct Expunged {
     /// Which messages.
     pub uids: UidSet,
-    /// The mailbox's modification sequence now.
+    /// The modification sequence of what went; 0 when nothing did.
     pub modseq: u64,
     /// Run the operation again from here; `None` when all is done.
     pub next: Option<Uid>,
@@ -45,7 +45,7 @@ pub fn expunge(
     let mut edit = Edit::new(reads, now);
     edit.account(account)?;
     let open = edit.mailbox(account, mailbox)?;
-    let (before, modseq) = (open.row.modseq, open.modseq());
+    let modseq = open.modseq();
     let (mut uids, mut next) = (Vec::new(), None);
     let everything = UidSet::from_runs([1..=u32::MAX]);
     let (among, any) = match doomed {
@@ -69,7 +69,7 @@ pub fn expunge(
     }
     let batch = edit.finish()?;
     let expunged = Expunged {
-        modseq: if uids.is_empty() { before } else { modseq },
+        modseq: if uids.is_empty() { 0 } else { modseq },
         uids: uids.into_iter().collect(),
         next,
     };

@@ -50,7 +50,7 @@ pub struct Marked {
     pub rows: Vec<Row>,
     /// Those that `unchanged_since` left alone.
     pub modified: UidSet,
-    /// The mailbox's modification sequence now.
+    /// The modification sequence of what changed; 0 when nothing did. What the mailbox has then is somebody else's.
     pub modseq: u64,
     /// Run the operation again from here; `None` when all is done.
     pub next: Option<Uid>,
@@ -65,7 +65,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
     let mailbox = edit.mailbox(mark.account, mark.mailbox)?;
     let flags = mark.flags & Flags::ALL;
     let keywords = mailbox.keyword_bits(&mark.keywords, mark.how != MarkHow::Remove)?;
-    let (before, modseq) = (mailbox.row.modseq, mailbox.modseq());
+    let modseq = mailbox.modseq();
     let some = existing(
         reads,
         mark.account,
@@ -100,11 +100,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
         rows.push(row);
     }
     let batch = edit.finish()?;
-    let modseq = if batch.touched.is_empty() {
-        before
-    } else {
-        modseq
-    };
+    let modseq = if batch.touched.is_empty() { 0 } else { modseq };
     let marked = Marked {
         rows,
         modified: modified.into_iter().collect(),

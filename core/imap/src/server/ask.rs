@@ -274,7 +274,8 @@ pub enum Answer {
         others: UidSet,
         /// Those that UNCHANGEDSINCE left alone.
         modified: UidSet,
-        /// The mailbox's modification sequence after it.
+        /// The modification sequence of this change; 0 when it had no effect: the mailbox's own may be of a change that the
+        /// session was not told.
         modseq: u64,
     },
     /// COPY or MOVE is durable. The n-th of `from` became the n-th of `to`.
@@ -290,7 +291,8 @@ pub enum Answer {
     Expunged {
         /// What went.
         uids: UidSet,
-        /// The mailbox's modification sequence after it.
+        /// The modification sequence of this change; 0 when it had no effect: the mailbox's own may be of a change that the
+        /// session was not told.
         modseq: u64,
     },
     /// SEARCH found these.

@@ -214,7 +214,7 @@ impl Server {
             (Answer::Expunged { uids, modseq }, Some(selection)) => {
                 selection.expunge(self.out.text(), &uids, self.modes);
                 selection.changed_by_us(uids, modseq);
-                if self.modes.condstore {
+                if self.modes.condstore && modseq > 0 {
                     return Next::Done(Reply::ok_with(alloc::format!("HIGHESTMODSEQ {modseq}")));
                 }
                 Next::ok()

@@ -148,6 +148,8 @@ pub struct Client {
     pub refuse_append: Option<Refusal>,
     /// Page size of Rows, to have several.
     pub page: usize,
+    /// What `Watch` is to answer comes later than what else is asked.
+    pub slow_watch: bool,
     watch: Option<(AskId, BoxId, u64)>,
     append: Vec<(String, Vec<Flag>, Vec<u8>)>,
 }
@@ -168,6 +170,7 @@ impl Client {
             upgrade: false,
             refuse_append: None,
             page: 2,
+            slow_watch: false,
             watch: None,
             append: Vec::new(),
         }
@@ -224,7 +227,9 @@ impl Client {
     pub fn run(&mut self, world: &mut World) {
         loop {
             let mut moved = false;
-            if let Some((id, answer)) = self.watched(world) {
+            if !self.slow_watch
+                && let Some((id, answer)) = self.watched(world)
+            {
                 self.session.answer(self.now, id, answer);
                 moved = true;
             }
@@ -610,7 +615,8 @@ impl Client {
                         rows.push(Self::row(uid.0, message, Want::default()));
                     }
                 }
-                if !rows.is_empty() {
+                let changed = !rows.is_empty();
+                if changed {
                     mailbox.modseq = modseq;
                 }
                 let untold = rows.split_off(rows.len().min(told_max));
@@ -618,7 +624,7 @@ impl Client {
                     rows,
                     others: untold.iter().map(|row| row.uid).collect(),
                     modified,
-                    modseq: mailbox.modseq,
+                    modseq: if changed { modseq } else { 0 },
                 }
             }
             Ask::Copy {
@@ -672,8 +678,8 @@ impl Client {
                     mailbox.gone.push((mailbox.modseq, *uid));
                 }
                 Answer::Expunged {
+                    modseq: if doomed.is_empty() { 0 } else { mailbox.modseq },
                     uids: doomed.into_iter().map(Uid).collect(),
-                    modseq: mailbox.modseq,
                 }
             }
             Ask::Search {

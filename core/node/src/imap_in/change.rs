@@ -184,7 +184,7 @@ pub(super) fn split(flags: Vec<Flag>) -> (Flags, Vec<String>) {
 
 async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>> {
     let (mut rows, mut others, mut modified) = (Vec::new(), UidSet::new(), UidSet::new());
-    let mut from = Uid(1);
+    let (mut modseq, mut from) = (0, Uid(1));
     loop {
         let step = mark.clone();
         let marked = store
@@ -195,6 +195,7 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
         rows.extend(told.iter().map(row));
         others = others.union(&rest.iter().map(|row| row.uid).collect());
         modified = modified.union(&marked.modified);
+        modseq = marked.modseq.max(modseq);
         match marked.next {
             Some(next) => from = next,
             None => {
@@ -202,7 +203,7 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
                     rows,
                     others,
                     modified,
-                    modseq: marked.modseq,
+                    modseq,
                 });
             }
         }
@@ -316,7 +317,7 @@ async fn expunge_all(
 ) -> Result<Answer, StoreError<Stop>> {
     let mailbox: MailboxId = mailbox_of(mailbox);
     let doomed = only.map_or(Doomed::Deleted, Doomed::DeletedOf);
-    let (mut uids, mut from) = (UidSet::new(), Uid(1));
+    let (mut uids, mut modseq, mut from) = (UidSet::new(), 0, Uid(1));
     loop {
         let doomed = doomed.clone();
         let op = move |reads: &dyn mox_mailbox::Reads| {
@@ -324,13 +325,11 @@ async fn expunge_all(
         };
         let expunged = store.run(op).await?;
         uids = uids.union(&expunged.uids);
+        modseq = expunged.modseq.max(modseq);
         match expunged.next {
             Some(next) => from = next,
             None => {
-                return Ok(Answer::Expunged {
-                    uids,
-                    modseq: expunged.modseq,
-                });
+                return Ok(Answer::Expunged { uids, modseq });
             }
         }
     }
