@@ -312,6 +312,8 @@ impl Wire {
                 } else {
                     Phase::Command
                 };
+                // The same octets may have the reply to a DATA that was sent behind it.
+                self.understand();
             }
             if self.phase == Phase::StartTls && number + 1 == self.asked.len() {
                 self.phase = Phase::Command;
@@ -457,6 +459,20 @@ mod tests {
             ("plain write", BACK, "250 ok\r\n"),
         ];
         assert_eq!(found(465, &at_once), Vec::<String>::new());
+    }
+
+    #[test]
+    fn replies_to_two_refused_data_may_come_at_once() {
+        let facts = [
+            ("write", BACK, "220 a.example\r\n"),
+            ("read", OUT, "DATA\r\nDATA\r\nNOOP\r\n"),
+            (
+                "write",
+                BACK,
+                "503 first MAIL\r\n503 first MAIL\r\n250 ok\r\n",
+            ),
+        ];
+        assert_eq!(found(25, &facts), Vec::<String>::new());
     }
 
     #[test]
