@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use mox_machine::Step;
 
-use super::Server;
 use super::job::{Next, Reply, Running};
+use super::{Server, Threading};
 use crate::wire::{Verb, put, write_string};
 
 /// What is offered in every state, unless the configuration takes it away.
@@ -75,6 +75,18 @@ const OF_REV2: [&str; 13] = [
     "SASL-IR",
 ];
 
+/// What is nothing without others: where one of those is switched off, so is it.
+const STANDS_ON: [(&str, &[&str]); 8] = [
+    ("IMAP4rev2", &OF_REV2),
+    ("QRESYNC", &["CONDSTORE", "ENABLE"]),
+    ("UTF8=ACCEPT", &["ENABLE"]),
+    ("UIDONLY", &["ENABLE"]),
+    ("SORT=DISPLAY", &["SORT"]),
+    ("ESORT", &["SORT"]),
+    ("CONTEXT=SORT", &["SORT"]),
+    ("QUOTA=RES-STORAGE", &["QUOTA"]),
+];
+
 /// What a client has enabled (RFC 5161), in this session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Modes {
@@ -116,7 +128,6 @@ const fn capability_of(verb: Verb) -> Option<&'static str> {
         Verb::Unauthenticate => "UNAUTHENTICATE",
         Verb::Compress => "COMPRESS=DEFLATE",
         Verb::Sort | Verb::UidSort => "SORT",
-        Verb::Thread | Verb::UidThread => "THREAD=REFERENCES",
         Verb::GetQuota | Verb::GetQuotaRoot | Verb::SetQuota => "QUOTA",
         Verb::GetMetadata | Verb::SetMetadata => "METADATA",
         Verb::MultiSearch => "MULTISEARCH",
@@ -132,13 +143,27 @@ impl Server {
             let without = &self.config.without;
             without.iter().any(|w| w.eq_ignore_ascii_case(name))
         };
-        let complete = capability != "IMAP4rev2" || !OF_REV2.into_iter().any(off);
+        let mut below = STANDS_ON.iter().filter(|(name, _)| *name == capability);
+        let complete = below.all(|(_, on)| !on.iter().any(|name| off(name)));
         let compression = capability != "COMPRESS=DEFLATE" || self.config.compress;
         complete && compression && !off(capability)
     }
 
     pub(super) fn knows(&self, verb: Verb) -> bool {
-        capability_of(verb).is_none_or(|capability| self.offers(capability))
+        match verb {
+            Verb::Thread | Verb::UidThread => {
+                let mut all = [Threading::OrderedSubject, Threading::References].into_iter();
+                all.any(|algorithm| self.threads_by(algorithm))
+            }
+            _ => capability_of(verb).is_none_or(|capability| self.offers(capability)),
+        }
+    }
+
+    pub(super) fn threads_by(&self, algorithm: Threading) -> bool {
+        self.offers(match algorithm {
+            Threading::OrderedSubject => "THREAD=ORDEREDSUBJECT",
+            Threading::References => "THREAD=REFERENCES",
+        })
     }
 
     pub(super) fn capabilities(&self) -> String {

@@ -10,6 +10,9 @@ use crate::wire::{ThreadArgs, put_number};
 
 impl Server {
     pub(super) fn thread(&mut self, args: ThreadArgs) -> Next {
+        if !self.threads_by(args.algorithm) {
+            return Next::bad("there is no such threading algorithm");
+        }
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
