@@ -90,14 +90,9 @@ fn run_mtasts(lookup: &MtastsLookup) -> Result<(), Failure> {
         }))?;
     } else {
         let mut out = format!("{status}\n");
-        for (name, value) in [("record", &text), ("problem", &problem)] {
-            if let Some(value) = value {
-                let _ = writeln!(out, "{name}: {}", printable(value));
-            }
-        }
-        for defect in &defects {
-            let _ = writeln!(out, "defect: {}", printable(defect));
-        }
+        list(&mut out, "record", &text);
+        list(&mut out, "problem", &problem);
+        list(&mut out, "defect", &defects);
         if let Some(policy) = &policy {
             let _ = write!(out, "policy:\n{policy}");
         }
@@ -166,20 +161,20 @@ fn run_tlsrpt(lookup: &TlsrptLookup) -> Result<(), Failure> {
         }))?;
     } else {
         let mut out = format!("{status}\n");
-        for (name, value) in [("record", &text), ("problem", &problem)] {
-            if let Some(value) = value {
-                let _ = writeln!(out, "{name}: {}", printable(value));
-            }
-        }
-        for rua in &rua {
-            let _ = writeln!(out, "rua: {}", printable(rua));
-        }
-        for defect in &defects {
-            let _ = writeln!(out, "defect: {}", printable(defect));
-        }
+        list(&mut out, "record", &text);
+        list(&mut out, "problem", &problem);
+        list(&mut out, "rua", &rua);
+        list(&mut out, "defect", &defects);
         print(out)?;
     }
     inquirer.finish()
+}
+
+/// `name: value`, a line for each.
+fn list<'v>(out: &mut String, name: &str, values: impl IntoIterator<Item = &'v String>) {
+    for value in values {
+        let _ = writeln!(out, "{name}: {}", printable(value));
+    }
 }
 
 /// The hosts of a domain and what DANE says of each.

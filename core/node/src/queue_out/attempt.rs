@@ -191,30 +191,35 @@ async fn record<R: Runtime>(
         delay_told,
         notice,
     };
-    let mut without = Recorded {
-        notice: None,
-        ..outcome.clone()
-    };
-    let told = outcome.notice.is_some();
+    let without = outcome.notice.is_some().then(|| {
+        let mut fates = outcome.fates.clone();
+        give_another_chance(&mut fates);
+        Recorded {
+            host: outcome.host.clone(),
+            text: outcome.text.clone(),
+            fates,
+            next_attempt: retry.max(later),
+            delay_told: entry.delay_told,
+            notice: None,
+            now,
+        }
+    });
     let id = entry.id;
     let op = move |reads: &dyn mox_mailbox::Reads| {
         let result = mox_mailbox::queue_outcome(reads, id, &outcome);
         drop(held);
         result
     };
-    let settled = match node.store.run(op).await {
+    let settled = match (node.store.run(op).await, without) {
         // The notice may be what was refused. Who has the message must not get it again for that.
-        Err(error) if told && !matches!(error, StoreError::Dead) => {
+        (Err(error), Some(without)) if !matches!(error, StoreError::Dead) => {
             tracing::warn!(target: "queue", id, %error, "a notification could not be stored");
-            give_another_chance(&mut without.fates);
-            without.next_attempt = without.next_attempt.max(later);
-            without.delay_told = entry.delay_told;
             let op = move |reads: &dyn mox_mailbox::Reads| {
                 mox_mailbox::queue_outcome(reads, id, &without)
             };
             node.store.run(op).await
         }
-        settled => settled,
+        (settled, _) => settled,
     };
     Ok(settled.map_err(|e| e.to_string())?.entry)
 }
