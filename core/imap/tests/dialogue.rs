@@ -429,6 +429,22 @@ fn a_command_without_effect_hides_no_change_of_another_session() {
 }
 
 #[test]
+fn what_another_session_changed_last_is_not_told_before_what_it_replaced() {
+    let (mut world, mut client) = logged_in();
+    client.say(&mut world, "a ENABLE CONDSTORE\r\n");
+    // A keyword without a name yet makes this session ask for the changes in the middle of the command.
+    client.before_changes = Some(|world| assert!(world.flag("INBOX", 2, 4)));
+    let said = client.say(&mut world, "b STORE 2 +FLAGS (fresh)\r\n");
+    let told = "* 2 FETCH (UID 2 FLAGS (\\Flagged fresh) MODSEQ (6))\r\n";
+    let expected = format!(
+        "* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft fresh)\r\n\
+         * OK [PERMANENTFLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft fresh \\*)] what may be stored\r\n\
+         {told}{told}b OK STORE completed\r\n"
+    );
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn search_answers_in_both_forms() {
     let input = b"a SEARCH ALL\r\nb UID SEARCH TEXT {6}\r\nbody 2\r\nc SEARCH SEEN\r\nd SEARCH RETURN (MIN MAX COUNT ALL) 2:*\r\n\
         e UID SEARCH RETURN () SEEN\r\nf SEARCH CHARSET KOI8-R ALL\r\ng SEARCH MODSEQ 1 ALL\r\nh SEARCH FOO\r\n";

@@ -106,6 +106,17 @@ impl Fetch {
         self.current.is_some()
     }
 
+    /// A report in the middle of this command tells a row: what is still to be written must not be older.
+    pub(super) fn renew(&mut self, told: &Row) {
+        for row in &mut self.rows {
+            if row.uid == told.uid && row.modseq < told.modseq {
+                row.modseq = told.modseq;
+                row.flags = told.flags;
+                row.keywords = told.keywords;
+            }
+        }
+    }
+
     fn wants_flags(&self) -> bool {
         self.marks || self.items.contains(&FetchItem::Flags)
     }

@@ -318,7 +318,14 @@ impl Server {
             .contexts
             .note(&changes.rows.iter().map(|row| row.uid).collect());
         let newest = selection.uids.last();
+        let mut fetch = match self.running.as_mut().map(|running| &mut running.job) {
+            Some(Job::Fetch(fetch)) => Some(fetch),
+            _ => None,
+        };
         for row in changes.rows {
+            if let Some(fetch) = &mut fetch {
+                fetch.renew(&row);
+            }
             if selection.uids.contains(row.uid) {
                 if !selection.told(&row) && !changes.gone.contains(row.uid) {
                     selection.write_row(out, &row, self.modes);

@@ -150,6 +150,8 @@ pub struct Client {
     pub page: usize,
     /// What `Watch` is to answer comes later than what else is asked.
     pub slow_watch: bool,
+    /// What another session does just before this one is answered what changed.
+    pub before_changes: Option<fn(&mut World)>,
     watch: Option<(AskId, BoxId, u64)>,
     append: Vec<(String, Vec<Flag>, Vec<u8>)>,
 }
@@ -171,6 +173,7 @@ impl Client {
             refuse_append: None,
             page: 2,
             slow_watch: false,
+            before_changes: None,
             watch: None,
             append: Vec::new(),
         }
@@ -494,6 +497,9 @@ impl Client {
                 since,
                 max: _,
             } => {
+                if let Some(other) = self.before_changes.take() {
+                    other(world);
+                }
                 let mailbox = world.by_id(mailbox).unwrap();
                 let mut rows: Vec<_> = mailbox
                     .messages
