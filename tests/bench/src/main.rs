@@ -2,9 +2,10 @@
 //! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
-//! costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
+//! costs, with `-- authentication` only what judging a sender costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
+mod authentication;
 mod client;
 mod process;
 mod server;
@@ -31,6 +32,10 @@ const MEASURED: Duration = Duration::from_millis(500);
 const LARGE: usize = 1 << 20;
 
 fn main() -> std::io::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("authentication") {
+        let (row, times) = (std::env::args().nth(2), std::env::args().nth(3));
+        return authentication::run(row.as_deref(), times.as_deref());
+    }
     if std::env::args().nth(1).as_deref() == Some("capture") {
         return process::capture();
     }
@@ -41,6 +46,7 @@ fn main() -> std::io::Result<()> {
         return transaction::print();
     }
     machines();
+    authentication::run(None, None)?;
     sim::print()?;
     transaction::print()?;
     process::print()?;
