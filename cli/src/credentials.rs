@@ -32,15 +32,19 @@ pub fn generate_password(seed: &Seed) -> Secret<String> {
     Secret::new(password)
 }
 
-/// What is stored of a password. Takes milliseconds.
-pub fn derive(password: &Secret<String>, seed: &Seed) -> Result<Secret<Bytes>, Failure> {
+/// What is stored of a password; with what CRAM-MD5 needs only where that is offered. Takes milliseconds.
+pub fn derive(password: &Secret<String>, cram_md5: bool, seed: &Seed) -> Result<Secret<Bytes>, Failure> {
     if password.expose().len() < PASSWORD_MIN {
         return Err(Failure::Failed(format!(
             "a password needs at least {PASSWORD_MIN} characters; choose a longer one, or use --generate"
         )));
     }
-    let credentials = Credentials::derive(password.expose(), seed, Iterations::default())
-        .map_err(|e| Failure::Failed(format!("this password cannot be used: {e}")))?;
+    let derived = Credentials::derive(password.expose(), seed, Iterations::default());
+    let credentials = match cram_md5 {
+        true => derived.and_then(|credentials| credentials.with_cram_md5(password.expose())),
+        false => derived,
+    };
+    let credentials = credentials.map_err(|e| Failure::Failed(format!("this password cannot be used: {e}")))?;
     Ok(encode_credentials(&credentials))
 }
 
@@ -54,7 +58,7 @@ mod tests {
         assert_eq!(password.expose().len(), 23);
         assert!(!password.expose().contains(['0', 'O', 'l', 'I', '1']));
         assert!(password != generate_password(&Seed::from_number(2)));
-        assert!(derive(&password, &Seed::from_number(3)).is_ok());
-        assert!(derive(&Secret::new("1234567".into()), &Seed::from_number(3)).is_err());
+        assert!(derive(&password, false, &Seed::from_number(3)).is_ok());
+        assert!(derive(&Secret::new("1234567".into()), false, &Seed::from_number(3)).is_err());
     }
 }

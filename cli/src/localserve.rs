@@ -8,7 +8,7 @@ use std::time::Duration;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Secret, Seed};
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Outgoing, Service};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Service};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::LogLevel;
 use mox_server::{Directory, DomainRules};
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     // Takes as long as all else together; one for all accounts, whose password is known anyway.
     let of_password = seed.child("credentials", 0);
     let derived =
-        thread::spawn(move || credentials::derive(&Secret::new(PASSWORD.to_owned()), &of_password));
+        thread::spawn(move || credentials::derive(&Secret::new(PASSWORD.to_owned()), false, &of_password));
     let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
         .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     let names = ["localhost".into(), "127.0.0.1".into(), "::1".into()];
@@ -197,6 +197,7 @@ fn listeners(
                 max_size: mox_smtp::server::Config::MAX_SIZE,
                 clear_auth: true,
                 tls: Some(tls.clone()),
+                offers: Offers::default(),
             });
         }
     }

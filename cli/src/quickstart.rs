@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Quickstart) -> Result<(), Failure> {
     plan.refuse_to_overwrite()?;
     let seed = os_seed()?;
     let password = generate_password(&seed.child("password", 0));
-    let row = derive(&password, &seed.child("salt", 0))?;
+    let row = derive(&password, false, &seed.child("salt", 0))?;
 
     let made = plan.write().and_then(|()| {
         let offline = Offline::open(&plan.data)?;

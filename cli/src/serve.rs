@@ -133,6 +133,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
                     max_size: listener.max_message_size,
                     clear_auth: in_clear,
                     tls: tls.clone(),
+                    offers: listener.offers.clone(),
                 });
             }
         }
@@ -303,7 +304,12 @@ impl Admin {
             Command::SetPassword { account, password } => {
                 let seed = self.seed.child("credentials", now_micros());
                 let secret = password.0;
-                let stored = smol::unblock(move || credentials::derive(&secret, &seed)).await;
+                let cram_md5 = self.files.as_ref().is_some_and(|files| {
+                    let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut listeners = files.fixed.listeners.values();
+                    listeners.any(|listener| listener.offers.needs_cram_md5())
+                });
+                let stored = smol::unblock(move || credentials::derive(&secret, cram_md5, &seed)).await;
                 let stored = stored.map_err(CtlError::failed)?;
                 let set = self.node.set_credentials(&account, stored);
                 set.await.map_err(CtlError::failed)?;

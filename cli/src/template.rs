@@ -59,6 +59,18 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
             // The same with STARTTLS, port 143. Not needed by today's mail programs.
             // imap: (port: 143, no_require_starttls: false),
 
+            // How mail programs may prove who they are, for submission and IMAP. These are the usual ones; CRAM-MD5 can be
+            // added for very old programs. What is stored for it lets whoever reads the store log in, so it is stored
+            // only with passwords that are set while it is listed.
+            // sasl_mechanisms: ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"],
+
+            // IMAP extensions that are switched off here, by the names that CAPABILITY gives them: for mail programs that do
+            // not get on with one.
+            // imap_without: ["QRESYNC"],
+
+            // Let mail programs compress what they read (COMPRESS=DEFLATE). A session that does takes 320 KB of memory.
+            // imap_compress: false,
+
             // Record every session here into files that moxctl replay plays again: one file each, at most max_files of
             // them (the oldest make room), of max_octets at most. Passwords are never in them. Local parts and what
             // messages say are replaced by others of the same length, unless plain is true. Relative to this folder.

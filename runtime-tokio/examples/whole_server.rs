@@ -74,6 +74,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         max_size: mox_smtp::server::Config::MAX_SIZE,
         clear_auth: true, // on loopback, without a certificate
         tls: None,        // `mox_node::server_config` makes one of a certificate and its key
+        offers: mox_node::Offers::default(),
     };
     Ok(Config {
         listeners: ports.iter().map(listener).collect(),

@@ -35,6 +35,7 @@ pub use ask::{
     MailboxInfo, MarkHow, More, Preview, Refusal, Row, Selected, SortField, SortKey, StatusFigures,
     SystemFlags, ThreadNode, Threading, Want,
 };
+pub use capability::{CAPABILITIES, is_capability};
 pub use limits::{Config, Limits};
 
 use self::capability::Modes;
@@ -61,6 +62,8 @@ pub struct Server {
     framer: Framer,
     phase: Phase,
     tls: bool,
+    /// The TLS layer knows who the client is.
+    certified: bool,
     greeted: bool,
     authenticated: bool,
     /// A command was understood.
@@ -99,6 +102,7 @@ impl Server {
             framer: Framer::default(),
             phase: Phase::Open,
             tls: false,
+            certified: false,
             greeted: false,
             authenticated: false,
             spoke: false,
@@ -613,9 +617,10 @@ impl Session for Server {
         }
     }
 
-    fn secured(&mut self, now: Now, _tls: TlsFacts) {
+    fn secured(&mut self, now: Now, tls: TlsFacts) {
         self.clock(now);
         self.tls = true;
+        self.certified = tls.peer_certificate.is_some();
         if self.phase == Phase::Upgrading {
             self.phase = Phase::Open;
             self.framer = Framer::default();

@@ -13,6 +13,7 @@
 mod model;
 
 use model::{Client, FIRST, PASSWORD, World};
+use bytes::Bytes;
 use mox_imap::server::{Answer, Ask, CloseReason, Config, Event, Limits, Refusal};
 use mox_machine::{Mono, Session, Step, TlsFacts};
 use mox_uids::UidSet;
@@ -122,6 +123,28 @@ fn passwords_wait_for_tls() {
         "{output}"
     );
     assert!(!output.contains("STARTTLS AUTH") && !output.contains("LOGINDISABLED"));
+}
+
+#[test]
+fn external_is_for_clients_whose_certificate_was_verified() {
+    let config = Config {
+        mechanisms: ["EXTERNAL", "PLAIN"].map(Into::into).into(),
+        ..Config::default()
+    };
+    for certificate in [None, Some(Bytes::from_static(b"DER"))] {
+        let (mut world, mut client) = (World::new(), Client::with(config.clone()));
+        let facts = TlsFacts {
+            peer_certificate: certificate.clone(),
+            ..TlsFacts::default()
+        };
+        client.session.secured(client.now, facts);
+        let output = client.say(&mut world, "a AUTHENTICATE EXTERNAL =\r\n");
+        let offered = output.contains(" AUTH=EXTERNAL AUTH=PLAIN]");
+        assert_eq!(offered, certificate.is_some(), "{output}");
+        let refused = "\r\na NO [CANNOT] this mechanism needs a client certificate\r\n";
+        assert_eq!(output.ends_with(refused), certificate.is_none(), "{output}");
+        assert_eq!(output.contains("a OK [CAPABILITY"), certificate.is_some());
+    }
 }
 
 #[test]

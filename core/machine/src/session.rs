@@ -98,7 +98,7 @@ pub struct TlsFacts {
     pub sni: Option<Bytes>,
     /// Channel binding `tls-exporter` (RFC 9266), for SCRAM-PLUS. Secret: never shown.
     pub exporter: [u8; 32],
-    /// The peer's end-entity certificate, DER.
+    /// The peer's end-entity certificate, DER. A server has one only of a client whose certificate it verified.
     pub peer_certificate: Option<Bytes>,
 }
 

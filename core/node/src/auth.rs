@@ -16,14 +16,6 @@ use crate::node::Inner;
 /// Successful password checks that are remembered; beyond it all are forgotten.
 const REMEMBERED_MAX: usize = 4_096;
 
-/// The mechanisms servers offer, best first.
-pub(crate) const MECHANISMS: [Mechanism; 4] = [
-    Mechanism::ScramSha256Plus,
-    Mechanism::ScramSha256,
-    Mechanism::Plain,
-    Mechanism::Login,
-];
-
 /// What judging passwords needs beside the store.
 pub(crate) struct Authority {
     seed: Seed,
@@ -104,13 +96,16 @@ impl Authority {
         Credentials::fake(seed, &directory.login_form(user), Iterations::default())
     }
 
-    /// Begins an exchange; `None` when the mechanism is not offered on this connection.
+    /// Begins an exchange; `None` when the mechanism is not among those `offered` on this connection.
     pub(crate) fn exchange(
         &self,
+        offered: &[Mechanism],
         mechanism: &[u8],
         exporter: Option<[u8; 32]>,
     ) -> Option<Box<Exchange>> {
-        let mechanism = Mechanism::parse(mechanism).filter(|m| MECHANISMS.contains(m))?;
+        let mechanism = Mechanism::parse(mechanism).filter(|m| offered.contains(m))?;
+        // A client that saw no -PLUS mechanism is not told that it missed one.
+        let exporter = exporter.filter(|_| offered.iter().any(|m| m.is_bound()));
         if mechanism.is_bound() && exporter.is_none() {
             return None;
         }

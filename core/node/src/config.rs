@@ -2,6 +2,7 @@
 
 use mox_address::Domain;
 use mox_driver::Bind;
+use mox_server::config::Offers;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct ListenerConfig {
     pub clear_auth: bool,
     /// Certificate and key; without one there is no STARTTLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What submission and IMAP offer.
+    pub offers: Offers,
 }
 
 /// What a listener speaks.

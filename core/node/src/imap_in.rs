@@ -20,7 +20,7 @@ use mox_store::{StoreError, Topic, Watch};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::auth::{self, Exchange, Login, MECHANISMS, Refused, Verdict};
+use crate::auth::{self, Exchange, Login, Refused, Verdict};
 use crate::config::ListenerConfig;
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
@@ -45,10 +45,13 @@ pub(crate) struct ImapHost<R: Runtime> {
 
 /// What all IMAP sessions of a listener share.
 pub(crate) fn machine(config: &ListenerConfig) -> Config {
+    let offers = &config.offers;
     let mut machine = Config {
         starttls: config.tls.is_some() && !config.service.is_implicit_tls(),
         clear_auth: config.clear_auth,
-        mechanisms: MECHANISMS.iter().map(|m| m.name().into()).collect(),
+        mechanisms: offers.mechanisms.iter().map(|m| m.name().into()).collect(),
+        without: offers.imap_without.clone(),
+        compress: offers.imap_compress,
         ..Config::default()
     };
     machine.limits.append = config.max_size;
@@ -189,7 +192,11 @@ impl<R: Runtime> World for ImapHost<R> {
             } => {
                 if first || self.exchange.is_none() {
                     let exporter = self.exporter.as_deref().copied();
-                    self.exchange = self.node.authority.exchange(&mechanism, exporter);
+                    let offered = &self.config.offers.mechanisms;
+                    self.exchange = self
+                        .node
+                        .authority
+                        .exchange(offered, &mechanism, exporter);
                 }
                 let Some(exchange) = self.exchange.take() else {
                     return Response::no(Some("CANNOT"), "this mechanism is not offered");

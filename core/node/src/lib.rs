@@ -33,6 +33,7 @@ pub use conn::Conn;
 pub use connections::ConnectionLimits;
 pub use control::Queued;
 pub use front::{Bound, Greeting};
+pub use mox_server::config::Offers;
 pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use resolve::Resolver;
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

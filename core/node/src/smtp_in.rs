@@ -13,7 +13,7 @@ use mox_store::DiskSpace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::auth::{Exchange, Login, MECHANISMS, Verdict};
+use crate::auth::{Exchange, Login, Verdict};
 use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
@@ -40,7 +40,8 @@ pub(crate) fn machine(config: &ListenerConfig) -> mox_smtp::server::Config {
     machine.max_size = config.max_size;
     if config.service != Service::Smtp {
         machine.mode = Mode::Submission;
-        machine.mechanisms = MECHANISMS.iter().map(|m| m.name()).collect();
+        let mechanisms = config.offers.mechanisms.iter();
+        machine.mechanisms = mechanisms.map(|m| m.name()).collect();
         machine.auth_required = true;
         machine.auth_in_clear = config.clear_auth;
         machine.tls_required = !config.clear_auth;
@@ -72,7 +73,11 @@ impl<R: Runtime> SmtpHost<R> {
     fn sasl(&mut self, mechanism: &[u8], response: Option<Secret<Bytes>>, first: bool) -> Response {
         if first || self.exchange.is_none() {
             let exporter = self.tls.as_ref().map(|t| t.exporter);
-            self.exchange = self.node.authority.exchange(mechanism, exporter);
+            let offered = &self.config.offers.mechanisms;
+            self.exchange = self
+                .node
+                .authority
+                .exchange(offered, mechanism, exporter);
         }
         let Some(exchange) = self.exchange.take() else {
             return Response::reply(504, 5, 4, "this mechanism is not offered");

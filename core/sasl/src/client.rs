@@ -10,6 +10,7 @@ use core::ops::RangeInclusive;
 use mox_machine::{Secret, Seed};
 
 use crate::hash;
+use crate::md5::HmacMd5;
 use crate::prepare::{prepare_password, prepare_user};
 use crate::scram::{self, ServerFirst};
 use crate::{Failure, Mechanism};
@@ -36,7 +37,7 @@ pub struct ClientExchange {
 #[derive(Debug)]
 enum State {
     Start,
-    /// PLAIN and LOGIN: all was said.
+    /// PLAIN, LOGIN, CRAM-MD5 and EXTERNAL: all was said.
     Said,
     /// LOGIN: the password is wanted.
     Password,
@@ -53,6 +54,8 @@ impl ClientExchange {
     /// A new exchange; the nonce comes from `seed`. `exporter` is the connection's `tls-exporter` value where there is one:
     /// a -PLUS mechanism needs it, and without -PLUS it tells the server that we did not see -PLUS offered, so that it
     /// notices when somebody removed it. `iterations` is usually [`ITERATIONS_ACCEPTED`].
+    ///
+    /// EXTERNAL takes no password, and `user` may be empty: then the certificate alone says who we are.
     pub fn new(
         mechanism: Mechanism,
         user: &str,
@@ -67,10 +70,15 @@ impl ClientExchange {
             (false, Some(_)) => String::from("y,,"),
             (false, None) => String::from("n,,"),
         };
+        let (user, password) = match mechanism {
+            Mechanism::External if user.is_empty() => (String::new(), String::new()),
+            Mechanism::External => (prepare_user(user)?, String::new()),
+            _ => (prepare_user(user)?, prepare_password(password.expose())?),
+        };
         Ok(Self {
             mechanism,
-            user: prepare_user(user)?,
-            password: Secret::new(prepare_password(password.expose())?),
+            user,
+            password: Secret::new(password),
             nonce: scram::nonce(seed),
             gs2,
             exporter: exporter.filter(|_| mechanism.is_bound()).map(Secret::new),
@@ -79,28 +87,41 @@ impl ClientExchange {
         })
     }
 
-    /// The initial response, for protocols that take it with the command; `None` where the server speaks first (LOGIN).
+    /// The initial response, for protocols that take it with the command; `None` where the server speaks first (LOGIN
+    /// and CRAM-MD5).
     /// Without this call the first, empty challenge is answered with it.
     pub fn first(&mut self) -> Option<Secret<Bytes>> {
-        if !matches!(self.state, State::Start) || self.mechanism == Mechanism::Login {
+        if !matches!(self.state, State::Start) || self.mechanism.server_begins() {
             return None;
         }
-        let message = if self.mechanism == Mechanism::Plain {
-            self.state = State::Said;
-            format!("\0{}\0{}", self.user, self.password.expose())
-        } else {
-            self.state = State::Salt;
-            format!("{}{}", self.gs2, self.first_bare())
+        let message = match self.mechanism {
+            Mechanism::Plain => {
+                self.state = State::Said;
+                format!("\0{}\0{}", self.user, self.password.expose())
+            }
+            Mechanism::External => {
+                self.state = State::Said;
+                self.user.clone()
+            }
+            _ => {
+                self.state = State::Salt;
+                format!("{}{}", self.gs2, self.first_bare())
+            }
         };
         Some(Secret::new(Bytes::from(message)))
     }
 
     /// The response to a challenge. SCRAM's second one derives keys, which takes milliseconds: run it as Compute.
     pub fn step(&mut self, challenge: &[u8]) -> Result<Secret<Bytes>, Failure> {
-        if matches!(self.state, State::Start) && self.mechanism != Mechanism::Login {
+        if matches!(self.state, State::Start) && !self.mechanism.server_begins() {
             return self.first().ok_or(Failure::Malformed);
         }
         let message = match core::mem::replace(&mut self.state, State::Over) {
+            State::Start if self.mechanism == Mechanism::CramMd5 => {
+                self.state = State::Said;
+                let digest = HmacMd5::keyed(self.password.expose().as_bytes()).of(challenge);
+                Bytes::from(format!("{} {}", self.user, hash::hex(&digest)))
+            }
             // The prompts' words vary from server to server, their order does not.
             State::Start => {
                 self.state = State::Password;

@@ -6,6 +6,7 @@ use core::fmt;
 use mox_machine::{Rng, Seed};
 
 use crate::hash::{self, Hash};
+use crate::md5::HmacMd5;
 use crate::prepare::prepare_password;
 use crate::{Failure, Mechanism};
 
@@ -33,11 +34,16 @@ impl Default for Iterations {
 }
 
 /// What is stored of one password: a salt and two keys for each hash, from which nobody can log in (RFC 5802 section 9).
+///
+/// CRAM-MD5 has no such thing: what it needs is derived only on demand, and is not part of what serde writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Credentials {
     sha256: Keys,
     sha1: Keys,
+    /// Stored beside the others where there is one.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    cram_md5: Option<HmacMd5>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -64,7 +70,25 @@ impl Credentials {
         Ok(Self {
             sha256: keys(Hash::Sha256, iterations.sha256),
             sha1: keys(Hash::Sha1, iterations.sha1),
+            cram_md5: None,
         })
+    }
+
+    /// The same with what CRAM-MD5 needs, from which whoever reads it can log in with CRAM-MD5.
+    pub fn with_cram_md5(mut self, password: &str) -> Result<Self, Failure> {
+        let password = prepare_password(password)?;
+        self.cram_md5 = Some(HmacMd5::keyed(password.as_bytes()));
+        Ok(self)
+    }
+
+    /// What CRAM-MD5 needs, to be stored beside the rest.
+    pub fn cram_md5(&self) -> Option<&HmacMd5> {
+        self.cram_md5.as_ref()
+    }
+
+    /// Puts back what [`cram_md5`](Self::cram_md5) gave.
+    pub fn set_cram_md5(&mut self, stored: HmacMd5) {
+        self.cram_md5 = Some(stored);
     }
 
     /// Credentials of a user who does not exist: always the same ones for the same name and server, so that asking twice
@@ -81,6 +105,7 @@ impl Credentials {
         Self {
             sha256: keys(32, iterations.sha256),
             sha1: keys(20, iterations.sha1),
+            cram_md5: None,
         }
     }
 
@@ -113,7 +138,15 @@ impl Credentials {
         Self {
             sha256: keys(Hash::Sha256),
             sha1: keys(Hash::Sha1),
+            cram_md5: Some(HmacMd5::keyed(password.as_bytes())),
         }
+    }
+
+    /// RFC 2195 2. A user without it takes as long, and no response is right.
+    pub(crate) fn answers(&self, challenge: &[u8], response: &[u8]) -> bool {
+        let keyed = self.cram_md5.unwrap_or(HmacMd5::NOBODY);
+        let right = hash::equal(hash::hex(&keyed.of(challenge)).as_bytes(), response);
+        right && self.cram_md5.is_some()
     }
 
     pub(crate) fn keys(&self, mechanism: Mechanism) -> Option<&Keys> {

@@ -1,5 +1,7 @@
 //! HMAC and key derivation over the two hashes of SCRAM.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use hmac::Hmac;
 use hmac::digest::{Digest, KeyInit, Mac};
@@ -73,15 +75,14 @@ pub(crate) fn xor(a: &[u8], b: &[u8]) -> Vec<u8> {
     a.iter().zip(b).map(|(a, b)| a ^ b).collect()
 }
 
+/// In lower case, as CRAM-MD5 writes digests.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
-    use alloc::string::String;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
 
     #[test]
     fn key_derivation_gives_the_known_answers_of_rfc_6070_and_their_sha_256_counterparts() {

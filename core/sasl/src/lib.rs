@@ -1,4 +1,5 @@
-//! SASL for mail: PLAIN, LOGIN and SCRAM with SHA-256 and SHA-1, with and without channel binding; both sides.
+//! SASL for mail: PLAIN, LOGIN, SCRAM with SHA-256 and SHA-1, with and without channel binding, CRAM-MD5 and EXTERNAL;
+//! both sides.
 //!
 //! Nothing here asks anybody anything: the server side is handed the [`Credentials`] of the user it names, the client
 //! side its password. What is stored of a password are SCRAM's StoredKey and ServerKey, which also verify PLAIN.
@@ -52,6 +53,9 @@ pub use client::{ClientExchange, ITERATIONS_ACCEPTED};
 
 mod prepare;
 pub use prepare::{PASSWORD_MAX, USER_MAX, prepare_password, prepare_user};
+
+mod md5;
+pub use md5::HmacMd5;
 
 mod hash;
 mod scram;

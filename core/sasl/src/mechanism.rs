@@ -10,6 +10,8 @@ pub enum Mechanism {
     Login,
     /// PLAIN, RFC 4616.
     Plain,
+    /// CRAM-MD5, RFC 2195: for old clients only. What a server stores for it lets whoever reads it log in.
+    CramMd5,
     /// SCRAM-SHA-1, RFC 5802.
     ScramSha1,
     /// SCRAM-SHA-1-PLUS: bound to the TLS connection by `tls-exporter` (RFC 9266).
@@ -18,11 +20,26 @@ pub enum Mechanism {
     ScramSha256,
     /// SCRAM-SHA-256-PLUS: bound to the TLS connection by `tls-exporter` (RFC 9266).
     ScramSha256Plus,
+    /// EXTERNAL, RFC 4422 Appendix A: the client is who its certificate says, and there is no password.
+    External,
 }
 
 impl Mechanism {
     /// All, in the order a server should offer them: strongest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
+        Self::External,
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
+        Self::CramMd5,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// What a server offers unless it is told otherwise: all but CRAM-MD5, for which more must be stored, and EXTERNAL,
+    /// for which clients need certificates.
+    pub const USUAL: [Self; 6] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
         Self::ScramSha1Plus,
@@ -43,6 +60,8 @@ impl Mechanism {
         match self {
             Self::Login => "LOGIN",
             Self::Plain => "PLAIN",
+            Self::CramMd5 => "CRAM-MD5",
+            Self::External => "EXTERNAL",
             Self::ScramSha1 => "SCRAM-SHA-1",
             Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
@@ -56,6 +75,11 @@ impl Mechanism {
         matches!(self, Self::Login | Self::Plain)
     }
 
+    /// The server speaks first: there is no initial response.
+    pub const fn server_begins(self) -> bool {
+        matches!(self, Self::Login | Self::CramMd5)
+    }
+
     /// Needs the `tls-exporter` value of the connection.
     pub const fn is_bound(self) -> bool {
         matches!(self, Self::ScramSha1Plus | Self::ScramSha256Plus)
@@ -64,7 +88,7 @@ impl Mechanism {
     /// The hash of a SCRAM mechanism.
     pub(crate) const fn hash(self) -> Option<Hash> {
         match self {
-            Self::Login | Self::Plain => None,
+            Self::Login | Self::Plain | Self::CramMd5 | Self::External => None,
             Self::ScramSha1 | Self::ScramSha1Plus => Some(Hash::Sha1),
             Self::ScramSha256 | Self::ScramSha256Plus => Some(Hash::Sha256),
         }

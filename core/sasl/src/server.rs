@@ -40,12 +40,24 @@ pub struct ServerExchange {
     /// Our part of the nonce.
     nonce: String,
     exporter: Option<Secret<[u8; 32]>>,
+    /// EXTERNAL: who the client's certificate says it is.
+    identity: Option<String>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     Start,
+    /// CRAM-MD5: the client was sent this; its digest comes.
+    Digest {
+        challenge: String,
+    },
+    /// CRAM-MD5: the digest is there, the credentials are not.
+    Compare {
+        challenge: String,
+        user: String,
+        digest: Secret<Vec<u8>>,
+    },
     /// LOGIN: the password comes.
     Password {
         user: String,
@@ -80,6 +92,14 @@ impl ServerExchange {
         Self::with_nonce(mechanism, scram::nonce(seed), exporter)
     }
 
+    /// EXTERNAL, for a client whose certificate was verified and says that it is `identity`. An exchange for EXTERNAL that
+    /// comes from [`new`](Self::new) refuses everybody.
+    pub fn external(identity: &str) -> Result<Self, Failure> {
+        let mut exchange = Self::with_nonce(Mechanism::External, String::new(), None);
+        exchange.identity = Some(prepare_user(identity)?);
+        Ok(exchange)
+    }
+
     pub(crate) fn with_nonce(
         mechanism: Mechanism,
         nonce: String,
@@ -89,6 +109,7 @@ impl ServerExchange {
             mechanism,
             nonce,
             exporter: exporter.map(Secret::new),
+            identity: None,
             state: State::Start,
         }
     }
@@ -104,6 +125,9 @@ impl ServerExchange {
     pub fn step(&mut self, response: Option<&[u8]>) -> Step {
         let step = match core::mem::replace(&mut self.state, State::Over) {
             State::Start => self.start(response),
+            State::Digest { challenge } => {
+                self.digest_given(challenge, response.unwrap_or_default())
+            }
             State::Password { user } => self.password_given(user, response.unwrap_or_default()),
             State::Proof {
                 client,
@@ -122,7 +146,9 @@ impl ServerExchange {
                 Some(_) => Err(Failure::Malformed),
             },
             State::Refused(failure) => Err(failure),
-            State::Verify { .. } | State::Salt(_) | State::Over => Err(Failure::Malformed),
+            State::Verify { .. } | State::Compare { .. } | State::Salt(_) | State::Over => {
+                Err(Failure::Malformed)
+            }
         };
         step.unwrap_or_else(|failure| {
             self.state = State::Over;
@@ -148,6 +174,14 @@ impl ServerExchange {
                 self.state = State::Verify { user, password };
                 self.verified(right)
             }
+            State::Compare {
+                challenge,
+                user,
+                digest,
+            } => match credentials.answers(challenge.as_bytes(), digest.expose()) {
+                true => Step::Done { user },
+                false => Step::Fail(Failure::WrongCredentials),
+            },
             State::Salt(client) => self.salt(client, credentials),
             _ => Step::Fail(Failure::Malformed),
         }
@@ -169,10 +203,21 @@ impl ServerExchange {
                 self.state = State::Start;
                 Ok(Step::Challenge(Bytes::from_static(b"Username:")))
             }
+            // RFC 2195 2: in the form of a message identifier.
+            (Mechanism::CramMd5, None) => {
+                let challenge = format!("<{}@mox>", self.nonce);
+                self.state = State::Digest {
+                    challenge: challenge.clone(),
+                };
+                Ok(Step::Challenge(Bytes::from(challenge)))
+            }
             (_, None) => {
                 self.state = State::Start;
                 Ok(Step::Challenge(Bytes::new()))
             }
+            // The server begins.
+            (Mechanism::CramMd5, Some(_)) => Err(Failure::Malformed),
+            (Mechanism::External, Some(authzid)) => self.as_certified(authzid),
             (Mechanism::Login, Some(user)) => {
                 let user = prepare_user(string(user)?)?;
                 self.state = State::Password { user };
@@ -192,6 +237,32 @@ impl ServerExchange {
             return Err(Failure::Malformed);
         }
         Ok(self.verify(user, password))
+    }
+
+    /// RFC 4422 Appendix A: as whom the client wants to act; nothing is as who it is.
+    fn as_certified(&self, authzid: &[u8]) -> Result<Step, Failure> {
+        let user = self.identity.clone().ok_or(Failure::WrongCredentials)?;
+        if !authzid.is_empty() && prepare_user(string(authzid)?)? != user {
+            return Err(Failure::WrongCredentials);
+        }
+        Ok(Step::Done { user })
+    }
+
+    /// RFC 2195 2: the name, a space, and the digest in lower case.
+    fn digest_given(&mut self, challenge: String, response: &[u8]) -> Result<Step, Failure> {
+        if response.len() > USER_MAX + 1 + 32 {
+            return Err(Failure::Malformed);
+        }
+        let (user, digest) = string(response)?
+            .rsplit_once(' ')
+            .ok_or(Failure::Malformed)?;
+        let user = prepare_user(user)?;
+        self.state = State::Compare {
+            challenge,
+            user: user.clone(),
+            digest: Secret::new(digest.as_bytes().to_vec()),
+        };
+        Ok(Step::NeedCredentials { user })
     }
 
     fn verify(&mut self, user: String, password: &str) -> Step {
@@ -335,6 +406,34 @@ mod tests {
     fn known(salt: &str) -> Credentials {
         let salt: Vec<u8> = STANDARD.decode(salt).unwrap();
         Credentials::with_salt("pencil", &salt, 4_096)
+    }
+
+    #[test]
+    fn the_exchange_of_rfc_2195_comes_out_as_printed() {
+        let stored = Credentials::with_salt("tanstaaftanstaaf", b"salt", 1);
+        let user = String::from("tim");
+        for (digest, end) in [
+            (
+                "tim b913a602c7eda7a495b4e6e7334d3890",
+                Step::Done { user: user.clone() },
+            ),
+            (
+                "tim b913a602c7eda7a495b4e6e7334d3891",
+                Step::Fail(Failure::WrongCredentials),
+            ),
+        ] {
+            let mut server =
+                ServerExchange::with_nonce(Mechanism::CramMd5, String::from("nonce"), None);
+            assert_eq!(server.step(None), Step::Challenge("<nonce@mox>".into()));
+            server.state = State::Digest {
+                challenge: "<1896.697170952@postoffice.reston.mci.net>".into(),
+            };
+            assert_eq!(
+                server.step(Some(digest.as_bytes())),
+                Step::NeedCredentials { user: user.clone() }
+            );
+            assert_eq!(server.credentials(&stored), end);
+        }
     }
 
     #[test]

@@ -16,7 +16,9 @@ use proptest::prelude::*;
 const EXPORTER: [u8; 32] = [7; 32];
 
 fn stored(password: &str) -> Credentials {
-    Credentials::derive(password, &Seed::from_number(1), Iterations::ONE).unwrap()
+    Credentials::derive(password, &Seed::from_number(1), Iterations::ONE)
+        .and_then(|credentials| credentials.with_cram_md5(password))
+        .unwrap()
 }
 
 fn server(mechanism: Mechanism) -> ServerExchange {
@@ -65,7 +67,7 @@ fn run(
 #[test]
 fn every_mechanism_lets_the_right_password_in_and_the_wrong_one_not() {
     let keys = stored("pässword, with=all");
-    for mechanism in Mechanism::ALL {
+    for mechanism in passwords() {
         for initial in [true, false] {
             // The second spelling is decomposed: another way to type the same.
             for password in ["pässword, with=all", "pa\u{308}ssword, with=all"] {
@@ -85,7 +87,52 @@ fn every_mechanism_lets_the_right_password_in_and_the_wrong_one_not() {
             Some(mechanism)
         );
     }
-    assert_eq!(Mechanism::parse(b"CRAM-MD5"), None);
+    assert_eq!(Mechanism::parse(b"DIGEST-MD5"), None);
+}
+
+/// The mechanisms that need a password.
+fn passwords() -> impl Iterator<Item = Mechanism> {
+    let all = Mechanism::ALL.into_iter();
+    all.filter(|mechanism| *mechanism != Mechanism::External)
+}
+
+#[test]
+fn cram_md5_refuses_who_has_none_stored_and_an_initial_response() {
+    let without =
+        Credentials::derive("b", &Seed::from_number(1), Iterations::ONE).unwrap();
+    let unknown = Credentials::fake(&Seed::from_number(1), "a", Iterations::ONE);
+    for stored in [without, unknown] {
+        assert_eq!(stored.cram_md5(), None);
+        let client = client(Mechanism::CramMd5, "a", "b");
+        let refused = run(client, server(Mechanism::CramMd5), &stored, false);
+        assert_eq!(refused, Err(Failure::WrongCredentials));
+    }
+    for begun in [&b""[..], b"a 0123456789abcdef0123456789abcdef"] {
+        let mut server = server(Mechanism::CramMd5);
+        assert_eq!(server.step(Some(begun)), Step::Fail(Failure::Malformed));
+    }
+}
+
+#[test]
+fn external_takes_whom_the_certificate_names_and_nobody_without_one() {
+    let certified = || ServerExchange::external("ann@example.org").unwrap();
+    let keys = stored("b");
+    for (asked, end) in [
+        ("", Ok("ann@example.org".into())),
+        ("ann@example.org", Ok("ann@example.org".into())),
+        ("bob@example.org", Err(Failure::WrongCredentials)),
+    ] {
+        for initial in [true, false] {
+            let client = client(Mechanism::External, asked, "");
+            assert_eq!(run(client, certified(), &keys, initial), end, "{asked}");
+            let client = self::client(Mechanism::External, asked, "");
+            assert_eq!(
+                run(client, server(Mechanism::External), &keys, initial),
+                Err(Failure::WrongCredentials)
+            );
+        }
+    }
+    assert!(ServerExchange::external("").is_err());
 }
 
 #[test]
@@ -377,7 +424,11 @@ fn a_password_can_be_judged_by_a_cache_instead() {
 fn credentials_survive_storage_and_nothing_shows_a_secret() {
     let keys = stored("hunter2");
     let bytes = postcard::to_allocvec(&keys).unwrap();
-    assert_eq!(postcard::from_bytes::<Credentials>(&bytes).unwrap(), keys);
+    let mut read = postcard::from_bytes::<Credentials>(&bytes).unwrap();
+    assert_eq!(read.cram_md5(), None);
+    let bytes = postcard::to_allocvec(keys.cram_md5().unwrap()).unwrap();
+    read.set_cram_md5(postcard::from_bytes(&bytes).unwrap());
+    assert_eq!(read, keys);
     assert_eq!(keys.iterations(), Iterations::ONE);
     let mut server = server(Mechanism::Plain);
     server.step(Some(b"\0a\0hunter2"));
@@ -394,7 +445,7 @@ fn credentials_survive_storage_and_nothing_shows_a_secret() {
 proptest! {
     #[test]
     fn no_sequence_of_bytes_gets_in_or_panics(
-        which in 0..6usize,
+        which in 0..Mechanism::ALL.len(),
         messages in prop::collection::vec(
             prop_oneof![
                 prop::collection::vec(any::<u8>(), 0..60),

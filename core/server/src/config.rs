@@ -11,6 +11,7 @@ mod check;
 mod dynamic_file;
 mod edit;
 mod locate;
+mod offers;
 mod problem;
 mod static_file;
 
@@ -20,6 +21,7 @@ pub use capture::{
 };
 pub use dynamic_file::{Account, Address, Dynamic};
 pub use edit::{EditError, add_account, add_address, remove_account, remove_address};
+pub use offers::Offers;
 pub use problem::{Problem, Problems};
 pub use static_file::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT, Certificate,

@@ -11,6 +11,7 @@ use mox_server::config::{
     Connections, Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account,
     add_address, remove_account, remove_address,
 };
+use mox_sasl::Mechanism;
 use mox_server::{Directory, Found};
 
 const MOX: &str = r#"(
@@ -136,7 +137,8 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
         "mox.ron:5:44: listeners.\"public\": there is no setting \"smpt\" here; correct the spelling or remove it; \
-         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, capture"
+         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, capture, \
+         sasl_mechanisms, imap_without, imap_compress"
     );
 }
 
@@ -157,6 +159,58 @@ fn what_is_recorded_has_limits_that_can_hold() {
         static_errors(&with("(dir: \"\")")),
         "mox.ron:5:69: listeners.\"public\".capture.dir: the path is empty; name a folder, like \"../captures\""
     );
+}
+
+#[test]
+fn what_a_listener_offers_is_of_known_names_only() {
+    let with = |offers: &str| MOX.replace("smtp: ()", &format!("smtp: (), {offers}"));
+    let offers = |text: &str| {
+        let fixed = Static::parse("mox.ron", text).unwrap();
+        fixed.listeners["public"].offers.clone()
+    };
+    let usual = offers(MOX);
+    assert_eq!(usual.mechanisms, Mechanism::USUAL);
+    assert!(!usual.needs_cram_md5() && !usual.imap_compress && usual.imap_without.is_empty());
+    let changed = offers(&with(
+        "sasl_mechanisms: [\"plain\", \"CRAM-MD5\", \"SCRAM-SHA-256\"], imap_without: [\"IDLE\", \"thread=references\"], \
+         imap_compress: true",
+    ));
+    // Best first, whatever the file says.
+    let (best, middle, last) = (Mechanism::ScramSha256, Mechanism::CramMd5, Mechanism::Plain);
+    assert_eq!(changed.mechanisms, [best, middle, last]);
+    assert_eq!(changed.imap_without, ["IDLE", "thread=references"]);
+    assert!(changed.needs_cram_md5() && changed.imap_compress);
+
+    let here = "mox.ron:5:";
+    assert_eq!(
+        static_errors(&with("sasl_mechanisms: [\"PLAIN\", \"EXTERNAL\", \"Plain\"]")),
+        format!(
+            "{here}82: listeners.\"public\".sasl_mechanisms[1]: \"EXTERNAL\" is no SASL mechanism that can be offered; \
+             use some of: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN\n\
+             {here}94: listeners.\"public\".sasl_mechanisms[2]: \"Plain\" stands here twice; remove one"
+        )
+    );
+    assert_eq!(
+        static_errors(&with("sasl_mechanisms: []")),
+        format!(
+            "{here}72: listeners.\"public\".sasl_mechanisms: the list is empty, so nobody could log in; \
+             name some, or remove the setting for the usual ones"
+        )
+    );
+    let wrong = "imap_without: [\"IDLE\", \"IMAP4rev1\", \"AUTH=PLAIN\", \"STARTTLS\", \"ILDE\"]";
+    let errors = static_errors(&with(wrong));
+    let lines: Vec<_> = errors.lines().collect();
+    let at = "listeners.\"public\".imap_without";
+    assert_eq!(
+        lines[..3],
+        [
+            format!("{here}78: {at}[1]: \"IMAP4rev1\" is what all others stand on; remove it; a listener without imap and imaps has no IMAP"),
+            format!("{here}91: {at}[2]: \"AUTH=PLAIN\" is a SASL mechanism; list those you want in sasl_mechanisms of a listener"),
+            format!("{here}105: {at}[3]: \"STARTTLS\" follows from the certificate and from no_require_starttls; remove it"),
+        ]
+    );
+    let unknown = format!("{here}117: {at}[4]: \"ILDE\" is no IMAP capability known here; use some of: IMAP4rev2, LITERAL+, ");
+    assert!(lines.len() == 4 && lines[3].starts_with(&unknown), "{errors}");
 }
 
 #[test]

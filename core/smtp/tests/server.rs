@@ -10,7 +10,7 @@
 mod talk;
 
 use mox_address::Reply;
-use mox_machine::Session;
+use mox_machine::{Session, TlsFacts};
 use mox_smtp::server::{CloseReason, Event, Mode, Violation};
 use std::time::Duration;
 use talk::{Store, config, play, play_with, server};
@@ -598,6 +598,25 @@ fn channel_binding_is_offered_only_where_there_is_a_channel() {
             {offer}"
         ),
     );
+}
+
+#[test]
+fn external_is_for_clients_whose_certificate_was_verified() {
+    let mut submission = config(Mode::Submission);
+    submission.mechanisms = vec!["EXTERNAL"];
+    for certified in [false, true] {
+        let mut talk = server(&submission);
+        let facts = TlsFacts {
+            peer_certificate: certified.then(|| b"DER"[..].into()),
+            ..TlsFacts::default()
+        };
+        talk.session.secured(talk.now, facts);
+        talk.feed(b"EHLO c\r\nAUTH EXTERNAL =\r\n");
+        let said = talk.said();
+        assert_eq!(said.contains("250-AUTH EXTERNAL\r\n"), certified, "{said}");
+        let refused = said.ends_with("504 5.5.4 Mechanism not offered\r\n");
+        assert_eq!(refused, !certified, "{said}");
+    }
 }
 
 #[test]

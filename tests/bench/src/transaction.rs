@@ -57,6 +57,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
             max_size: 100_000_000,
             clear_auth: true,
             tls: None,
+            offers: mox_node::Offers::default(),
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

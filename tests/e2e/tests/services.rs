@@ -149,6 +149,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
             max_size: 1_000_000,
             clear_auth: true,
             tls: None,
+            offers: mox_node::Offers::default(),
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

@@ -110,6 +110,7 @@ impl Server {
             max_size: mox_smtp::server::Config::MAX_SIZE,
             clear_auth: true,
             tls: None,
+            offers: mox_node::Offers::default(),
         });
         Config {
             hostname,

@@ -1,17 +1,22 @@
 //! SASL messages of both sides.
 
 use mox_machine::{Secret, Seed};
-use mox_sasl::{ClientExchange, Credentials, Iterations, Mechanism, ServerExchange, Step};
+use mox_sasl::{
+    ClientExchange, Credentials, Failure, Iterations, Mechanism, ServerExchange, Step,
+};
 
 use crate::source::Source;
 
-const MECHANISMS: [&[u8]; 6] = [
+/// EXTERNAL comes last: it has no password.
+const MECHANISMS: [&[u8]; 8] = [
     b"PLAIN",
     b"LOGIN",
     b"SCRAM-SHA-256",
     b"SCRAM-SHA-1",
     b"SCRAM-SHA-256-PLUS",
     b"SCRAM-SHA-1-PLUS",
+    b"CRAM-MD5",
+    b"EXTERNAL",
 ];
 const WORDS: &[&[u8]] = &[
     b"n,,",
@@ -40,7 +45,12 @@ const WORDS: &[&[u8]] = &[
 ];
 
 fn stored() -> Credentials {
-    Credentials::derive("correct horse", &Seed::from_number(1), Iterations::ONE).unwrap()
+    derive("correct horse").unwrap()
+}
+
+fn derive(password: &str) -> Result<Credentials, Failure> {
+    Credentials::derive(password, &Seed::from_number(1), Iterations::ONE)
+        .and_then(|credentials| credentials.with_cram_md5(password))
 }
 
 /// Whatever a client says who does not know the password, it does not get in, and an end is an end.
@@ -72,13 +82,14 @@ pub fn server(data: &[u8]) {
 /// A client with the right password gets in and one with another does not, through any mechanism.
 pub fn exchange(data: &[u8]) {
     let mut source = Source::new(data);
-    let mechanism = Mechanism::parse(source.pick(&MECHANISMS)).unwrap();
+    let [passwords @ .., _external] = &MECHANISMS;
+    let mechanism = Mechanism::parse(source.pick(passwords)).unwrap();
     let exporter = mechanism.is_bound().then_some([7; 32]);
     let right = source.one_in(2);
     let flip = source.octet();
     let user = String::from_utf8_lossy(source.octets(40)).into_owned();
     let password = String::from_utf8_lossy(source.octets(40)).into_owned();
-    let Ok(stored) = Credentials::derive(&password, &Seed::from_number(1), Iterations::ONE) else {
+    let Ok(stored) = derive(&password) else {
         return;
     };
     let typed = if right {

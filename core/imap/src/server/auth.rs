@@ -16,10 +16,18 @@ impl Server {
         self.tls || self.config.clear_auth
     }
 
+    /// LOGIN shows the password as PLAIN and LOGIN of SASL do: it is not taken where there are only better mechanisms.
+    pub(super) fn takes_login(&self) -> bool {
+        let mechanisms = &self.config.mechanisms;
+        let shown = |m: &alloc::string::String| matches!(m.as_str(), "PLAIN" | "LOGIN");
+        self.may_show_password() && (mechanisms.is_empty() || mechanisms.iter().any(shown))
+    }
+
     pub(super) fn offers_mechanism(&self, mechanism: &str) -> bool {
         match mechanism {
             "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER" => self.may_show_password(),
-            "EXTERNAL" => self.tls,
+            // RFC 4422 Appendix A: without a certificate there is nobody to be.
+            "EXTERNAL" => self.certified,
             _ => self.tls || !mechanism.ends_with("-PLUS"),
         }
     }
@@ -48,8 +56,11 @@ impl Server {
     }
 
     pub(super) fn login(&mut self, user: Bytes, password: Secret<Bytes>) -> Next {
-        if !self.may_show_password() {
-            return Next::no("PRIVACYREQUIRED", "use TLS first");
+        if !self.takes_login() {
+            return match self.may_show_password() {
+                true => Next::no("CANNOT", "LOGIN is switched off, use AUTHENTICATE"),
+                false => Next::no("PRIVACYREQUIRED", "use TLS first"),
+            };
         }
         Next::Wait(self.ask(Ask::Login { user, password }), Job::Login)
     }
@@ -69,7 +80,10 @@ impl Server {
             return Next::no("CANNOT", "there is no such mechanism");
         }
         if !core::str::from_utf8(&mechanism).is_ok_and(|m| self.offers_mechanism(m)) {
-            return Next::no("PRIVACYREQUIRED", "use TLS first");
+            return match self.tls {
+                true => Next::no("CANNOT", "this mechanism needs a client certificate"),
+                false => Next::no("PRIVACYREQUIRED", "use TLS first"),
+            };
         }
         let response = match initial {
             None => None,

@@ -8,9 +8,8 @@ use super::job::{Next, Reply, Running};
 use super::{Server, Threading};
 use crate::wire::{Verb, put, write_string};
 
-/// What is offered in every state, unless the configuration takes it away.
-const ALWAYS: [&str; 46] = [
-    "IMAP4rev1",
+/// What a configuration can switch off. All but the last is offered in every state unless it does.
+pub const CAPABILITIES: [&str; 46] = [
     "IMAP4rev2",
     "LITERAL+",
     "ENABLE",
@@ -56,7 +55,14 @@ const ALWAYS: [&str; 46] = [
     "METADATA",
     "MULTISEARCH",
     "SASL-IR",
+    "COMPRESS=DEFLATE",
 ];
+
+/// Whether a name, in any case, is one of [`CAPABILITIES`].
+pub fn is_capability(name: &str) -> bool {
+    let mut known = CAPABILITIES.into_iter();
+    known.any(|capability| capability.eq_ignore_ascii_case(name))
+}
 
 /// What IMAP4rev2 consists of beside the commands of IMAP4rev1 (RFC 9051 Appendix E): without all of it, it is not offered.
 const OF_REV2: [&str; 13] = [
@@ -167,23 +173,23 @@ impl Server {
     }
 
     pub(super) fn capabilities(&self) -> String {
-        let mut list = String::new();
-        for name in ALWAYS.into_iter().filter(|name| self.offers(name)) {
-            if name == "SASL-IR" && self.authenticated {
+        let mut list = String::from("IMAP4rev1");
+        for name in CAPABILITIES.into_iter().filter(|name| self.offers(name)) {
+            let now = match name {
+                "SASL-IR" => !self.authenticated,
+                "COMPRESS=DEFLATE" => self.authenticated && !self.compressed,
+                _ => true,
+            };
+            if !now {
                 continue;
             }
-            if !list.is_empty() {
-                list.push(' ');
-            }
+            list.push(' ');
             list.push_str(name);
             if name == "APPENDLIMIT" {
                 list.push_str(&alloc::format!("={}", self.config.limits.append));
             }
         }
         if self.authenticated {
-            if self.offers("COMPRESS=DEFLATE") && !self.compressed {
-                list.push_str(" COMPRESS=DEFLATE");
-            }
             return list;
         }
         if !self.tls && self.config.starttls {
@@ -194,7 +200,7 @@ impl Server {
             list.push_str(" AUTH=");
             list.push_str(mechanism);
         }
-        if !self.may_show_password() {
+        if !self.takes_login() {
             list.push_str(" LOGINDISABLED");
         }
         list

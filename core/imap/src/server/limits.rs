@@ -18,9 +18,11 @@ pub struct Config {
     /// Passwords may be sent without TLS.
     pub clear_auth: bool,
     /// SASL mechanisms in upper case, best first. Those that show the password are offered only where it is
-    /// safe; those that end in -PLUS only inside TLS.
+    /// safe; those that end in -PLUS only inside TLS, EXTERNAL only where the client has a certificate.
+    /// Where there are some, and neither PLAIN nor LOGIN among them, the command LOGIN is not taken either.
     pub mechanisms: Vec<String>,
-    /// Capabilities that are not offered, in any case: for clients that do not get on with them.
+    /// Capabilities that are neither offered nor obeyed, of [`CAPABILITIES`](super::CAPABILITIES), in any case: for
+    /// clients that do not get on with them.
     pub without: Vec<String>,
     /// COMPRESS=DEFLATE is offered.
     pub compress: bool,

@@ -363,22 +363,9 @@ impl Client {
             }
             Ask::Sasl {
                 mechanism,
-                response: None,
+                response,
                 ..
-            } => {
-                assert_eq!(mechanism, "PLAIN");
-                Answer::Challenge(Bytes::new())
-            }
-            Ask::Sasl {
-                response: Some(response),
-                ..
-            } => {
-                if response.expose() == &b"\0u\0p"[..] {
-                    Answer::Authenticated("u".into())
-                } else {
-                    no(Some("AUTHENTICATIONFAILED"), "wrong")
-                }
-            }
+            } => sasl(&mechanism, response.as_ref().map(|r| &r.expose()[..])),
             Ask::Mailboxes => {
                 let mut list: Vec<_> = world
                     .mailboxes
@@ -867,5 +854,37 @@ fn matches(key: &SearchKey, uid: u32, message: &Message) -> bool {
         SearchKey::Larger(n) => message.bytes.len() as u64 > *n,
         SearchKey::Smaller(n) => (message.bytes.len() as u64) < *n,
         _ => false,
+    }
+}
+
+/// What a server says in the exchanges that the RFCs of the mechanisms print; with PLAIN there is one password.
+fn sasl(mechanism: &[u8], response: Option<&[u8]>) -> Answer {
+    let challenge = |text: &'static str| Answer::Challenge(Bytes::from_static(text.as_bytes()));
+    let Some(response) = response else {
+        return match mechanism {
+            b"CRAM-MD5" => challenge("<1896.697170952@postoffice.reston.mci.net>"),
+            b"LOGIN" => challenge("Username:"),
+            _ => challenge(""),
+        };
+    };
+    match (mechanism, response) {
+        (b"LOGIN", b"u") => challenge("Password:"),
+        // RFC 5802 5
+        (b"SCRAM-SHA-1", b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL") => challenge(
+            "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+        ),
+        (
+            b"SCRAM-SHA-1",
+            b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+        ) => challenge("v=rmF9pqV8S7suAoZWja4dJRkFsKQ="),
+        (b"PLAIN", b"\0u\0p")
+        | (b"LOGIN", b"p")
+        | (b"SCRAM-SHA-1" | b"EXTERNAL", b"")
+        // RFC 2195 2
+        | (b"CRAM-MD5", b"tim b913a602c7eda7a495b4e6e7334d3890") => Answer::Authenticated("u".into()),
+        _ => Answer::No(Refusal {
+            code: Some("AUTHENTICATIONFAILED"),
+            text: "wrong".into(),
+        }),
     }
 }

@@ -18,7 +18,7 @@ use futures_lite::future::block_on;
 use mox_address::Domain;
 use mox_driver::Bind;
 use mox_machine::Seed;
-use mox_node::{Bound, Config, Greeting, ListenerConfig, Node, Outgoing, Service};
+use mox_node::{Bound, Config, Greeting, ListenerConfig, Node, Offers, Outgoing, Service};
 use mox_queue::Plan;
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
@@ -39,6 +39,7 @@ pub struct World {
     pub outgoing: Outgoing,
     pub plan: Plan,
     pub seed: u64,
+    pub offers: Offers,
     kv: MemKv,
     disk: MemDisk,
 }
@@ -50,6 +51,7 @@ impl World {
             outgoing: Outgoing::Sink("mox".into()),
             plan: Plan::default(),
             seed: 1,
+            offers: Offers::default(),
             kv: MemKv::new(),
             disk: MemDisk::new(),
         }
@@ -82,6 +84,7 @@ impl World {
             max_size: 100_000_000,
             clear_auth: true,
             tls: None,
+            offers: self.offers.clone(),
         };
         let config = Config {
             listeners: [Service::Smtp, Service::Submission, Service::Imap]

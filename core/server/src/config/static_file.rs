@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::capture::Capture;
 use super::check::{self, Check};
 use super::locate::Step::{Field, Item, Key};
+use super::offers::{self, Offers, setting};
 use super::problem::Problems;
 use crate::lookup::Postmaster;
 
@@ -113,6 +114,8 @@ pub struct Listener {
     pub imaps: Option<Port>,
     /// All sessions here are recorded.
     pub capture: Option<Capture>,
+    /// What submission and IMAP offer.
+    pub offers: Offers,
 }
 
 /// A service without settings of its own.
@@ -256,6 +259,12 @@ struct FileListener {
     imaps: Option<FilePort>,
     #[serde(default)]
     capture: Option<Capture>,
+    #[serde(default)]
+    sasl_mechanisms: Option<Vec<String>>,
+    #[serde(default)]
+    imap_without: Vec<String>,
+    #[serde(default)]
+    imap_compress: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -465,6 +474,10 @@ impl FileListener {
             let place = [here[0], here[1], Field("capture"), Field(field)];
             check.problem(&place, &problem, &remedy);
         }
+        let without = setting("listeners", name, "imap_without");
+        offers::check_without(check, without, &self.imap_without);
+        let mechanisms = setting("listeners", name, "sasl_mechanisms");
+        let mechanisms = offers::mechanisms(check, mechanisms, self.sasl_mechanisms.as_deref());
         let plain = |s: FilePort, standard| Port {
             port: s.port.unwrap_or(standard),
         };
@@ -483,6 +496,11 @@ impl FileListener {
             imap: self.imap.map(|s| starttls(s, 143)),
             imaps: self.imaps.map(|s| plain(s, 993)),
             capture: self.capture,
+            offers: Offers {
+                mechanisms,
+                imap_without: self.imap_without,
+                imap_compress: self.imap_compress,
+            },
         };
         check_services(check, name, &listener);
         Some(listener)

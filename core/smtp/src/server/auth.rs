@@ -19,9 +19,13 @@ impl Server {
             && (self.secure || self.config.auth_in_clear)
     }
 
-    /// Channel binding needs a channel: the -PLUS variants (RFC 5802 section 6) exist only inside TLS.
+    /// Channel binding needs a channel: the -PLUS variants (RFC 5802 section 6) exist only inside TLS. EXTERNAL (RFC 4422
+    /// Appendix A) needs somebody whom the TLS layer knows.
     pub(super) fn offers(&self, mechanism: &str) -> bool {
-        self.secure || !mechanism.ends_with("-PLUS")
+        match mechanism {
+            "EXTERNAL" => self.certified,
+            _ => self.secure || !mechanism.ends_with("-PLUS"),
+        }
     }
 
     pub(super) fn auth(&mut self, now: Now, verb: Bytes, mechanism: &[u8], initial: Option<&[u8]>) {
@@ -37,7 +41,7 @@ impl Server {
         if self.mail.is_some() {
             return self.out_of_order(now, verb, "Not inside a transaction");
         }
-        if !self.may_auth() {
+        if !self.may_auth() && !self.secure {
             let reply = Reply::new(538, 7, 11, "AUTH needs TLS first");
             return self.error(now, verb, reply);
         }

@@ -13,7 +13,8 @@ pub struct Config {
     pub mode: Mode,
     /// STARTTLS is offered while the stream is in clear.
     pub starttls: bool,
-    /// SASL mechanisms in upper case, in the order they are announced; those that end in -PLUS only inside TLS.
+    /// SASL mechanisms in upper case, in the order they are announced; those that end in -PLUS only inside TLS,
+    /// EXTERNAL only where the client has a certificate.
     /// None: AUTH is not offered.
     pub mechanisms: Vec<&'static str>,
     /// AUTH may be used in clear.

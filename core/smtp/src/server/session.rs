@@ -27,6 +27,8 @@ pub struct Server {
     /// No command is taken before all slots are released.
     barrier: bool,
     pub(super) secure: bool,
+    /// The TLS layer knows who the client is.
+    pub(super) certified: bool,
     /// EHLO or HELO was accepted.
     pub(super) hello: bool,
     pub(super) authenticated: bool,
@@ -97,6 +99,7 @@ impl Server {
             slots: VecDeque::new(),
             barrier: false,
             secure: false,
+            certified: false,
             hello: false,
             authenticated: false,
             mechanism: Bytes::new(),
@@ -449,7 +452,7 @@ impl Session for Server {
         self.settle(now);
     }
 
-    fn secured(&mut self, now: Now, _tls: TlsFacts) {
+    fn secured(&mut self, now: Now, tls: TlsFacts) {
         match self.phase {
             Phase::Closed => return,
             Phase::Greeting(_) => {}
@@ -474,6 +477,7 @@ impl Session for Server {
         self.hello = false;
         self.authenticated = false;
         self.secure = true;
+        self.certified = tls.peer_certificate.is_some();
         self.leftover = false;
         self.blocked = false;
         self.since = now.mono;

@@ -83,6 +83,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         max_size: mox_smtp::server::Config::MAX_SIZE,
         clear_auth: true,
         tls: tls.clone(),
+        offers: mox_node::Offers::default(),
     });
     Ok(Config {
         listeners: listeners.collect(),

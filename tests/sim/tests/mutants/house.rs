@@ -76,6 +76,7 @@ impl House {
             max_size: mox_smtp::server::Config::MAX_SIZE,
             clear_auth: true,
             tls: None,
+            offers: mox_node::Offers::default(),
         });
         let config = Config {
             hostname: hostname.clone(),

@@ -107,6 +107,7 @@ impl One {
             max_size: mox_smtp::server::Config::MAX_SIZE,
             clear_auth: true,
             tls: self.tls.clone(),
+            offers: mox_node::Offers::default(),
         });
         Config {
             listeners: listeners.collect(),

@@ -56,6 +56,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         max_size: 1_000_000,
         clear_auth: true,
         tls: None,
+        offers: mox_node::Offers::default(),
     };
     let config = Config {
         listeners: vec![listener],
