@@ -33,7 +33,11 @@ pub fn generate_password(seed: &Seed) -> Secret<String> {
 }
 
 /// What is stored of a password; with what CRAM-MD5 needs only where that is offered. Takes milliseconds.
-pub fn derive(password: &Secret<String>, cram_md5: bool, seed: &Seed) -> Result<Secret<Bytes>, Failure> {
+pub fn derive(
+    password: &Secret<String>,
+    cram_md5: bool,
+    seed: &Seed,
+) -> Result<Secret<Bytes>, Failure> {
     if password.expose().len() < PASSWORD_MIN {
         return Err(Failure::Failed(format!(
             "a password needs at least {PASSWORD_MIN} characters; choose a longer one, or use --generate"
@@ -44,7 +48,8 @@ pub fn derive(password: &Secret<String>, cram_md5: bool, seed: &Seed) -> Result<
         true => derived.and_then(|credentials| credentials.with_cram_md5(password.expose())),
         false => derived,
     };
-    let credentials = credentials.map_err(|e| Failure::Failed(format!("this password cannot be used: {e}")))?;
+    let credentials =
+        credentials.map_err(|e| Failure::Failed(format!("this password cannot be used: {e}")))?;
     Ok(encode_credentials(&credentials))
 }
 

@@ -61,8 +61,9 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     make_private_dir(&local.dir)?;
     // Takes as long as all else together; one for all accounts, whose password is known anyway.
     let of_password = seed.child("credentials", 0);
-    let derived =
-        thread::spawn(move || credentials::derive(&Secret::new(PASSWORD.to_owned()), false, &of_password));
+    let derived = thread::spawn(move || {
+        credentials::derive(&Secret::new(PASSWORD.to_owned()), false, &of_password)
+    });
     let runtime = SmolRuntime::start(0, seed.child("runtime", 0))
         .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     let names = ["localhost".into(), "127.0.0.1".into(), "::1".into()];

@@ -309,7 +309,8 @@ impl Admin {
                     let mut listeners = files.fixed.listeners.values();
                     listeners.any(|listener| listener.offers.needs_cram_md5())
                 });
-                let stored = smol::unblock(move || credentials::derive(&secret, cram_md5, &seed)).await;
+                let stored =
+                    smol::unblock(move || credentials::derive(&secret, cram_md5, &seed)).await;
                 let stored = stored.map_err(CtlError::failed)?;
                 let set = self.node.set_credentials(&account, stored);
                 set.await.map_err(CtlError::failed)?;

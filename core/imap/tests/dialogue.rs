@@ -12,8 +12,8 @@
 
 mod model;
 
-use model::{Client, FIRST, PASSWORD, World};
 use bytes::Bytes;
+use model::{Client, FIRST, PASSWORD, World};
 use mox_imap::server::{Answer, Ask, CloseReason, Config, Event, Limits, Refusal};
 use mox_machine::{Mono, Session, Step, TlsFacts};
 use mox_uids::UidSet;

@@ -193,10 +193,7 @@ impl<R: Runtime> World for ImapHost<R> {
                 if first || self.exchange.is_none() {
                     let exporter = self.exporter.as_deref().copied();
                     let offered = &self.config.offers.mechanisms;
-                    self.exchange = self
-                        .node
-                        .authority
-                        .exchange(offered, &mechanism, exporter);
+                    self.exchange = self.node.authority.exchange(offered, &mechanism, exporter);
                 }
                 let Some(exchange) = self.exchange.take() else {
                     return Response::no(Some("CANNOT"), "this mechanism is not offered");

@@ -74,10 +74,7 @@ impl<R: Runtime> SmtpHost<R> {
         if first || self.exchange.is_none() {
             let exporter = self.tls.as_ref().map(|t| t.exporter);
             let offered = &self.config.offers.mechanisms;
-            self.exchange = self
-                .node
-                .authority
-                .exchange(offered, mechanism, exporter);
+            self.exchange = self.node.authority.exchange(offered, mechanism, exporter);
         }
         let Some(exchange) = self.exchange.take() else {
             return Response::reply(504, 5, 4, "this mechanism is not offered");

@@ -98,8 +98,7 @@ fn passwords() -> impl Iterator<Item = Mechanism> {
 
 #[test]
 fn cram_md5_refuses_who_has_none_stored_and_an_initial_response() {
-    let without =
-        Credentials::derive("b", &Seed::from_number(1), Iterations::ONE).unwrap();
+    let without = Credentials::derive("b", &Seed::from_number(1), Iterations::ONE).unwrap();
     let unknown = Credentials::fake(&Seed::from_number(1), "a", Iterations::ONE);
     for stored in [without, unknown] {
         assert_eq!(stored.cram_md5(), None);

@@ -7,11 +7,11 @@
     reason = "tests"
 )]
 
+use mox_sasl::Mechanism;
 use mox_server::config::{
     Connections, Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account,
     add_address, remove_account, remove_address,
 };
-use mox_sasl::Mechanism;
 use mox_server::{Directory, Found};
 
 const MOX: &str = r#"(
@@ -183,17 +183,19 @@ fn what_a_listener_offers_is_of_known_names_only() {
 
     let here = "mox.ron:5:";
     assert_eq!(
-        static_errors(&with("sasl_mechanisms: [\"PLAIN\", \"EXTERNAL\", \"Plain\"]")),
+        static_errors(&with(
+            "sasl_mechanisms: [\"PLAIN\", \"EXTERNAL\", \"Plain\"]"
+        )),
         format!(
-            "{here}82: listeners.\"public\".sasl_mechanisms[1]: \"EXTERNAL\" is no SASL mechanism that can be offered; \
+            "{here}81: listeners.\"public\".sasl_mechanisms[1]: \"EXTERNAL\" is no SASL mechanism that can be offered; \
              use some of: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN\n\
-             {here}94: listeners.\"public\".sasl_mechanisms[2]: \"Plain\" stands here twice; remove one"
+             {here}93: listeners.\"public\".sasl_mechanisms[2]: \"Plain\" stands here twice; remove one"
         )
     );
     assert_eq!(
         static_errors(&with("sasl_mechanisms: []")),
         format!(
-            "{here}72: listeners.\"public\".sasl_mechanisms: the list is empty, so nobody could log in; \
+            "{here}71: listeners.\"public\".sasl_mechanisms: the list is empty, so nobody could log in; \
              name some, or remove the setting for the usual ones"
         )
     );
@@ -204,13 +206,24 @@ fn what_a_listener_offers_is_of_known_names_only() {
     assert_eq!(
         lines[..3],
         [
-            format!("{here}78: {at}[1]: \"IMAP4rev1\" is what all others stand on; remove it; a listener without imap and imaps has no IMAP"),
-            format!("{here}91: {at}[2]: \"AUTH=PLAIN\" is a SASL mechanism; list those you want in sasl_mechanisms of a listener"),
-            format!("{here}105: {at}[3]: \"STARTTLS\" follows from the certificate and from no_require_starttls; remove it"),
+            format!(
+                "{here}77: {at}[1]: \"IMAP4rev1\" is what all others stand on; remove it; a listener without imap and imaps has no IMAP"
+            ),
+            format!(
+                "{here}90: {at}[2]: \"AUTH=PLAIN\" is a SASL mechanism; list those you want in sasl_mechanisms of a listener"
+            ),
+            format!(
+                "{here}104: {at}[3]: \"STARTTLS\" follows from the certificate and from no_require_starttls; remove it"
+            ),
         ]
     );
-    let unknown = format!("{here}117: {at}[4]: \"ILDE\" is no IMAP capability known here; use some of: IMAP4rev2, LITERAL+, ");
-    assert!(lines.len() == 4 && lines[3].starts_with(&unknown), "{errors}");
+    let unknown = format!(
+        "{here}116: {at}[4]: \"ILDE\" is no IMAP capability known here; use some of: IMAP4rev2, LITERAL+, "
+    );
+    assert!(
+        lines.len() == 4 && lines[3].starts_with(&unknown),
+        "{errors}"
+    );
 }
 
 #[test]

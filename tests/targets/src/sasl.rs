@@ -1,9 +1,7 @@
 //! SASL messages of both sides.
 
 use mox_machine::{Secret, Seed};
-use mox_sasl::{
-    ClientExchange, Credentials, Failure, Iterations, Mechanism, ServerExchange, Step,
-};
+use mox_sasl::{ClientExchange, Credentials, Failure, Iterations, Mechanism, ServerExchange, Step};
 
 use crate::source::Source;
 
