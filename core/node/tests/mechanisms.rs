@@ -53,7 +53,7 @@ fn log_in(client: &mut Client, imap: bool, mechanism: Mechanism, user: &str) -> 
     client.send(&format!("{begin} {mechanism}\r\n"));
     for steps in 0.. {
         let line = client.line();
-        let Some(challenge) = line.strip_prefix("334").or(line.strip_prefix('+')) else {
+        let Some(challenge) = line.strip_prefix("334").or_else(|| line.strip_prefix('+')) else {
             return (line, steps);
         };
         let challenge = STANDARD.decode(challenge.trim()).unwrap();
