@@ -53,6 +53,8 @@ pub enum Command {
     SetAccountPassword(SetAccountPassword),
     /// Look at outgoing mail.
     Queue(Queue),
+    /// Ask why mail was taken or not.
+    Explain(Explain),
     /// Check the store.
     Verify(Verify),
     /// SPF.
@@ -312,6 +314,28 @@ pub struct QueueList {
     /// one JSON array instead of a table
     #[argh(switch)]
     pub json: bool,
+}
+
+/// Show why mail from other servers was taken, put aside or refused: each rule, what it looked at, and the smallest change that
+/// would have turned it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "explain")]
+pub struct Explain {
+    /// the id that the other side was told, a Message-ID, a sender or a recipient
+    #[argh(positional)]
+    pub what: Option<String>,
+    /// one JSON array of whole records
+    #[argh(switch)]
+    pub json: bool,
+    /// decide again from each record, and say whether the same comes of it
+    #[argh(switch)]
+    pub recompute: bool,
+    /// records that --json wrote, instead of those of a server; - is stdin
+    #[argh(option)]
+    pub from: Option<PathBuf>,
+    /// records at most, the newest ones; default: 10
+    #[argh(option, default = "10")]
+    pub max: usize,
 }
 
 /// Check the store: every row against every other, and that every body is there. The server must not be running.

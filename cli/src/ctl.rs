@@ -52,6 +52,13 @@ pub enum Command {
         /// The first number that is of interest; 0 at the beginning, then what the page before said.
         from: u64,
     },
+    /// Why mail was taken or not. Answered with a list of [`Record`](mox_server::decision::Record)s, the newest first.
+    Explain {
+        /// An id, a Message-ID, a sender or a recipient.
+        what: String,
+        /// Records at most.
+        max: usize,
+    },
     /// Write a backup into a new directory of this name. Answered with [`BackupMade`](crate::BackupMade) once it is
     /// complete, which takes as long as it takes.
     Backup {

@@ -3,7 +3,8 @@
 use core::fmt::Write;
 
 use mox_dkim::{AwsLc, Policy};
-use mox_dmarc::{Authenticated, Author, Outcome, Record, Report, author_policies, evaluate, walk};
+use mox_dmarc::{Authenticated, Author, Record, Report, author_policies, evaluate, walk};
+use mox_server::{sender, signer};
 use mox_spf::{Limits, Query, check_host};
 use serde_json::{Value, json};
 
@@ -61,35 +62,11 @@ fn judge(verify: &DmarcVerify, message: &Message, inquirer: &mut Inquirer) -> Ju
     let signers: Vec<Authenticated<'_>> = dkim.iter().map(signer).collect();
     let evaluated = mox_dmarc::Message {
         authors: &authors,
-        spf: Some(Authenticated {
-            domain: spf.domain.as_bytes(),
-            outcome: match spf.verdict {
-                mox_spf::Verdict::Pass => Outcome::Pass,
-                mox_spf::Verdict::TempError => Outcome::TempError,
-                _ => Outcome::Fail,
-            },
-        }),
+        spf: Some(sender(&spf)),
         dkim: &signers,
     };
     let dmarc = inquirer.run(|facts| evaluate(facts, &evaluated));
     Judged { dmarc, spf, dkim }
-}
-
-/// What a signature is for DMARC: one that leaves a part of the body unsigned vouches for nothing.
-fn signer(report: &mox_dkim::Report) -> Authenticated<'_> {
-    Authenticated {
-        domain: report
-            .claims
-            .domain
-            .as_deref()
-            .unwrap_or_default()
-            .as_bytes(),
-        outcome: match report.verdict {
-            mox_dkim::Verdict::Pass if report.passing_domain().is_some() => Outcome::Pass,
-            mox_dkim::Verdict::TempError => Outcome::TempError,
-            _ => Outcome::Fail,
-        },
-    }
 }
 
 impl Judged {

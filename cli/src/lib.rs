@@ -15,6 +15,7 @@ mod dkim_keys;
 mod dmarc;
 mod dns_lookup;
 mod dnsbl;
+mod explain;
 mod facts;
 mod failure;
 pub mod files;
@@ -75,6 +76,7 @@ impl Args {
             Command::Config(config) => config_commands::run(&self, config),
             Command::SetAccountPassword(set) => password::run(&self, set),
             Command::Queue(queue) => queue::run(&self, queue),
+            Command::Explain(explain) => explain::run(&self, explain),
             Command::Verify(verify) => verify::run(&self, verify),
             Command::Spf(spf) => spf::run(spf),
             Command::Dkim(dkim) => dkim::run(dkim),

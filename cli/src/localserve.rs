@@ -8,7 +8,9 @@ use std::time::Duration;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Secret, Seed};
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Service};
+use mox_node::{
+    Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Receiving, Service,
+};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::LogLevel;
 use mox_server::{Directory, DomainRules};
@@ -82,6 +84,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
             total: descriptors::connections(ConnectionLimits::default().total),
             per_address: None,
         },
+        receiving: Receiving::default(),
         hostname,
     };
     let mut process = Process::bind(runtime, config)?;

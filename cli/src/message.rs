@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-use mox_address::Domain;
-use mox_dmarc::AUTHORS_MAX;
-
 use crate::failure::Failure;
 use crate::files::read_at_most;
 
@@ -49,25 +46,10 @@ impl Message {
         self.octets.get(self.body..).unwrap_or_default()
     }
 
-    /// The domain of each address in each From field, in A-labels; an empty one stands for an address without, and for a
-    /// field without addresses.
+    /// The domain of each author, in A-labels; an empty one stands for an author without an address.
     pub(crate) fn authors(&self) -> Vec<Vec<u8>> {
-        let mut domains = Vec::new();
-        for field in mox_mime::header::find_all(self.header(), b"from") {
-            let before = domains.len();
-            // A group's begin and end are entries without a host.
-            let entries = mox_mime::addresses(field, 4 * AUTHORS_MAX);
-            domains.extend(
-                entries
-                    .into_iter()
-                    .filter_map(|entry| entry.host)
-                    .map(a_labels),
-            );
-            if domains.len() == before {
-                domains.push(Vec::new());
-            }
-        }
-        domains
+        let authors = mox_server::authors(self.header()).into_iter();
+        authors.map(|author| author.domain).collect()
     }
 }
 
@@ -94,41 +76,9 @@ fn with_crlf(octets: Vec<u8>) -> Vec<u8> {
     text
 }
 
-/// What cannot be converted stays as it is.
-fn a_labels(host: Vec<u8>) -> Vec<u8> {
-    if host.is_ascii() {
-        return host;
-    }
-    let domain = core::str::from_utf8(&host)
-        .ok()
-        .and_then(|text| Domain::parse(text, true).ok())
-        .and_then(|domain| domain.to_ascii().ok());
-    domain.map_or(host, |domain| domain.as_str().as_bytes().to_vec())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn authors(header: &str) -> Vec<String> {
-        let message = Message::new(format!("{header}\n\nFrom: body@example.com\n").into_bytes());
-        let authors = message.authors().into_iter();
-        authors.map(|a| String::from_utf8(a).unwrap()).collect()
-    }
-
-    #[test]
-    fn every_author_counts_and_one_that_cannot_be_read_is_not_left_out() {
-        assert_eq!(authors("From: Ann <ann@example.org>"), ["example.org"]);
-        assert_eq!(
-            authors(
-                "From: a@a.example, g: b@b.example;\nTo: x@x.example\nfrom: c@B\u{dc}cher.example"
-            ),
-            ["a.example", "b.example", "xn--bcher-kva.example"]
-        );
-        assert_eq!(authors("From: nobody"), [""]);
-        assert_eq!(authors("From: a@a.example\nFrom: "), ["a.example", ""]);
-        assert!(authors("To: a@a.example").is_empty());
-    }
 
     #[test]
     fn line_ends_become_crlf_and_the_body_begins_behind_the_blank_line() {

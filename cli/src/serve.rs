@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use mox_driver::{Bind, Runtime};
 use mox_machine::Seed;
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Service};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
 use mox_store::Options;
@@ -30,6 +30,8 @@ use crate::{backup, credentials, descriptors, privileges, tls_files};
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
 /// Entries of the queue in one answer.
 const QUEUE_PAGE: usize = 500;
+/// Records of decisions in one answer.
+const EXPLAINED_MAX: usize = 1_000;
 
 pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     let mut plan = CapturePlan::of_flags(
@@ -146,6 +148,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         remote_port: 25,
         plan: mox_queue::Plan::default(),
         connections: connections(fixed),
+        receiving: Receiving::default(),
     })
 }
 
@@ -323,6 +326,12 @@ impl Admin {
                 let made = made.map_err(CtlError::failed)?;
                 tracing::info!(target: "store", commit = made.commit, octets = made.octets, "backed up");
                 serde_json::to_value(made).map_err(CtlError::failed)
+            }
+            Command::Explain { what, max } => {
+                let node = self.node.clone();
+                let max = max.min(EXPLAINED_MAX);
+                let found = smol::unblock(move || node.explain(&what, max)).await;
+                serde_json::to_value(found.map_err(CtlError::failed)?).map_err(CtlError::failed)
             }
             Command::QueueList { from } => {
                 let entries = self.node.queue_from(from, QUEUE_PAGE);

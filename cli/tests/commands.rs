@@ -22,6 +22,9 @@ use mox_cli::config_files::ConfigFiles;
 use mox_cli::ctl::{self, CtlError, Handler, Listening};
 use mox_cli::offline::Offline;
 use mox_machine::Secret;
+use mox_server::decision::{
+    Connection, Facts, History, Judgement, Recipient, Record, Settings, Stage, Standing, Token,
+};
 use mox_server::{Found, decode_credentials};
 use scratch::Scratch;
 use serde_json::{Value, json};
@@ -305,8 +308,48 @@ impl Handler for Served {
                 }
                 ctl::Command::QueueList { .. } => Ok(json!({"items": [], "next": null})),
                 ctl::Command::Backup { .. } => Ok(Value::Null),
+                ctl::Command::Explain { what, .. } => Ok(match what.as_str() {
+                    "bob@far.example" => serde_json::to_value([record()]).unwrap(),
+                    _ => json!([]),
+                }),
             }
         })
+    }
+}
+
+/// A recipient that nobody has.
+fn record() -> Record {
+    let facts = Facts {
+        stage: Stage::Recipient,
+        at: 1_767_323_045,
+        connection: Connection {
+            ip: "192.0.2.1".parse().unwrap(),
+            hello: "mx.far.example\u{1b}".into(),
+            tls: false,
+        },
+        sender: "bob@far.example".into(),
+        sender_unreachable: None,
+        has_resolver: true,
+        message: None,
+    };
+    let recipient = Recipient {
+        address: "nobody@ours.example".into(),
+        standing: Standing::UnknownLocalPart,
+        account: None,
+        mailbox: String::new(),
+        settings: Settings::default(),
+        history: History::default(),
+        token: Token::Absent,
+        offer: None,
+        content: None,
+    };
+    let judgement = Judgement::of(&facts, recipient);
+    Record {
+        id: "abc".into(),
+        facts,
+        recipients: vec![judgement],
+        reply: "550 5.1.1 no such user here (id abc)".into(),
+        dns: String::new(),
     }
 }
 
@@ -375,6 +418,44 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
 
     assert_eq!(run(&["queue", "list"], "").1, "(empty)\n");
     assert_eq!(run(&["queue", "list", "--json"], "").1, "[]\n");
+
+    let (code, out, _) = run(&["explain", "bob@far.example"], "");
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "2026-01-02T03:04:05Z  abc\n\
+         \x20 from <bob@far.example>, brought by mx.far.example  [192.0.2.1]\n\
+         \x20 reply: 550 5.1.1 no such user here (id abc)\n\
+         \x20 to <nobody@ours.example>: refuse (unknown-recipient)\n\
+         \x20   * recipient: nobody has this address  recipient=nobody@ours.example\n\
+         \x20   it would be accept if: there is such an address\n"
+    );
+    let (code, _, err) = run(&["explain", "nobody@far.example"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains("nothing is known of"), "{err}");
+    assert_eq!(run(&["explain"], "").0, 2);
+}
+
+#[test]
+fn a_decision_is_made_again_from_its_record_alone() {
+    let mut kept = serde_json::to_value([record()]).unwrap();
+    let again = |kept: &Value| {
+        let args = ["explain", "--from", "-", "--recompute"];
+        told(&with_input(&args, &kept.to_string()))
+    };
+    let (code, out, err) = again(&kept);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "abc: agrees\n", ""));
+    kept[0]["recipients"][0]["recipient"]["standing"] = "known".into();
+    let (code, out, err) = again(&kept);
+    assert_eq!(code, 1);
+    assert_eq!(
+        out,
+        "abc: nobody@ours.example was refuse (unknown-recipient), and is accept (recipient-taken) now\n"
+    );
+    assert!(err.contains("1 of 1 records decide otherwise now"), "{err}");
+    let (code, _, err) = again(&json!({"not": "a record"}));
+    assert_eq!(code, 1);
+    assert!(err.contains("holds no records"), "{err}");
 }
 
 #[test]

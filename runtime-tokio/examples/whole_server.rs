@@ -83,6 +83,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         remote_port: 25,
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        receiving: mox_node::Receiving::default(),
         hostname: hostname.clone(),
     })
 }

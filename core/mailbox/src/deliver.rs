@@ -9,8 +9,8 @@ use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
-    AccountId, Batch, BodyHeader, BodyRef, Enqueue, Flags, Limit, MailboxId, NewBody, Reads, Stop,
-    Touched, VALUE_MAX, queue,
+    AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
+    MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reputation,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -46,6 +46,16 @@ pub enum Body {
     New(NewBody),
     /// Others refer to it already.
     Stored(BodyRef),
+}
+
+impl Body {
+    /// Its number.
+    pub const fn id(&self) -> BodyId {
+        match self {
+            Self::New(new) => new.id,
+            Self::Stored(body) => body.id,
+        }
+    }
 }
 
 /// One mailbox a message goes to.
@@ -97,6 +107,42 @@ pub struct Placed {
 pub fn deliver(reads: &dyn Reads, delivery: &Delivery) -> Result<(Batch, Delivered), Stop> {
     let mut edit = Edit::new(reads, delivery.now);
     let delivered = place(&mut edit, delivery)?;
+    Ok((edit.finish()?, delivered))
+}
+
+/// What an operation keeps beside the message it delivers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// The record of the decision that it is to be delivered, and for how much there is room.
+    pub decision: Option<(NewDecision, DecisionBudget)>,
+    /// Who wrote it, and hashes of what it is remembered by: at most [`WROTE_MAX`].
+    pub wrote: Option<(AccountId, Vec<u64>)>,
+}
+
+/// Hashes of a message that an account wrote, at most; more are left out.
+pub const WROTE_MAX: usize = 100;
+
+/// Delivers a message, and keeps what is to be kept beside it.
+pub fn deliver_beside(
+    reads: &dyn Reads,
+    delivery: &Delivery,
+    beside: &Beside,
+) -> Result<(Batch, Delivered), Stop> {
+    let mut edit = Edit::new(reads, delivery.now);
+    let delivered = place(&mut edit, delivery)?;
+    if let Some((decision, budget)) = &beside.decision {
+        decision::keep(&mut edit, decision, *budget)?;
+    }
+    if let Some((account, hashes)) = &beside.wrote {
+        let hashes = hashes.get(..WROTE_MAX).unwrap_or(hashes);
+        reputation::wrote(
+            &mut edit,
+            *account,
+            hashes,
+            delivery.body.id(),
+            delivery.now,
+        );
+    }
     Ok((edit.finish()?, delivered))
 }
 

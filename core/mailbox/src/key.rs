@@ -55,7 +55,7 @@ pub enum Table {
     Policy = 21,
     /// Kept for reports.
     Report = 22,
-    /// Kept for decision records.
+    /// Records of decisions about mail that arrives, of the whole store.
     Decision = 23,
     /// COPYs of several operations that are not finished: what each has put into a mailbox so far.
     Copying = 24,
@@ -66,7 +66,7 @@ pub enum Table {
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -81,7 +81,6 @@ pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
     Table::Junk,
     Table::Policy,
     Table::Report,
-    Table::Decision,
     Table::Copying,
     Table::Recent,
     Table::Annotation,

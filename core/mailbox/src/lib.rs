@@ -10,6 +10,7 @@ mod body;
 mod bundle;
 mod chunk;
 mod copy;
+mod decision;
 mod deliver;
 mod edit;
 mod expunge;
@@ -26,6 +27,7 @@ mod purge;
 mod queue;
 mod reads;
 mod recent;
+mod reputation;
 mod restored;
 mod rows;
 mod scan;
@@ -44,9 +46,13 @@ pub use annotation::{ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, annot
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
 pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
+pub use decision::{
+    DECISION_KEYS_MAX, DECISION_MAX, DecisionBudget, NewDecision, decisions, keep_decisions,
+    purge_decisions,
+};
 pub use deliver::{
-    Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX, Target,
-    append, deliver,
+    Beside, Body, Delivered, Delivery, HEADER_MAX, ORIGIN_MAX, PREFIX_MAX, Placed, STRUCTURE_MAX,
+    Target, WROTE_MAX, append, deliver, deliver_beside,
 };
 pub use edit::MAILBOXES_MAX;
 pub use expunge::{Doomed, Expunged, expunge};
@@ -74,6 +80,7 @@ pub use reads::{
     VALUE_MAX,
 };
 pub use recent::{messages_from, recent_from, told};
+pub use reputation::{JUNK_KEYWORDS, KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};

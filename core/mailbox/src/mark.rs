@@ -4,8 +4,11 @@ use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::edit::Edit;
+use crate::key::{self, Table};
+use crate::reputation::{self, JUNK_KEYWORDS, KINSHIP_MAX, Kinship};
+use crate::rows::MetaRow;
 use crate::view::existing;
-use crate::{AccountId, Batch, Flags, MailboxId, Reads, Row, Stop};
+use crate::{AccountId, Batch, Flags, MailboxId, Reads, Row, Space, Stop};
 
 /// Messages one operation looks at, at most.
 pub const MARK_MESSAGES_MAX: usize = 4_096;
@@ -65,6 +68,16 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
     let mailbox = edit.mailbox(mark.account, mark.mailbox)?;
     let flags = mark.flags & Flags::ALL;
     let keywords = mailbox.keyword_bits(&mark.keywords, mark.how != MarkHow::Remove)?;
+    let [junk, not_junk] = JUNK_KEYWORDS.map(String::from);
+    let junk = mailbox.keyword_bits(&[junk], false)?;
+    let not_junk = mailbox.keyword_bits(&[not_junk], false)?;
+    // Both say nothing.
+    let judged = |keywords: u64| match (keywords & junk != 0, keywords & not_junk != 0) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => None,
+    };
+    let mut judgements = Vec::new();
     let modseq = mailbox.modseq();
     let some = existing(
         reads,
@@ -76,7 +89,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
     )?;
     let (mut rows, mut modified, mut next) = (Vec::new(), Vec::new(), some.next);
     for row in some.rows {
-        if mailbox.weight() >= STEP_ROWS {
+        if mailbox.weight() + judgements.len() * KINSHIP_MAX >= STEP_ROWS {
             next = Some(row.uid);
             break;
         }
@@ -91,6 +104,10 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
         };
         let mut row = row;
         if new != (row.flags, row.keywords) {
+            let judgement = judged(new.1);
+            if judged(row.keywords) != judgement {
+                judgements.push((row.uid, judgement));
+            }
             (row.flags, row.keywords) = new;
             if !mutant!(StoreKeepsModseq) {
                 row.modseq = modseq;
@@ -98,6 +115,17 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
             mailbox.put(row)?;
         }
         rows.push(row);
+    }
+    for (uid, judgement) in judgements {
+        let key = key::at(Table::Meta, mark.account, mark.mailbox, uid.0);
+        let Some(meta) = reads.get(Space::Rows, &key)? else {
+            continue;
+        };
+        let meta = MetaRow::decode(&meta)?;
+        if let Some(kinship) = Kinship::decode(meta.origin) {
+            let id = meta.body.id;
+            reputation::judge(&mut edit, mark.account, &kinship, id, meta.date, judgement)?;
+        }
     }
     let batch = edit.finish()?;
     let modseq = if batch.touched.is_empty() { 0 } else { modseq };

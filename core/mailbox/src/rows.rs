@@ -59,6 +59,9 @@ stored! {
     NameRow: 1 "mailbox names";
     MailboxRow: 1 "mailboxes";
     Keywords: 1 "keywords";
+    crate::decision::Kept: 1 "what decisions are kept";
+    crate::decision::DecisionRow: 1 "decisions";
+    crate::reputation::PastRow: 1 "what earlier messages were like";
     crate::QueueMessage: 1 "queued messages";
     crate::QueueEntry: 1 "the queue";
     crate::Retired: 1 "retired queue entries";

@@ -1,11 +1,13 @@
 //! What a node is told at its start. Where it comes from (files, flags, a test) is not its business.
 
 use mox_address::Domain;
+use mox_dns::Name;
 use mox_driver::Bind;
 use mox_server::config::Offers;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::connections::ConnectionLimits;
 
@@ -26,6 +28,32 @@ pub struct Config {
     pub plan: mox_queue::Plan,
     /// How many may be connected.
     pub connections: ConnectionLimits,
+    /// How mail from elsewhere is judged.
+    pub receiving: Receiving,
+}
+
+/// How mail from elsewhere is judged, where there are name servers to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiving {
+    /// Lists of addresses that are asked about clients of whom nothing else is known (RFC 5782); none.
+    pub lists: Vec<Name>,
+    /// How long mail waits that nothing speaks against, of somebody about whom nothing is known; not at all.
+    pub first_time_delay: Duration,
+    /// How long records of decisions are kept; 30 days.
+    pub records_kept: Duration,
+    /// Octets of these records, roughly; 256 MiB. Beyond it the oldest ones go.
+    pub records_octets: u64,
+}
+
+impl Default for Receiving {
+    fn default() -> Self {
+        Self {
+            lists: Vec::new(),
+            first_time_delay: Duration::ZERO,
+            records_kept: Duration::from_secs(30 * 24 * 3600),
+            records_octets: 256 << 20,
+        }
+    }
 }
 
 /// One listening socket.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_machine::{Secret, Utc};
+use mox_server::decision::Record;
 use mox_store::StoreError;
 
 use crate::Node;
@@ -69,6 +70,22 @@ impl<R: Runtime> Node<R> {
                 });
             }
         }
+    }
+
+    /// The records of decisions about mail that arrived, the newest first and at most `max`: those that are about this id,
+    /// Message-ID, sender or recipient.
+    pub fn explain(&self, what: &str, max: usize) -> Result<Vec<Record>, StartError> {
+        let published = self.inner.store.published();
+        let key = mox_server::decision::key(what);
+        let found = mox_mailbox::decisions(&*published.view, &key, max);
+        let found = found.map_err(|e| StartError(e.to_string()))?;
+        let records: Result<Vec<Record>, _> =
+            found.iter().map(|octets| Record::decode(octets)).collect();
+        let records = records.map_err(|e| StartError(e.to_string()))?;
+        Ok(records
+            .into_iter()
+            .filter(|record| record.is_about(what))
+            .collect())
     }
 
     /// Replaces the credentials of an account, as [`mox_server::encode_credentials`] writes them.

@@ -28,7 +28,7 @@ mod tls;
 
 pub use budget::BODIES_IN_FLIGHT_MAX;
 pub use capture::{Captured, CapturedSession, Captures};
-pub use config::{Config, ListenerConfig, Outgoing, Service};
+pub use config::{Config, ListenerConfig, Outgoing, Receiving, Service};
 pub use conn::Conn;
 pub use connections::ConnectionLimits;
 pub use control::Queued;

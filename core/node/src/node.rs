@@ -342,6 +342,11 @@ impl<R: Runtime> Inner<R> {
             .copied()
     }
 
+    /// Whether mail from elsewhere is judged: without name servers nothing can be known of it.
+    pub(crate) fn judges(&self) -> bool {
+        !self.config.resolvers.is_empty()
+    }
+
     /// The id of a new transaction: opaque to others, unique here.
     pub(crate) fn transaction_id(&self) -> String {
         let n = self.transactions.fetch_add(1, Ordering::Relaxed);
@@ -480,6 +485,24 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
                 Ok(Progress::Done) => break,
                 Err(error) => {
                     tracing::warn!(target: "store", %error, "purging expunged messages failed");
+                    break;
+                }
+            }
+        }
+        let receiving = &node.config.receiving;
+        let budget = mox_mailbox::DecisionBudget {
+            octets: receiving.records_octets,
+        };
+        let before = now - receiving.records_kept;
+        loop {
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::purge_decisions(reads, before, budget)
+            };
+            match node.store.run(op).await {
+                Ok(Progress::More(())) => {}
+                Ok(Progress::Done) => break,
+                Err(error) => {
+                    tracing::warn!(target: "store", %error, "purging records of decisions failed");
                     break;
                 }
             }

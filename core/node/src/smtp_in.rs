@@ -1,5 +1,7 @@
 //! The world of one SMTP session: who may send, to whom, and where the message goes.
 
+mod judge;
+mod record;
 mod trace;
 mod transaction;
 
@@ -8,6 +10,7 @@ use mox_address::{Host as AddressHost, Path, Reply};
 use mox_driver::Runtime;
 use mox_machine::{AskId, Secret, TlsFacts, mutant};
 use mox_server::Found;
+use mox_server::decision::Standing;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_store::DiskSpace;
 use std::net::SocketAddr;
@@ -55,6 +58,7 @@ pub(crate) enum Done {
     /// The transaction with its spool, and how the write went.
     Written(Box<Transaction>, Result<(), Reply>),
     Committed(Outcome),
+    Refused(Reply),
 }
 
 type Response = in_order::Response<Answer, Done>;
@@ -117,6 +121,44 @@ impl<R: Runtime> SmtpHost<R> {
         Ok(())
     }
 
+    /// Refuses a recipient of mail from elsewhere, with a record; `None` when it may be taken.
+    fn refuse_recipient(&self, to: &Path) -> Option<Response> {
+        if self.is_submission() || !self.node.judges() {
+            return None;
+        }
+        let standing = match self.node.directory().find(to) {
+            Found::UnknownLocalPart => Standing::UnknownLocalPart,
+            Found::NotOurs => Standing::NotOurs,
+            Found::Account { account, .. } => match self.node.account_id(&account) {
+                Some(_) => return None,
+                None => Standing::Unreachable,
+            },
+        };
+        let (record, reply) = record::RefusedRecipient {
+            id: self.node.transaction_id(),
+            peer: self.peer.ip(),
+            hello: self
+                .hello
+                .as_ref()
+                .map(|(name, _)| &name[..])
+                .unwrap_or_default(),
+            tls: self.tls.is_some(),
+            from: self
+                .transaction
+                .as_ref()
+                .and_then(|transaction| transaction.sender()),
+            to,
+            standing,
+            now: self.node.runtime.now().utc,
+        }
+        .judge();
+        let node = self.node.clone();
+        Some(Response::later(async move {
+            record::keep(&node, &record).await;
+            Done::Refused(reply)
+        }))
+    }
+
     /// transport.md 1.11: our own addresses are taken; others only from our own users.
     fn recipient(&mut self, to: Path) -> Result<(), Reply> {
         let found = self.node.directory().find(&to);
@@ -127,14 +169,17 @@ impl<R: Runtime> SmtpHost<R> {
             .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
         let target = match found {
             Found::Account {
-                account, mailbox, ..
+                account: name,
+                mailbox,
+                ..
             } => {
                 let account = self
                     .node
-                    .account_id(&account)
+                    .account_id(&name)
                     .ok_or_else(|| Reply::new(451, 3, 0, "this account cannot be reached now"))?;
                 Target::Local {
                     account,
+                    name,
                     mailbox: mailbox.unwrap_or_else(|| "INBOX".into()),
                 }
             }
@@ -150,12 +195,13 @@ impl<R: Runtime> SmtpHost<R> {
                 ));
             }
             Found::NotOurs => match &self.node.config.outgoing {
-                Outgoing::Sink(account) => {
-                    let account = self.node.account_id(account).ok_or_else(|| {
+                Outgoing::Sink(name) => {
+                    let account = self.node.account_id(name).ok_or_else(|| {
                         Reply::new(451, 3, 0, "this account cannot be reached now")
                     })?;
                     Target::Local {
                         account,
+                        name: name.clone(),
                         mailbox: "INBOX".into(),
                     }
                 }
@@ -247,10 +293,13 @@ impl<R: Runtime> World for SmtpHost<R> {
                 Ok(()) => Answer::Accept,
                 Err(reply) => Answer::Reply(reply),
             }),
-            Ask::Recipient { to, .. } => Response::Now(match self.recipient(to) {
-                Ok(()) => Answer::Accept,
-                Err(reply) => Answer::Reply(reply),
-            }),
+            Ask::Recipient { to, .. } => match self.refuse_recipient(&to) {
+                Some(response) => response,
+                None => Response::Now(match self.recipient(to) {
+                    Ok(()) => Answer::Accept,
+                    Err(reply) => Answer::Reply(reply),
+                }),
+            },
             Ask::Body(piece) => self.body(piece),
             Ask::Commit { .. } => self.commit(),
         }
@@ -280,6 +329,7 @@ impl<R: Runtime> World for SmtpHost<R> {
             }
             Done::Written(_, Err(reply)) => Answer::Reply(reply),
             Done::Committed(outcome) => outcome.answer(),
+            Done::Refused(reply) => Answer::Reply(reply),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Pure decisions of a mail server: configuration, whose an address is, what a message is.
 
+mod authentication;
 pub mod config;
 mod credentials;
+pub mod decision;
 mod intake;
+mod letterhead;
 mod lookup;
 mod scrub;
 pub mod search;
@@ -12,8 +15,10 @@ mod subject;
 pub mod thread;
 mod verdicts;
 
+pub use authentication::{Checked, Checks, sender, signer};
 pub use credentials::{decode_credentials, encode_credentials};
 pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
+pub use letterhead::{Author, LETTERHEAD_MAX, Letterhead, Origin, authors};
 pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};
 pub use scrub::Scrub;
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};

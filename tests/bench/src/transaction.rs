@@ -64,6 +64,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         remote_port: 25,
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        receiving: mox_node::Receiving::default(),
         hostname,
     };
     let bound = Bound::bind(&runtime, &config)?;

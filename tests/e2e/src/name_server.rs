@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 const A: u16 = 1;
+const PTR: u16 = 12;
 const MX: u16 = 15;
+const TXT: u16 = 16;
 const NO_DOMAIN: u16 = 3;
 /// This is a response, with authority; recursion is offered.
 const RESPONSE: u16 = 0x8480;
@@ -22,12 +24,24 @@ impl Zone {
     /// An MX record. The null MX (RFC 7505) is preference 0 and the host `.`.
     pub fn mx(mut self, name: &str, preference: u16, host: &str) -> Self {
         let mut data = preference.to_be_bytes().to_vec();
-        for label in host.split('.').filter(|label| !label.is_empty()) {
-            data.push(u8::try_from(label.len()).unwrap());
-            data.extend_from_slice(label.as_bytes());
-        }
-        data.push(0);
+        data.extend_from_slice(&wire(host));
         self.0.entry(name.into()).or_default().push((MX, data));
+        self
+    }
+
+    /// A text of at most 255 octets.
+    pub fn txt(mut self, name: &str, text: &str) -> Self {
+        let mut data = vec![u8::try_from(text.len()).unwrap()];
+        data.extend_from_slice(text.as_bytes());
+        self.0.entry(name.into()).or_default().push((TXT, data));
+        self
+    }
+
+    /// The name of an address.
+    pub fn ptr(mut self, address: Ipv4Addr, host: &str) -> Self {
+        let [a, b, c, d] = address.octets();
+        let name = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
+        self.0.entry(name).or_default().push((PTR, wire(host)));
         self
     }
 
@@ -37,6 +51,17 @@ impl Zone {
         self.0.entry(name.into()).or_default().push((A, data));
         self
     }
+}
+
+/// A name as it is sent.
+fn wire(name: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        data.push(u8::try_from(label.len()).unwrap());
+        data.extend_from_slice(label.as_bytes());
+    }
+    data.push(0);
+    data
 }
 
 /// A name server on a port of 127.0.0.1 until the test ends.

@@ -156,6 +156,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         remote_port: 25,
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        receiving: mox_node::Receiving::default(),
         hostname,
     };
     let bound = Bound::bind(&runtime, &config).unwrap();

@@ -120,6 +120,7 @@ impl Server {
             remote_port: 25,
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
+            receiving: mox_node::Receiving::default(),
         }
     }
 

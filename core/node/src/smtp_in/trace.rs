@@ -19,11 +19,16 @@ pub(super) struct Stamp<'a> {
     pub(super) authenticated: bool,
     pub(super) utf8: bool,
     pub(super) now: Utc,
+    /// The name of the peer's address.
+    pub(super) reverse: Option<&'a str>,
+    /// What the checks of the message came to, as fields.
+    pub(super) results: &'a str,
 }
 
 /// Before a message in a mailbox: it goes no further.
 pub(super) fn for_mailbox(stamp: &Stamp<'_>, from: Option<&Path>, to: &Path) -> String {
     let mut text = mox_message::return_path(from);
+    text.push_str(stamp.results);
     text.push_str(&mox_message::delivered_to(to));
     text.push_str(&received(stamp, Some(to)));
     text
@@ -35,7 +40,7 @@ pub(super) fn for_queue(stamp: &Stamp<'_>, to: &[&Path]) -> String {
         [one] => Some(*one),
         _ => None,
     };
-    received(stamp, only)
+    stamp.results.to_owned() + &received(stamp, only)
 }
 
 /// Date and Message-ID, when a submitted message has none (RFC 6409 8.1, 8.3).
@@ -63,7 +68,7 @@ fn received(stamp: &Stamp<'_>, recipient: Option<&Path>) -> String {
         Service::Submission | Service::Submissions => ReceivedFrom::Submission,
         _ => ReceivedFrom::Peer {
             hello: hello.as_deref().unwrap_or_default(),
-            reverse: None,
+            reverse: stamp.reverse,
             ip: stamp.peer,
         },
     };

@@ -5,9 +5,10 @@ use mox_address::{Path, Reply};
 use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
-    AccountId, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop, Target as MailboxTarget,
+    AccountId, Beside, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
+    Target as MailboxTarget,
 };
-use mox_server::{Arrived, Intake, Scrub, StoredStructure};
+use mox_server::{Arrived, Intake, Letterhead, Scrub, StoredStructure};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
@@ -16,6 +17,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::judge::{Asked, Case, Judged, hash, judge};
+use super::record;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
 use crate::budget::Held;
@@ -55,13 +58,18 @@ pub(super) struct Local {
     /// The recipients that lead to it; the first is the one the message is for.
     to: Vec<Path>,
     account: AccountId,
+    name: String,
     mailbox: String,
 }
 
 /// Where a recipient leads.
 pub(super) enum Target {
     /// A mailbox of ours.
-    Local { account: AccountId, mailbox: String },
+    Local {
+        account: AccountId,
+        name: String,
+        mailbox: String,
+    },
     /// The queue.
     Remote,
 }
@@ -92,6 +100,8 @@ impl Outcome {
 
 /// The message as far as it came.
 struct Content {
+    /// Sees the message as it was sent, where name servers can be asked what that is worth.
+    letterhead: Option<Letterhead>,
     scrub: Option<Scrub>,
     intake: Intake,
     spool: Spool,
@@ -113,10 +123,19 @@ impl Transaction {
         }
     }
 
+    /// The reverse-path.
+    pub(super) const fn sender(&self) -> Option<&Path> {
+        self.from.as_ref()
+    }
+
     /// One more recipient. How many there may be is the machine's to say.
     pub(super) fn add(&mut self, to: Path, target: Target) {
         match target {
-            Target::Local { account, mailbox } => {
+            Target::Local {
+                account,
+                name,
+                mailbox,
+            } => {
                 // One copy per mailbox, whatever addresses lead to it.
                 let known = self
                     .local
@@ -128,6 +147,7 @@ impl Transaction {
                     None => self.local.push(Local {
                         to: vec![to],
                         account,
+                        name,
                         mailbox,
                     }),
                 }
@@ -147,7 +167,9 @@ impl Transaction {
         piece: Bytes,
     ) -> Result<bool, Reply> {
         let foreign = self.foreign;
+        let judges = foreign && node.judges();
         let content = self.content.get_or_insert_with(|| Content {
+            letterhead: judges.then(Letterhead::default),
             scrub: foreign.then(|| Scrub::new(&node.config.hostname)),
             intake: Intake::new(),
             spool: node.store.spool(),
@@ -163,6 +185,9 @@ impl Transaction {
             ));
         }
         content.eight_bit = content.eight_bit || !piece.is_ascii();
+        if let Some(letterhead) = &mut content.letterhead {
+            letterhead.push(&piece);
+        }
         let Some(scrub) = &mut content.scrub else {
             content.intake.push(&piece);
             return Ok(content.spool.push(piece));
@@ -212,6 +237,36 @@ impl Transaction {
         outcome
     }
 
+    /// What becomes of a message from elsewhere.
+    async fn judge<R: Runtime>(
+        &self,
+        node: &Inner<R>,
+        arrival: &Arrival,
+        letterhead: Letterhead,
+        size: u64,
+        loops: Option<&'static str>,
+    ) -> Judged {
+        let origin = letterhead.finish();
+        let asked = |local: &Local| Asked {
+            address: local.to.first().map(Path::to_string).unwrap_or_default(),
+            account: local.name.clone(),
+            id: local.account,
+            mailbox: local.mailbox.clone(),
+        };
+        let case = Case {
+            id: &self.id,
+            peer: arrival.peer.ip(),
+            hello: arrival.hello.as_ref(),
+            tls: arrival.tls.is_some(),
+            from: self.from.as_ref(),
+            origin: &origin,
+            size,
+            loops,
+            mailboxes: self.local.iter().map(asked).collect(),
+        };
+        judge(node, case).await
+    }
+
     async fn store<R: Runtime>(
         mut self: Box<Self>,
         node: &Arc<Inner<R>>,
@@ -226,6 +281,7 @@ impl Transaction {
             }
         };
         let Content {
+            letterhead,
             scrub,
             mut intake,
             mut spool,
@@ -246,7 +302,26 @@ impl Transaction {
         }
         let arrived = intake.finish();
         let submission = arrival.listener.service != Service::Smtp;
-        check(&arrived, &self.local)?;
+        let loops = loops(&arrived, &self.local);
+        let judged = match letterhead {
+            Some(letterhead) => {
+                let judged = self
+                    .judge(node, arrival, letterhead, arrived.size, loops)
+                    .await;
+                Some(judged)
+            }
+            None => match loops {
+                Some(why) => return Err(Reply::new(550, 4, 6, why)),
+                None => None,
+            },
+        };
+        if let Some(reply) = judged.as_ref().and_then(Judged::refusal) {
+            if let Some(mut judged) = judged {
+                judged.record.reply = reply.to_string();
+                record::keep(node, &judged.record).await;
+            }
+            return Err(reply);
+        }
 
         let now = node.runtime.now().utc;
         let stamp = Stamp {
@@ -259,6 +334,8 @@ impl Transaction {
             authenticated: arrival.login.is_some(),
             utf8: self.params.utf8,
             now,
+            reverse: judged.as_ref().and_then(|judged| judged.reverse.as_deref()),
+            results: judged.as_ref().map_or("", |judged| &judged.fields),
         };
         let added = match submission {
             true => {
@@ -270,22 +347,44 @@ impl Transaction {
         let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
         let (at_once, later) = self.local.split_at(at_once.min(self.local.len()));
         has_room(node, later, arrived.size)?;
+        let places: Vec<Option<String>> = match &judged {
+            Some(judged) => (0..self.local.len()).map(|nth| judged.place(nth)).collect(),
+            None => Vec::new(),
+        };
+        // The queue asks the directory where a message goes, which knows nothing of what was decided.
+        let is_elsewhere = |(local, place): (&Local, &Option<String>)| {
+            place.as_ref().is_some_and(|place| *place != local.mailbox)
+        };
+        let placed_later = places.iter().skip(at_once.len());
+        if later.iter().zip(placed_later).any(is_elsewhere) {
+            return Err(too_many());
+        }
         let targets = at_once
             .iter()
-            .filter_map(|local| Some((local.to.first()?, local)))
-            .map(|(to, local)| MailboxTarget {
+            .enumerate()
+            .filter_map(|(nth, local)| Some((nth, local.to.first()?, local)))
+            .map(|(nth, to, local)| MailboxTarget {
                 account: local.account,
-                mailbox: local.mailbox.clone(),
+                mailbox: places
+                    .get(nth)
+                    .cloned()
+                    .flatten()
+                    .unwrap_or_else(|| local.mailbox.clone()),
                 create: true,
                 prefix: prefix(
-                    trace::for_mailbox(&stamp, self.from.as_ref(), to),
+                    judged
+                        .as_ref()
+                        .map_or_else(String::new, |judged| judged.field(nth))
+                        + &trace::for_mailbox(&stamp, self.from.as_ref(), to),
                     &added,
                     arrived.headless,
                 ),
                 flags: Flags::NONE,
                 keywords: Vec::new(),
                 date: now,
-                origin: Bytes::new(),
+                origin: judged
+                    .as_ref()
+                    .map_or_else(Bytes::new, |judged| judged.kinship(nth)),
             })
             .collect::<Vec<_>>();
         let queued: Vec<&Path> = later
@@ -336,6 +435,20 @@ impl Transaction {
             }
             false => Some(spooled),
         };
+        let wrote = arrival.login.as_ref().map(|login| {
+            let recipients = self.local.iter().flat_map(|l| &l.to).chain(&self.remote);
+            let ties = recipients.map(record::with_a_labels);
+            let ties = ties.flat_map(|to| mox_server::decision::written_to(&to));
+            (login.id, ties.map(|tie| hash(&tie)).collect())
+        });
+        let decision = judged.map(|mut judged| {
+            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
+                judgement.placed.clone_from(place);
+            }
+            judged.record.reply = "250".into();
+            (record::entry(&judged.record), record::budget(node))
+        });
+        let beside = Beside { decision, wrote };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),
@@ -346,7 +459,7 @@ impl Transaction {
                 now,
             };
             // `spooled` lives to the end of the op: until then nothing removes the body's file.
-            let result = mox_mailbox::deliver(reads, &delivery);
+            let result = mox_mailbox::deliver_beside(reads, &delivery, &beside);
             drop(spooled);
             result
         });
@@ -362,22 +475,14 @@ impl Transaction {
     }
 }
 
-/// Loops (RFC 5321 6.3): too many hops, or a recipient this message was already delivered to.
-fn check(arrived: &Arrived, local: &[Local]) -> Result<(), Reply> {
+/// Why a message loops (RFC 5321 6.3): too many hops, or a recipient it was already delivered to.
+fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
     if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
-        return Err(Reply::new(550, 4, 6, "too many hops: this message loops"));
+        return Some("too many hops: this message loops");
     }
     let recipients = local.iter().flat_map(|local| &local.to);
-    let loops = mox_message::is_delivered_to(&arrived.header, recipients);
-    match loops {
-        true => Err(Reply::new(
-            550,
-            4,
-            6,
-            "this message was already delivered here: it loops",
-        )),
-        false => Ok(()),
-    }
+    mox_message::is_delivered_to(&arrived.header, recipients)
+        .then_some("this message was already delivered here: it loops")
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.
@@ -457,15 +562,19 @@ fn unavailable() -> Reply {
     )
 }
 
+fn too_many() -> Reply {
+    Reply::new(
+        452,
+        5,
+        3,
+        "too many recipients for one message, send to fewer",
+    )
+}
+
 fn reply_to(error: &StoreError<Stop>) -> Reply {
     match error {
         StoreError::Refused(Stop::OverQuota(_)) => mailbox_full(),
-        StoreError::Refused(Stop::TooMany(_)) | StoreError::TooBig => Reply::new(
-            452,
-            5,
-            3,
-            "too many recipients for one message, send to fewer",
-        ),
+        StoreError::Refused(Stop::TooMany(_)) | StoreError::TooBig => too_many(),
         StoreError::NoRoom => Reply::new(452, 3, 1, "not enough disk space, try again later"),
         error => {
             tracing::error!(target: "store", %error, "a message was not stored");

@@ -95,6 +95,7 @@ impl World {
             remote_port: 25,
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
+            receiving: mox_node::Receiving::default(),
             hostname,
         };
         let bound = Bound::bind(&runtime, &config).unwrap();

@@ -93,6 +93,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         remote_port: 25,
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        receiving: mox_node::Receiving::default(),
     })
 }
 

@@ -86,6 +86,7 @@ impl House {
             remote_port: 25,
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
+            receiving: mox_node::Receiving::default(),
         };
         let mut directory = Directory::local(0);
         directory.add_domain(&hostname, DomainRules::default());

@@ -117,6 +117,7 @@ impl One {
             remote_port: 25,
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
+            receiving: mox_node::Receiving::default(),
         }
     }
 

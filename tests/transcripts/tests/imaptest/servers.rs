@@ -65,6 +65,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         remote_port: 25,
         plan: Plan::default(),
         connections: ConnectionLimits::default(),
+        receiving: mox_node::Receiving::default(),
         hostname,
     };
     let bound = Bound::bind(&runtime, &config).unwrap();

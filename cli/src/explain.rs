@@ -1,0 +1,193 @@
+//! `moxctl explain`: why mail was taken, put aside or refused.
+
+use core::fmt::Write;
+
+use mox_machine::Utc;
+use mox_server::decision::{Judgement, Record, Rule, Weight};
+
+use crate::args::{Args, Explain};
+use crate::config_files::ctl_socket;
+use crate::ctl::{self, Command};
+use crate::facts::{print, print_json};
+use crate::failure::Failure;
+use crate::files::read_at_most;
+
+/// Octets of a file of records at most.
+const FILE_MAX: u64 = 64 << 20;
+
+pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
+    let records = records(args, explain)?;
+    if records.is_empty() {
+        return Err(Failure::Failed(match &explain.what {
+            Some(what) => format!(
+                "nothing is known of {what:?}: records are kept for 30 days, and for mail over SMTP from elsewhere only"
+            ),
+            None => "there is no record in the file".into(),
+        }));
+    }
+    if explain.json {
+        let all: Vec<_> = match explain.recompute {
+            true => records.iter().map(Record::recompute).collect(),
+            false => records.clone(),
+        };
+        let value = serde_json::to_value(all)
+            .map_err(|e| Failure::Failed(format!("the records cannot be written as JSON: {e}")))?;
+        print_json(&value)?;
+    } else if !explain.recompute {
+        print(records.iter().map(text).collect::<Vec<_>>().join("\n"))?;
+    }
+    match explain.recompute {
+        true => recompute(&records, explain.json),
+        false => Ok(()),
+    }
+}
+
+fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
+    if let Some(path) = &explain.from {
+        let text = read_at_most(path, FILE_MAX)?;
+        let records: Vec<Record> = serde_json::from_slice(&text).map_err(|e| {
+            Failure::Failed(format!(
+                "{} holds no records as moxctl explain --json writes them: {e}",
+                path.display()
+            ))
+        })?;
+        let wanted = |record: &Record| match &explain.what {
+            Some(what) => record.is_about(what),
+            None => true,
+        };
+        return Ok(records.into_iter().filter(wanted).collect());
+    }
+    let Some(what) = &explain.what else {
+        return Err(Failure::Usage(
+            "say what: the id the other side was told, a Message-ID, a sender or a recipient; or --from FILE".into(),
+        ));
+    };
+    let socket = ctl_socket(args)?;
+    let command = Command::Explain {
+        what: what.clone(),
+        max: explain.max,
+    };
+    ctl::ask(&socket, &command)
+}
+
+/// Decides again, and says where something else comes of it.
+fn recompute(records: &[Record], quiet: bool) -> Result<(), Failure> {
+    let (mut out, mut differ) = (String::new(), 0);
+    for record in records {
+        let differences = record.differences();
+        let _ = match differences.as_slice() {
+            [] => writeln!(out, "{}: agrees", printable(&record.id)),
+            found => {
+                differ += 1;
+                writeln!(out, "{}: {}", printable(&record.id), found.join("; "))
+            }
+        };
+    }
+    if !quiet {
+        print(out)?;
+    }
+    match differ {
+        0 => Ok(()),
+        n => Err(Failure::Failed(format!(
+            "{n} of {} records decide otherwise now",
+            records.len()
+        ))),
+    }
+}
+
+fn text(record: &Record) -> String {
+    let facts = &record.facts;
+    let connection = &facts.connection;
+    let mut out = format!(
+        "{}  {}\n  from <{}>, brought by {} [{}]{}\n",
+        Utc::from_secs(facts.at),
+        printable(&record.id),
+        printable(&facts.sender),
+        printable(&connection.hello),
+        connection.ip,
+        if connection.tls { " over TLS" } else { "" },
+    );
+    if let Some(message) = &facts.message {
+        let authors: Vec<String> = message.authors.iter().map(|a| printable(a)).collect();
+        let _ = writeln!(
+            out,
+            "  message {}, {} octets, author {}",
+            printable(message.message_id.as_deref().unwrap_or("without id")),
+            message.size,
+            match authors.is_empty() {
+                true => "none".to_owned(),
+                false => authors.join(", "),
+            }
+        );
+    }
+    let _ = writeln!(out, "  reply: {}", printable(&record.reply));
+    for judgement in &record.recipients {
+        out.push_str(&about(judgement));
+    }
+    out
+}
+
+fn about(judgement: &Judgement) -> String {
+    let (recipient, decision) = (&judgement.recipient, &judgement.decision);
+    let mut out = String::new();
+    let place = match (&judgement.placed, decision.verdict.is_taken()) {
+        (Some(mailbox), true) => format!(", into {}", printable(mailbox)),
+        (Some(mailbox), false) => format!(", kept in {}", printable(mailbox)),
+        (None, _) => String::new(),
+    };
+    let whom = match recipient.address.as_str() {
+        "" => "MAIL".to_owned(),
+        address => format!("to <{}>", printable(address)),
+    };
+    let _ = writeln!(
+        out,
+        "  {whom}: {} ({}){place}",
+        decision.verdict.name(),
+        decision.reason.name(),
+    );
+    for rule in &decision.rules {
+        tell(&mut out, rule, 4);
+    }
+    if let Some(change) = &judgement.change {
+        let _ = writeln!(
+            out,
+            "    it would be {} if: {}",
+            change.verdict.name(),
+            printable(&change.what)
+        );
+    }
+    out
+}
+
+/// A rule on one line, its steps below.
+fn tell(out: &mut String, rule: &Rule, indent: usize) {
+    let sign = match rule.weight {
+        Weight::Silent => ' ',
+        Weight::For => '+',
+        Weight::Against => '-',
+        Weight::Decides => '*',
+    };
+    let evidence: Vec<String> = rule
+        .evidence
+        .iter()
+        .map(|(name, value)| format!("{}={}", printable(name), printable(value)))
+        .collect();
+    let line = format!(
+        "{:indent$}{sign} {}: {}  {}",
+        "",
+        printable(&rule.name),
+        printable(&rule.because),
+        evidence.join(" ")
+    );
+    let _ = writeln!(out, "{}", line.trim_end());
+    for step in &rule.steps {
+        tell(out, step, indent + 4);
+    }
+}
+
+/// What others wrote may hold anything.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,140 @@
+//! What earlier messages were like, by what they have in common with others.
+//!
+//! A message carries the hashes of what it has in common with others ([`Kinship`]) in front of its origin facts. Under each hash
+//! stand the messages that a user has judged, by the keywords `$Junk` and `$NotJunk`: the newest ones, so that neither rows nor
+//! the cost of a message grow with what came before. Expunging a message does not take back what it was.
+
+use bytes::Bytes;
+use mox_machine::Utc;
+use serde::{Deserialize, Serialize};
+
+use crate::edit::Edit;
+use crate::key::{Key, Table};
+use crate::rows::Stored;
+use crate::{AccountId, BodyId, ReadError, Reads, Space, Stop};
+
+/// Hashes of one message at most.
+pub const KINSHIP_MAX: usize = 24;
+/// Messages that are kept under one hash.
+pub const PAST_KEPT: usize = 50;
+/// The keywords that say what a message is: junk, or not.
+pub const JUNK_KEYWORDS: [&str; 2] = ["$Junk", "$NotJunk"];
+
+/// What a message has in common with others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Kinship {
+    /// Hashes, at most [`KINSHIP_MAX`].
+    pub hashes: Vec<u64>,
+    /// Of its author's local part.
+    pub local_part: u32,
+}
+
+/// A message that was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastMessage {
+    /// When it came, in seconds since 1970.
+    pub at: i64,
+    /// It was junk.
+    pub junk: bool,
+    /// Of its author's local part.
+    pub local_part: u32,
+    message: BodyId,
+}
+
+/// Messages under one hash, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct PastRow(Vec<PastMessage>);
+
+const VERSION: u8 = 1;
+
+impl Kinship {
+    /// As origin facts.
+    pub fn encode(&self) -> Bytes {
+        let some = Self {
+            hashes: self.hashes.iter().take(KINSHIP_MAX).copied().collect(),
+            ..*self
+        };
+        // A vector takes everything.
+        let octets = postcard::to_extend(&some, vec![VERSION]).unwrap_or_default();
+        Bytes::from(octets)
+    }
+
+    /// Of origin facts; `None` for a message that has nothing of the kind.
+    pub fn decode(origin: &[u8]) -> Option<Self> {
+        match origin.split_first() {
+            Some((&VERSION, rest)) => postcard::take_from_bytes(rest).ok().map(|(kin, _)| kin),
+            _ => None,
+        }
+    }
+}
+
+fn row_key(account: AccountId, hash: u64) -> Vec<u8> {
+    let key = Key::of(Table::Reputation, account);
+    key.bytes(&hash.to_be_bytes()).done()
+}
+
+/// The messages under a hash, the newest first.
+pub fn past(
+    reads: &dyn Reads,
+    account: AccountId,
+    hash: u64,
+) -> Result<Vec<PastMessage>, ReadError> {
+    let row = reads.get(Space::Rows, &row_key(account, hash))?;
+    Ok(row
+        .map(|row| PastRow::decode(&row))
+        .transpose()?
+        .unwrap_or_default()
+        .0)
+}
+
+/// Notes that the account wrote a message: under each of these hashes, which no message that came has.
+pub(crate) fn wrote(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    hashes: &[u64],
+    message: BodyId,
+    date: Utc,
+) {
+    for hash in hashes {
+        let wrote = PastMessage {
+            at: date.secs(),
+            junk: false,
+            local_part: 0,
+            message,
+        };
+        edit.put(row_key(account, *hash), PastRow(vec![wrote]).encode());
+    }
+}
+
+/// Notes that a message is junk, is not, or is neither.
+pub(crate) fn judge(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    kinship: &Kinship,
+    message: BodyId,
+    date: Utc,
+    junk: Option<bool>,
+) -> Result<(), Stop> {
+    for hash in kinship.hashes.iter().take(KINSHIP_MAX) {
+        let key = row_key(account, *hash);
+        let row: Option<PastRow> = edit.row(&key)?;
+        let mut past = row.unwrap_or_default().0;
+        past.retain(|known| known.message != message);
+        if let Some(junk) = junk {
+            let judged = PastMessage {
+                at: date.secs(),
+                junk,
+                local_part: kinship.local_part,
+                message,
+            };
+            let place = past.partition_point(|known| known.at > judged.at);
+            past.insert(place, judged);
+            past.truncate(PAST_KEPT);
+        }
+        match past.is_empty() {
+            true => edit.remove(key),
+            false => edit.put(key, PastRow(past).encode()),
+        }
+    }
+    Ok(())
+}

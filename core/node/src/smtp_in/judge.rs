@@ -1,0 +1,214 @@
+//! What becomes of a message from elsewhere: the checks by DNS, then the decision for each mailbox it is for.
+
+use bytes::Bytes;
+use mox_address::{Path, Reply};
+use mox_dns::MasterFile;
+use mox_driver::Runtime;
+use mox_mailbox::{AccountId, Kinship};
+use mox_server::decision::{
+    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Settings, Stage,
+    Standing, Token, Verdict, author_local_part, ties,
+};
+use mox_server::{Checks, Origin};
+use std::net::IpAddr;
+
+use super::record::{refusal, shown, with_a_labels};
+use crate::node::Inner;
+
+/// Octets of name servers' answers that are kept in a record.
+const DNS_MAX: usize = 24 * 1024;
+
+/// A message to be judged.
+pub(super) struct Case<'a> {
+    pub(super) id: &'a str,
+    pub(super) peer: IpAddr,
+    pub(super) hello: Option<&'a (Bytes, bool)>,
+    pub(super) tls: bool,
+    pub(super) from: Option<&'a Path>,
+    pub(super) origin: &'a Origin,
+    pub(super) size: u64,
+    /// Why it is a loop.
+    pub(super) loops: Option<&'static str>,
+    /// The mailboxes it is for, each with the recipient, and the account's name.
+    pub(super) mailboxes: Vec<Asked>,
+}
+
+/// A mailbox a message is for.
+pub(super) struct Asked {
+    pub(super) address: String,
+    pub(super) account: String,
+    pub(super) id: AccountId,
+    pub(super) mailbox: String,
+}
+
+/// What was found.
+pub(super) struct Judged {
+    /// With one judgement for each mailbox, in their order.
+    pub(super) record: Record,
+    /// Authentication-Results and Received-SPF.
+    pub(super) fields: String,
+    /// The name of the peer's address.
+    pub(super) reverse: Option<String>,
+}
+
+impl Judged {
+    /// The reply when nobody takes the message; `None` when somebody does. Whoever may try again for one may for all.
+    pub(super) fn refusal(&self) -> Option<Reply> {
+        let decisions = || self.record.recipients.iter().map(|r| &r.decision);
+        if decisions().any(|decision| decision.verdict.is_taken()) {
+            return None;
+        }
+        let chosen = decisions()
+            .find(|decision| decision.verdict == Verdict::Defer)
+            .or_else(|| decisions().next())?;
+        Some(refusal(chosen, &self.record.id))
+    }
+
+    /// Where the message goes for the nth mailbox, once it is taken. Who would have refused it gets it as junk: the other side is told
+    /// one thing for all, and nothing that was taken is lost.
+    pub(super) fn place(&self, nth: usize) -> Option<String> {
+        let judgement = self.record.recipients.get(nth)?;
+        let decision = &judgement.decision;
+        match decision.verdict {
+            Verdict::Accept | Verdict::Junk => decision.mailbox.clone(),
+            Verdict::Defer | Verdict::Refuse => {
+                Some(judgement.recipient.settings.junk_mailbox.clone())
+            }
+        }
+    }
+
+    /// What the message has in common with others, for the nth mailbox.
+    pub(super) fn kinship(&self, nth: usize) -> Bytes {
+        let Some(judgement) = self.record.recipients.get(nth) else {
+            return Bytes::new();
+        };
+        let facts = &self.record.facts;
+        let ties = ties(facts, &judgement.recipient.mailbox);
+        let [a, b, c, d, ..] = hash(&author_local_part(facts)).to_be_bytes();
+        Kinship {
+            hashes: ties.iter().map(|tie| hash(tie)).collect(),
+            local_part: u32::from_be_bytes([a, b, c, d]),
+        }
+        .encode()
+    }
+
+    /// The decision in short, as a header field.
+    pub(super) fn field(&self, nth: usize) -> String {
+        let Some(judgement) = self.record.recipients.get(nth) else {
+            return String::new();
+        };
+        let decision = &judgement.decision;
+        format!(
+            "X-Mox-Decision: {}; {}; {}\r\n",
+            self.record.id,
+            decision.verdict.name(),
+            decision.reason.name()
+        )
+    }
+}
+
+/// Asks name servers, for as long as an inquiry may take, and decides. It always comes to an end: what is not answered in time
+/// counts as a failure of DNS, which refuses nothing.
+pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> Judged {
+    let now = node.runtime.now().utc;
+    let helo = case.hello.map(|(name, _)| &name[..]).unwrap_or_default();
+    let sender = case.from.map(with_a_labels).unwrap_or_default();
+    let receiver = node.config.hostname.to_ascii();
+    let receiver = receiver.as_ref().unwrap_or(&node.config.hostname);
+    let authors: Vec<&[u8]> = case.origin.authors.iter().map(|a| &a.domain[..]).collect();
+    let checks = Checks {
+        ip: case.peer,
+        helo,
+        mail_from: sender.as_bytes(),
+        receiver: receiver.as_str(),
+        authors: &authors,
+        signatures: case.origin.signatures.as_ref(),
+        time: now.secs(),
+    };
+    let inquiry = node
+        .resolver
+        .inquire(&node.runtime, mox_dns::Facts::default(), |facts| {
+            checks.run(facts)
+        });
+    let (checked, answers) = inquiry.await;
+    let mut message = Message::of(case.origin, &checked, case.size);
+    message.loops = case.loops.map(str::to_owned);
+    let facts = Facts {
+        stage: Stage::Message,
+        at: now.secs(),
+        connection: Connection {
+            ip: case.peer.to_canonical(),
+            hello: shown(helo),
+            tls: case.tls,
+        },
+        sender: sender.clone(),
+        sender_unreachable: None,
+        has_resolver: true,
+        message: Some(message),
+    };
+    let recipients = case.mailboxes.into_iter().map(|asked| {
+        let history = history(node, &facts, &asked);
+        let recipient = Recipient {
+            address: asked.address,
+            standing: Standing::Known,
+            account: Some(asked.account),
+            mailbox: asked.mailbox,
+            settings: Settings::default(),
+            history,
+            token: Token::Absent,
+            offer: None,
+            content: None,
+        };
+        Judgement::of(&facts, recipient)
+    });
+    let recipients = recipients.collect();
+    let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
+    if dns.len() > DNS_MAX {
+        dns.clear();
+    }
+    let iprev = &checked.iprev;
+    Judged {
+        fields: checks.fields(&checked),
+        reverse: iprev
+            .name
+            .as_ref()
+            .or(iprev.names.first())
+            .map(ToString::to_string),
+        record: Record {
+            id: case.id.to_owned(),
+            facts,
+            recipients,
+            reply: String::new(),
+            dns,
+        },
+    }
+}
+
+/// What earlier mail for this mailbox was like.
+fn history<R: Runtime>(node: &Inner<R>, facts: &Facts, asked: &Asked) -> History {
+    let published = node.store.published();
+    let view = &*published.view;
+    let lookup = |tie: &str| {
+        let past = mox_mailbox::past(view, asked.id, hash(tie))?;
+        let earlier = past.into_iter().map(|past| Earlier {
+            at: past.at,
+            junk: past.junk,
+            local_part: past.local_part,
+        });
+        Ok::<_, mox_mailbox::ReadError>(earlier.collect())
+    };
+    History::read(facts, &asked.mailbox, lookup).unwrap_or_else(|error| {
+        tracing::error!(target: "store", account = asked.account, %error, "what earlier mail was like cannot be read");
+        History {
+            failed: true,
+            ..History::default()
+        }
+    })
+}
+
+/// Of what messages have in common.
+pub(super) fn hash(tie: &str) -> u64 {
+    let hash = blake3::hash(tie.as_bytes());
+    let start = hash.as_bytes().first_chunk().copied();
+    u64::from_be_bytes(start.unwrap_or_default())
+}

@@ -1,0 +1,125 @@
+//! The records of decisions about mail that arrives.
+
+use bytes::Bytes;
+use mox_address::{Path, Reply};
+use mox_driver::Runtime;
+use mox_machine::Utc;
+use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision};
+use mox_server::decision::{
+    Connection, Decision, Facts, History, Judgement, Recipient, Record, Settings, Stage, Standing,
+    Token,
+};
+use std::net::IpAddr;
+
+use crate::node::Inner;
+
+/// What the other side is told when its message or recipient is not taken.
+pub(super) fn refusal(decision: &Decision, id: &str) -> Reply {
+    let (code, subject, detail) = decision.code;
+    let text = format!("{} (id {id})", decision.text);
+    Reply::new(code, subject, detail, text)
+}
+
+/// For how much there is room.
+pub(super) fn budget<R: Runtime>(node: &Inner<R>) -> DecisionBudget {
+    DecisionBudget {
+        octets: node.config.receiving.records_octets,
+    }
+}
+
+/// A record as the store keeps it: of one that is too large the answers of name servers go first, then recipients.
+pub(super) fn entry(record: &Record) -> NewDecision {
+    let (keys, at) = (record.keys(), Utc::from_secs(record.facts.at));
+    let mut octets = record.encode();
+    if octets.len() > DECISION_MAX {
+        let mut less = record.clone();
+        less.dns.clear();
+        octets = less.encode();
+        while octets.len() > DECISION_MAX && less.recipients.len() > 1 {
+            less.recipients.truncate(less.recipients.len() / 2);
+            octets = less.encode();
+        }
+    }
+    NewDecision {
+        keys,
+        record: Bytes::from(octets),
+        at,
+    }
+}
+
+/// Keeps a record of what was not taken. That it cannot be kept changes nothing for the other side.
+pub(super) async fn keep<R: Runtime>(node: &Inner<R>, record: &Record) {
+    let (entry, budget) = (entry(record), budget(node));
+    let op = move |reads: &dyn mox_mailbox::Reads| {
+        mox_mailbox::keep_decisions(reads, std::slice::from_ref(&entry), budget)
+    };
+    if let Err(error) = node.store.run(op).await {
+        tracing::warn!(target: "store", id = record.id, %error, "the record of a decision was not kept");
+    }
+}
+
+/// A recipient that is not taken.
+pub(super) struct RefusedRecipient<'a> {
+    pub(super) id: String,
+    pub(super) peer: IpAddr,
+    pub(super) hello: &'a [u8],
+    pub(super) tls: bool,
+    pub(super) from: Option<&'a Path>,
+    pub(super) to: &'a Path,
+    pub(super) standing: Standing,
+    pub(super) now: Utc,
+}
+
+impl RefusedRecipient<'_> {
+    /// Its record, and the reply.
+    pub(super) fn judge(self) -> (Record, Reply) {
+        let facts = Facts {
+            stage: Stage::Recipient,
+            at: self.now.secs(),
+            connection: Connection {
+                ip: self.peer.to_canonical(),
+                hello: shown(self.hello),
+                tls: self.tls,
+            },
+            sender: self.from.map(with_a_labels).unwrap_or_default(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: None,
+        };
+        let recipient = Recipient {
+            address: self.to.to_string(),
+            standing: self.standing,
+            account: None,
+            mailbox: String::new(),
+            settings: Settings::default(),
+            history: History::default(),
+            token: Token::Absent,
+            offer: None,
+            content: None,
+        };
+        let judgement = Judgement::of(&facts, recipient);
+        let reply = refusal(&judgement.decision, &self.id);
+        let record = Record {
+            id: self.id,
+            facts,
+            recipients: vec![judgement],
+            reply: reply.to_string(),
+            dns: String::new(),
+        };
+        (record, reply)
+    }
+}
+
+/// The address with its domain in A-labels, as DNS knows it.
+pub(super) fn with_a_labels(path: &Path) -> String {
+    match path.domain().and_then(|domain| domain.to_ascii().ok()) {
+        Some(domain) => format!("{}@{domain}", path.local),
+        None => path.to_string(),
+    }
+}
+
+/// What a peer calls itself, as far as it is kept.
+pub(super) fn shown(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name.get(..300).unwrap_or(name));
+    name.chars().filter(|c| !c.is_control()).collect()
+}

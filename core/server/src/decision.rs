@@ -1,0 +1,26 @@
+//! What becomes of a message that somebody else's server brings, and why: [`decide`], a pure function of [`Facts`].
+//!
+//! The rules stand in the order of `docs/receiving.md`; the first that decides does. A [`Decision`] keeps every rule that was looked
+//! at with its evidence, and the smallest change of the facts that would have turned it. A [`Record`] keeps the facts beside
+//! it, so that the same decision can be made again, by anybody, from the record alone.
+
+mod again;
+mod change;
+mod checked;
+mod decide;
+mod facts;
+mod history;
+mod record;
+mod rules;
+mod text;
+mod ties;
+
+pub use change::{Change, smallest_change};
+pub use decide::{Decision, Reason, Rule, Verdict, Weight, decide};
+pub use facts::{
+    Authenticated, Connection, Content, DmarcFacts, Facts, Listing, Message, Method, Quarantine,
+    Recipient, Settings, Signature, Stage, Standing, Token,
+};
+pub use history::{History, Past};
+pub use record::{Judgement, RECORD_VERSION, Record, RecordError, key};
+pub use ties::{Earlier, author_local_part, ties, written_to};

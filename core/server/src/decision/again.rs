@@ -1,0 +1,124 @@
+//! Deciding again from a record, and comparing.
+
+use mox_dmarc::{Authenticated, Outcome};
+use mox_dns::{Facts as Answers, Inquiry, MasterFile, Missing, Progress};
+use mox_machine::{Mono, Now};
+
+use super::facts::Message;
+use super::record::{Judgement, Record};
+
+impl Record {
+    /// What would be decided otherwise now, or comes out otherwise when the checks are made again from what name servers
+    /// answered; empty when all agrees.
+    pub fn differences(&self) -> Vec<String> {
+        let mut found = self.checks_again();
+        let again = self.recompute();
+        for (then, now) in self.recipients.iter().zip(&again.recipients) {
+            if then.decision != now.decision {
+                found.push(format!(
+                    "{} was {}, and is {} now",
+                    then.recipient.address,
+                    said(then),
+                    said(now)
+                ));
+            } else if then.change != now.change {
+                found.push(format!(
+                    "{}: another change would turn it now",
+                    then.recipient.address
+                ));
+            }
+        }
+        found
+    }
+
+    /// SPF, iprev and DMARC again. Signatures need the message, so their results are facts; what lists said is one too.
+    fn checks_again(&self) -> Vec<String> {
+        let Some(message) = self.facts.message.as_ref().filter(|_| !self.dns.is_empty()) else {
+            return Vec::new();
+        };
+        let file = match MasterFile::parse(&self.dns) {
+            Ok(file) => file,
+            Err(e) => return vec![format!("line {} of the answers cannot be read", e.line)],
+        };
+        let connection = &self.facts.connection;
+        let query = mox_spf::Query {
+            ip: connection.ip,
+            helo: connection.hello.as_bytes(),
+            mail_from: self.facts.sender.as_bytes(),
+            receiver: b"",
+            time: self.facts.at,
+        };
+        let limits = mox_spf::Limits::default();
+        let spf = ask(&file, |facts| mox_spf::check_host(facts, &query, &limits));
+        let iprev = ask(&file, |facts| mox_dns::iprev(facts, connection.ip));
+        let dmarc = dmarc_again(&file, message);
+        let pairs = [
+            ("SPF", message.spf.result.as_str(), spf.verdict.name()),
+            ("iprev", &message.iprev.result, iprev.verdict.name()),
+            ("DMARC", &message.dmarc.result, dmarc.verdict.name()),
+            (
+                "what the author's domain wants",
+                &message.dmarc.disposition,
+                dmarc.disposition.name(),
+            ),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, then, now)| then != now)
+            .map(|(what, then, now)| format!("{what} was {then}, and is {now} now"))
+            .collect()
+    }
+}
+
+fn dmarc_again(file: &MasterFile, message: &Message) -> mox_dmarc::Report {
+    let outcome = |result: &str, vouches: bool| match result {
+        "pass" if vouches => Outcome::Pass,
+        "temperror" => Outcome::TempError,
+        _ => Outcome::Fail,
+    };
+    let signed: Vec<_> = message
+        .dkim
+        .iter()
+        .map(|signature| Authenticated {
+            domain: signature.domain.as_bytes(),
+            outcome: outcome(&signature.result, signature.vouches),
+        })
+        .collect();
+    let authors: Vec<&[u8]> = message
+        .author_domains
+        .iter()
+        .map(String::as_bytes)
+        .collect();
+    let evaluated = mox_dmarc::Message {
+        authors: &authors,
+        spf: Some(Authenticated {
+            domain: message.spf.subject.as_bytes(),
+            outcome: outcome(&message.spf.result, true),
+        }),
+        dkim: &signed,
+    };
+    ask(file, |facts| mox_dmarc::evaluate(facts, &evaluated))
+}
+
+fn said(judgement: &Judgement) -> String {
+    let decision = &judgement.decision;
+    format!("{} ({})", decision.verdict.name(), decision.reason.name())
+}
+
+/// Runs a function of facts to its end, on what a file says.
+fn ask<T>(file: &MasterFile, mut function: impl FnMut(&Answers) -> Result<T, Missing>) -> T {
+    let mut inquiry = Inquiry::new(Answers::default(), Mono(u64::MAX));
+    // Like the inquiry of the decision, it comes to an end; what is asked is answered at once.
+    let mut now = Now::default();
+    loop {
+        match inquiry.run(now, &mut function) {
+            Progress::Done(verdict) => return verdict,
+            Progress::Ask(questions) => {
+                for question in questions {
+                    inquiry.answer(&question, file.answer(&question));
+                }
+            }
+            Progress::Wait => now.mono = Mono(u64::MAX),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What would have to be otherwise for a decision to be another one.
+
+use serde::{Deserialize, Serialize};
+
+use super::decide::{Verdict, decide};
+use super::facts::{Authenticated, Facts, Recipient, Standing, Token};
+
+/// Messages of one kind that are added to the past, at most.
+const PAST_MAX: u32 = 20;
+
+/// A change of the facts, and what it makes of the decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What would have to be so, for people.
+    pub what: String,
+    /// What would become of the message then.
+    pub verdict: Verdict,
+}
+
+/// One fact made another.
+type Apply = fn(&mut Facts, &mut Recipient);
+
+/// Single facts, from those that the other side or the account's owner changes with ease to those nobody can.
+const SINGLE: [(&str, Apply); 12] = [
+    ("the sender's domain can be answered", |facts, _| {
+        facts.sender_unreachable = None;
+    }),
+    ("there is such an address", |_, recipient| {
+        recipient.standing = Standing::Known;
+    }),
+    ("the user has written to the author", |_, recipient| {
+        recipient.history.wrote_to_author = true;
+    }),
+    ("the Subject has a valid token", |_, recipient| {
+        recipient.token = Token::Valid;
+        recipient.settings.subject_token = true;
+    }),
+    ("the client's address is on no list", |facts, _| {
+        if let Some(message) = &mut facts.message {
+            message.listings.clear();
+        }
+    }),
+    (
+        "the client's address has a name that leads back",
+        |facts, _| {
+            if let Some(message) = &mut facts.message {
+                message.iprev.result = "pass".into();
+            }
+        },
+    ),
+    ("SPF neither fails nor passes", |facts, _| {
+        if let Some(message) = &mut facts.message {
+            message.spf.result = "neutral".into();
+        }
+    }),
+    ("the junk filter finds nothing", |_, recipient| {
+        recipient.content = None;
+    }),
+    (
+        "the author's domain vouches for the message (DMARC)",
+        |facts, _| {
+            if let Some(message) = &mut facts.message {
+                message.dmarc.result = "pass".into();
+                message.dmarc.disposition = "none".into();
+                if message.author == Authenticated::No {
+                    message.author = Authenticated::Strict;
+                }
+            }
+        },
+    ),
+    (
+        "the author's domain does not vouch for the message and wants such mail refused",
+        |facts, _| {
+            if let Some(message) = &mut facts.message {
+                message.dmarc.result = "fail".into();
+                message.dmarc.disposition = "reject".into();
+                message.author = Authenticated::No;
+            }
+        },
+    ),
+    ("what earlier mail was like can be read", |_, recipient| {
+        recipient.history.failed = false;
+    }),
+    ("the message is no loop", |facts, _| {
+        if let Some(message) = &mut facts.message {
+            message.loops = None;
+        }
+    }),
+];
+
+/// The smallest change that turns the decision: first more messages of the author, the fewest that do, then single facts.
+/// What is wanted is turned into anything else, and what is not into what is wanted. `None` when no change that is tried does.
+pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
+    let now = decide(facts, recipient).verdict;
+    let turned = |verdict: Verdict| verdict.is_wanted() != now.is_wanted();
+    let with_past = |count: u32| {
+        let mut other = recipient.clone();
+        for _ in 0..count {
+            other.history.author = other.history.author.and(now.is_wanted());
+        }
+        decide(facts, &other).verdict
+    };
+    if facts.message.is_some()
+        && let Some(count) = (1..=PAST_MAX).find(|count| turned(with_past(*count)))
+    {
+        let kind = match now.is_wanted() {
+            true => "junk",
+            false => "not junk",
+        };
+        let messages = if count == 1 { "message" } else { "messages" };
+        return Some(Change {
+            what: format!("{count} more {messages} of this author marked as {kind}"),
+            verdict: with_past(count),
+        });
+    }
+    SINGLE.iter().find_map(|(what, apply)| {
+        let (mut facts, mut recipient) = (facts.clone(), recipient.clone());
+        apply(&mut facts, &mut recipient);
+        let verdict = decide(&facts, &recipient).verdict;
+        turned(verdict).then(|| Change {
+            what: (*what).to_owned(),
+            verdict,
+        })
+    })
+}

@@ -1,0 +1,101 @@
+//! The checks of a message as facts of a decision.
+
+use super::facts::{Authenticated, DmarcFacts, Message, Method, Signature};
+use crate::authentication::Checked;
+use crate::letterhead::Origin;
+
+/// Octets of a text that somebody else wrote, as far as it is kept.
+const TEXT_MAX: usize = 300;
+
+impl Message {
+    /// What is known of a message of so many octets.
+    pub fn of(origin: &Origin, checked: &Checked, size: u64) -> Self {
+        let iprev = &checked.iprev;
+        let dmarc = &checked.dmarc;
+        Self {
+            authors: origin.authors.iter().map(|a| a.address.clone()).collect(),
+            author_domains: origin
+                .authors
+                .iter()
+                .map(|a| String::from_utf8_lossy(&a.domain).into_owned())
+                .collect(),
+            message_id: origin.message_id.clone(),
+            size,
+            loops: None,
+            iprev: Method {
+                result: iprev.verdict.name().into(),
+                subject: iprev
+                    .name
+                    .as_ref()
+                    .or(iprev.names.first())
+                    .map_or_else(String::new, |name| cut(&name.to_string())),
+                problem: iprev.failure.map(|failure| format!("{failure:?}")),
+            },
+            spf: spf(&checked.spf),
+            helo: spf(checked.helo.as_ref().unwrap_or(&checked.spf)),
+            dkim: checked.dkim.iter().map(signature).collect(),
+            dmarc: DmarcFacts {
+                result: dmarc.verdict.name().into(),
+                disposition: dmarc.disposition.name().into(),
+                policy_domain: dmarc.authors.iter().find_map(|a| a.policy_domain.clone()),
+                problem: dmarc.problem.map(str::to_owned),
+            },
+            author: author(origin, checked),
+            listings: Vec::new(),
+        }
+    }
+}
+
+fn spf(report: &mox_spf::Report) -> Method {
+    Method {
+        result: report.verdict.name().into(),
+        subject: cut(&report.domain),
+        problem: report.problem.as_deref().map(cut),
+    }
+}
+
+fn signature(report: &mox_dkim::Report) -> Signature {
+    let domain = report.claims.domain.as_deref().unwrap_or_default();
+    Signature {
+        domain: cut(&domain.to_ascii_lowercase()),
+        result: report.verdict.name().into(),
+        vouches: report.passing_domain().is_some(),
+        problem: report.problem.map(str::to_owned),
+    }
+}
+
+/// transport.md 1.15, step 7: whatever the author's domain publishes.
+fn author(origin: &Origin, checked: &Checked) -> Authenticated {
+    let [author] = &origin.authors[..] else {
+        return Authenticated::No;
+    };
+    let domain = String::from_utf8_lossy(&author.domain).to_lowercase();
+    if domain.is_empty() {
+        return Authenticated::No;
+    }
+    let spf = (checked.spf.verdict == mox_spf::Verdict::Pass).then_some(&*checked.spf.domain);
+    let signed = checked
+        .dkim
+        .iter()
+        .filter_map(mox_dkim::Report::passing_domain);
+    let vouching: Vec<String> = signed.chain(spf).map(str::to_lowercase).collect();
+    if vouching.contains(&domain) {
+        return Authenticated::Strict;
+    }
+    if checked.dmarc.verdict == mox_dmarc::Verdict::Pass {
+        return Authenticated::Dmarc;
+    }
+    let organization = mox_dmarc::registrable(&domain);
+    let is_near =
+        |other: &String| organization.is_some() && mox_dmarc::registrable(other) == organization;
+    match vouching.iter().any(is_near) {
+        true => Authenticated::Relaxed,
+        false => Authenticated::No,
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.get(..text.floor_char_boundary(TEXT_MAX))
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,170 @@
+//! The decision, and what it is made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Facts, Recipient};
+use super::rules::rules;
+
+/// What becomes of a message for one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is taken into its mailbox.
+    Accept,
+    /// It is taken into the mailbox for junk.
+    Junk,
+    /// It is not taken; the other side may try again. A copy is kept where the account wants that.
+    Defer,
+    /// It is not taken. A copy is kept where the account wants that.
+    Refuse,
+}
+
+impl Verdict {
+    /// In one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Junk => "junk",
+            Self::Defer => "defer",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    /// The message is in a mailbox that its user reads.
+    pub const fn is_wanted(self) -> bool {
+        matches!(self, Self::Accept)
+    }
+
+    /// The message is taken.
+    pub const fn is_taken(self) -> bool {
+        matches!(self, Self::Accept | Self::Junk)
+    }
+}
+
+/// Which rule decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each is explained in docs/receiving.md")]
+pub enum Reason {
+    SenderUnreachable,
+    UnknownRecipient,
+    NotOurs,
+    AccountUnreachable,
+    Loop,
+    RecipientTaken,
+    SenderTaken,
+    NotJudged,
+    ListAllow,
+    NoAuthor,
+    DmarcPolicy,
+    DmarcQuarantine,
+    ReputationError,
+    Msgfromfull,
+    Msgtofull,
+    Msgfromdomain,
+    Msgtodomain,
+    Msgfromorgdomain,
+    Msgtoorgdomain,
+    Dkimspf,
+    Ip1,
+    Ip2,
+    Ip3,
+    SpfPolicy,
+    Iprev,
+    Subjectpass,
+    GiveSubjectpass,
+    JunkContent,
+    JunkContentStrict,
+    DnsBlocklisted,
+    NoBadSignals,
+}
+
+impl Reason {
+    /// As records, header fields and logs spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SenderUnreachable => "sender-unreachable",
+            Self::UnknownRecipient => "unknown-recipient",
+            Self::NotOurs => "not-ours",
+            Self::AccountUnreachable => "account-unreachable",
+            Self::Loop => "loop",
+            Self::RecipientTaken => "recipient-taken",
+            Self::SenderTaken => "sender-taken",
+            Self::NotJudged => "not-judged",
+            Self::ListAllow => "list-allow",
+            Self::NoAuthor => "no-author",
+            Self::DmarcPolicy => "dmarc-policy",
+            Self::DmarcQuarantine => "dmarc-quarantine",
+            Self::ReputationError => "reputation-error",
+            Self::Msgfromfull => "msgfromfull",
+            Self::Msgtofull => "msgtofull",
+            Self::Msgfromdomain => "msgfromdomain",
+            Self::Msgtodomain => "msgtodomain",
+            Self::Msgfromorgdomain => "msgfromorgdomain",
+            Self::Msgtoorgdomain => "msgtoorgdomain",
+            Self::Dkimspf => "dkimspf",
+            Self::Ip1 => "ip1",
+            Self::Ip2 => "ip2",
+            Self::Ip3 => "ip3",
+            Self::SpfPolicy => "spf-policy",
+            Self::Iprev => "iprev",
+            Self::Subjectpass => "subjectpass",
+            Self::GiveSubjectpass => "give-subjectpass",
+            Self::JunkContent => "junk-content",
+            Self::JunkContentStrict => "junk-content-strict",
+            Self::DnsBlocklisted => "dns-blocklisted",
+            Self::NoBadSignals => "no-bad-signals",
+        }
+    }
+}
+
+/// What a rule made of the facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// It does not apply.
+    Silent,
+    /// It speaks for the message, and decides nothing.
+    For,
+    /// It speaks against the message, and decides nothing by itself.
+    Against,
+    /// It decided.
+    Decides,
+}
+
+/// A rule that was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its name, as in `docs/receiving.md`.
+    pub name: String,
+    /// The facts it looked at, for people.
+    pub evidence: Vec<(String, String)>,
+    /// What it made of them.
+    pub weight: Weight,
+    /// The same in words.
+    pub because: String,
+    /// The steps it took.
+    pub steps: Vec<Rule>,
+}
+
+/// What became of a message for one recipient, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Which rule decided.
+    pub reason: Reason,
+    /// The reply: code, and subject and detail of the enhanced status code. The first digit of both is the same.
+    pub code: (u16, u16, u16),
+    /// Its text, without the id.
+    pub text: String,
+    /// Where the message goes, or a copy of it; `None` when nothing is kept.
+    pub mailbox: Option<String>,
+    /// The rules that were looked at, in order. The last one decided.
+    pub rules: Vec<Rule>,
+}
+
+/// Decides about one recipient. The same facts give the same decision, on any machine.
+pub fn decide(facts: &Facts, recipient: &Recipient) -> Decision {
+    rules(facts, recipient)
+}

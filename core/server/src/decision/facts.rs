@@ -1,0 +1,264 @@
+//! Everything a decision rests on. Nothing else may: whoever has these facts can make it again.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::History;
+
+/// What is known of a transaction and its message, the same for all recipients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// How far the transaction had come.
+    pub stage: Stage,
+    /// Seconds since 1970.
+    pub at: i64,
+    /// Who brings it.
+    pub connection: Connection,
+    /// The reverse-path; empty when it is null.
+    pub sender: String,
+    /// Why nobody could answer the sender, when that is so.
+    pub sender_unreachable: Option<String>,
+    /// Name servers may be asked. Without, nothing is judged that needs them.
+    pub has_resolver: bool,
+    /// The message, once it is there.
+    pub message: Option<Message>,
+}
+
+/// How far a transaction came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// MAIL.
+    Sender,
+    /// RCPT.
+    Recipient,
+    /// The message is complete.
+    Message,
+}
+
+/// The other side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its address.
+    pub ip: IpAddr,
+    /// What it said in EHLO.
+    pub hello: String,
+    /// TLS is used.
+    pub tls: bool,
+}
+
+/// What is known of a message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// The addresses in From.
+    pub authors: Vec<String>,
+    /// Their domains, in A-labels; empty for one without.
+    pub author_domains: Vec<String>,
+    /// The identifier, brackets included.
+    pub message_id: Option<String>,
+    /// Octets.
+    pub size: u64,
+    /// Why it is a loop, when it is one.
+    pub loops: Option<String>,
+    /// Whether the name of the client's address leads back to it; `none` when nobody asked.
+    pub iprev: Method,
+    /// Of the reverse-path, or of EHLO when that is null.
+    pub spf: Method,
+    /// Of EHLO.
+    pub helo: Method,
+    /// Each signature, in order.
+    pub dkim: Vec<Signature>,
+    /// Of the authors.
+    pub dmarc: DmarcFacts,
+    /// How the author is proved, whatever its domain publishes.
+    pub author: Authenticated,
+    /// What lists of addresses say of the client; empty when none was asked.
+    pub listings: Vec<Listing>,
+}
+
+/// What a check came to, in the words of RFC 8601.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Method {
+    /// `pass`, `fail` and so on; empty when it was not made.
+    pub result: String,
+    /// What was checked: a domain, a name.
+    pub subject: String,
+    /// More, for people.
+    pub problem: Option<String>,
+}
+
+/// One DKIM signature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Signature {
+    /// d=, in lower case.
+    pub domain: String,
+    /// `pass`, `fail` and so on.
+    pub result: String,
+    /// It passed, and no part of the body is left unsigned.
+    pub vouches: bool,
+    /// More, for people.
+    pub problem: Option<String>,
+}
+
+/// What DMARC came to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DmarcFacts {
+    /// `pass`, `fail` and so on; empty when it was not evaluated.
+    pub result: String,
+    /// What the author's domain wants done: `none`, `quarantine`, `reject`.
+    pub disposition: String,
+    /// Whose record holds.
+    pub policy_domain: Option<String>,
+    /// What is wrong.
+    pub problem: Option<String>,
+}
+
+/// How the author's domain is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authenticated {
+    /// Not at all, or there are several authors.
+    #[default]
+    No,
+    /// A signature or SPF passed for a domain registered by the same.
+    Relaxed,
+    /// DMARC passed for a domain that is not the very one.
+    Dmarc,
+    /// A signature or SPF passed for the very domain.
+    Strict,
+}
+
+/// What a list says of the client's address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The list's name.
+    pub zone: String,
+    /// The address is on it, and the list can be relied on.
+    pub listed: bool,
+    /// What the list says about it, or why it does not count.
+    pub text: Option<String>,
+}
+
+/// What is known of a recipient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// The address as given.
+    pub address: String,
+    /// Whether there is such an address.
+    pub standing: Standing,
+    /// Whose it is.
+    pub account: Option<String>,
+    /// The mailbox its mail goes to, by the ruleset that matches if one does.
+    pub mailbox: String,
+    /// What the account wants.
+    pub settings: Settings,
+    /// What earlier mail was like.
+    pub history: History,
+    /// The token in the Subject.
+    pub token: Token,
+    /// A new token for this author, to be offered.
+    pub offer: Option<String>,
+    /// What the junk filter says, where there is one.
+    pub content: Option<Content>,
+}
+
+/// Whether there is such an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is an account's.
+    Known,
+    /// The domain is ours, the local part is nobody's.
+    UnknownLocalPart,
+    /// The domain is not ours.
+    NotOurs,
+    /// The account cannot be reached now.
+    Unreachable,
+}
+
+/// What an account wants, and the ruleset of the destination that matches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The ruleset that matches, by its place; `None` when none does.
+    pub ruleset: Option<usize>,
+    /// Mail that this domain vouches for is taken whatever else is wrong with it: a mailing list's.
+    pub list_allow: Option<String>,
+    /// The matching ruleset is for mail that somebody forwards: the forwarder's addresses tell nothing.
+    pub is_forward: bool,
+    /// What becomes of mail that its author's domain wants quarantined.
+    pub quarantine: Quarantine,
+    /// The mailbox for junk.
+    pub junk_mailbox: String,
+    /// Refused mail is kept here.
+    pub rejects_mailbox: Option<String>,
+    /// A token in the Subject gets mail past the filter.
+    pub subject_token: bool,
+    /// Up to this probability of being junk content is acceptable.
+    pub junk_threshold: f64,
+    /// The same for suspicious mail, where it is lower.
+    pub strict_threshold: f64,
+}
+
+/// What becomes of mail with DMARC disposition quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quarantine {
+    /// It goes to the mailbox for junk.
+    #[default]
+    Junk,
+    /// It is refused.
+    Reject,
+}
+
+/// A token in the Subject, that we gave to who was refused before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Token {
+    /// There is none, or nobody looked.
+    #[default]
+    Absent,
+    /// It is ours, for this author, and not too old.
+    Valid,
+    /// It is not, and why.
+    Invalid(String),
+}
+
+/// What the junk filter says. This is its place: who has one fills it in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// From 0 (not junk) to 1.
+    pub probability: f64,
+    /// The filter has learned from enough mail of both kinds.
+    pub is_significant: bool,
+    /// The words that decided, each with its probability.
+    pub words: Vec<(String, f64)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ruleset: None,
+            list_allow: None,
+            is_forward: false,
+            quarantine: Quarantine::Junk,
+            junk_mailbox: "Junk".into(),
+            rejects_mailbox: Some("Rejects".into()),
+            subject_token: false,
+            junk_threshold: 0.95,
+            strict_threshold: 0.25,
+        }
+    }
+}
+
+impl Message {
+    /// The domains that vouch for the message: of signatures that pass, and of SPF.
+    pub fn vouching(&self) -> impl Iterator<Item = &str> {
+        let spf = (self.spf.result == "pass").then_some(self.spf.subject.as_str());
+        self.dkim
+            .iter()
+            .filter(|signature| signature.vouches)
+            .map(|signature| signature.domain.as_str())
+            .chain(spf)
+    }
+}

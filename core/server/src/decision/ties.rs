@@ -1,0 +1,251 @@
+//! What a message has in common with others, in words, and what becomes of them: the history of a decision.
+
+use std::net::IpAddr;
+
+use super::facts::{Authenticated, Facts, Message};
+use super::history::{History, Past};
+
+const DAY: i64 = 24 * 3600;
+const YEAR: i64 = 365 * DAY;
+
+/// One earlier message that was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// When it came, in seconds since 1970.
+    pub at: i64,
+    /// It was junk.
+    pub junk: bool,
+    /// Tells local parts of authors apart.
+    pub local_part: u32,
+}
+
+/// What of a message is remembered, so that later ones can be compared with it: each a word and what it is about, for this mailbox only.
+pub fn ties(facts: &Facts, mailbox: &str) -> Vec<String> {
+    let Some(message) = &facts.message else {
+        return Vec::new();
+    };
+    let proved = message.author != Authenticated::No;
+    let mut ties = Vec::new();
+    if let Some((author, domain)) = author(message) {
+        ties.push(of_author("author", proved, &author));
+        ties.push(of_author("domain", proved, &domain));
+        ties.extend(organization(&domain).map(|o| of_author("organization", proved, &o)));
+    }
+    ties.extend(signers(message).into_iter().map(|d| format!("signed {d}")));
+    if message.spf.result == "pass" && !facts.sender.is_empty() {
+        ties.push(format!("sender {}", facts.sender.to_lowercase()));
+        ties.push(format!(
+            "sender-domain {}",
+            message.spf.subject.to_lowercase()
+        ));
+    }
+    if message.helo.result == "pass" {
+        ties.push(format!("hello {}", message.helo.subject.to_lowercase()));
+    }
+    let places = networks(facts.connection.ip);
+    ties.extend(
+        places
+            .iter()
+            .enumerate()
+            .map(|(n, net)| format!("ip{} {net}", n + 1)),
+    );
+    ties.into_iter()
+        .map(|tie| format!("{mailbox}\0{tie}"))
+        .collect()
+}
+
+/// The local part of the only author, in lower case; empty when there is none.
+pub fn author_local_part(facts: &Facts) -> String {
+    let author = facts.message.as_ref().and_then(author);
+    let author = author.map(|(address, _)| address).unwrap_or_default();
+    let (local, _) = author.rsplit_once('@').unwrap_or_default();
+    local.to_owned()
+}
+
+/// What is remembered of a message that a user sends to this address.
+pub fn written_to(address: &str) -> Vec<String> {
+    let address = address.to_lowercase();
+    let Some((_, domain)) = address.rsplit_once('@') else {
+        return Vec::new();
+    };
+    let organization = organization(domain).map(|o| format!("wrote-organization {o}"));
+    [format!("wrote {address}"), format!("wrote-domain {domain}")]
+        .into_iter()
+        .chain(organization)
+        .collect()
+}
+
+impl History {
+    /// Looks up what is known of a message for this mailbox. `lookup` tells what is remembered under a tie, the newest first.
+    ///
+    /// # Errors
+    /// Those of `lookup`; a history with [`History::failed`] stands for one that could not be read.
+    pub fn read<E>(
+        facts: &Facts,
+        mailbox: &str,
+        mut lookup: impl FnMut(&str) -> Result<Vec<Earlier>, E>,
+    ) -> Result<Self, E> {
+        let mut history = Self::default();
+        let Some(message) = &facts.message else {
+            return Ok(history);
+        };
+        let now = facts.at;
+        let mut past = |tie: String, age: i64, most: usize| -> Result<Past, E> {
+            let earlier = lookup(&format!("{mailbox}\0{tie}"))?;
+            Ok(sum(&earlier, now.saturating_sub(age), most))
+        };
+        let proved = message.author != Authenticated::No;
+        let author = author(message);
+        if let Some((address, domain)) = &author {
+            let organization = organization(domain);
+            history.author = past(of_author("author", proved, address), 3 * YEAR, 2)?;
+            history.domain = past(of_author("domain", proved, domain), 2 * YEAR, 20)?;
+            if let Some(organization) = &organization {
+                let tie = of_author("organization", proved, organization);
+                history.organization = past(tie, 2 * YEAR, 20)?;
+            }
+            if !proved {
+                history.author_proved = past(of_author("author", true, address), 3 * YEAR, 2)?;
+                history.domain_proved = past(of_author("domain", true, domain), 2 * YEAR, 2)?;
+                if let Some(organization) = &organization {
+                    let tie = of_author("organization", true, organization);
+                    history.organization_proved = past(tie, 2 * YEAR, 2)?;
+                }
+            }
+        }
+        for domain in signers(message) {
+            let known = past(format!("signed {domain}"), YEAR / 2, 50)?;
+            history.signed.push((domain, known));
+        }
+        if message.spf.result == "pass" && !facts.sender.is_empty() {
+            history.spf = past(
+                format!("sender {}", facts.sender.to_lowercase()),
+                YEAR / 2,
+                50,
+            )?;
+            if history.spf.count() == 0 {
+                let domain = message.spf.subject.to_lowercase();
+                history.spf = past(format!("sender-domain {domain}"), YEAR / 2, 50)?;
+            }
+        }
+        if history.spf.count() == 0 && message.helo.result == "pass" {
+            let hello = message.helo.subject.to_lowercase();
+            history.spf = past(format!("hello {hello}"), YEAR / 2, 50)?;
+        }
+        let [ip1, ip2, ip3] = networks(facts.connection.ip);
+        history.ip1 = past(format!("ip1 {ip1}"), YEAR / 4, 50)?;
+        history.ip2 = past(format!("ip2 {ip2}"), YEAR / 4, 50)?;
+        history.ip3 = past(format!("ip3 {ip3}"), YEAR / 4, 50)?;
+        if let Some((address, domain)) = &author {
+            let mut wrote = |tie: String| Ok(!lookup(&tie)?.is_empty());
+            history.wrote_to_author = wrote(format!("wrote {address}"))?;
+            history.wrote_to_domain = wrote(format!("wrote-domain {domain}"))?;
+            if let Some(organization) = organization(domain) {
+                let tie = format!("wrote-organization {organization}");
+                history.wrote_to_organization = wrote(tie)?;
+            }
+        }
+        Ok(history)
+    }
+}
+
+/// Of the newest ones, at most so many and not older than this.
+fn sum(earlier: &[Earlier], since: i64, most: usize) -> Past {
+    let some: Vec<&Earlier> = earlier
+        .iter()
+        .filter(|earlier| earlier.at >= since)
+        .take(most)
+        .collect();
+    let mut local_parts: Vec<u32> = some.iter().map(|earlier| earlier.local_part).collect();
+    local_parts.sort_unstable();
+    local_parts.dedup();
+    let junk = some.iter().filter(|earlier| earlier.junk).count();
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Past {
+        ham: number(some.len() - junk),
+        junk: number(junk),
+        newest: some.first().map(|earlier| earlier.junk),
+        second: some.get(1).map(|earlier| earlier.junk),
+        local_parts: number(local_parts.len()),
+    }
+}
+
+/// The only author's address and domain, in lower case.
+fn author(message: &Message) -> Option<(String, String)> {
+    let ([address], [domain]) = (&message.authors[..], &message.author_domains[..]) else {
+        return None;
+    };
+    let (address, domain) = (address.to_lowercase(), domain.to_lowercase());
+    (!address.is_empty() && !domain.is_empty()).then_some((address, domain))
+}
+
+fn of_author(word: &str, proved: bool, what: &str) -> String {
+    let how = if proved { "proved" } else { "claimed" };
+    format!("{word} {how} {what}")
+}
+
+fn organization(domain: &str) -> Option<String> {
+    mox_dmarc::registrable(domain).filter(|organization| organization != domain)
+}
+
+/// The domains whose signatures pass, each once.
+fn signers(message: &Message) -> Vec<String> {
+    let vouching = message.dkim.iter().filter(|signature| signature.vouches);
+    let mut domains: Vec<String> = vouching.map(|s| s.domain.to_lowercase()).collect();
+    domains.sort_unstable();
+    domains.dedup();
+    domains
+}
+
+/// The address, and the networks around it: IPv4 /32, /26, /21; IPv6 /64, /48, /32.
+fn networks(ip: IpAddr) -> [String; 3] {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => [32, 26, 21].map(|bits: u32| {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            format!("{}/{bits}", std::net::Ipv4Addr::from(u32::from(ip) & mask))
+        }),
+        IpAddr::V6(ip) => [64, 48, 32].map(|bits: u32| {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            format!("{}/{bits}", std::net::Ipv6Addr::from(u128::from(ip) & mask))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_as_wide_as_said() {
+        let of = |ip: &str| networks(ip.parse().unwrap());
+        assert_eq!(
+            of("10.1.7.255"),
+            ["10.1.7.255/32", "10.1.7.192/26", "10.1.0.0/21"]
+        );
+        assert_eq!(of("::ffff:10.1.7.255"), of("10.1.7.255"));
+        assert_eq!(
+            of("2001:db8:1:2:3:4:5:6"),
+            ["2001:db8:1:2::/64", "2001:db8:1::/48", "2001:db8::/32"]
+        );
+    }
+
+    #[test]
+    fn the_newest_ones_count_and_old_ones_do_not() {
+        let earlier = |at, junk, local_part| Earlier {
+            at,
+            junk,
+            local_part,
+        };
+        let all = [
+            earlier(30, true, 1),
+            earlier(20, false, 2),
+            earlier(10, true, 1),
+            earlier(1, true, 9),
+        ];
+        let past = sum(&all, 10, 50);
+        assert_eq!((past.ham, past.junk, past.local_parts), (1, 2, 2));
+        assert_eq!((past.newest, past.second), (Some(true), Some(false)));
+        assert_eq!(sum(&all, 0, 2).count(), 2);
+        assert_eq!(sum(&all, 100, 2), Past::default());
+    }
+}

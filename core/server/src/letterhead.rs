@@ -1,0 +1,243 @@
+//! Who a message says it comes from: its authors, and the signatures that are to prove it.
+
+use mox_address::Domain;
+use mox_dkim::{Hashed, Limits, Verifier};
+use mox_dmarc::AUTHORS_MAX;
+use mox_mime::header;
+
+/// Octets of a header that are looked at. Nobody is the author of a message with a longer one.
+pub const LETTERHEAD_MAX: usize = 256 * 1024;
+/// Octets of a Message-ID, a Subject or an author's address that are kept.
+const TEXT_MAX: usize = 500;
+
+/// Takes a message in pieces, as it was sent: nothing may be taken out or added before, or signatures break. It keeps the
+/// header until that is complete, then hashes of the body where there are signatures, and nothing of the body where there are none.
+#[derive(Debug, Default)]
+pub struct Letterhead {
+    header: Vec<u8>,
+    body: Body,
+}
+
+#[derive(Debug, Default)]
+enum Body {
+    /// The header is not complete.
+    #[default]
+    Before,
+    /// Nobody signed it.
+    Unsigned,
+    Signed(Box<Verifier>),
+}
+
+/// What a [`Letterhead`] found.
+#[derive(Debug)]
+pub struct Origin {
+    /// In the order of From fields and of the addresses in them. Too long a header has none.
+    pub authors: Vec<Author>,
+    /// The identifier in Message-ID, brackets included.
+    pub message_id: Option<String>,
+    /// The unfolded value of Subject, as written.
+    pub subject: Option<String>,
+    /// Signatures that only lack their keys; `None` when there is none.
+    pub signatures: Option<Hashed>,
+}
+
+/// One address in a From field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// As written; empty for a field in which there is no address.
+    pub address: String,
+    /// The domain, in A-labels; empty when there is none.
+    pub domain: Vec<u8>,
+}
+
+impl Letterhead {
+    /// The next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        match &mut self.body {
+            Body::Unsigned => {}
+            Body::Signed(verifier) => verifier.push(piece),
+            Body::Before => {
+                // The end may lie across two pieces.
+                let from = self.header.len().saturating_sub(3);
+                let room = (LETTERHEAD_MAX + 1).saturating_sub(self.header.len());
+                let (taken, left) = piece.split_at(room.min(piece.len()));
+                self.header.extend_from_slice(taken);
+                let Some(end) = end_of_header(&self.header, from) else {
+                    if !left.is_empty() {
+                        self.begin_body(&[]);
+                    }
+                    return;
+                };
+                let begun = self.header.split_off(end);
+                self.begin_body(&begun);
+                self.push(left);
+            }
+        }
+    }
+
+    fn begin_body(&mut self, begun: &[u8]) {
+        self.body = match header::find(&self.header, b"dkim-signature") {
+            None => Body::Unsigned,
+            Some(_) => {
+                let mut verifier = Verifier::new(&self.header, &Limits::default());
+                verifier.push(begun);
+                Body::Signed(Box::new(verifier))
+            }
+        };
+    }
+
+    /// The message is complete.
+    pub fn finish(mut self) -> Origin {
+        if matches!(self.body, Body::Before) {
+            self.begin_body(&[]);
+        }
+        let is_too_long = self.header.len() > LETTERHEAD_MAX;
+        let text = |name: &[u8]| {
+            let value = header::find(&self.header, name).map(header::unfold)?;
+            let value = String::from_utf8_lossy(&value).trim().to_owned();
+            (!value.is_empty()).then(|| cut(value))
+        };
+        Origin {
+            authors: match is_too_long {
+                true => Vec::new(),
+                false => authors(&self.header),
+            },
+            message_id: text(b"message-id"),
+            subject: text(b"subject"),
+            signatures: match self.body {
+                Body::Signed(verifier) => Some(verifier.finish()),
+                Body::Before | Body::Unsigned => None,
+            },
+        }
+    }
+}
+
+/// The authors of a header: each address in each From field. One without a domain stands for an address without, and for a
+/// field without addresses: who cannot be read must not be passed over.
+pub fn authors(block: &[u8]) -> Vec<Author> {
+    let mut authors = Vec::new();
+    for field in header::find_all(block, b"from") {
+        let before = authors.len();
+        // A group's begin and end are entries without a host.
+        for entry in mox_mime::addresses(field, 4 * AUTHORS_MAX) {
+            let Some(host) = entry.host else { continue };
+            let local = entry.local.unwrap_or_default();
+            let address = [&local[..], b"@", &host].concat();
+            authors.push(Author {
+                address: cut(String::from_utf8_lossy(&address).into_owned()),
+                domain: a_labels(host),
+            });
+        }
+        if authors.len() == before {
+            authors.push(Author {
+                address: String::new(),
+                domain: Vec::new(),
+            });
+        }
+        // One more than are looked at shows that there are too many.
+        if authors.len() > 4 * AUTHORS_MAX {
+            break;
+        }
+    }
+    authors
+}
+
+/// Where the body begins: behind the first empty line, searching from `from` on. SMTP ends lines in CRLF.
+fn end_of_header(octets: &[u8], from: usize) -> Option<usize> {
+    if from == 0 && octets.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    let tail = octets.get(from..)?;
+    let mut at = 0;
+    while let Some(cr) = tail.get(at..)?.iter().position(|b| *b == b'\r') {
+        if tail.get(at + cr..)?.starts_with(b"\r\n\r\n") {
+            return Some(from + at + cr + 4);
+        }
+        at += cr + 1;
+    }
+    None
+}
+
+/// What cannot be converted stays as it is.
+fn a_labels(host: Vec<u8>) -> Vec<u8> {
+    if host.is_ascii() {
+        return host;
+    }
+    let domain = core::str::from_utf8(&host)
+        .ok()
+        .and_then(|text| Domain::parse(text, true).ok())
+        .and_then(|domain| domain.to_ascii().ok());
+    domain.map_or(host, |domain| domain.as_str().as_bytes().to_vec())
+}
+
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(header: &str) -> Vec<String> {
+        let found = authors(header.replace('\n', "\r\n").as_bytes());
+        let domain = |a: Author| String::from_utf8(a.domain).unwrap();
+        found.into_iter().map(domain).collect()
+    }
+
+    #[test]
+    fn every_author_counts_and_one_that_cannot_be_read_is_not_left_out() {
+        assert_eq!(of("From: Ann <ann@example.org>\n"), ["example.org"]);
+        assert_eq!(
+            of(
+                "From: a@a.example, g: b@b.example;\nTo: x@x.example\nfrom: c@B\u{dc}cher.example\n"
+            ),
+            ["a.example", "b.example", "xn--bcher-kva.example"]
+        );
+        assert_eq!(of("From: nobody\n"), [""]);
+        assert_eq!(of("From: a@a.example\nFrom: \n"), ["a.example", ""]);
+        assert!(of("To: a@a.example\n").is_empty());
+    }
+
+    fn whole(message: &[u8], cut: usize) -> Origin {
+        let mut letterhead = Letterhead::default();
+        letterhead.push(&message[..cut]);
+        letterhead.push(&message[cut..]);
+        letterhead.finish()
+    }
+
+    #[test]
+    fn a_message_is_read_the_same_however_it_is_cut() {
+        let signed = b"DKIM-Signature: v=1; a=ed25519-sha256; d=example.org; s=one; h=From; bh=AAAA; b=AAAA\r\n\
+            From: Ann <ann@example.org>\r\nMessage-ID:\r\n <1@example.org>\r\n\r\nFrom: body@example.com\r\n\r\nmore";
+        for at in 0..=signed.len() {
+            let origin = whole(signed, at);
+            assert_eq!(origin.message_id.as_deref(), Some("<1@example.org>"));
+            assert_eq!(origin.authors.len(), 1, "cut at {at}");
+            let questions = origin.signatures.map(|s| format!("{s:?}"));
+            assert_eq!(
+                questions,
+                whole(signed, 0).signatures.map(|s| format!("{s:?}")),
+                "cut at {at}"
+            );
+        }
+        assert!(
+            whole(b"From: a@b\r\n\r\nDKIM-Signature: x", 0)
+                .signatures
+                .is_none()
+        );
+        assert!(whole(b"\r\nFrom: a@b\r\n", 1).authors.is_empty());
+        assert_eq!(whole(b"From: a@b\r\n", 3).authors.len(), 1);
+    }
+
+    #[test]
+    fn nobody_is_the_author_behind_a_header_that_is_too_long() {
+        let long = format!("From: a@b\r\nX: {}\r\n\r\nbody", "x".repeat(LETTERHEAD_MAX));
+        assert!(whole(long.as_bytes(), 1_000).authors.is_empty());
+        let fits = format!(
+            "From: a@b\r\nX: {}\r\n\r\nbody",
+            "x".repeat(LETTERHEAD_MAX - 20)
+        );
+        assert_eq!(whole(fits.as_bytes(), 1_000).authors.len(), 1);
+    }
+}

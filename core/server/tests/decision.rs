@@ -1,0 +1,591 @@
+//! What becomes of mail from elsewhere: a test for each row of the list of decisions, and each record decides the same again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+use mox_server::decision::{
+    Authenticated, Connection, Content, DmarcFacts, Facts, History, Judgement, Listing, Message,
+    Method, Past, Quarantine, Reason, Recipient, Record, Settings, Signature, Stage, Standing,
+    Token, Verdict, decide,
+};
+
+fn method(result: &str, subject: &str) -> Method {
+    Method {
+        result: result.into(),
+        subject: subject.into(),
+        problem: None,
+    }
+}
+
+/// A stranger's message with nothing wrong: it passes everything.
+fn facts() -> Facts {
+    Facts {
+        stage: Stage::Message,
+        at: 1_767_323_045,
+        connection: Connection {
+            ip: "192.0.2.1".parse().unwrap(),
+            hello: "mx.far.example".into(),
+            tls: true,
+        },
+        sender: "bob@far.example".into(),
+        sender_unreachable: None,
+        has_resolver: true,
+        message: Some(Message {
+            authors: vec!["bob@far.example".into()],
+            author_domains: vec!["far.example".into()],
+            message_id: Some("<1@far.example>".into()),
+            size: 1_000,
+            loops: None,
+            iprev: method("pass", "mx.far.example"),
+            spf: method("pass", "far.example"),
+            helo: method("pass", "mx.far.example"),
+            dkim: vec![Signature {
+                domain: "far.example".into(),
+                result: "pass".into(),
+                vouches: true,
+                problem: None,
+            }],
+            dmarc: DmarcFacts {
+                result: "pass".into(),
+                disposition: "none".into(),
+                policy_domain: Some("far.example".into()),
+                problem: None,
+            },
+            author: Authenticated::Strict,
+            listings: Vec::new(),
+        }),
+    }
+}
+
+fn ann() -> Recipient {
+    Recipient {
+        address: "ann@ours.example".into(),
+        standing: Standing::Known,
+        account: Some("ann".into()),
+        mailbox: "INBOX".into(),
+        settings: Settings::default(),
+        history: History::default(),
+        token: Token::Absent,
+        offer: None,
+        content: None,
+    }
+}
+
+fn past(ham: u32, junk: u32) -> Past {
+    let mut past = Past::default();
+    for _ in 0..junk {
+        past = past.and(true);
+    }
+    for _ in 0..ham {
+        past = past.and(false);
+    }
+    past
+}
+
+/// Decides about a message that is changed so, keeps the record, and decides again from what was kept.
+#[track_caller]
+fn case(change: impl FnOnce(&mut Facts, &mut Message, &mut Recipient)) -> Judgement {
+    let (mut facts, mut ann) = (facts(), ann());
+    let mut message = facts.message.take().unwrap();
+    change(&mut facts, &mut message, &mut ann);
+    facts.message = Some(message);
+    keep(facts, ann)
+}
+
+#[track_caller]
+fn keep(facts: Facts, recipient: Recipient) -> Judgement {
+    let judgement = Judgement::of(&facts, recipient);
+    let record = Record {
+        id: "abc".into(),
+        facts,
+        recipients: vec![judgement.clone()],
+        reply: "250 2.0.0 taken".into(),
+        dns: String::new(),
+    };
+    let kept = Record::decode(&record.encode()).unwrap();
+    assert_eq!(kept, record);
+    assert_eq!(kept.recompute(), record);
+    judgement
+}
+
+#[track_caller]
+fn expect(judgement: &Judgement, verdict: Verdict, reason: Reason, code: (u16, u16, u16)) {
+    let decision = &judgement.decision;
+    let said = (decision.verdict, decision.reason, decision.code);
+    assert_eq!(said, (verdict, reason, code), "{decision:#?}");
+    // The last rule is the one that decided, and the only one.
+    let decided =
+        |rule: &mox_server::decision::Rule| rule.weight == mox_server::decision::Weight::Decides;
+    assert!(decision.rules.last().is_some_and(decided), "{decision:#?}");
+    assert_eq!(decision.rules.iter().filter(|r| decided(r)).count(), 1);
+}
+
+const TAKEN: (u16, u16, u16) = (250, 0, 0);
+const NOT_NOW: (u16, u16, u16) = (451, 3, 0);
+
+#[test]
+fn a_stranger_with_nothing_wrong_is_taken() {
+    let judged = case(|_, _, _| {});
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    assert_eq!(judged.decision.mailbox.as_deref(), Some("INBOX"));
+    let change = judged.change.unwrap();
+    assert_eq!(change.what, "1 more message of this author marked as junk");
+    assert_eq!(change.verdict, Verdict::Defer);
+}
+
+#[test]
+fn recipients_that_are_none_and_senders_nobody_could_answer_are_refused_before_any_message() {
+    let at = |stage, standing| {
+        let facts = Facts {
+            stage,
+            message: None,
+            ..facts()
+        };
+        let recipient = Recipient { standing, ..ann() };
+        keep(facts, recipient)
+    };
+    for (standing, reason, code) in [
+        (
+            Standing::UnknownLocalPart,
+            Reason::UnknownRecipient,
+            (550, 1, 1),
+        ),
+        (Standing::NotOurs, Reason::NotOurs, (550, 7, 1)),
+    ] {
+        let judged = at(Stage::Recipient, standing);
+        expect(&judged, Verdict::Refuse, reason, code);
+        assert_eq!(judged.decision.mailbox, None);
+        assert_eq!(judged.change.unwrap().what, "there is such an address");
+    }
+    let judged = at(Stage::Recipient, Standing::Unreachable);
+    expect(
+        &judged,
+        Verdict::Defer,
+        Reason::AccountUnreachable,
+        (451, 3, 0),
+    );
+    let facts = Facts {
+        stage: Stage::Sender,
+        message: None,
+        sender_unreachable: Some("it has a null MX".into()),
+        ..facts()
+    };
+    let judged = keep(facts, ann());
+    expect(
+        &judged,
+        Verdict::Refuse,
+        Reason::SenderUnreachable,
+        (550, 7, 27),
+    );
+}
+
+#[test]
+fn a_loop_is_refused_and_without_name_servers_nothing_else_is_looked_at() {
+    let judged = case(|_, message, _| message.loops = Some("too many hops".into()));
+    expect(&judged, Verdict::Refuse, Reason::Loop, (550, 4, 6));
+    assert_eq!(judged.decision.mailbox, None);
+    let judged = case(|facts, message, _| {
+        facts.has_resolver = false;
+        message.dmarc.disposition = "reject".into();
+    });
+    expect(&judged, Verdict::Accept, Reason::NotJudged, TAKEN);
+}
+
+fn p_reject(message: &mut Message) {
+    message.dmarc.result = "fail".into();
+    message.dmarc.disposition = "reject".into();
+    message.author = Authenticated::No;
+}
+
+#[test]
+fn d1_a_lists_mail_is_taken_whatever_its_authors_domain_wants() {
+    for (by_spf, by_dkim, reason) in [
+        (true, false, Reason::ListAllow),
+        (false, true, Reason::ListAllow),
+        (false, false, Reason::DmarcPolicy),
+    ] {
+        let judged = case(|_, message, ann| {
+            p_reject(message);
+            ann.settings.list_allow = Some("List.Example".into());
+            message.spf.result = if by_spf { "pass" } else { "fail" }.into();
+            message.spf.subject = "list.example".into();
+            message.dkim[0].domain = "list.example".into();
+            message.dkim[0].vouches = by_dkim;
+        });
+        assert_eq!(judged.decision.reason, reason);
+    }
+    // A domain below it is another one.
+    let judged = case(|_, message, ann| {
+        p_reject(message);
+        ann.settings.list_allow = Some("list.example".into());
+        message.spf.subject = "sub.list.example".into();
+    });
+    expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
+}
+
+#[test]
+fn d2_what_the_authors_domain_wants_is_done_and_its_three_wishes_differ() {
+    let judged = case(|_, message, _| p_reject(message));
+    expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
+    assert_eq!(judged.decision.mailbox.as_deref(), Some("Rejects"));
+    let change = judged.change.unwrap();
+    assert_eq!(
+        change.what,
+        "the author's domain vouches for the message (DMARC)"
+    );
+    let quarantine = |message: &mut Message| {
+        p_reject(message);
+        message.dmarc.disposition = "quarantine".into();
+    };
+    let judged = case(|_, message, _| quarantine(message));
+    expect(&judged, Verdict::Junk, Reason::DmarcQuarantine, TAKEN);
+    assert_eq!(judged.decision.mailbox.as_deref(), Some("Junk"));
+    let judged = case(|_, message, ann| {
+        quarantine(message);
+        ann.settings.quarantine = Quarantine::Reject;
+    });
+    expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
+    let judged = case(|_, message, _| {
+        p_reject(message);
+        message.dmarc.disposition = "none".into();
+    });
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    // Known or not: the policy comes first.
+    let judged = case(|_, message, ann| {
+        p_reject(message);
+        ann.history.author = past(5, 0);
+        ann.history.wrote_to_author = true;
+    });
+    expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
+}
+
+#[test]
+fn a_message_without_an_author_is_refused_and_one_that_dns_cannot_tell_about_is_not() {
+    let judged = case(|_, message, _| {
+        message.authors.clear();
+        message.dmarc.result = "permerror".into();
+        message.dmarc.disposition = "reject".into();
+    });
+    expect(&judged, Verdict::Refuse, Reason::NoAuthor, (550, 7, 1));
+    let judged = case(|_, message, _| {
+        for method in [&mut message.iprev, &mut message.spf, &mut message.helo] {
+            method.result = "temperror".into();
+        }
+        message.dkim[0].result = "temperror".into();
+        message.dkim[0].vouches = false;
+        message.dmarc.result = "temperror".into();
+        message.author = Authenticated::No;
+    });
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+}
+
+#[test]
+fn d5_to_d7_history_decides_and_what_cannot_be_read_is_tried_again() {
+    let judged = case(|_, _, ann| ann.history.failed = true);
+    expect(&judged, Verdict::Defer, Reason::ReputationError, NOT_NOW);
+    let judged = case(|_, _, ann| ann.history.author = past(1, 0));
+    expect(&judged, Verdict::Accept, Reason::Msgfromfull, TAKEN);
+    let judged = case(|_, _, ann| ann.history.author = past(0, 1));
+    expect(&judged, Verdict::Defer, Reason::Msgfromfull, NOT_NOW);
+    assert_eq!(judged.decision.mailbox.as_deref(), Some("Rejects"));
+    let change = judged.change.unwrap();
+    assert_eq!(
+        change.what,
+        "1 more message of this author marked as not junk"
+    );
+}
+
+#[test]
+fn r1_one_wanted_message_out_of_the_last_two_is_enough() {
+    for (judgements, reason) in [
+        (&[true, false][..], Verdict::Accept),
+        (&[false, true], Verdict::Accept),
+        (&[true, true], Verdict::Defer),
+        (&[false, true, true], Verdict::Defer),
+    ] {
+        let judged = case(|_, _, ann| {
+            for junk in judgements {
+                ann.history.author = ann.history.author.and(*junk);
+            }
+        });
+        assert_eq!(judged.decision.verdict, reason, "{judgements:?}");
+    }
+    // Unproved, the same says nothing for sure.
+    let judged = case(|_, message, ann| {
+        message.author = Authenticated::No;
+        ann.history.author = past(0, 5);
+    });
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+}
+
+#[test]
+fn r2_unproved_mail_of_an_author_who_proved_before_is_looked_at_strictly() {
+    let unproved = |message: &mut Message, ann: &mut Recipient, before: Past| {
+        message.author = Authenticated::No;
+        ann.history.author_proved = before;
+    };
+    let judged = case(|_, message, ann| unproved(message, ann, past(0, 2)));
+    expect(&judged, Verdict::Defer, Reason::Msgfromfull, NOT_NOW);
+    let judged = case(|_, message, ann| unproved(message, ann, past(2, 0)));
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let judged = case(|_, message, ann| {
+        unproved(message, ann, past(2, 0));
+        ann.content = content(0.5);
+    });
+    expect(&judged, Verdict::Defer, Reason::JunkContentStrict, NOT_NOW);
+}
+
+#[test]
+fn r3_to_r9_whom_the_user_wrote_to_and_whose_domain_is_known() {
+    let judged = case(|_, _, ann| {
+        ann.history.wrote_to_author = true;
+        ann.history.domain = past(0, 20);
+    });
+    expect(&judged, Verdict::Accept, Reason::Msgtofull, TAKEN);
+    type Set = fn(&mut History, Past, u32);
+    let of_domain: Set = |history, past, local_parts| {
+        history.domain = Past {
+            local_parts,
+            ..past
+        };
+    };
+    let of_organization: Set = |history, past, local_parts| {
+        history.organization = Past {
+            local_parts,
+            ..past
+        };
+    };
+    for (set, reason) in [
+        (of_domain, Reason::Msgfromdomain),
+        (of_organization, Reason::Msgfromorgdomain),
+    ] {
+        for (ham, junk, local_parts, expected) in [
+            (17, 3, 5, Some(Verdict::Accept)),
+            // 80 of 100 is not more than 80.
+            (16, 4, 5, None),
+            (0, 4, 3, Some(Verdict::Defer)),
+            (0, 4, 2, None),
+        ] {
+            let judged = case(|_, _, ann| set(&mut ann.history, past(ham, junk), local_parts));
+            match expected {
+                Some(verdict) => {
+                    assert_eq!(judged.decision.verdict, verdict, "{ham} {junk}");
+                    assert_eq!(judged.decision.reason, reason, "{ham} {junk}");
+                }
+                None => assert_eq!(judged.decision.reason, Reason::NoBadSignals, "{ham} {junk}"),
+            }
+        }
+    }
+    let judged = case(|_, _, ann| ann.history.wrote_to_domain = true);
+    expect(&judged, Verdict::Accept, Reason::Msgtodomain, TAKEN);
+    let judged = case(|_, _, ann| ann.history.wrote_to_organization = true);
+    expect(&judged, Verdict::Accept, Reason::Msgtoorgdomain, TAKEN);
+    let judged = case(|_, message, ann| {
+        message.author = Authenticated::No;
+        ann.history.domain_proved = past(0, 2);
+    });
+    expect(&judged, Verdict::Defer, Reason::Msgfromdomain, NOT_NOW);
+}
+
+#[test]
+fn r10_one_wanted_message_that_somebody_vouched_for_is_enough_and_one_junk_is_not() {
+    let signed = |ham, junk| vec![("far.example".to_owned(), past(ham, junk))];
+    let judged = case(|_, _, ann| ann.history.signed = signed(1, 0));
+    expect(&judged, Verdict::Accept, Reason::Dkimspf, TAKEN);
+    let judged = case(|_, _, ann| ann.history.signed = signed(0, 1));
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let judged = case(|_, _, ann| ann.history.signed = signed(0, 2));
+    expect(&judged, Verdict::Defer, Reason::Dkimspf, NOT_NOW);
+    let judged = case(|_, _, ann| {
+        ann.history.signed = signed(0, 2);
+        ann.history.spf = past(2, 0);
+    });
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    // Of whoever forwards it SPF tells nothing.
+    let judged = case(|_, _, ann| {
+        ann.history.spf = past(0, 20);
+        ann.settings.is_forward = true;
+    });
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+}
+
+#[test]
+fn r11_addresses_tell_the_more_the_nearer_they_are() {
+    type Set = fn(&mut History, Past);
+    let of: [(Set, u32, Reason); 3] = [
+        (|history, past| history.ip1 = past, 2, Reason::Ip1),
+        (|history, past| history.ip2 = past, 5, Reason::Ip2),
+        (|history, past| history.ip3 = past, 10, Reason::Ip3),
+    ];
+    for (set, need, reason) in of {
+        let judged = case(|_, _, ann| set(&mut ann.history, past(need, 0)));
+        expect(&judged, Verdict::Accept, reason, TAKEN);
+        let judged = case(|_, _, ann| set(&mut ann.history, past(0, need)));
+        expect(&judged, Verdict::Defer, reason, NOT_NOW);
+        let judged = case(|_, _, ann| set(&mut ann.history, past(0, need - 1)));
+        expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    }
+}
+
+#[test]
+fn d9_a_stranger_whom_spf_does_not_name_is_put_off() {
+    for result in ["fail", "softfail"] {
+        let judged = case(|_, message, _| message.spf.result = result.into());
+        expect(&judged, Verdict::Defer, Reason::SpfPolicy, NOT_NOW);
+        // Whoever is known by name is not.
+        let judged = case(|_, message, ann| {
+            message.spf.result = result.into();
+            ann.history.domain = past(1, 1);
+        });
+        expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+        let judged = case(|_, message, ann| {
+            message.spf.result = result.into();
+            ann.settings.is_forward = true;
+        });
+        expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    }
+}
+
+fn content(probability: f64) -> Option<Content> {
+    Some(Content {
+        probability,
+        is_significant: true,
+        words: vec![("casino".into(), 0.99)],
+    })
+}
+
+#[test]
+fn d10_a_client_without_a_name_is_suspicious_and_with_a_bad_past_put_off() {
+    let judged = case(|_, message, _| message.iprev.result = "fail".into());
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let judged = case(|_, message, ann| {
+        message.iprev.result = "permerror".into();
+        ann.history.ip1 = past(0, 1);
+    });
+    expect(&judged, Verdict::Defer, Reason::Iprev, NOT_NOW);
+    for (iprev, reason) in [
+        ("fail", Reason::JunkContentStrict),
+        ("pass", Reason::NoBadSignals),
+    ] {
+        let judged = case(|_, message, ann| {
+            message.iprev.result = iprev.into();
+            ann.content = content(0.5);
+        });
+        assert_eq!(judged.decision.reason, reason);
+    }
+}
+
+#[test]
+fn d11_a_token_gets_mail_past_what_comes_behind_it() {
+    let judged = case(|_, message, ann| {
+        ann.settings.subject_token = true;
+        ann.token = Token::Valid;
+        ann.content = content(1.0);
+        message.listings = listed();
+    });
+    expect(&judged, Verdict::Accept, Reason::Subjectpass, TAKEN);
+    let judged = case(|_, _, ann| {
+        ann.settings.subject_token = true;
+        ann.token = Token::Invalid("too old".into());
+        ann.content = content(1.0);
+    });
+    expect(&judged, Verdict::Defer, Reason::JunkContent, NOT_NOW);
+}
+
+#[test]
+fn d12_content_counts_only_when_the_filter_knows_enough() {
+    for (probability, is_significant, reason) in [
+        (0.95, true, Reason::NoBadSignals),
+        (0.96, true, Reason::JunkContent),
+        (0.96, false, Reason::NoBadSignals),
+        (f64::NAN, true, Reason::NoBadSignals),
+    ] {
+        let (mut facts, mut ann) = (facts(), ann());
+        facts.stage = Stage::Message;
+        ann.content = Some(Content {
+            is_significant,
+            ..content(probability).unwrap()
+        });
+        assert_eq!(decide(&facts, &ann).reason, reason, "{probability}");
+    }
+    let judged = case(|_, _, ann| ann.content = content(0.99));
+    assert_eq!(judged.change.unwrap().verdict, Verdict::Accept);
+}
+
+fn listed() -> Vec<Listing> {
+    let listing = |zone: &str, listed| Listing {
+        zone: zone.into(),
+        listed,
+        text: None,
+    };
+    vec![
+        listing("clean.example", false),
+        listing("black.example", true),
+    ]
+}
+
+#[test]
+fn d14_a_list_counts_for_strangers_only() {
+    let judged = case(|_, message, _| message.listings = listed());
+    expect(&judged, Verdict::Defer, Reason::DnsBlocklisted, NOT_NOW);
+    let judged = case(|_, message, ann| {
+        message.listings = listed();
+        ann.history.author = past(1, 0);
+    });
+    expect(&judged, Verdict::Accept, Reason::Msgfromfull, TAKEN);
+}
+
+#[test]
+fn d16_a_proved_stranger_near_the_threshold_is_offered_a_token() {
+    let offered = |probability: f64, dmarc: &str, offer: Option<&str>| {
+        case(|_, message, ann| {
+            ann.settings.subject_token = true;
+            ann.settings.junk_threshold = 0.5;
+            ann.content = content(probability);
+            ann.offer = offer.map(str::to_owned);
+            message.dmarc.result = dmarc.into();
+        })
+    };
+    let judged = offered(0.6, "pass", Some("[token]"));
+    expect(
+        &judged,
+        Verdict::Refuse,
+        Reason::GiveSubjectpass,
+        (550, 7, 1),
+    );
+    assert!(judged.decision.text.ends_with("[token]"));
+    for (probability, dmarc, offer) in [
+        (0.8, "pass", Some("[token]")),
+        (0.6, "none", Some("[token]")),
+        (0.6, "pass", None),
+    ] {
+        let judged = offered(probability, dmarc, offer);
+        expect(&judged, Verdict::Defer, Reason::JunkContent, NOT_NOW);
+    }
+}
+
+#[test]
+fn a_record_of_another_version_or_a_damaged_one_is_said_to_be_so() {
+    assert!(Record::decode(&[]).is_err());
+    assert!(
+        Record::decode(&[99, 1, 2])
+            .unwrap_err()
+            .to_string()
+            .contains("version 99")
+    );
+    let judged = case(|_, _, _| {});
+    let record = Record {
+        id: "abc".into(),
+        facts: facts(),
+        recipients: vec![judged],
+        reply: String::new(),
+        dns: String::new(),
+    };
+    let octets = record.encode();
+    for cut in 1..octets.len() {
+        assert!(Record::decode(&octets[..cut]).is_err(), "cut at {cut}");
+    }
+}
