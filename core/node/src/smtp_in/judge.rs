@@ -172,7 +172,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> Judged
         reverse: iprev
             .name
             .as_ref()
-            .or(iprev.names.first())
+            .or_else(|| iprev.names.first())
             .map(ToString::to_string),
         record: Record {
             id: case.id.to_owned(),

@@ -6,7 +6,7 @@ use super::decide::{Verdict, decide};
 use super::facts::{Authenticated, Facts, Recipient, Standing, Token};
 
 /// Messages of one kind that are added to the past, at most.
-const PAST_MAX: u32 = 20;
+const PAST_MAX: u32 = 3;
 
 /// A change of the facts, and what it makes of the decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

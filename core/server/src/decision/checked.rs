@@ -27,7 +27,7 @@ impl Message {
                 subject: iprev
                     .name
                     .as_ref()
-                    .or(iprev.names.first())
+                    .or_else(|| iprev.names.first())
                     .map_or_else(String::new, |name| cut(&name.to_string())),
                 problem: iprev.failure.map(|failure| format!("{failure:?}")),
             },
