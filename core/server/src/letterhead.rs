@@ -6,7 +6,7 @@ use mox_dmarc::AUTHORS_MAX;
 use mox_mime::header;
 
 /// Octets of a header that are looked at. Nobody is the author of a message with a longer one.
-pub const LETTERHEAD_MAX: usize = 256 * 1024;
+pub const LETTERHEAD_MAX: usize = 128 * 1024;
 /// Octets of a Message-ID, a Subject or an author's address that are kept.
 const TEXT_MAX: usize = 500;
 
@@ -14,8 +14,18 @@ const TEXT_MAX: usize = 500;
 /// header until that is complete, then hashes of the body where there are signatures, and nothing of the body where there are none.
 #[derive(Debug, Default)]
 pub struct Letterhead {
+    /// As far as it came; empty once it is complete.
     header: Vec<u8>,
+    read: Read,
     body: Body,
+}
+
+/// What a header says.
+#[derive(Debug, Default)]
+struct Read {
+    authors: Vec<Author>,
+    message_id: Option<String>,
+    subject: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +71,7 @@ impl Letterhead {
                 let from = self.header.len().saturating_sub(3);
                 let room = (LETTERHEAD_MAX + 1).saturating_sub(self.header.len());
                 let (taken, left) = piece.split_at(room.min(piece.len()));
+                self.make_room(taken.len());
                 self.header.extend_from_slice(taken);
                 let Some(end) = end_of_header(&self.header, from) else {
                     if !left.is_empty() {
@@ -75,7 +86,18 @@ impl Letterhead {
         }
     }
 
+    /// Doubled as it grows, but never beyond what a header may have.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.header.len() + more;
+        if needed > self.header.capacity() {
+            let wanted = (2 * needed).min(LETTERHEAD_MAX + 1).max(needed);
+            self.header.reserve_exact(wanted - self.header.len());
+        }
+    }
+
+    /// The header is complete: what is needed of it is read, and it is let go.
     fn begin_body(&mut self, begun: &[u8]) {
+        self.read = Read::of(&self.header);
         self.body = match header::find(&self.header, b"dkim-signature") {
             None => Body::Unsigned,
             Some(_) => {
@@ -84,6 +106,7 @@ impl Letterhead {
                 Body::Signed(Box::new(verifier))
             }
         };
+        self.header = Vec::new();
     }
 
     /// The message is complete.
@@ -91,23 +114,32 @@ impl Letterhead {
         if matches!(self.body, Body::Before) {
             self.begin_body(&[]);
         }
-        let is_too_long = self.header.len() > LETTERHEAD_MAX;
-        let text = |name: &[u8]| {
-            let value = header::find(&self.header, name).map(header::unfold)?;
-            let value = String::from_utf8_lossy(&value).trim().to_owned();
-            (!value.is_empty()).then(|| cut(value))
-        };
         Origin {
-            authors: match is_too_long {
-                true => Vec::new(),
-                false => authors(&self.header),
-            },
-            message_id: text(b"message-id"),
-            subject: text(b"subject"),
+            authors: self.read.authors,
+            message_id: self.read.message_id,
+            subject: self.read.subject,
             signatures: match self.body {
                 Body::Signed(verifier) => Some(verifier.finish()),
                 Body::Before | Body::Unsigned => None,
             },
+        }
+    }
+}
+
+impl Read {
+    fn of(block: &[u8]) -> Self {
+        let text = |name: &[u8]| {
+            let value = header::find(block, name).map(header::unfold)?;
+            let value = String::from_utf8_lossy(&value).trim().to_owned();
+            (!value.is_empty()).then(|| cut(value))
+        };
+        Self {
+            authors: match block.len() > LETTERHEAD_MAX {
+                true => Vec::new(),
+                false => authors(block),
+            },
+            message_id: text(b"message-id"),
+            subject: text(b"subject"),
         }
     }
 }

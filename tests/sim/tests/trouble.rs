@@ -204,6 +204,8 @@ fn while_a_commit_stalls_others_are_answered() {
         let mut smtp = Dialogue::new(client.connect(ours(25), None).await.unwrap());
         smtp.expect("220").await.unwrap();
         let sender = sim.computer("sender", [10, 0, 1, 2]);
+        // What a start has to commit is done, so that the message waits for its own commit.
+        sleep(&sender, 60 * SECOND).await;
         let began = sim.now().mono;
         let body = text("slow", SMALL);
         let sending = arrive(&sender, &body);
