@@ -8,9 +8,7 @@ use std::time::Duration;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Secret, Seed};
-use mox_node::{
-    Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Receiving, Service,
-};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Receiving, Service};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::LogLevel;
 use mox_server::{Directory, DomainRules};
