@@ -108,7 +108,7 @@ pub fn keep_decisions(
     new: &[NewDecision],
     budget: DecisionBudget,
 ) -> Result<(Batch, ()), Stop> {
-    let now = new.last().map_or(Utc::default(), |new| new.at);
+    let now = new.last().map_or_else(Utc::default, |new| new.at);
     let mut edit = Edit::new(reads, now);
     for new in new {
         keep(&mut edit, new, budget)?;

@@ -144,7 +144,7 @@ pub struct Rule {
     /// The same in words.
     pub because: String,
     /// The steps it took.
-    pub steps: Vec<Rule>,
+    pub steps: Vec<Self>,
 }
 
 /// What became of a message for one recipient, and why.
