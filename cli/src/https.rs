@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use futures_rustls::TlsConnector;
 use mox_dns::Name;
+use mox_node::MtaSts;
 use mox_tls_policy::{FetchError, PolicyResponse, StsPolicy, policy_request};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -26,11 +27,24 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Whose certificates are believed.
 pub(crate) type Trust = Arc<ClientConfig>;
 
+/// The public certificate authorities.
+pub(crate) fn public_authorities() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+/// How a server fetches policies: with the public authorities.
+pub(crate) fn mta_sts() -> MtaSts {
+    MtaSts {
+        authorities: Arc::new(public_authorities()),
+        ..MtaSts::default()
+    }
+}
+
 /// The public authorities, or those of a file.
 pub(crate) fn trust(ca: Option<&Path>) -> Result<Trust, Failure> {
     let mut roots = RootCertStore::empty();
     match ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        None => roots = public_authorities(),
         Some(path) => {
             let wrong = |why: &dyn core::fmt::Display| {
                 Failure::Failed(format!("{} has no certificate: {why}", path.display()))

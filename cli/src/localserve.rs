@@ -20,6 +20,7 @@ use crate::credentials;
 use crate::ctl::Listening;
 use crate::descriptors;
 use crate::failure::Failure;
+use crate::https;
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         outgoing: outgoing(local)?,
         resolvers: local.resolver.into_iter().collect(),
         remote_port: local.remote_port,
+        mta_sts: https::mta_sts(),
         plan: retries(local),
         connections: ConnectionLimits {
             total: descriptors::connections(ConnectionLimits::default().total),

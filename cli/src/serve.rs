@@ -24,7 +24,7 @@ use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
 use crate::process::Process;
-use crate::{backup, credentials, descriptors, privileges, tls_files};
+use crate::{backup, credentials, descriptors, https, privileges, tls_files};
 
 /// How often `domains.ron` is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -146,6 +146,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         outgoing: outgoing(fixed)?,
         resolvers: resolvers(fixed)?,
         remote_port: 25,
+        mta_sts: https::mta_sts(),
         plan: mox_queue::Plan::default(),
         connections: connections(fixed),
         receiving: Receiving::default(),

@@ -81,6 +81,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         outgoing: Outgoing::Sink("mox".to_owned()), // `Outgoing::Direct` delivers to the world
         resolvers: Vec::new(),
         remote_port: 25,
+        mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         receiving: mox_node::Receiving::default(),

@@ -4,7 +4,7 @@ use mox_address::Domain;
 use mox_dns::Name;
 use mox_driver::Bind;
 use mox_server::config::Offers;
-use rustls::ServerConfig;
+use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct Config {
     pub resolvers: Vec<SocketAddr>,
     /// Port of other people's mail servers: 25 but in tests.
     pub remote_port: u16,
+    /// How MTA-STS policies of other domains are fetched.
+    pub mta_sts: MtaSts,
     /// When failed deliveries are tried again.
     pub plan: mox_queue::Plan,
     /// How many may be connected.
@@ -52,6 +54,24 @@ impl Default for Receiving {
             first_time_delay: Duration::ZERO,
             records_kept: Duration::from_secs(30 * 24 * 3600),
             records_octets: 256 << 20,
+        }
+    }
+}
+
+/// How MTA-STS policies of other domains are fetched (RFC 8461 3.3), and whose certificates fulfil them.
+#[derive(Debug, Clone)]
+pub struct MtaSts {
+    /// The certificate authorities that are believed; nobody without any, and then no policy can be had.
+    pub authorities: Arc<RootCertStore>,
+    /// Port of the servers that have policies: 443 but in tests.
+    pub port: u16,
+}
+
+impl Default for MtaSts {
+    fn default() -> Self {
+        Self {
+            authorities: Arc::new(RootCertStore::empty()),
+            port: 443,
         }
     }
 }

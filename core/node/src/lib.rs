@@ -17,7 +17,9 @@ mod front;
 mod imap_in;
 mod in_order;
 mod listen;
+mod mta_sts;
 mod node;
+mod peer;
 mod queue_out;
 mod registry;
 mod reread;
@@ -28,7 +30,7 @@ mod tls;
 
 pub use budget::BODIES_IN_FLIGHT_MAX;
 pub use capture::{Captured, CapturedSession, Captures};
-pub use config::{Config, ListenerConfig, Outgoing, Receiving, Service};
+pub use config::{Config, ListenerConfig, MtaSts, Outgoing, Receiving, Service};
 pub use conn::Conn;
 pub use connections::ConnectionLimits;
 pub use control::Queued;

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::front::{Bound, Front};
 use crate::imap_in::change::undo_copy;
 use crate::imap_in::recent::Told;
+use crate::mta_sts::Policies;
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
 use crate::{queue_out, tls};
@@ -77,6 +78,7 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) authority: Authority,
     pub(crate) resolver: Resolver,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
+    pub(crate) policies: Policies,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
     pub(crate) told: Told,
     pub(crate) captures: Option<Arc<dyn Captures>>,
@@ -129,6 +131,8 @@ impl<R: Runtime> Node<R> {
                 seed.child("resolver", 0),
             ),
             client_tls,
+            policies: Policies::new(&runtime, &config.mta_sts)
+                .map_err(|e| StartError(e.to_string()))?,
             bodies_in_flight: Arc::default(),
             told: Told::default(),
             captures: front.outgoing_captures.clone(),

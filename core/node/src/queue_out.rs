@@ -2,8 +2,10 @@
 
 mod attempt;
 mod client;
+mod hop;
 mod local;
 mod notice;
+mod policy;
 mod route;
 
 use core::future::poll_fn;

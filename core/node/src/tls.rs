@@ -11,13 +11,14 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Conn;
+use crate::peer::Inspector;
 
 /// How long a handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -57,16 +58,44 @@ pub fn server_config<R: Runtime>(
 }
 
 /// A client that encrypts without asking whom it speaks to: opportunistic TLS (RFC 7435). An active attacker is
-/// not kept out by this; MTA-STS and DANE will have configurations of their own.
+/// not kept out by this.
 pub(crate) fn opportunistic_client<R: Runtime>(runtime: &R) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
-    let verifier = Arc::new(AnyCertificate(provider.clone()));
-    let mut config = ClientConfig::builder_with_details(provider, Arc::new(Clock(runtime.clone())))
+    client(runtime, Arc::new(AnyCertificate(provider())))
+}
+
+/// A client for one handshake with a server that has to prove who it is; the inspector tells what it presented.
+pub(crate) fn inspecting_client<R: Runtime>(
+    runtime: &R,
+    authorities: &Arc<RootCertStore>,
+) -> Result<(Arc<ClientConfig>, Arc<Inspector>), TlsError> {
+    let inspector = Arc::new(Inspector::new(provider(), authorities));
+    Ok((client(runtime, inspector.clone())?, inspector))
+}
+
+/// A client that speaks to nobody whom these authorities do not vouch for.
+pub(crate) fn public_client<R: Runtime>(
+    runtime: &R,
+    authorities: Arc<RootCertStore>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let config = ClientConfig::builder_with_details(provider(), Arc::new(Clock(runtime.clone())))
         .with_protocol_versions(VERSIONS)
         .map_err(|e| TlsError(e.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_root_certificates(authorities)
         .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn client<R: Runtime>(
+    runtime: &R,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config =
+        ClientConfig::builder_with_details(provider(), Arc::new(Clock(runtime.clone())))
+            .with_protocol_versions(VERSIONS)
+            .map_err(|e| TlsError(e.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
@@ -130,7 +159,7 @@ const VERSIONS: &[&rustls::SupportedProtocolVersion] =
     &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// Whoever runs this node may have installed another one for the process: the simulator's draws from its seed.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let default = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     CryptoProvider::get_default()
         .cloned()

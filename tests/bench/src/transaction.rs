@@ -62,6 +62,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),
         remote_port: 25,
+        mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         receiving: mox_node::Receiving::default(),

@@ -154,6 +154,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),
         remote_port: 25,
+        mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         receiving: mox_node::Receiving::default(),

@@ -118,6 +118,7 @@ impl Server {
             outgoing: Outgoing::Relay(vec![socket(1 - self.which, 25)]),
             resolvers: Vec::new(),
             remote_port: 25,
+            mta_sts: mox_node::MtaSts::default(),
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
             receiving: mox_node::Receiving::default(),

@@ -2,31 +2,20 @@
 
 use core::future::poll_fn;
 use futures_lite::future;
-use mox_address::{Host, Path};
-use mox_driver::{Drive, End, Runtime};
-use mox_machine::{Seed, Session, mutant};
+use mox_address::Path;
+use mox_driver::Runtime;
+use mox_machine::mutant;
 use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
 use mox_queue::{Next, Outcome, next};
 use mox_server::Found;
-use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
 use mox_store::StoreError;
-use rustls_pki_types::ServerName;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::client::ClientHost;
-use super::route::{self, Hop, NoRoute};
+use super::hop::try_hop;
+use super::route::{self, NoRoute};
 use super::{Left, Slot, Told, local, notice, times};
-use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
-use crate::{Conn, tls};
-
-/// How long connecting to one address may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one session may take in all, above what the protocol's own time limits add up to.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// What is known of one recipient after an attempt.
 #[derive(Debug, Clone)]
@@ -369,185 +358,8 @@ fn is_decided(result: Option<&Result>) -> bool {
     result.is_some_and(|r| matches!(r.outcome, Outcome::Delivered | Outcome::Permanent))
 }
 
-/// What one address says for each recipient, and whether its answer to the final dot was lost.
-async fn try_hop<R: Runtime>(
-    node: &Arc<Inner<R>>,
-    seat: &Arc<Seat>,
-    hop: &Hop,
-    message: &Arc<QueueMessage>,
-    to: Vec<Path>,
-) -> (Vec<Result>, bool) {
-    let host = format!("{} [{}]", hop.name, hop.address.ip());
-    let count = to.len();
-    let from = match message.reverse_path.as_str() {
-        "" => None,
-        path => Path::parse(path, true).ok(),
-    };
-    let transaction = Transaction {
-        from,
-        to,
-        size: message.size(),
-        eight_bit: message.eight_bit,
-        utf8: message.utf8,
-    };
-    let mut tls = Tls::IfOffered;
-    loop {
-        match session(node, seat, hop, message, transaction.clone(), tls).await {
-            Ok(reached) => {
-                let ambiguous = reached.iter().any(|o| o.ambiguous);
-                return (reached.iter().map(|o| said(o, &host)).collect(), ambiguous);
-            }
-            // Opportunistic: better in clear than not at all.
-            Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
-                tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
-                tls = Tls::Never;
-            }
-            Err(Broken::Tls(error) | Broken::Connect(error)) => {
-                let text = format!("no connection: {error}");
-                let result = ours(Outcome::Temporary, "4.4.1", &text, Some(host));
-                return (vec![result; count], false);
-            }
-        }
-    }
-}
-
-/// Why there was no session.
-enum Broken {
-    Connect(io::Error),
-    Tls(io::Error),
-}
-
-/// One session with one address: what became of each recipient.
-async fn session<R: Runtime>(
-    node: &Arc<Inner<R>>,
-    seat: &Arc<Seat>,
-    hop: &Hop,
-    message: &Arc<QueueMessage>,
-    transaction: Transaction,
-    tls: Tls,
-) -> core::result::Result<Vec<Reached>, Broken> {
-    let runtime = &node.runtime;
-    let connect = runtime.connect(hop.address, None);
-    let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
-        .await
-        .map_err(Broken::Connect)?;
-    let count = transaction.to.len();
-    let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
-    config.tls = tls;
-    let now = runtime.now();
-    let client = Client::new(config.clone(), now);
-    let (peer, seed) = (hop.address, Seed::from_number(0));
-    let mut kept = Kept::new(client, now, node.captures.as_ref(), move |tape| Captured {
-        listener: "queue".into(),
-        peer,
-        seed,
-        session: CapturedSession::SmtpClient(config, tape),
-    });
-    let client = &mut kept.session;
-    let mut host = Recording(ClientHost::new(
-        node.clone(),
-        seat.clone(),
-        message.clone(),
-        transaction,
-    ));
-    let mut io = Conn::Plain(stream);
-    loop {
-        let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
-        let limited = async { Ok(drive.await) };
-        match tls::within(runtime, SESSION_TIMEOUT, limited).await {
-            Ok(End::Upgrade(plain)) => {
-                let name = ServerName::try_from(hop.name.clone())
-                    .unwrap_or_else(|_| ServerName::from(hop.address.ip()));
-                let handshake = tls::connect(runtime, node.client_tls.clone(), name, plain);
-                let (secured, facts) = Box::pin(handshake).await.map_err(Broken::Tls)?;
-                client.secured(runtime.now(), facts);
-                io = secured;
-            }
-            // The machine learned of the end as EOF or not at all; it has an outcome for each recipient, or none.
-            Ok(End::Closed | End::Compress(_)) => break,
-            Ok(End::Reset(_)) | Err(_) => {
-                client.eof(runtime.now());
-                drain_events(client, &mut host.0);
-                break;
-            }
-        }
-    }
-    let mut host = host.0;
-    let lost = host.ended.clone();
-    // Whatever goes wrong between STARTTLS and the handshake is a failure of TLS, unless the server said so in a reply.
-    if let Some(lost) = &lost
-        && lost.stage == Stage::StartTls
-        && lost.cause != Cause::Reply
-    {
-        let text = format!("{} failed: {:?}", lost.stage, lost.cause);
-        return Err(Broken::Tls(io::Error::other(text)));
-    }
-    let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
-    if lost.is_none() && outcomes.iter().all(Option::is_none) {
-        return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into()));
-    }
-    // What was decided stays decided, whatever became of the rest.
-    let lost = lost.unwrap_or(Reached {
-        class: Class::Temporary,
-        cause: Cause::Lost,
-        stage: Stage::Message,
-        reply: None,
-        tls: false,
-        ambiguous: false,
-    });
-    let reached = outcomes
-        .into_iter()
-        .map(|o| o.unwrap_or_else(|| lost.clone()))
-        .collect();
-    Ok(reached)
-}
-
-/// After the stream broke under it, a machine still tells what that means for each recipient.
-fn drain_events<R: Runtime>(client: &mut mox_machine::Recorded<Client>, host: &mut ClientHost<R>) {
-    use mox_driver::Host as _;
-    while let Some(step) = client.poll() {
-        if let mox_machine::Step::Event(event) = step {
-            host.event(event);
-        }
-    }
-}
-
-/// A peer's verdict on one recipient.
-fn said(reached: &Reached, host: &str) -> Result {
-    let outcome = match reached.class {
-        Class::Delivered => Outcome::Delivered,
-        Class::Temporary => Outcome::Temporary,
-        Class::Permanent => Outcome::Permanent,
-    };
-    let class = if reached.class == Class::Permanent {
-        5
-    } else {
-        4
-    };
-    match &reached.reply {
-        Some(reply) => Result {
-            outcome,
-            text: reply.to_string(),
-            from_peer: true,
-            status: reply
-                .enhanced
-                .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
-            host: Some(host.to_owned()),
-        },
-        None => {
-            let text = format!("{} failed: {:?}", reached.stage, reached.cause);
-            ours(
-                outcome,
-                &format!("{class}.4.2"),
-                &text,
-                Some(host.to_owned()),
-            )
-        }
-    }
-}
-
 /// Our own verdict.
-fn ours(outcome: Outcome, status: &str, text: &str, host: Option<String>) -> Result {
+pub(super) fn ours(outcome: Outcome, status: &str, text: &str, host: Option<String>) -> Result {
     Result {
         outcome,
         text: text.to_owned(),

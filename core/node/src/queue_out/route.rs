@@ -1,11 +1,13 @@
 //! Where a message goes: the hosts to be tried, in order.
 
 use mox_address::{Domain, Host, Path};
-use mox_dns::{MxPlan, Name};
+use mox_dns::{MailHost, MxPlan, Name};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::policy::HopPolicy;
 use crate::config::Outgoing;
 use crate::node::Inner;
 
@@ -18,6 +20,8 @@ pub(super) struct Hop {
     pub(super) name: String,
     /// Where.
     pub(super) address: SocketAddr,
+    /// What is demanded of it; nothing of a relay or an address.
+    pub(super) policy: Option<Arc<HopPolicy>>,
 }
 
 /// Why there is nothing to try.
@@ -37,11 +41,13 @@ pub(super) async fn hops<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Vec<H
             .map(|address| Hop {
                 name: address.ip().to_string(),
                 address: *address,
+                policy: None,
             })
             .collect()),
         (_, Host::Literal(ip)) => Ok(vec![Hop {
             name: ip.to_string(),
             address: SocketAddr::new(*ip, node.config.remote_port),
+            policy: None,
         }]),
         (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => mx(node, domain).await,
     }
@@ -63,20 +69,10 @@ async fn mx<R: Runtime>(node: &Inner<R>, domain: &Domain) -> Result<Vec<Hop>, No
                 .iter()
                 .find(|h| Some(&h.name) == own.as_ref())
                 .map(|h| h.preference);
-            let hops: Vec<Hop> = hosts
+            let usable = hosts
                 .into_iter()
-                .filter(|host| ours.is_none_or(|ours| host.preference < ours))
-                .flat_map(|host| {
-                    let name = host.name.to_string();
-                    let name = name.trim_end_matches('.').to_owned();
-                    let port = node.config.remote_port;
-                    host.addresses.into_iter().map(move |ip| Hop {
-                        name: name.clone(),
-                        address: SocketAddr::new(ip, port),
-                    })
-                })
-                .take(ADDRESSES_MAX)
-                .collect();
+                .filter(|host| ours.is_none_or(|ours| host.preference < ours));
+            let hops = hops_of(node, &name, usable.collect()).await?;
             if !hops.is_empty() {
                 return Ok(hops);
             }
@@ -110,4 +106,41 @@ async fn mx<R: Runtime>(node: &Inner<R>, domain: &Domain) -> Result<Vec<Hop>, No
         text,
         status,
     })
+}
+
+/// The addresses of a domain's hosts, with what is demanded of each host.
+async fn hops_of<R: Runtime>(
+    node: &Inner<R>,
+    domain: &Name,
+    hosts: Vec<MailHost>,
+) -> Result<Vec<Hop>, NoRoute> {
+    let mut hops = Vec::new();
+    if hosts.is_empty() {
+        return Ok(hops);
+    }
+    let sts = node
+        .policies
+        .of(&node.runtime, &node.resolver, domain)
+        .await;
+    let sts = sts.map_err(|failure| NoRoute {
+        outcome: Outcome::Temporary,
+        text: format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
+        status: "4.4.3",
+    })?;
+    for host in hosts {
+        if hops.len() >= ADDRESSES_MAX {
+            break;
+        }
+        let policy = HopPolicy::of(node, domain, &host, sts.policy.clone()).await;
+        let policy = Arc::new(policy);
+        let name = host.name.to_string();
+        let name = name.trim_end_matches('.').to_owned();
+        hops.extend(host.addresses.into_iter().map(|ip| Hop {
+            name: name.clone(),
+            address: SocketAddr::new(ip, node.config.remote_port),
+            policy: Some(policy.clone()),
+        }));
+    }
+    hops.truncate(ADDRESSES_MAX);
+    Ok(hops)
 }

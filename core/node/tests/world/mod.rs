@@ -18,7 +18,7 @@ use futures_lite::future::block_on;
 use mox_address::Domain;
 use mox_driver::Bind;
 use mox_machine::Seed;
-use mox_node::{Bound, Config, Greeting, ListenerConfig, Node, Offers, Outgoing, Service};
+use mox_node::{Bound, Config, Greeting, ListenerConfig, MtaSts, Node, Offers, Outgoing, Service};
 use mox_queue::Plan;
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
@@ -40,6 +40,9 @@ pub struct World {
     pub plan: Plan,
     pub seed: u64,
     pub offers: Offers,
+    pub resolvers: Vec<SocketAddr>,
+    pub remote_port: u16,
+    pub mta_sts: MtaSts,
     kv: MemKv,
     disk: MemDisk,
 }
@@ -52,6 +55,9 @@ impl World {
             plan: Plan::default(),
             seed: 1,
             offers: Offers::default(),
+            resolvers: Vec::new(),
+            remote_port: 25,
+            mta_sts: MtaSts::default(),
             kv: MemKv::new(),
             disk: MemDisk::new(),
         }
@@ -91,8 +97,9 @@ impl World {
                 .map(listener)
                 .to_vec(),
             outgoing: self.outgoing.clone(),
-            resolvers: Vec::new(),
-            remote_port: 25,
+            resolvers: self.resolvers.clone(),
+            remote_port: self.remote_port,
+            mta_sts: self.mta_sts.clone(),
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
             receiving: mox_node::Receiving::default(),

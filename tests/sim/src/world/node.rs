@@ -91,6 +91,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         outgoing: Outgoing::Direct,
         resolvers: vec![peers::name_server_address()],
         remote_port: 25,
+        mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         receiving: mox_node::Receiving::default(),

@@ -84,6 +84,7 @@ impl House {
             outgoing: Outgoing::Relay(vec![(PEER, 25).into()]),
             resolvers: Vec::new(),
             remote_port: 25,
+            mta_sts: mox_node::MtaSts::default(),
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
             receiving: mox_node::Receiving::default(),

@@ -115,6 +115,7 @@ impl One {
             outgoing: self.outgoing.clone(),
             resolvers: self.resolvers.clone(),
             remote_port: 25,
+            mta_sts: mox_node::MtaSts::default(),
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
             receiving: mox_node::Receiving::default(),

@@ -63,6 +63,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),
         remote_port: 25,
+        mta_sts: mox_node::MtaSts::default(),
         plan: Plan::default(),
         connections: ConnectionLimits::default(),
         receiving: mox_node::Receiving::default(),

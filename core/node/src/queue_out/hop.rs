@@ -1,0 +1,255 @@
+//! One host's part in an attempt: connecting, encrypting, one SMTP session.
+
+use mox_address::{Host, Path};
+use mox_driver::{Drive, End, Runtime};
+use mox_machine::{Seed, Session, TlsFacts};
+use mox_mailbox::QueueMessage;
+use mox_queue::Outcome;
+use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
+use mox_tls_policy::Level;
+use rustls_pki_types::ServerName;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt::{Result, ours};
+use super::client::ClientHost;
+use super::route::Hop;
+use crate::capture::{Captured, CapturedSession, Kept, Recording};
+use crate::node::Inner;
+use crate::registry::Seat;
+use crate::{Conn, tls};
+
+/// How long connecting to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one session may take in all, above what the protocol's own time limits add up to.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+
+/// What one address says for each recipient, and whether its answer to the final dot was lost.
+pub(super) async fn try_hop<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
+    hop: &Hop,
+    message: &Arc<QueueMessage>,
+    to: Vec<Path>,
+) -> (Vec<Result>, bool) {
+    let host = format!("{} [{}]", hop.name, hop.address.ip());
+    let count = to.len();
+    let from = match message.reverse_path.as_str() {
+        "" => None,
+        path => Path::parse(path, true).ok(),
+    };
+    let transaction = Transaction {
+        from,
+        to,
+        size: message.size(),
+        eight_bit: message.eight_bit,
+        utf8: message.utf8,
+    };
+    let level = hop.policy.as_ref().map(|policy| policy.decision.level);
+    let mut tls = match level {
+        Some(Level::Encrypted | Level::WebPki | Level::Dane) => Tls::Required,
+        Some(Level::Opportunistic | Level::Never) | None => Tls::IfOffered,
+    };
+    let demanded = hop.policy.iter().map(|policy| policy.decision.to_string());
+    let demanded: String = demanded.collect();
+    if level == Some(Level::Never) {
+        let result = ours(Outcome::Temporary, "4.7.10", &demanded, Some(host));
+        return (vec![result; count], false);
+    }
+    loop {
+        match session(node, seat, hop, message, transaction.clone(), tls).await {
+            Ok(reached) => {
+                let ambiguous = reached.iter().any(|o| o.ambiguous);
+                let said = |o: &Reached| match o.cause {
+                    Cause::NoTls => {
+                        let text = format!("the host does not offer STARTTLS. {demanded}");
+                        ours(Outcome::Temporary, "4.7.10", &text, Some(host.clone()))
+                    }
+                    _ => said(o, &host),
+                };
+                return (reached.iter().map(said).collect(), ambiguous);
+            }
+            Err(Broken::Policy(text)) => {
+                tracing::info!(target: "queue", host, text, "a host is not who it has to be");
+                let result = ours(Outcome::Temporary, "4.7.5", &text, Some(host));
+                return (vec![result; count], false);
+            }
+            Err(Broken::Tls(error)) if tls == Tls::Required => {
+                let text = format!("TLS failed: {error}. {demanded}");
+                let result = ours(Outcome::Temporary, "4.7.5", &text, Some(host));
+                return (vec![result; count], false);
+            }
+            // Opportunistic: better in clear than not at all.
+            Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
+                tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
+                tls = Tls::Never;
+            }
+            Err(Broken::Tls(error) | Broken::Connect(error)) => {
+                let text = format!("no connection: {error}");
+                let result = ours(Outcome::Temporary, "4.4.1", &text, Some(host));
+                return (vec![result; count], false);
+            }
+        }
+    }
+}
+
+/// Why there was no session.
+enum Broken {
+    Connect(io::Error),
+    Tls(io::Error),
+    /// There is TLS, with somebody whom a policy does not admit; for people.
+    Policy(String),
+}
+
+/// One session with one address: what became of each recipient.
+async fn session<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
+    hop: &Hop,
+    message: &Arc<QueueMessage>,
+    transaction: Transaction,
+    tls: Tls,
+) -> core::result::Result<Vec<Reached>, Broken> {
+    let runtime = &node.runtime;
+    let connect = runtime.connect(hop.address, None);
+    let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
+        .await
+        .map_err(Broken::Connect)?;
+    let count = transaction.to.len();
+    let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
+    config.tls = tls;
+    let now = runtime.now();
+    let client = Client::new(config.clone(), now);
+    let (peer, seed) = (hop.address, Seed::from_number(0));
+    let mut kept = Kept::new(client, now, node.captures.as_ref(), move |tape| Captured {
+        listener: "queue".into(),
+        peer,
+        seed,
+        session: CapturedSession::SmtpClient(config, tape),
+    });
+    let client = &mut kept.session;
+    let mut host = Recording(ClientHost::new(
+        node.clone(),
+        seat.clone(),
+        message.clone(),
+        transaction,
+    ));
+    let mut io = Conn::Plain(stream);
+    loop {
+        let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
+        let limited = async { Ok(drive.await) };
+        match tls::within(runtime, SESSION_TIMEOUT, limited).await {
+            Ok(End::Upgrade(plain)) => {
+                let (secured, facts) = Box::pin(secure(node, hop, plain)).await?;
+                client.secured(runtime.now(), facts);
+                io = secured;
+            }
+            // The machine learned of the end as EOF or not at all; it has an outcome for each recipient, or none.
+            Ok(End::Closed | End::Compress(_)) => break,
+            Ok(End::Reset(_)) | Err(_) => {
+                client.eof(runtime.now());
+                drain_events(client, &mut host.0);
+                break;
+            }
+        }
+    }
+    let mut host = host.0;
+    let lost = host.ended.clone();
+    // Whatever goes wrong between STARTTLS and the handshake is a failure of TLS, unless the server said so in a reply.
+    if let Some(lost) = &lost
+        && lost.stage == Stage::StartTls
+        && !matches!(lost.cause, Cause::Reply | Cause::NoTls)
+    {
+        let text = format!("{} failed: {:?}", lost.stage, lost.cause);
+        return Err(Broken::Tls(io::Error::other(text)));
+    }
+    let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
+    if lost.is_none() && outcomes.iter().all(Option::is_none) {
+        return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into()));
+    }
+    // What was decided stays decided, whatever became of the rest.
+    let lost = lost.unwrap_or(Reached {
+        class: Class::Temporary,
+        cause: Cause::Lost,
+        stage: Stage::Message,
+        reply: None,
+        tls: false,
+        ambiguous: false,
+    });
+    let reached = outcomes
+        .into_iter()
+        .map(|o| o.unwrap_or_else(|| lost.clone()))
+        .collect();
+    Ok(reached)
+}
+
+/// Encrypts a connection, and looks whom it leads to where that matters.
+async fn secure<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    hop: &Hop,
+    plain: Conn<R::Stream>,
+) -> core::result::Result<(Conn<R::Stream>, TlsFacts), Broken> {
+    let runtime = &node.runtime;
+    let Some(policy) = hop.policy.as_ref().filter(|policy| policy.is_choosy()) else {
+        let name = ServerName::try_from(hop.name.clone())
+            .unwrap_or_else(|_| ServerName::from(hop.address.ip()));
+        let handshake = tls::connect(runtime, node.client_tls.clone(), name, plain);
+        return handshake.await.map_err(Broken::Tls);
+    };
+    let authorities = &node.config.mta_sts.authorities;
+    let (config, inspector) =
+        tls::inspecting_client(runtime, authorities).map_err(|e| Broken::Policy(e.to_string()))?;
+    let name = policy.server_name(hop.address.ip());
+    let secured = tls::connect(runtime, config, name, plain)
+        .await
+        .map_err(Broken::Tls)?;
+    policy
+        .judge(inspector.presented().as_ref())
+        .map_err(Broken::Policy)?;
+    Ok(secured)
+}
+
+/// After the stream broke under it, a machine still tells what that means for each recipient.
+fn drain_events<R: Runtime>(client: &mut mox_machine::Recorded<Client>, host: &mut ClientHost<R>) {
+    use mox_driver::Host as _;
+    while let Some(step) = client.poll() {
+        if let mox_machine::Step::Event(event) = step {
+            host.event(event);
+        }
+    }
+}
+
+/// A peer's verdict on one recipient.
+fn said(reached: &Reached, host: &str) -> Result {
+    let outcome = match reached.class {
+        Class::Delivered => Outcome::Delivered,
+        Class::Temporary => Outcome::Temporary,
+        Class::Permanent => Outcome::Permanent,
+    };
+    let class = if reached.class == Class::Permanent {
+        5
+    } else {
+        4
+    };
+    match &reached.reply {
+        Some(reply) => Result {
+            outcome,
+            text: reply.to_string(),
+            from_peer: true,
+            status: reply
+                .enhanced
+                .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
+            host: Some(host.to_owned()),
+        },
+        None => {
+            let text = format!("{} failed: {:?}", reached.stage, reached.cause);
+            ours(
+                outcome,
+                &format!("{class}.4.2"),
+                &text,
+                Some(host.to_owned()),
+            )
+        }
+    }
+}
