@@ -9,8 +9,10 @@ use argh::FromArgs;
 use mox_server::config::LogLevel;
 
 pub(crate) mod authentication;
+pub(crate) mod queue;
 pub(crate) mod transport;
 use authentication::{Dkim, Dmarc, Dns, Spf};
+use queue::Queue;
 use transport::{Dane, Dnsbl, Mtasts, Tlsrpt};
 
 /// The mail server mox: run it, set it up, ask it.
@@ -288,32 +290,6 @@ pub struct SetAccountPassword {
     /// make up a password and print it
     #[argh(switch)]
     pub generate: bool,
-}
-
-/// Look at outgoing mail.
-#[derive(Debug, FromArgs)]
-#[argh(subcommand, name = "queue")]
-pub struct Queue {
-    /// what to do
-    #[argh(subcommand)]
-    pub command: QueueCommand,
-}
-
-/// What to do with the queue.
-#[derive(Debug, FromArgs)]
-#[argh(subcommand)]
-pub enum QueueCommand {
-    /// List.
-    List(QueueList),
-}
-
-/// List the messages that wait for delivery to other servers.
-#[derive(Debug, FromArgs)]
-#[argh(subcommand, name = "list")]
-pub struct QueueList {
-    /// one JSON array instead of a table
-    #[argh(switch)]
-    pub json: bool,
 }
 
 /// Show why mail from other servers was taken, put aside or refused: each rule, what it looked at, and the smallest change that

@@ -13,9 +13,15 @@
 //! error and ends the connection.
 
 mod client;
+mod queue;
 mod server;
 
 pub use client::{ask, call};
+pub(crate) use queue::retired;
+pub use queue::{
+    QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSelection,
+    RetiredPage,
+};
 pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 
 use core::fmt;
@@ -25,7 +31,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::config_files::ConfigEdit;
-use crate::timestamp;
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -51,6 +56,33 @@ pub enum Command {
     QueueList {
         /// The first number that is of interest; 0 at the beginning, then what the page before said.
         from: u64,
+        /// Which.
+        #[serde(default)]
+        select: QueueSelection,
+    },
+    /// Do something to entries of the queue. Answered with their number.
+    QueueChange {
+        /// Which.
+        select: QueueSelection,
+        /// What.
+        change: QueueChange,
+    },
+    /// All that is known of an entry of the queue. Answered with a [`QueueHistory`].
+    QueueShow {
+        /// Its number.
+        id: u64,
+    },
+    /// A part of a queued message, as it is sent. Answered with its octets in Base64; empty behind the end.
+    QueueDump {
+        /// The number of the entry.
+        id: u64,
+        /// Where the part begins.
+        offset: u64,
+    },
+    /// What left the queue. Answered with a [`RetiredPage`].
+    QueueRetired {
+        /// The first second of interest, since 1970.
+        from: u64,
     },
     /// Why mail was taken or not. Answered with a list of [`Record`](mox_server::decision::Record)s, the newest first.
     Explain {
@@ -70,34 +102,6 @@ pub enum Command {
 /// A password on its way to the server. It does not show itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Password(pub Secret<String>);
-
-/// A part of the queue, in the order of numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueuePage {
-    /// The messages.
-    pub items: Vec<QueueItem>,
-    /// Where the next page begins; none when this was the last.
-    pub next: Option<u64>,
-}
-
-/// A message that waits for delivery to another server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueItem {
-    /// Its number.
-    pub id: u64,
-    /// When it was accepted, RFC 3339.
-    pub queued: String,
-    /// Reverse-path; empty for delivery reports.
-    pub from: String,
-    /// Recipients that are still to be reached.
-    pub to: Vec<String>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When it is tried next, RFC 3339.
-    pub next: String,
-    /// What happened last, if it was tried.
-    pub last: Option<String>,
-}
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,20 +128,6 @@ pub enum Code {
     Busy,
     /// It could not be done.
     Failed,
-}
-
-impl From<mox_node::Queued> for QueueItem {
-    fn from(queued: mox_node::Queued) -> Self {
-        Self {
-            id: queued.id,
-            queued: timestamp::seconds(queued.created),
-            from: queued.from,
-            to: queued.to,
-            attempts: queued.attempts,
-            next: timestamp::seconds(queued.next),
-            last: queued.last,
-        }
-    }
 }
 
 impl CtlError {

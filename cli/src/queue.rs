@@ -1,22 +1,218 @@
 //! `moxctl queue ...`: what waits for delivery to other servers.
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use crate::args::{Args, Queue, QueueCommand};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::args::Args;
+use crate::args::queue::{Dump, List, Queue, QueueCommand, Reschedule, Retired, Show};
 use crate::config_files::ctl_socket;
-use crate::ctl::{self, Command, QueueItem, QueuePage};
+use crate::ctl::{
+    self, Command, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSelection,
+    RetiredPage,
+};
 use crate::failure::Failure;
+use crate::timestamp;
 
 pub(crate) fn run(args: &Args, queue: &Queue) -> Result<(), Failure> {
-    let QueueCommand::List(list) = &queue.command;
-    let socket = ctl_socket(args)?;
+    let socket = &ctl_socket(args)?;
+    match &queue.command {
+        QueueCommand::List(command) => list(socket, command),
+        QueueCommand::Show(command) => show(socket, command),
+        QueueCommand::Dump(command) => dump(socket, command),
+        QueueCommand::Retired(command) => retired(socket, command),
+        QueueCommand::Kick(c) => change(socket, c.selection(), c.all, QueueChange::Kick),
+        QueueCommand::Hold(c) => change(socket, c.selection(), c.all, QueueChange::Hold),
+        QueueCommand::Unhold(c) => change(socket, c.selection(), c.all, QueueChange::Unhold),
+        QueueCommand::Drop(c) => change(socket, c.selection(), c.all, QueueChange::Drop),
+        QueueCommand::Reschedule(c) => change(
+            socket,
+            c.selection(),
+            c.all,
+            QueueChange::Reschedule(moment(c)?),
+        ),
+    }
+}
+
+fn moment(command: &Reschedule) -> Result<i64, Failure> {
+    match (command.at, command.within) {
+        (Some(at), None) => Ok(at.0.0),
+        (None, Some(within)) => Ok((timestamp::now() + within.0).0),
+        _ => Err(Failure::Usage(
+            "say when: either --at 2026-01-02T03:04:05Z or --in 90m".into(),
+        )),
+    }
+}
+
+fn change(
+    socket: &Path,
+    select: QueueSelection,
+    all: bool,
+    change: QueueChange,
+) -> Result<(), Failure> {
+    if select.is_empty() != all {
+        return Err(Failure::Usage(
+            "say which messages: by --id, --account, --sender, --recipient, --domain, --older or --error, or all of them by --all".into(),
+        ));
+    }
+    let id = select.id;
+    let count: u64 = ctl::ask(socket, &Command::QueueChange { select, change })?;
+    if let (Some(id), 0) = (id, count) {
+        return Err(Failure::Failed(format!(
+            "the queue has no entry {id} of that kind; moxctl queue list says what it has"
+        )));
+    }
+    println!("{count}");
+    Ok(())
+}
+
+fn dump(socket: &Path, command: &Dump) -> Result<(), Failure> {
+    let mut offset = 0;
+    loop {
+        let id = command.id;
+        let text: String = ctl::ask(socket, &Command::QueueDump { id, offset })?;
+        let octets = BASE64_STANDARD
+            .decode(text)
+            .map_err(|e| Failure::Failed(format!("the server's answer is not Base64: {e}")))?;
+        if octets.is_empty() || io::stdout().write_all(&octets).is_err() {
+            return Ok(());
+        }
+        offset += octets.len() as u64;
+    }
+}
+
+fn show(socket: &Path, command: &Show) -> Result<(), Failure> {
+    let history: QueueHistory = ctl::ask(socket, &Command::QueueShow { id: command.id })?;
+    let text = match command.json {
+        true => json(&history)? + "\n",
+        false => told(&history),
+    };
+    drop(io::stdout().write_all(text.as_bytes()));
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::Failed(format!("this cannot be written as JSON: {e}")))
+}
+
+/// An entry in words.
+fn told(history: &QueueHistory) -> String {
+    let QueueHistory {
+        item,
+        delay_told,
+        history,
+        others,
+    } = history;
+    let account = item
+        .account
+        .as_ref()
+        .map(|account| format!(", account {account}"));
+    let mut lines = vec![
+        format!(
+            "entry {}, accepted {} as {}",
+            item.id, item.queued, item.transaction
+        ),
+        format!(
+            "from <{}>{}, {} octets",
+            item.from,
+            account.unwrap_or_default(),
+            item.size
+        ),
+        format!("to {}", addresses(&item.to)),
+        match item.hold {
+            true => "held until it is released".to_owned(),
+            false => format!("tried next {}", item.next),
+        },
+    ];
+    if *delay_told {
+        lines.push("the sender was told that it takes longer".into());
+    }
+    lines.push(format!("attempts made: {}", item.attempts));
+    for attempt in history {
+        let ended = attempt.ended.as_deref().unwrap_or("not ended");
+        lines.push(format!(
+            "  {} to {ended}: {} {}",
+            attempt.started, attempt.host, attempt.outcome
+        ));
+    }
+    if !others.is_empty() {
+        lines.push("other recipients of the message:".into());
+    }
+    for other in others {
+        lines.push(format!(
+            "  <{}> {} {}: {}",
+            other.to, other.fate, other.left, other.text
+        ));
+    }
+    let printable = |line: String| printable(&line);
+    lines
+        .into_iter()
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
+}
+
+fn addresses(all: &[String]) -> String {
+    let all: Vec<String> = all.iter().map(|to| format!("<{to}>")).collect();
+    all.join(" ")
+}
+
+/// What peers said may hold anything, so control characters go.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
+    let since = command
+        .since
+        .map(|span| timestamp::now().secs() - i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX));
+    let mut from = Some(since.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0));
+    let mut all: Vec<QueueRetired> = Vec::new();
+    while let Some(first) = from {
+        let page: RetiredPage = ctl::ask(socket, &Command::QueueRetired { from: first })?;
+        from = page.next.filter(|next| *next > first);
+        all.extend(page.items);
+    }
+    let text = match (command.json, all.is_empty()) {
+        (true, _) => json(&all)? + "\n",
+        (false, true) => "(empty)\n".to_owned(),
+        (false, false) => {
+            let lines = all.iter().map(|r| {
+                printable(&format!(
+                    "{} {} entry {} <{}> to <{}> after {} attempts, accepted {}: {}",
+                    r.left, r.fate, r.id, r.from, r.to, r.attempts, r.queued, r.text
+                ))
+            });
+            lines.collect::<Vec<_>>().join("\n") + "\n"
+        }
+    };
+    drop(io::stdout().write_all(text.as_bytes()));
+    Ok(())
+}
+
+fn list(socket: &Path, list: &List) -> Result<(), Failure> {
+    let mut select = list.selection();
+    select.held = list.held.then_some(true);
     let mut listing = match list.json {
         true => Listing::Json { any: false },
         false => Listing::Table { widths: None },
     };
     let mut from = Some(0);
     while let Some(first) = from {
-        let page: QueuePage = ctl::ask(&socket, &Command::QueueList { from: first })?;
+        let select = select.clone();
+        let page: QueuePage = ctl::ask(
+            socket,
+            &Command::QueueList {
+                from: first,
+                select,
+            },
+        )?;
         // A server that does not go on would keep us for ever.
         from = page.next.filter(|next| *next > first);
         let mut text = listing.page(&page.items)?;
@@ -52,9 +248,7 @@ impl Listing {
                 for item in items {
                     text.push_str(if *any { ",\n" } else { "[\n" });
                     *any = true;
-                    let item = serde_json::to_string_pretty(item).map_err(|e| {
-                        Failure::Failed(format!("the queue cannot be written as JSON: {e}"))
-                    })?;
+                    let item = json(item)?;
                     text.push_str("  ");
                     text.push_str(&item.replace('\n', "\n  "));
                 }
@@ -83,19 +277,16 @@ fn table(items: &[QueueItem], head: bool, widths: &mut [usize; 7]) -> String {
             i.id.to_string(),
             i.queued.clone(),
             format!("<{}>", i.from),
-            i.to.iter()
-                .map(|to| format!("<{to}>"))
-                .collect::<Vec<_>>()
-                .join(" "),
+            addresses(&i.to),
             i.attempts.to_string(),
-            i.next.clone(),
+            if i.hold {
+                "held".into()
+            } else {
+                i.next.clone()
+            },
             i.last.clone().unwrap_or_default(),
         ]
-        .map(|cell| {
-            cell.chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect::<String>()
-        })
+        .map(|cell| printable(&cell))
     });
     let rows: Vec<[String; 7]> = head.into_iter().chain(rows).collect();
     for row in &rows {
@@ -125,7 +316,11 @@ mod tests {
             id: 7,
             queued: "2026-01-02T03:04:05Z".into(),
             from: String::new(),
+            account: Some("jo".into()),
             to: vec!["jo@example.org".into(), "al@b".into()],
+            size: 1_234,
+            transaction: "abc".into(),
+            hold: false,
             attempts: 2,
             next: "2026-01-02T03:11:35Z".into(),
             last: Some("451 4.3.0 later\x1b[2J".into()),
@@ -140,6 +335,7 @@ mod tests {
             id: 8,
             to: vec!["al@b".into()],
             last: None,
+            hold: true,
             ..item()
         };
         let pages = listing.page(&[item()]).unwrap() + &listing.page(&[later]).unwrap();
@@ -147,7 +343,7 @@ mod tests {
             pages + listing.end(),
             "id  queued                from  to                       tries  next                  last\n\
              7   2026-01-02T03:04:05Z  <>    <jo@example.org> <al@b>  2      2026-01-02T03:11:35Z  451 4.3.0 later [2J\n\
-             8   2026-01-02T03:04:05Z  <>    <al@b>                   2      2026-01-02T03:11:35Z\n"
+             8   2026-01-02T03:04:05Z  <>    <al@b>                   2      held\n"
         );
     }
 

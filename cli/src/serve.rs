@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use mox_driver::{Bind, Runtime};
-use mox_machine::Seed;
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service};
+use mox_machine::{Seed, Utc};
+use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service, StartError};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
 use mox_store::Options;
@@ -18,7 +20,9 @@ use serde_json::Value;
 use crate::args::{Args, Serve};
 use crate::capture::CapturePlan;
 use crate::config_files::{ConfigFiles, modified};
-use crate::ctl::{Command, CtlError, Handler, Listening, QueueItem, QueuePage};
+use crate::ctl::{
+    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, RetiredPage, retired,
+};
 use crate::failure::Failure;
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
@@ -32,6 +36,10 @@ const RELOAD_EVERY: Duration = Duration::from_secs(2);
 const QUEUE_PAGE: usize = 500;
 /// Records of decisions in one answer.
 const EXPLAINED_MAX: usize = 1_000;
+/// Retired entries in one answer.
+const RETIRED_PAGE: usize = 5_000;
+/// Octets of a queued message in one answer.
+const DUMP_PAGE: u32 = 4 << 20;
 
 pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     let mut plan = CapturePlan::of_flags(
@@ -334,16 +342,63 @@ impl Admin {
                 let found = smol::unblock(move || node.explain(&what, max)).await;
                 serde_json::to_value(found.map_err(CtlError::failed)?).map_err(CtlError::failed)
             }
-            Command::QueueList { from } => {
-                let entries = self.node.queue_from(from, QUEUE_PAGE);
-                let entries = entries.map_err(CtlError::failed)?;
-                let is_full = entries.len() == QUEUE_PAGE;
-                let next = entries.last().filter(|_| is_full).map(|last| last.id + 1);
+            Command::QueueList { from, select } => {
+                let page = self.node.queue_from(&select.into(), from, QUEUE_PAGE);
+                let (entries, next) = page.map_err(CtlError::failed)?;
                 let items = entries.into_iter().map(QueueItem::from).collect();
                 serde_json::to_value(QueuePage { items, next }).map_err(CtlError::failed)
             }
+            Command::QueueChange { select, change } => {
+                let changed = self.node.change_queue(&select.into(), change.into()).await;
+                changed.map(Value::from).map_err(CtlError::failed)
+            }
+            Command::QueueShow { id } => {
+                let history = self.node.queue_history(id).map_err(CtlError::failed)?;
+                let history = history.ok_or_else(|| no_entry(id))?;
+                serde_json::to_value(QueueHistory::from(history)).map_err(CtlError::failed)
+            }
+            Command::QueueDump { id, offset } => {
+                let octets = self.node.queue_octets(id, offset, DUMP_PAGE).await;
+                let octets = octets
+                    .map_err(CtlError::failed)?
+                    .ok_or_else(|| no_entry(id))?;
+                Ok(Value::from(BASE64_STANDARD.encode(octets)))
+            }
+            Command::QueueRetired { from } => {
+                let page = retired_page(&self.node, from).map_err(CtlError::failed)?;
+                serde_json::to_value(page).map_err(CtlError::failed)
+            }
         }
     }
+}
+
+fn no_entry(id: u64) -> CtlError {
+    CtlError::failed(format!(
+        "the queue has no entry {id}; moxctl queue list says what it has, moxctl queue retired what it had"
+    ))
+}
+
+/// Whole seconds only, so that a page never ends between two entries that it could not tell apart.
+fn retired_page(node: &Node<SmolRuntime>, from: u64) -> Result<RetiredPage, StartError> {
+    let moment = |secs: u64| {
+        Utc(i64::try_from(secs)
+            .unwrap_or(i64::MAX / 1_000_000)
+            .saturating_mul(1_000_000))
+    };
+    let mut found = node.retired(moment(from), RETIRED_PAGE)?;
+    let mut next = None;
+    let (first, last) = (found.first(), found.last());
+    if let (Some(first), Some(last), true) = (first, last, found.len() == RETIRED_PAGE) {
+        let (first, last) = (first.retired.secs(), last.retired.secs());
+        if first < last {
+            found.retain(|retired| retired.retired.secs() < last);
+            next = u64::try_from(last).ok();
+        } else {
+            next = u64::try_from(last + 1).ok();
+        }
+    }
+    let items = found.into_iter().flat_map(retired).collect();
+    Ok(RetiredPage { items, next })
 }
 
 impl Handler for Admin {

@@ -307,11 +307,12 @@ impl Handler for Served {
                     Ok(Value::Null)
                 }
                 ctl::Command::QueueList { .. } => Ok(json!({"items": [], "next": null})),
-                ctl::Command::Backup { .. } => Ok(Value::Null),
                 ctl::Command::Explain { what, .. } => Ok(match what.as_str() {
                     "bob@far.example" => serde_json::to_value([record()]).unwrap(),
                     _ => json!([]),
                 }),
+                ctl::Command::QueueChange { .. } => Ok(json!(0)),
+                _ => Ok(Value::Null),
             }
         })
     }
@@ -418,6 +419,22 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
 
     assert_eq!(run(&["queue", "list"], "").1, "(empty)\n");
     assert_eq!(run(&["queue", "list", "--json"], "").1, "[]\n");
+    assert_eq!(run(&["queue", "hold", "--all"], "").1, "0\n");
+    let (code, _, err) = run(&["queue", "kick", "--id", "7"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains("no entry 7"), "{err}");
+    for args in [
+        &["queue", "drop"][..],
+        &["queue", "drop", "--all", "--id", "7"],
+    ] {
+        let (code, _, err) = run(args, "");
+        assert_eq!(code, 2, "{args:?}");
+        assert!(err.contains("say which messages"), "{err}");
+    }
+    assert_eq!(run(&["queue", "reschedule", "--all"], "").0, 2);
+    let (code, _, err) = run(&["queue", "list", "--older", "6"], "");
+    assert_eq!(code, 2);
+    assert!(err.contains("not a span of time"), "{err}");
 
     let (code, out, _) = run(&["explain", "bob@far.example"], "");
     assert_eq!(code, 0);

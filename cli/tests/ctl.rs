@@ -38,9 +38,10 @@ impl Handler for Seen {
         Box::pin(async move {
             self.0.lock().unwrap().push(command.clone());
             match command {
-                Command::QueueList { from } => Ok(json!({
+                Command::QueueList { from, .. } => Ok(json!({
                     "items": [{"id": from, "queued": "q", "from": "a@b", "to": ["c@d"],
-                        "attempts": 0, "next": "n", "last": null}],
+                        "account": null, "size": 1, "transaction": "t", "attempts": 0, "next": "n",
+                        "hold": false, "last": null}],
                     "next": null,
                 })),
                 Command::SetPassword { account, .. } if account == "nobody" => Err(
@@ -91,7 +92,14 @@ fn commands_arrive_whole_and_are_answered() {
     for command in &commands {
         assert_eq!(call(&socket, command), Ok(Value::Null));
     }
-    let page: QueuePage = ask(&socket, &Command::QueueList { from: 7 }).unwrap();
+    let page: QueuePage = ask(
+        &socket,
+        &Command::QueueList {
+            from: 7,
+            select: mox_cli::ctl::QueueSelection::default(),
+        },
+    )
+    .unwrap();
     let item = &page.items[0];
     assert_eq!((item.id, &item.to[..]), (7, &["c@d".to_owned()][..]));
     assert_eq!(page.next, None);
@@ -203,14 +211,30 @@ fn connections_are_limited_and_come_back() {
         .map(|_| UnixStream::connect(&socket).unwrap())
         .collect();
     thread::sleep(std::time::Duration::from_millis(100));
-    let refused = call(&socket, &Command::QueueList { from: 0 }).unwrap_err();
+    let refused = call(
+        &socket,
+        &Command::QueueList {
+            from: 0,
+            select: mox_cli::ctl::QueueSelection::default(),
+        },
+    )
+    .unwrap_err();
     assert_eq!(
         refused,
         Failure::Failed("too many are connected; try again".into())
     );
     drop(held);
     thread::sleep(std::time::Duration::from_millis(100));
-    assert!(call(&socket, &Command::QueueList { from: 0 }).is_ok());
+    assert!(
+        call(
+            &socket,
+            &Command::QueueList {
+                from: 0,
+                select: mox_cli::ctl::QueueSelection::default()
+            }
+        )
+        .is_ok()
+    );
 }
 
 #[test]
@@ -227,13 +251,25 @@ fn the_socket_is_private_replaces_a_dead_one_and_spares_a_living_one() {
     drop(first);
     assert!(!path.exists());
     assert!(matches!(
-        call(&path, &Command::QueueList { from: 0 }),
+        call(
+            &path,
+            &Command::QueueList {
+                from: 0,
+                select: mox_cli::ctl::QueueSelection::default()
+            }
+        ),
         Err(Failure::NoServer(_))
     ));
     // Left over by a process that died.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(matches!(
-        call(&path, &Command::QueueList { from: 0 }),
+        call(
+            &path,
+            &Command::QueueList {
+                from: 0,
+                select: mox_cli::ctl::QueueSelection::default()
+            }
+        ),
         Err(Failure::NoServer(_))
     ));
     drop(Listening::bind(&path).unwrap());

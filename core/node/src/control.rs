@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mox_driver::Runtime;
-use mox_machine::{Secret, Utc};
+use mox_machine::Secret;
 use mox_server::decision::Record;
 use mox_store::StoreError;
 
@@ -10,68 +10,7 @@ use crate::Node;
 use crate::all::all;
 use crate::node::StartError;
 
-/// One line of the outgoing queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
-    /// The entry's number.
-    pub id: u64,
-    /// When it was accepted.
-    pub created: Utc,
-    /// MAIL FROM, empty for the null path.
-    pub from: String,
-    /// Recipients still to be reached.
-    pub to: Vec<String>,
-    /// Attempts made or under way.
-    pub attempts: u32,
-    /// When it is tried next.
-    pub next: Utc,
-    /// What came of the last attempt.
-    pub last: Option<String>,
-}
-
-/// Lines read at a time.
-const PAGE: usize = 500;
-
 impl<R: Runtime> Node<R> {
-    /// The outgoing queue, at most `max` entries.
-    pub fn queue(&self, max: usize) -> Result<Vec<Queued>, StartError> {
-        self.queue_from(0, max)
-    }
-
-    /// The entries of the outgoing queue from a number on, at most `max` of them, by number.
-    pub fn queue_from(&self, first: u64, max: usize) -> Result<Vec<Queued>, StartError> {
-        let published = self.inner.store.published();
-        let view = &*published.view;
-        let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
-        let (mut found, mut from) = (Vec::new(), first);
-        loop {
-            let page = mox_mailbox::queue(view, from, PAGE.min(max)).map_err(failed)?;
-            let Some(last) = page.last() else {
-                return Ok(found);
-            };
-            from = last.id + 1;
-            for entry in page {
-                if found.len() >= max {
-                    return Ok(found);
-                }
-                let message = mox_mailbox::queue_message(view, entry.message).map_err(failed)?;
-                found.push(Queued {
-                    id: entry.id,
-                    created: entry.created,
-                    from: message.map(|m| m.reverse_path).unwrap_or_default(),
-                    last: entry
-                        .attempts
-                        .last()
-                        .map(|a| a.outcome.clone())
-                        .filter(|o| !o.is_empty()),
-                    to: entry.recipients,
-                    attempts: entry.attempts_made,
-                    next: entry.next_attempt,
-                });
-            }
-        }
-    }
-
     /// The records of decisions about mail that arrived, the newest first and at most `max`: those that are about this id,
     /// Message-ID, sender or recipient.
     pub fn explain(&self, what: &str, max: usize) -> Result<Vec<Record>, StartError> {

@@ -79,6 +79,7 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) resolver: Resolver,
     pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) policies: Policies,
+    pub(crate) queue_changed: queue_out::Changed,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
     pub(crate) told: Told,
     pub(crate) captures: Option<Arc<dyn Captures>>,
@@ -133,6 +134,7 @@ impl<R: Runtime> Node<R> {
             client_tls,
             policies: Policies::new(&runtime, &config.mta_sts)
                 .map_err(|e| StartError(e.to_string()))?,
+            queue_changed: queue_out::Changed::default(),
             bodies_in_flight: Arc::default(),
             told: Told::default(),
             captures: front.outgoing_captures.clone(),

@@ -9,16 +9,16 @@ mod policy;
 mod route;
 
 use core::future::poll_fn;
-use core::task::Poll;
+use core::task::{Context, Poll, Waker};
 use futures_channel::mpsc;
 use futures_lite::StreamExt;
 use mox_driver::{Runtime, Timer};
-use mox_machine::fault;
+use mox_machine::{Utc, fault};
 use mox_mailbox::{QueueEntry, ReadError};
 use mox_queue::{Entry, Limits, Scheduler, Times};
 use mox_store::Topic;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::node::Inner;
@@ -61,6 +61,9 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let mut to_tell = VecDeque::new();
     let mut telling = 0;
     loop {
+        for id in node.queue_changed.take() {
+            look(&node, &mut scheduler, id, None);
+        }
         let unread = read_new(&node, &mut scheduler, &mut next);
         if let Err(error) = &unread {
             tracing::error!(target: "queue", %error, "the queue cannot be read");
@@ -96,6 +99,9 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                 seen = number;
                 return Poll::Ready(None);
             }
+            if node.queue_changed.poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             timer.poll_fired(cx).map(|()| None)
         })
         .await;
@@ -111,7 +117,11 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                             insert(&node, &mut scheduler, entry);
                         }
                     }
-                    Left::Unknown => look_again(&node, &mut scheduler, id),
+                    Left::Unknown => {
+                        // Nobody knows what became of the attempt: the row does.
+                        let soonest = node.runtime.now().utc + AGAIN_AFTER;
+                        look(&node, &mut scheduler, id, Some(soonest));
+                    }
                 }
                 scheduler.finished(id);
             }
@@ -120,13 +130,46 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     }
 }
 
-/// Nobody knows what became of an attempt: the row does.
-fn look_again<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, id: u64) {
+/// Entries that an administrator changed and the queue has not looked at yet.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(Mutex<(BTreeSet<u64>, Option<Waker>)>);
+
+impl Changed {
+    /// One was changed, in an operation that is published.
+    pub(crate) fn tell(&self, id: u64) {
+        let mut changed = self.lock();
+        changed.0.insert(id);
+        if let Some(waker) = changed.1.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ready when there are some.
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut changed = self.lock();
+        if !changed.0.is_empty() {
+            return Poll::Ready(());
+        }
+        changed.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn take(&self) -> BTreeSet<u64> {
+        core::mem::take(&mut self.lock().0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (BTreeSet<u64>, Option<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an entry as its row says, and not tried before `soonest`.
+fn look<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, id: u64, soonest: Option<Utc>) {
     let published = node.store.published();
     match mox_mailbox::queue_entry(&*published.view, id) {
         Ok(Some(mut entry)) => {
-            let soonest = node.runtime.now().utc + AGAIN_AFTER;
-            entry.next_attempt = entry.next_attempt.max(soonest);
+            entry.next_attempt =
+                soonest.map_or(entry.next_attempt, |at| entry.next_attempt.max(at));
             insert(node, scheduler, &entry);
         }
         Ok(None) => scheduler.remove(id),

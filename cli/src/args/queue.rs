@@ -1,0 +1,219 @@
+//! `moxctl queue ...`
+
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::time::Duration;
+
+use argh::FromArgs;
+
+use crate::timestamp::Moment;
+
+/// Look at outgoing mail, and decide about it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "queue")]
+pub struct Queue {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: QueueCommand,
+}
+
+/// What to do with the queue.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum QueueCommand {
+    /// List.
+    List(List),
+    /// One message.
+    Show(Show),
+    /// Its octets.
+    Dump(Dump),
+    /// Now.
+    Kick(Kick),
+    /// Not now.
+    Hold(Hold),
+    /// Again.
+    Unhold(Unhold),
+    /// Later.
+    Reschedule(Reschedule),
+    /// Never.
+    Drop(Drop),
+    /// What was.
+    Retired(Retired),
+}
+
+/// `90s`, `15m`, `6h`, `2d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "not a span of time; write it like 90s, 15m, 6h or 2d";
+        let unit = text.chars().next_back().ok_or(WRONG)?;
+        let seconds: u64 = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return Err(WRONG),
+        };
+        let count: Result<u64, ParseIntError> = text.trim_end_matches(unit).parse();
+        let span = count.ok().and_then(|count| count.checked_mul(seconds));
+        // A thousand years are enough, and more would be no moment any more.
+        match span {
+            Some(span) if span <= 86_400 * 365_000 => Ok(Self(Duration::from_secs(span))),
+            _ => Err(WRONG),
+        }
+    }
+}
+
+/// A command that is about selected entries: its own options, and those that select.
+macro_rules! selecting {
+    ($(#[$about:meta])* $name:ident { $($(#[$of_own:meta])* $own:ident: [$($kind:tt)*],)* }) => {
+        #[derive(Debug, FromArgs)]
+        $(#[$about])*
+        pub struct $name {
+            $($(#[$of_own])* pub $own: $($kind)*,)*
+            /// the entry of this number
+            #[argh(option)]
+            pub id: Option<u64>,
+            /// entries of this account
+            #[argh(option)]
+            pub account: Option<String>,
+            /// entries with this MAIL FROM; an empty one for delivery reports
+            #[argh(option)]
+            pub sender: Option<String>,
+            /// entries for this address
+            #[argh(option)]
+            pub recipient: Option<String>,
+            /// entries for addresses at this domain
+            #[argh(option)]
+            pub domain: Option<String>,
+            /// entries that wait for so long or longer, like 6h
+            #[argh(option)]
+            pub older: Option<Span>,
+            /// entries whose last attempt said this among other things
+            #[argh(option)]
+            pub error: Option<String>,
+        }
+
+        impl $name {
+            /// What is selected.
+            pub(crate) fn selection(&self) -> crate::ctl::QueueSelection {
+                crate::ctl::QueueSelection {
+                    id: self.id,
+                    account: self.account.clone(),
+                    sender: self.sender.clone(),
+                    recipient: self.recipient.clone(),
+                    domain: self.domain.clone(),
+                    older: self.older.map(|span| span.0.as_secs()),
+                    error: self.error.clone(),
+                    held: None,
+                }
+            }
+        }
+    };
+}
+
+selecting! {
+    /// List the messages that wait for delivery to other servers.
+    #[argh(subcommand, name = "list")]
+    List {
+        /// one JSON array instead of a table
+        #[argh(switch)]
+        json: [bool],
+        /// only those that are held
+        #[argh(switch)]
+        held: [bool],
+    }
+}
+
+selecting! {
+    /// Try messages now, also held ones.
+    #[argh(subcommand, name = "kick")]
+    Kick {
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+    }
+}
+
+selecting! {
+    /// Do not try messages until they are released by unhold or kick.
+    #[argh(subcommand, name = "hold")]
+    Hold {
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+    }
+}
+
+selecting! {
+    /// Release held messages: they are tried when their time comes.
+    #[argh(subcommand, name = "unhold")]
+    Unhold {
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+    }
+}
+
+selecting! {
+    /// Change when messages are tried next.
+    #[argh(subcommand, name = "reschedule")]
+    Reschedule {
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+        /// at this moment, like 2026-01-02T03:04:05Z
+        #[argh(option)]
+        at: [Option<Moment>],
+        /// so long from now, like 90m
+        #[argh(option, long = "in")]
+        within: [Option<Span>],
+    }
+}
+
+selecting! {
+    /// Take messages out of the queue without delivering them. Their senders are not told.
+    #[argh(subcommand, name = "drop")]
+    Drop {
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+    }
+}
+
+/// Print all that is known of one entry: its attempts, and what became of the others of the same message.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "show")]
+pub struct Show {
+    /// the number of the entry, as `queue list` tells it
+    #[argh(positional)]
+    pub id: u64,
+    /// one JSON object instead of text
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Print a message as it is sent.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "dump")]
+pub struct Dump {
+    /// the number of the entry, as `queue list` tells it
+    #[argh(positional)]
+    pub id: u64,
+}
+
+/// List what left the queue lately: delivered, failed or dropped.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "retired")]
+pub struct Retired {
+    /// one JSON array instead of a table
+    #[argh(switch)]
+    pub json: bool,
+    /// only what left within this time, like 24h
+    #[argh(option)]
+    pub since: Option<Span>,
+}

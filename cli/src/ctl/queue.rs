@@ -1,0 +1,245 @@
+//! What is asked and told about the outgoing queue.
+
+use std::time::Duration;
+
+use mox_machine::Utc;
+use mox_mailbox::{Attempt, Fate, Retired};
+use mox_node::{Change, History, Queued, Selection};
+use serde::{Deserialize, Serialize};
+
+use crate::timestamp;
+
+/// Which entries are meant: those that fulfil all that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueSelection {
+    /// This entry only.
+    pub id: Option<u64>,
+    /// Of this account.
+    pub account: Option<String>,
+    /// With this reverse-path; empty for delivery reports.
+    pub sender: Option<String>,
+    /// For this address.
+    pub recipient: Option<String>,
+    /// For an address at this domain.
+    pub domain: Option<String>,
+    /// In the queue for so many seconds or longer.
+    pub older: Option<u64>,
+    /// Whose last attempt said this among other things.
+    pub error: Option<String>,
+    /// Held, or not held.
+    pub held: Option<bool>,
+}
+
+impl QueueSelection {
+    /// Nothing is given, so that all entries are meant.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<QueueSelection> for Selection {
+    fn from(select: QueueSelection) -> Self {
+        Self {
+            id: select.id,
+            account: select.account,
+            sender: select.sender,
+            recipient: select.recipient,
+            domain: select.domain,
+            older: select.older.map(Duration::from_secs),
+            error: select.error,
+            held: select.held,
+        }
+    }
+}
+
+/// What is done to entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueChange {
+    /// Tried now, also when held.
+    Kick,
+    /// Not tried until released.
+    Hold,
+    /// Tried again when its time comes.
+    Unhold,
+    /// Tried next at this moment, in microseconds since 1970.
+    Reschedule(i64),
+    /// Taken out without being delivered.
+    Drop,
+}
+
+impl From<QueueChange> for Change {
+    fn from(change: QueueChange) -> Self {
+        match change {
+            QueueChange::Kick => Self::Kick,
+            QueueChange::Hold => Self::Hold,
+            QueueChange::Unhold => Self::Release,
+            QueueChange::Reschedule(at) => Self::Reschedule(Utc(at)),
+            QueueChange::Drop => Self::Drop,
+        }
+    }
+}
+
+/// A part of the queue, in the order of numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePage {
+    /// The messages.
+    pub items: Vec<QueueItem>,
+    /// Where the next page begins; none when this was the last.
+    pub next: Option<u64>,
+}
+
+/// A message that waits for delivery to another server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueItem {
+    /// Its number.
+    pub id: u64,
+    /// When it was accepted, RFC 3339.
+    pub queued: String,
+    /// Whose it is.
+    pub account: Option<String>,
+    /// Reverse-path; empty for delivery reports.
+    pub from: String,
+    /// Recipients that are still to be reached.
+    pub to: Vec<String>,
+    /// Octets.
+    pub size: u64,
+    /// The id in the reply that accepted it.
+    pub transaction: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it is tried next, RFC 3339.
+    pub next: String,
+    /// Not tried until it is released.
+    pub hold: bool,
+    /// What happened last, if it was tried.
+    pub last: Option<String>,
+}
+
+impl From<Queued> for QueueItem {
+    fn from(queued: Queued) -> Self {
+        Self {
+            id: queued.id,
+            queued: timestamp::seconds(queued.created),
+            account: queued.account,
+            from: queued.from,
+            to: queued.to,
+            size: queued.size,
+            transaction: queued.transaction,
+            attempts: queued.attempts,
+            next: timestamp::seconds(queued.next),
+            hold: queued.hold,
+            last: queued.last,
+        }
+    }
+}
+
+/// All that is known of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueHistory {
+    /// The entry.
+    #[serde(flatten)]
+    pub item: QueueItem,
+    /// The sender was told that it takes longer.
+    pub delay_told: bool,
+    /// Its last attempts, oldest first.
+    pub history: Vec<QueueAttempt>,
+    /// Recipients of the same message that left the queue lately.
+    pub others: Vec<QueueRetired>,
+}
+
+impl From<History> for QueueHistory {
+    fn from(history: History) -> Self {
+        Self {
+            item: history.queued.into(),
+            delay_told: history.delay_told,
+            history: history.attempts.into_iter().map(Into::into).collect(),
+            others: history.retired.into_iter().flat_map(retired).collect(),
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueAttempt {
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// When its outcome was known; none while it runs, or when the server died in it.
+    pub ended: Option<String>,
+    /// The host that was tried last.
+    pub host: String,
+    /// What came of it.
+    pub outcome: String,
+}
+
+impl From<Attempt> for QueueAttempt {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            started: timestamp::seconds(attempt.started),
+            ended: attempt.ended.map(timestamp::seconds),
+            host: attempt.host,
+            outcome: attempt.outcome,
+        }
+    }
+}
+
+/// What left the queue, in the order of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredPage {
+    /// The recipients.
+    pub items: Vec<QueueRetired>,
+    /// Where the next page begins; none when this was the last.
+    pub next: Option<u64>,
+}
+
+/// A recipient that left the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRetired {
+    /// The number of its entry.
+    pub id: u64,
+    /// When the message was accepted, RFC 3339.
+    pub queued: String,
+    /// When it left, RFC 3339.
+    pub left: String,
+    /// Reverse-path.
+    pub from: String,
+    /// The recipient.
+    pub to: String,
+    /// `delivered`, `failed` or `dropped`.
+    pub fate: String,
+    /// What the other server said, or what went wrong.
+    pub text: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Octets of the message.
+    pub size: u64,
+}
+
+/// One for each recipient.
+pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
+    let (queued, left) = (
+        timestamp::seconds(retired.created),
+        timestamp::seconds(retired.retired),
+    );
+    let all = retired.recipients.into_iter().map(|(to, fate)| {
+        let (fate, text) = match fate {
+            Fate::Delivered(text) => ("delivered", text),
+            Fate::Failed(text) => ("failed", text),
+            Fate::Deferred(text) => ("deferred", text),
+            Fate::Dropped => ("dropped", String::new()),
+        };
+        QueueRetired {
+            id: retired.entry,
+            queued: queued.clone(),
+            left: left.clone(),
+            from: retired.reverse_path.clone(),
+            to,
+            fate: fate.to_owned(),
+            text,
+            attempts: retired.attempts_made,
+            size: retired.size,
+        }
+    });
+    all.collect()
+}

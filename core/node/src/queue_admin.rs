@@ -1,0 +1,314 @@
+//! What an administrator sees of the outgoing queue, and does to it.
+
+use bytes::Bytes;
+use mox_driver::{Pool, Runtime};
+use mox_machine::Utc;
+use mox_mailbox::{Attempt, QueueEntry, Retired};
+use std::time::Duration;
+
+use crate::Node;
+use crate::node::StartError;
+
+/// One entry of the outgoing queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// The entry's number.
+    pub id: u64,
+    /// When it was accepted.
+    pub created: Utc,
+    /// Whose it is; `None` for mail of the server itself.
+    pub account: Option<String>,
+    /// MAIL FROM, empty for the null path.
+    pub from: String,
+    /// Recipients still to be reached.
+    pub to: Vec<String>,
+    /// Octets of the message.
+    pub size: u64,
+    /// The id of the transaction that brought it, as in its 250.
+    pub transaction: String,
+    /// Attempts made or under way.
+    pub attempts: u32,
+    /// When it is tried next.
+    pub next: Utc,
+    /// Not tried until it is released.
+    pub hold: bool,
+    /// What came of the last attempt.
+    pub last: Option<String>,
+}
+
+/// Which entries are meant: those that fulfil all that is given. The empty one means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// This entry only.
+    pub id: Option<u64>,
+    /// Of this account.
+    pub account: Option<String>,
+    /// With this reverse-path; letter case does not count. Empty for the null path.
+    pub sender: Option<String>,
+    /// For this address among others; letter case does not count.
+    pub recipient: Option<String>,
+    /// For an address at this domain.
+    pub domain: Option<String>,
+    /// In the queue for at least so long.
+    pub older: Option<Duration>,
+    /// Whose last attempt said something with this in it; letter case does not count.
+    pub error: Option<String>,
+    /// Held, or not held.
+    pub held: Option<bool>,
+}
+
+/// What is done to entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Tried now, also when held.
+    Kick,
+    /// Not tried until released.
+    Hold,
+    /// Tried again when its time comes.
+    Release,
+    /// Tried next at this moment.
+    Reschedule(Utc),
+    /// Taken out of the queue without being delivered. Nobody is told.
+    Drop,
+}
+
+/// All that is known of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The entry.
+    pub queued: Queued,
+    /// Its last attempts, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The sender was told that it takes longer.
+    pub delay_told: bool,
+    /// Those of the same message that left the queue lately.
+    pub retired: Vec<Retired>,
+}
+
+/// Entries read at a time.
+const PAGE: usize = 500;
+/// Retired entries that are searched for those of one message.
+const RETIRED_SEARCHED: usize = 100_000;
+/// Retired entries of one message that are told.
+const RETIRED_TOLD: usize = 1_000;
+
+impl Selection {
+    fn selects(&self, queued: &Queued, now: Utc) -> bool {
+        let is_address = |wanted: &String, given: &String| wanted.eq_ignore_ascii_case(given);
+        let at = |domain: &str, to: &String| {
+            to.rsplit_once('@')
+                .is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
+        };
+        self.id.is_none_or(|id| id == queued.id)
+            && self
+                .account
+                .as_ref()
+                .is_none_or(|a| queued.account.as_ref() == Some(a))
+            && self
+                .sender
+                .as_ref()
+                .is_none_or(|from| is_address(from, &queued.from))
+            && self
+                .recipient
+                .as_ref()
+                .is_none_or(|r| queued.to.iter().any(|to| is_address(r, to)))
+            && self
+                .domain
+                .as_ref()
+                .is_none_or(|d| queued.to.iter().any(|to| at(d, to)))
+            && self.older.is_none_or(|age| queued.created + age <= now)
+            && self.held.is_none_or(|held| held == queued.hold)
+            && self.error.as_ref().is_none_or(|error| {
+                let last = queued.last.as_deref().unwrap_or_default().to_lowercase();
+                last.contains(&error.to_lowercase())
+            })
+    }
+}
+
+impl<R: Runtime> Node<R> {
+    /// The outgoing queue, at most `max` entries.
+    pub fn queue(&self, max: usize) -> Result<Vec<Queued>, StartError> {
+        self.queue_from(&Selection::default(), 0, max)
+            .map(|(found, _)| found)
+    }
+
+    /// Selected entries from a number on, by number, out of about [`PAGE`](self) that are looked at, and where to go on;
+    /// `None` behind the last.
+    pub fn queue_from(
+        &self,
+        selection: &Selection,
+        first: u64,
+        max: usize,
+    ) -> Result<(Vec<Queued>, Option<u64>), StartError> {
+        let published = self.inner.store.published();
+        let view = &*published.view;
+        let now = self.inner.runtime.now().utc;
+        let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
+        let (mut found, mut from) = (Vec::new(), selection.id.unwrap_or(0).max(first));
+        while found.len() < max {
+            let page = mox_mailbox::queue(view, from, PAGE.min(max)).map_err(failed)?;
+            let Some(last) = page.last() else {
+                return Ok((found, None));
+            };
+            let behind = last.id + 1;
+            for entry in page {
+                if found.len() >= max {
+                    return Ok((found, Some(entry.id)));
+                }
+                let queued = queued(view, entry).map_err(failed)?;
+                if selection.selects(&queued, now) {
+                    found.push(queued);
+                }
+            }
+            from = behind;
+            if selection.id.is_some_and(|id| id < from) {
+                return Ok((found, None));
+            }
+        }
+        Ok((found, Some(from)))
+    }
+
+    /// Does something to the selected entries; how many there were.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; what was done before stays done.
+    pub async fn change_queue(
+        &self,
+        selection: &Selection,
+        change: Change,
+    ) -> Result<u64, StartError> {
+        let (mut changed, mut from) = (0, Some(0));
+        while let Some(first) = from {
+            let (page, next) = self.queue_from(selection, first, PAGE)?;
+            from = next;
+            for queued in page {
+                changed += u64::from(self.change_entry(queued.id, change).await?);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// False when the entry is gone by now.
+    async fn change_entry(&self, id: u64, change: Change) -> Result<bool, StartError> {
+        let now = self.inner.runtime.now().utc;
+        let op = move |reads: &dyn mox_mailbox::Reads| {
+            if mox_mailbox::queue_entry(reads, id)?.is_none() {
+                return Ok((mox_mailbox::Batch::default(), false));
+            }
+            let (next, hold) = match change {
+                Change::Drop => {
+                    return mox_mailbox::queue_drop(reads, id, now)
+                        .map(|(batch, ())| (batch, true));
+                }
+                Change::Kick => (Some(now), Some(false)),
+                Change::Hold => (None, Some(true)),
+                Change::Release => (None, Some(false)),
+                Change::Reschedule(at) => (Some(at), None),
+            };
+            let changed = mox_mailbox::queue_reschedule(reads, id, next, hold)?;
+            Ok((changed.0, true))
+        };
+        let there = self
+            .inner
+            .store
+            .run(op)
+            .await
+            .map_err(|e| StartError(e.to_string()))?;
+        if there {
+            tracing::info!(target: "queue", id, ?change, "changed by an administrator");
+            self.inner.queue_changed.tell(id);
+        }
+        Ok(there)
+    }
+
+    /// All that is known of an entry; `None` when there is none of this number.
+    pub fn queue_history(&self, id: u64) -> Result<Option<History>, StartError> {
+        let published = self.inner.store.published();
+        let view = &*published.view;
+        let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
+        let Some(entry) = mox_mailbox::queue_entry(view, id).map_err(failed)? else {
+            return Ok(None);
+        };
+        let mut retired =
+            mox_mailbox::retired(view, entry.created, RETIRED_SEARCHED).map_err(failed)?;
+        retired.retain(|retired| retired.message == entry.message);
+        retired.truncate(RETIRED_TOLD);
+        Ok(Some(History {
+            attempts: entry.attempts.clone(),
+            delay_told: entry.delay_told,
+            retired,
+            queued: queued(view, entry).map_err(failed)?,
+        }))
+    }
+
+    /// What left the queue from a moment on, the oldest first, at most `max`.
+    pub fn retired(&self, from: Utc, max: usize) -> Result<Vec<Retired>, StartError> {
+        let published = self.inner.store.published();
+        mox_mailbox::retired(&*published.view, from, max).map_err(|e| StartError(e.to_string()))
+    }
+
+    /// Octets of a queued message as it is sent, from `offset` on, at most `max`; empty behind its end. `None` when there is
+    /// no such entry.
+    pub async fn queue_octets(
+        &self,
+        id: u64,
+        offset: u64,
+        max: u32,
+    ) -> Result<Option<Bytes>, StartError> {
+        let (store, published) = (self.inner.store.clone(), self.inner.store.published());
+        let read = move || -> Result<Option<Bytes>, StartError> {
+            let view = &*published.view;
+            let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
+            let Some(entry) = mox_mailbox::queue_entry(view, id).map_err(failed)? else {
+                return Ok(None);
+            };
+            let Some(message) = mox_mailbox::queue_message(view, entry.message).map_err(failed)?
+            else {
+                return Ok(None);
+            };
+            let prefix = message.prefix.len() as u64;
+            if offset < prefix {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let rest = message.prefix.slice(from.min(message.prefix.len())..);
+                let max = usize::try_from(max).unwrap_or(usize::MAX);
+                return Ok(Some(rest.slice(..rest.len().min(max))));
+            }
+            let from = (offset - prefix).min(message.body.length);
+            let to = from.saturating_add(max.into()).min(message.body.length);
+            let octets = store.read_body(view, &message.body, from..to);
+            octets.map(Some).map_err(|e| StartError(e.to_string()))
+        };
+        self.inner
+            .runtime
+            .blocking(Pool::Bodies, Box::new(read))
+            .await
+    }
+}
+
+fn queued(
+    view: &dyn mox_mailbox::Reads,
+    entry: QueueEntry,
+) -> Result<Queued, mox_mailbox::ReadError> {
+    let message = mox_mailbox::queue_message(view, entry.message)?;
+    let message = message.as_ref();
+    let account = match message.and_then(|message| message.account) {
+        Some(id) => mox_mailbox::account_by_id(view, id)?,
+        None => None,
+    };
+    let last = entry.attempts.last().map(|attempt| attempt.outcome.clone());
+    Ok(Queued {
+        id: entry.id,
+        created: entry.created,
+        account: account.map(|account| account.name),
+        from: message.map(|m| m.reverse_path.clone()).unwrap_or_default(),
+        size: message.map_or(0, mox_mailbox::QueueMessage::size),
+        transaction: message
+            .map(|m| String::from_utf8_lossy(&m.extra).into_owned())
+            .unwrap_or_default(),
+        last: last.filter(|outcome| !outcome.is_empty()),
+        to: entry.recipients,
+        attempts: entry.attempts_made,
+        next: entry.next_attempt,
+        hold: entry.hold,
+    })
+}

@@ -1,0 +1,148 @@
+//! What an administrator sees of the queue, and does to it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use mox_e2e::{Localserve, Smtp, Stub, moxctl, wait_for};
+use serde_json::Value;
+
+/// How long an attempt may take.
+const UNDER_WAY: Duration = Duration::from_secs(40);
+
+/// `moxctl queue ...` about a running server; what it printed.
+fn queue(server: &Localserve, args: &[&str]) -> String {
+    let output = Command::new(moxctl())
+        .arg("--ctl")
+        .arg(server.scratch().path().join("data/ctl"))
+        .arg("queue")
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn list(server: &Localserve, args: &[&str]) -> Vec<Value> {
+    let all = [&["list", "--json"], args].concat();
+    serde_json::from_str(&queue(server, &all)).unwrap()
+}
+
+#[test]
+fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
+    // Nobody listens on the port of a listener that is gone.
+    let relay = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let server = Localserve::start(&["--accounts", "1", "--relay", &relay.to_string()]);
+    let mut smtp = Smtp::submission(&server, "u0");
+    smtp.command("MAIL FROM:<u0@localhost>", "250");
+    let to = ["x@a.example", "y@b.example", "z@c.example"];
+    for to in to {
+        smtp.command(&format!("RCPT TO:<{to}>"), "250");
+    }
+    smtp.command("DATA", "354");
+    smtp.command(
+        "Subject: hi\r\nDate: Tue, 1 Jul 2025 10:00:00 +0000\r\n\r\nBody.\r\n.",
+        "250",
+    );
+    wait_for("an attempt for each", UNDER_WAY, || {
+        let items = list(&server, &["--error", "no CONNECTION"]);
+        (items.len() == 3).then_some(())
+    });
+    let ids: Vec<String> = to
+        .iter()
+        .map(|to| {
+            let found = list(&server, &["--recipient", to]);
+            assert_eq!(found.len(), 1, "{to}");
+            assert_eq!(found[0]["account"], "u0");
+            assert_eq!(found[0]["to"], serde_json::json!([to]));
+            found[0]["id"].to_string()
+        })
+        .collect();
+    assert_eq!(list(&server, &["--domain", "B.example"]).len(), 1);
+    assert_eq!(
+        list(&server, &["--sender", "u0@localhost", "--account", "u0"]).len(),
+        3
+    );
+    assert_eq!(list(&server, &["--older", "1h"]).len(), 0);
+
+    assert_eq!(queue(&server, &["hold", "--sender", "u0@localhost"]), "3\n");
+    assert_eq!(list(&server, &["--held"]).len(), 3);
+    assert_eq!(
+        queue(
+            &server,
+            &[
+                "reschedule",
+                "--id",
+                &ids[1],
+                "--at",
+                "2035-01-02T03:04:05Z"
+            ]
+        ),
+        "1\n"
+    );
+    assert_eq!(
+        list(&server, &["--id", &ids[1]])[0]["next"],
+        "2035-01-02T03:04:05Z"
+    );
+    assert_eq!(
+        queue(&server, &["drop", "--recipient", "z@c.example"]),
+        "1\n"
+    );
+
+    let stub = Stub::taking_at(relay);
+    // A held message that is released waits for its time; one whose time has come goes at once.
+    assert_eq!(queue(&server, &["unhold", "--id", &ids[1]]), "1\n");
+    assert_eq!(queue(&server, &["kick", "--domain", "a.example"]), "1\n");
+    let taken = wait_for("the first", UNDER_WAY, || stub.taken().pop());
+    assert_eq!(taken.rcpt, ["RCPT TO:<x@a.example>"]);
+    wait_for("its leaving", UNDER_WAY, || {
+        (list(&server, &[]).len() == 1).then_some(())
+    });
+
+    let shown = queue(&server, &["show", &ids[1]]);
+    for piece in [
+        "from <u0@localhost>, account u0, ",
+        "\nto <y@b.example>\ntried next 2035-01-02T03:04:05Z\nattempts made: 1\n",
+        ": no connection: ",
+        "\n  <x@a.example> delivered ",
+        "\n  <z@c.example> dropped ",
+    ] {
+        assert!(shown.contains(piece), "{piece:?} is missing in {shown}");
+    }
+    let dumped = queue(&server, &["dump", &ids[1]]);
+    assert!(dumped.starts_with("Received: "), "{dumped}");
+    assert!(dumped.ends_with("\r\n\r\nBody.\r\n"), "{dumped}");
+
+    assert_eq!(
+        queue(&server, &["reschedule", "--all", "--in", "0s"]),
+        "1\n"
+    );
+    wait_for("an empty queue", UNDER_WAY, || {
+        (queue(&server, &["list"]) == "(empty)\n").then_some(())
+    });
+    assert_eq!(stub.taken().len(), 2);
+    let retired: Vec<Value> =
+        serde_json::from_str(&queue(&server, &["retired", "--json", "--since", "1h"])).unwrap();
+    let fates: Vec<(&str, &str)> = retired
+        .iter()
+        .map(|r| (r["to"].as_str().unwrap(), r["fate"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        fates,
+        [
+            ("z@c.example", "dropped"),
+            ("x@a.example", "delivered"),
+            ("y@b.example", "delivered")
+        ]
+    );
+}
