@@ -160,7 +160,7 @@ selecting! {
 }
 
 selecting! {
-    /// Change when messages are tried next.
+    /// Change when messages are tried next, up to 24 hours from now.
     #[argh(subcommand, name = "reschedule")]
     Reschedule {
         /// all of the queue

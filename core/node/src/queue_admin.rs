@@ -4,6 +4,7 @@ use bytes::Bytes;
 use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
 use mox_mailbox::{Attempt, QueueEntry, Retired};
+use mox_queue::Limits;
 use std::time::Duration;
 
 use crate::Node;
@@ -171,12 +172,22 @@ impl<R: Runtime> Node<R> {
     /// Does something to the selected entries; how many there were.
     ///
     /// # Errors
-    /// When the store cannot be read or written; what was done before stays done.
+    /// When the store cannot be read or written; what was done before stays done. When the moment is further ahead than the
+    /// queue believes a clock to be right.
     pub async fn change_queue(
         &self,
         selection: &Selection,
         change: Change,
     ) -> Result<u64, StartError> {
+        let longest = Limits::default().longest_wait;
+        if let Change::Reschedule(at) = change
+            && at > self.inner.runtime.now().utc + longest
+        {
+            let hours = longest.as_secs() / 3_600;
+            return Err(StartError(format!(
+                "a message can be put off by {hours} hours at most; hold it, and release it when it is to go"
+            )));
+        }
         let (mut changed, mut from) = (0, Some(0));
         while let Some(first) = from {
             let (page, next) = self.queue_from(selection, first, PAGE)?;

@@ -77,23 +77,11 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
 
     assert_eq!(queue(&server, &["hold", "--sender", "u0@localhost"]), "3\n");
     assert_eq!(list(&server, &["--held"]).len(), 3);
-    assert_eq!(
-        queue(
-            &server,
-            &[
-                "reschedule",
-                "--id",
-                &ids[1],
-                "--at",
-                "2035-01-02T03:04:05Z"
-            ]
-        ),
-        "1\n"
-    );
-    assert_eq!(
-        list(&server, &["--id", &ids[1]])[0]["next"],
-        "2035-01-02T03:04:05Z"
-    );
+    let next = || list(&server, &["--id", &ids[1]])[0]["next"].clone();
+    let before = next();
+    let put_off = ["reschedule", "--id", &ids[1], "--in", "20h"];
+    assert_eq!(queue(&server, &put_off), "1\n");
+    assert!(next().as_str() > before.as_str(), "{before} {}", next());
     assert_eq!(
         queue(&server, &["drop", "--recipient", "z@c.example"]),
         "1\n"
@@ -112,8 +100,9 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
     let shown = queue(&server, &["show", &ids[1]]);
     for piece in [
         "from <u0@localhost>, account u0, ",
-        "\nto <y@b.example>\ntried next 2035-01-02T03:04:05Z\nattempts made: 1\n",
-        ": no connection: ",
+        "\nto <y@b.example>\ntried next ",
+        "\nattempts made: 1\n",
+        "no connection: ",
         "\n  <x@a.example> delivered ",
         "\n  <z@c.example> dropped ",
     ] {
