@@ -11,7 +11,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Seed, Utc};
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service, StartError};
+use mox_node::{
+    Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service, StartError,
+};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
 use mox_store::Options;
