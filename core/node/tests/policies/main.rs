@@ -209,7 +209,7 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
             let certified = presents(kind, &authority, &format!("mx.{domain}"));
             let key = certified
                 .as_ref()
-                .map_or("00".repeat(32), |c| c.key_hash.clone());
+                .map_or_else(|| "00".repeat(32), |c| c.key_hash.clone());
             let (records, policy) = publish(what, &domain, address, port, &key, &authority.hash());
             zone += &records;
             policies.extend(policy.map(|policy| (format!("mta-sts.{domain}"), policy)));
