@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 use crate::Mailbox;
 use crate::lexer::{Lexer, clean, is_space, push_clean};
 
+/// Words of one entry at most: one with more cannot be read.
+const WORDS_MAX: usize = 2_000;
+
 /// Parses a raw (folded) field value; at most `max` entries, group begins and ends counted as entries.
 pub fn addresses(value: &[u8], max: usize) -> Vec<Mailbox> {
     let mut list = List {
@@ -47,7 +50,7 @@ struct Entry<'a> {
     before: &'a [u8],
     comment: Option<Vec<u8>>,
     address: Option<Address>,
-    /// A comment never ended: nothing that was read means anything.
+    /// A comment never ended, or there are too many words: nothing that was read means anything.
     broken: bool,
 }
 
@@ -77,7 +80,7 @@ impl<'a> List<'a> {
                     if entry.address.take().is_some() {
                         entry.before = self.lexer.since(start);
                     }
-                    entry.address = Some(self.angle());
+                    entry.address = Some(self.angle(&mut entry.broken));
                 }
                 b'@' if entry.address.is_none() => {
                     self.lexer.bump();
@@ -114,6 +117,7 @@ impl<'a> List<'a> {
                 _ => match self.word() {
                     // Words behind an address without brackets are noise.
                     Some(_) if entry.address.is_some() => {}
+                    Some(_) if entry.words.len() == WORDS_MAX => entry.broken = true,
                     Some(word) => entry.words.push(word),
                     None => {
                         self.lexer.bump();
@@ -171,8 +175,8 @@ impl<'a> List<'a> {
         (!text.is_empty()).then(|| Word::plain(text))
     }
 
-    /// At a `<`: route, local part and domain up to the `>`.
-    fn angle(&mut self) -> Address {
+    /// At a `<`: route, local part and domain up to the `>`. Sets `broken` when there are too many words.
+    fn angle(&mut self, broken: &mut bool) -> Address {
         self.lexer.bump();
         let mut address = Address::default();
         let mut words = Vec::new();
@@ -212,6 +216,7 @@ impl<'a> List<'a> {
                     }
                 }
                 _ => match self.word() {
+                    Some(_) if words.len() == WORDS_MAX => *broken = true,
                     Some(word) => {
                         // `<@a:""@b>` has an empty local part, but has one.
                         words.push(word);

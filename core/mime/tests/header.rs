@@ -126,6 +126,12 @@ fn addresses_nobody_should_write_are_read_all_the_same() {
     // Each takes those before it for a name; that is said once, at the end.
     let brackets = "<".repeat(1 << 20);
     assert_eq!(read(&brackets), [mailbox(&brackets[1..], "", "")]);
+    // An entry of more words than there may be cannot be read; those behind it can.
+    let words = "\"a\" ".repeat(3_000);
+    for entry in [format!("{words}@d"), format!("<{words}@d>")] {
+        let read = read(&format!("{entry}, c@d"));
+        assert_eq!(read, [mailbox("", "", ""), mailbox("", "c", "d")]);
+    }
     assert_eq!(
         read("John Doe john@doe.test"),
         [mailbox("John Doe", "john", "doe.test")]
