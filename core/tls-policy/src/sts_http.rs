@@ -27,6 +27,9 @@ pub fn policy_request(host: &Name) -> String {
     )
 }
 
+/// Answers before the answer proper at most.
+const INTERIM_MAX: usize = 16;
+
 /// Takes the answer as it comes.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyResponse {
@@ -34,6 +37,8 @@ pub struct PolicyResponse {
     /// The line or header that is not complete yet.
     held: Vec<u8>,
     body: Vec<u8>,
+    /// Answers that came before the answer proper.
+    interim: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,6 +92,10 @@ impl PolicyResponse {
                     if self.held.ends_with(b"\r\n\r\n") || self.held.ends_with(b"\n\n") {
                         let header = core::mem::take(&mut self.held);
                         self.state = framing(&header)?;
+                        self.interim += 1;
+                        if self.interim > INTERIM_MAX && self.state == State::Header {
+                            return Err(wrong("the answer does not begin"));
+                        }
                     }
                 }
                 State::Size | State::ChunkEnd | State::Trailers(_) => {

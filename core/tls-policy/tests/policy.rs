@@ -413,6 +413,10 @@ fn an_answer_that_is_no_policy_says_why() {
             "the answer does not end",
         ),
         (
+            "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000),
+            "the answer does not begin",
+        ),
+        (
             format!("{plain}X: {}", "y".repeat(20_000)),
             "the answer has a line or a header that is too long",
         ),
