@@ -19,7 +19,7 @@ const STRING: usize = 255;
 
 /// Answers by question.
 ///
-/// One record a line: name, TTL and class (both may be left out), type, data. Names are absolute, with or without a final
+/// One record a line: name, TTL and class (both may be left out), type, data; a line goes on within parentheses. Names are absolute, with or without a final
 /// dot; `\DDD` stands for any octet; `;` begins a comment. `!NODATA`, `!NXDOMAIN`, `!SERVFAIL`, `!TIMEOUT` or `!BOGUS` in place
 /// of data is a failure, `*` as the type means every type the name does not list. `!AD` behind it makes a set authentic,
 /// `!VIA name` says at the end of which aliases it was found. A name that is not there does not exist; one that has other
@@ -95,11 +95,29 @@ impl MasterFile {
     pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, MasterError> {
         let mut file = Self::default();
         let mut owner = None;
+        let mut words = Words::default();
         for (n, line) in text.as_ref().split(|b| *b == b'\n').enumerate() {
-            let read = words(line).and_then(|words| file.line(&words, line, &mut owner));
-            read.map_err(|what| MasterError { line: n + 1, what })?;
+            let at = |line: usize| move |what| MasterError { line, what };
+            if !words.open {
+                words = Words {
+                    begin: n + 1,
+                    is_indented: line.first().is_some_and(|b| b" \t".contains(b)),
+                    ..Words::default()
+                };
+            }
+            words.read(line).map_err(at(n + 1))?;
+            if !words.open {
+                let read = file.entry(&words.all, words.is_indented, &mut owner);
+                read.map_err(at(words.begin))?;
+            }
         }
-        Ok(file)
+        match words.open {
+            false => Ok(file),
+            true => Err(MasterError {
+                line: words.begin,
+                what: "a parenthesis is not closed".to_owned(),
+            }),
+        }
     }
 
     /// Facts as a file that gives the same answers. Aliases become CNAME records where all facts agree on them; where they
@@ -215,10 +233,10 @@ impl MasterFile {
             .collect()
     }
 
-    fn line(
+    fn entry(
         &mut self,
         words: &[Word],
-        line: &[u8],
+        is_indented: bool,
         owner: &mut Option<Name>,
     ) -> Result<(), String> {
         let mut rest = words;
@@ -226,9 +244,7 @@ impl MasterFile {
             return Ok(());
         }
         // A line that begins with white space goes on with the name before, unless it names one itself.
-        let is_continued = line.first().is_some_and(|b| b" \t".contains(b))
-            && owner.is_some()
-            && begins_without_name(rest);
+        let is_continued = is_indented && owner.is_some() && begins_without_name(rest);
         if !is_continued {
             let (name, behind) = rest.split_first().ok_or("there is no name")?;
             let name = Name::parse(&name.raw).map_err(|e| format!("{:?}: {e}", name.text()))?;
@@ -349,47 +365,67 @@ impl Word {
     }
 }
 
-/// Splits a line at white space; a comment is left out.
-fn words(line: &[u8]) -> Result<Vec<Word>, String> {
-    let mut words = Vec::new();
-    let mut rest = line;
-    loop {
-        rest = rest.trim_ascii_start();
-        match rest.first() {
-            None | Some(b';') => return Ok(words),
-            Some(b'"') => {
-                let mut raw = Vec::new();
-                let mut octets = rest.iter().copied().enumerate().skip(1);
-                let end = loop {
-                    match octets.next() {
-                        None => return Err("a quote is not closed".to_owned()),
-                        Some((at, b'"')) => break at + 1,
-                        Some((_, b'\\')) => {
-                            raw.push(b'\\');
-                            raw.extend(octets.next().map(|(_, octet)| octet));
-                        }
-                        Some((_, octet)) => raw.push(octet),
-                    }
-                };
-                words.push(Word { raw, quoted: true });
-                rest = rest.get(end..).unwrap_or_default();
-            }
-            Some(_) => {
-                let mut end = 0;
-                while let Some(octet) = rest.get(end) {
-                    match octet {
-                        b'\\' => end += 2,
-                        b';' => break,
-                        octet if octet.is_ascii_whitespace() => break,
-                        _ => end += 1,
-                    }
+/// The words of an entry: a line, or several with a parenthesis around what is between them.
+#[derive(Default)]
+struct Words {
+    all: Vec<Word>,
+    /// A parenthesis is open.
+    open: bool,
+    /// The first line, and whether it begins with white space.
+    begin: usize,
+    is_indented: bool,
+}
+
+impl Words {
+    /// Splits a line at white space; a comment is left out.
+    fn read(&mut self, line: &[u8]) -> Result<(), String> {
+        let mut rest = line;
+        loop {
+            rest = rest.trim_ascii_start();
+            match rest.first() {
+                None | Some(b';') => return Ok(()),
+                Some(b'(') if self.open => return Err("a parenthesis within another".to_owned()),
+                Some(b')') if !self.open => {
+                    return Err("a parenthesis that was not opened".to_owned());
                 }
-                let (word, behind) = rest.split_at(end.min(rest.len()));
-                words.push(Word {
-                    raw: word.to_vec(),
-                    quoted: false,
-                });
-                rest = behind;
+                Some(parenthesis @ (b'(' | b')')) => {
+                    self.open = *parenthesis == b'(';
+                    rest = rest.get(1..).unwrap_or_default();
+                }
+                Some(b'"') => {
+                    let mut raw = Vec::new();
+                    let mut octets = rest.iter().copied().enumerate().skip(1);
+                    let end = loop {
+                        match octets.next() {
+                            None => return Err("a quote is not closed".to_owned()),
+                            Some((at, b'"')) => break at + 1,
+                            Some((_, b'\\')) => {
+                                raw.push(b'\\');
+                                raw.extend(octets.next().map(|(_, octet)| octet));
+                            }
+                            Some((_, octet)) => raw.push(octet),
+                        }
+                    };
+                    self.all.push(Word { raw, quoted: true });
+                    rest = rest.get(end..).unwrap_or_default();
+                }
+                Some(_) => {
+                    let mut end = 0;
+                    while let Some(octet) = rest.get(end) {
+                        match octet {
+                            b'\\' => end += 2,
+                            b';' | b'(' | b')' => break,
+                            octet if octet.is_ascii_whitespace() => break,
+                            _ => end += 1,
+                        }
+                    }
+                    let (word, behind) = rest.split_at(end.min(rest.len()));
+                    self.all.push(Word {
+                        raw: word.to_vec(),
+                        quoted: false,
+                    });
+                    rest = behind;
+                }
             }
         }
     }

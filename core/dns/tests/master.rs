@@ -15,6 +15,44 @@ fn ask(file: &MasterFile, name: &str, kind: RecordType) -> Answer {
 }
 
 #[test]
+fn an_entry_goes_on_over_lines_within_parentheses() {
+    let file = MasterFile::parse(
+        b"k._domainkey.example.org. IN TXT ( \"v=DKIM1; \" ; a comment )\n\
+          \t  \"p=(\" )  ; ----- a key\n\
+          \tMX(10 mx.example.org.)\n\
+          example.net. SOA ns.example.net. admin.example.net. (\n7 1 2\n\n3 900)\n\
+          \\(odd\\).example. A 192.0.2.9\n",
+    )
+    .unwrap();
+    let name = "k._domainkey.example.org";
+    let key = ask(&file, name, RecordType::Txt);
+    assert_eq!(key.all(), [Record::Txt(b"v=DKIM1; p=(".to_vec().into())]);
+    assert_eq!(ask(&file, name, RecordType::Mx).all().len(), 1);
+    let soa = ask(&file, "example.net", RecordType::Soa);
+    assert!(matches!(
+        soa.all(),
+        [Record::Soa {
+            serial: 7,
+            minimum: 900,
+            ..
+        }]
+    ));
+    let odd = ask(&file, "\\(odd\\).example", RecordType::A);
+    assert_eq!(odd.all().len(), 1);
+    assert_eq!(MasterFile::parse(file.to_string()).unwrap(), file);
+    for (text, line, what) in [
+        ("\na. TXT ( x\n\n", 2, "a parenthesis is not closed"),
+        ("a. TXT x )", 1, "a parenthesis that was not opened"),
+        ("a. TXT ( x\n ( y ) )", 2, "a parenthesis within another"),
+        // What is wrong with an entry is wrong with its first line.
+        ("a. MX ( 1\n )\nb. A 192.0.2.1", 1, "MX wants more values"),
+    ] {
+        let error = MasterFile::parse(text).unwrap_err();
+        assert_eq!((error.line, &*error.what), (line, what), "{text}");
+    }
+}
+
+#[test]
 fn a_file_answers_as_a_name_server_would() {
     let file = MasterFile::parse(
         b"; a comment\n\

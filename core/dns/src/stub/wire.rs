@@ -13,7 +13,7 @@ use crate::{Answer, Failure, Name, Question, Record};
 pub const CHAIN_MAX: usize = 16;
 /// Records of one answer that are kept.
 pub const RECORDS_MAX: usize = 512;
-/// Octets of a TXT record; longer ones are passed over.
+/// Octets of a TXT record that are kept; of a longer one it is one more, so that it shows.
 pub const TXT_MAX: usize = 8 * 1024;
 /// The longest time an answer is remembered, in seconds: a day.
 const TTL_MAX: u32 = 86_400;
@@ -236,10 +236,8 @@ fn record(data: &RData) -> Option<Record> {
             exchange: name(&mx.exchange)?,
         },
         RData::TXT(txt) => {
-            let text = txt.txt_data.concat();
-            if text.len() > TXT_MAX {
-                return None;
-            }
+            let mut text = txt.txt_data.concat();
+            text.truncate(TXT_MAX + 1);
             Record::Txt(Bytes::from(text))
         }
         RData::CNAME(target) => Record::Cname(name(&target.0)?),
