@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mox_dkim::{
     AwsLc, Canonical, Hashed, KeyRecord, Limits, Policy, PublicKey, Report, Selector, Sign,
-    Signing, Verifier, overall,
+    SignError, Signing, Verifier, overall,
 };
 use mox_dns::{Failure as DnsFailure, Record};
 use serde_json::{Value, json};
@@ -200,6 +200,12 @@ fn run_sign(sign: &DkimSign) -> Result<(), Failure> {
         })?;
         keys.push((selector, dkim_keys::read(Path::new(file))?));
     }
+    if sign.expires == Some(0) {
+        return Err(usage(
+            "a signature that expires at once is none; name seconds, as in: --expires 604800"
+                .into(),
+        ));
+    }
     let canonical = sign
         .canonical
         .split_once('/')
@@ -229,7 +235,10 @@ fn run_sign(sign: &DkimSign) -> Result<(), Failure> {
     let now = u64::try_from(timestamp::given_or_now(sign.now).secs()).unwrap_or(0);
     let fields = signing
         .finish(message.header(), now)
-        .map_err(|e| Failure::Failed(e.to_string()))?;
+        .map_err(|e| match (e, &sign.domain) {
+            (SignError::Name, Some(_)) => usage(format!("{domain:?} cannot sign: {e}")),
+            _ => Failure::Failed(e.to_string()),
+        })?;
     if sign.json {
         return print_json(&json!({ "domain": domain, "fields": fields }));
     }

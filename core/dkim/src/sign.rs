@@ -9,7 +9,7 @@ use core::fmt::Write;
 use crate::body::{BodyHashes, Hasher, Want};
 use crate::canonical;
 use crate::verify::Fields;
-use crate::{Canonical, SIGNED_MAX, Sign};
+use crate::{Canonical, SIGNED_MAX, Sign, tags};
 
 /// Fields that are signed unless something else is said: those that people see and programs act on.
 pub const DEFAULT_SIGNED: &[&str] = &[
@@ -25,6 +25,9 @@ pub const DEFAULT_SIGNED: &[&str] = &[
     "Message-Id",
     "Content-Type",
 ];
+
+/// The latest x=: no verifier takes more than 12 digits (RFC 6376 3.5).
+const TIME_MAX: u64 = 999_999_999_999;
 
 /// Columns of a folded line.
 const COLUMNS: usize = 76;
@@ -46,7 +49,7 @@ pub struct Selector<'a> {
     pub signed: &'a [&'a str],
     /// Signs each field once more than it is there, so that none can be added.
     pub oversign: bool,
-    /// Seconds until the signature expires.
+    /// Seconds until the signature expires; at least one, and not so many that x= would have more digits than t= and x= may.
     pub expires: Option<u64>,
 }
 
@@ -71,6 +74,8 @@ impl<'a> Selector<'a> {
 pub enum SignError {
     /// There must be exactly one From field.
     From,
+    /// d= must be a domain and s= a selector, of letters, digits and hyphens.
+    Name,
     /// The key did not sign.
     Key,
 }
@@ -79,6 +84,9 @@ impl core::fmt::Display for SignError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::From => "a message that is signed has exactly one From field",
+            Self::Name => {
+                "who signs is a domain in A-labels, and a selector is made of such labels"
+            }
             Self::Key => "the private key could not sign",
         })
     }
@@ -123,6 +131,12 @@ impl<'a> Signing<'a> {
         let fields = Fields::split(header);
         if fields.count("from") != 1 {
             return Err(SignError::From);
+        }
+        let is_name = |(selector, _): &(Selector<'_>, usize)| {
+            tags::is_domain(selector.domain, 1) && tags::is_domain(selector.selector, 1)
+        };
+        if !self.selectors.iter().all(is_name) {
+            return Err(SignError::Name);
         }
         let bodies = self.bodies.finish();
         let mut out = String::new();
@@ -194,7 +208,8 @@ impl Selector<'_> {
         );
         debug_assert!(written.is_ok(), "a string takes everything");
         if let Some(expires) = self.expires {
-            out.push_str(&alloc::format!("; x={}", now.saturating_add(expires)));
+            let expiry = now.saturating_add(expires.max(1)).min(TIME_MAX);
+            out.push_str(&alloc::format!("; x={expiry}"));
         }
         out.push_str(";\r\n\th=");
         let mut column = 3;

@@ -221,6 +221,39 @@ fn a_message_without_one_from_field_is_not_signed() {
 }
 
 #[test]
+fn nothing_is_signed_that_no_verifier_would_take() {
+    let key = Ed25519Key::generate().unwrap();
+    for (domain, selector) in [
+        (".", "s"),
+        ("", "s"),
+        ("example.org.", "s"),
+        ("a\\;b.example", "s"),
+        ("-x.example", "s"),
+        ("*.example", "s"),
+        ("[192.0.2.1]", "s"),
+        ("b\u{fc}cher.example", "s"),
+        ("example.org", "a b"),
+        ("example.org", "a..b"),
+    ] {
+        let selector = Selector::new(domain, selector, &key);
+        assert_eq!(
+            sign(&[selector], HEADER, BODY),
+            Err(SignError::Name),
+            "{domain}"
+        );
+    }
+    let record = record(&key);
+    for expires in [0, 1, 9_999_999_999_999, u64::MAX] {
+        let mut selector = Selector::new("example.org", "2026-a.s_1", &key);
+        selector.expires = Some(expires);
+        let fields = sign(&[selector], HEADER, BODY).unwrap();
+        let keys = [("2026-a.s_1._domainkey.example.org", record.as_str())];
+        let reports = verify(&fields, HEADER, BODY, &keys, NOW);
+        assert_eq!(reports[0].verdict, Verdict::Pass, "{fields}");
+    }
+}
+
+#[test]
 fn the_same_key_message_and_time_give_the_same_field() {
     let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
     let again = Ed25519Key::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
