@@ -21,7 +21,7 @@ pub(crate) fn run(dns: &Dns) -> Result<(), Failure> {
         let all = answers
             .iter()
             .map(|(question, answer)| as_json(question, answer));
-        print_json(&all.collect())?;
+        print_json(&all.collect::<Value>())?;
     } else {
         let file =
             MasterFile::of_facts(answers.iter().map(|(question, answer)| (question, answer)));

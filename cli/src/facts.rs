@@ -1,7 +1,7 @@
 //! Functions of facts, run for a command: their questions are answered by name servers or by a file, and the answers can
 //! be kept.
 
-use std::io::Write;
+use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use mox_dns::stub::ResolverConfig;
@@ -136,12 +136,21 @@ pub(crate) fn domain_name(text: &str) -> Result<Name, Failure> {
 
 /// Writes the result of a command: text that ends in a line end, or a message.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_ref()).and_then(|()| out.flush());
-    written.map_err(|e| Failure::Failed(format!("the result cannot be written to stdout: {e}")))
+    written(|out| out.write_all(text.as_ref()))
 }
 
-/// Writes one JSON value, indented.
-pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    print(format!("{value:#}\n"))
+/// Writes one JSON value, indented, as it is made: no more of it is held than a buffer has.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    written(|out| {
+        let mut out = BufWriter::new(out);
+        serde_json::to_writer_pretty(&mut out, value)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    })
+}
+
+fn written(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.map_err(|e| Failure::Failed(format!("the result cannot be written to stdout: {e}")))
 }

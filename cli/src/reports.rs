@@ -1,12 +1,13 @@
 //! `moxctl dmarc parsereportmsg` and `moxctl tlsrpt parsereportmsg`: reports of other servers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mox_report::{AggregateReport, Limits, Refused, TlsReport};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::transport::ParseReportMsg;
-use crate::facts::{print, print_json};
+use crate::facts::print_json;
 use crate::failure::Failure;
 use crate::files::read_at_most;
 
@@ -15,9 +16,9 @@ const FILE_MAX: u64 = 64 << 20;
 
 /// Reads DMARC aggregate reports.
 pub(crate) fn dmarc(parse: &ParseReportMsg) -> Result<(), Failure> {
-    run(parse, |octets| {
-        let report = AggregateReport::read(octets, &Limits::default())?;
-        let summary = json!({
+    let read = |octets: &[u8]| AggregateReport::read(octets, &Limits::default());
+    run(parse, read, |report| {
+        json!({
             "org_name": report.metadata.org_name,
             "report_id": report.metadata.report_id,
             "begin": report.metadata.begin,
@@ -26,30 +27,44 @@ pub(crate) fn dmarc(parse: &ParseReportMsg) -> Result<(), Failure> {
             "p": report.policy.p,
             "records": report.records.len(),
             "messages": report.messages(),
-        });
-        Ok((summary, serde_json::to_value(&report).unwrap_or_default()))
+        })
     })
 }
 
 /// Reads TLS reports.
 pub(crate) fn tlsrpt(parse: &ParseReportMsg) -> Result<(), Failure> {
-    run(parse, |octets| {
-        let report = TlsReport::read(octets, &Limits::default())?;
+    let read = |octets: &[u8]| TlsReport::read(octets, &Limits::default());
+    run(parse, read, |report| {
         let (ok, fail) = report.sessions();
-        let summary = json!({
+        json!({
             "org": report.organization_name,
             "id": report.report_id,
             "policies": report.policies.len(),
             "ok": ok,
             "fail": fail,
-        });
-        Ok((summary, serde_json::to_value(&report).unwrap_or_default()))
+        })
     })
 }
 
-fn run(
+/// What one file came to, for `--json`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told<T> {
+    Read {
+        file: String,
+        summary: Value,
+        report: T,
+    },
+    Refused {
+        file: String,
+        refused: String,
+    },
+}
+
+fn run<T: Serialize>(
     parse: &ParseReportMsg,
-    read: impl Fn(&[u8]) -> Result<(Value, Value), Refused>,
+    read: impl Fn(&[u8]) -> Result<T, Refused>,
+    summary: impl Fn(&T) -> Value,
 ) -> Result<(), Failure> {
     let stdin = [PathBuf::from("-")];
     let files = match parse.files.as_slice() {
@@ -58,24 +73,31 @@ fn run(
     };
     let mut all = Vec::new();
     let mut refused = None;
-    for file in files {
-        let name = file.display();
-        match read(&read_at_most(Path::new(file), FILE_MAX)?) {
-            Ok((summary, report)) if parse.json => {
-                all.push(json!({ "file": name.to_string(), "summary": summary, "report": report }));
-            }
-            Ok((_, report)) => print_json(&report)?,
+    for path in files {
+        let file = path.display().to_string();
+        let read = read(&read_at_most(path, FILE_MAX)?);
+        match read {
+            Ok(report) if parse.json => all.push(Told::Read {
+                file,
+                summary: summary(&report),
+                report,
+            }),
+            Ok(report) => print_json(&report)?,
             Err(why) => {
-                all.push(json!({ "file": name.to_string(), "refused": why.to_string() }));
-                refused = Some(format!("{name} is not taken as a report: {why}"));
+                let told = format!("{file} is not taken as a report: {why}");
                 if !parse.json && files.len() > 1 {
-                    eprintln!("moxctl: {name} is not taken as a report: {why}");
+                    eprintln!("moxctl: {told}");
                 }
+                refused = Some(told);
+                all.push(Told::Refused {
+                    file,
+                    refused: why.to_string(),
+                });
             }
         }
     }
     if parse.json {
-        print(format!("{:#}\n", Value::from(all)))?;
+        print_json(&all)?;
     }
     match refused {
         None => Ok(()),

@@ -3,6 +3,7 @@
 mod read;
 mod write;
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -231,8 +232,9 @@ impl AggregateReport {
     /// # Errors
     /// When there is none, or when it is over a limit, damaged, or not what anybody would send in good faith.
     pub fn read(octets: &[u8], limits: &Limits) -> Result<Self, Refused> {
+        let left = Cell::new(limits.xml);
         message::read(octets, Kind::Aggregate, limits, |part| {
-            read::read(part, limits)
+            read::read(part, &left, limits)
         })
     }
 

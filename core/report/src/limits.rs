@@ -9,9 +9,9 @@ pub struct Limits {
     pub message: usize,
     /// Octets of a report as it was packed: 10 MiB.
     pub packed: usize,
-    /// Octets of the XML of an aggregate report: 20 MB.
+    /// Octets of the XML of an aggregate report: 20 MB. All parts of a message that are tried have as many together.
     pub xml: u64,
-    /// Octets of the JSON of a TLS report: 5 MiB.
+    /// Octets of the JSON of a TLS report: 5 MiB. All parts of a message that are tried have as many together.
     pub json: u64,
     /// Octets that one octet of a packed report may become, once they are more than a mebibyte: 250. What real reports
     /// become is below 50.
@@ -20,7 +20,7 @@ pub struct Limits {
     pub kept: usize,
     /// Octets of one tag or text of XML: 64 KiB.
     pub token: usize,
-    /// Elements: 500,000. The largest report known has 230,000.
+    /// Elements, references and comments: 500,000. The largest report known has 230,000.
     pub tags: usize,
     /// Elements within each other: 64.
     pub depth: usize,

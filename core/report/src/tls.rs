@@ -1,5 +1,6 @@
 //! TLS reports: RFC 8460 section 4.
 
+use std::cell::Cell;
 use std::fmt;
 
 use mox_machine::Utc;
@@ -189,8 +190,9 @@ impl TlsReport {
     /// # Errors
     /// When there is none, or when it is over a limit, damaged, or not what anybody would send in good faith.
     pub fn read(octets: &[u8], limits: &Limits) -> Result<Self, Refused> {
+        let left = Cell::new(limits.json);
         message::read(octets, Kind::Tls, limits, |part| {
-            let json = whole(part, limits.json, limits)?;
+            let json = whole(part, &left, limits)?;
             let json = json.strip_prefix(crate::unpack::BOM).unwrap_or(&json);
             if structure(json) > limits.values {
                 return Err(Refused::TooLarge("the number of its values"));

@@ -2,7 +2,7 @@
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
 use std::rc::Rc;
 use zip::ZipArchive;
@@ -45,11 +45,11 @@ pub(crate) const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Why reading ended, when it ended before the end.
 pub(crate) type Stopped = Rc<RefCell<Option<Refused>>>;
 
-/// Gives `read` the octets of a report, unpacked as they are read: at most `max` of them. What is packed within is not unpacked
-/// again.
+/// Gives `read` the octets of a report, unpacked as they are read: at most as many as are `left`, which they are taken from. What
+/// is packed within is not unpacked again.
 pub(crate) fn unpacked<T>(
     octets: &[u8],
-    max: u64,
+    left: &Cell<u64>,
     limits: &Limits,
     read: impl FnOnce(&mut dyn BufRead, Stopped) -> Result<T, Refused>,
 ) -> Result<T, Refused> {
@@ -64,7 +64,7 @@ pub(crate) fn unpacked<T>(
             reader,
             packed: octets.len() as u64,
             out: 0,
-            max,
+            left,
             ratio: if is_packed { limits.ratio } else { u64::MAX },
             stopped: stopped.clone(),
         };
@@ -95,8 +95,8 @@ pub(crate) fn unpacked<T>(
 }
 
 /// All of it.
-pub(crate) fn whole(octets: &[u8], max: u64, limits: &Limits) -> Result<Vec<u8>, Refused> {
-    unpacked(octets, max, limits, |reader, stopped| {
+pub(crate) fn whole(octets: &[u8], left: &Cell<u64>, limits: &Limits) -> Result<Vec<u8>, Refused> {
+    unpacked(octets, left, limits, |reader, stopped| {
         let mut out = Vec::new();
         match reader.read_to_end(&mut out) {
             Ok(_) => Ok(out),
@@ -163,21 +163,23 @@ fn directory_entries(octets: &[u8]) -> Option<u16> {
 }
 
 /// Ends with an error where there is more than there may be.
-struct Bounded<R> {
+struct Bounded<'l, R> {
     reader: R,
     packed: u64,
     out: u64,
-    max: u64,
+    left: &'l Cell<u64>,
     ratio: u64,
     stopped: Stopped,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for Bounded<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(out)?;
         self.out += count as u64;
         let is_bomb = self.out > RATIO_FREE && self.out / self.ratio > self.packed;
-        if self.out > self.max || is_bomb {
+        let left = self.left.get().checked_sub(count as u64);
+        self.left.set(left.unwrap_or(0));
+        if left.is_none() || is_bomb {
             *self.stopped.borrow_mut() = Some(Refused::TooLarge("the unpacked report"));
             return Err(io::Error::other("too large"));
         }

@@ -1,5 +1,20 @@
 //! Words of a list that is known, and the others.
 
+/// What may have text of a stranger in it.
+pub(crate) trait Kept {
+    /// Octets that the text takes beside the value itself, roughly: the least that allocators give out is more than a letter.
+    fn kept(&self) -> usize;
+}
+
+impl Kept for Box<str> {
+    fn kept(&self) -> usize {
+        match self.len() {
+            0 => 0,
+            octets => (octets + 8).next_multiple_of(16).max(32),
+        }
+    }
+}
+
 /// An enumeration of known words. Case and the space around a word do not matter; a word that is not known is kept.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -26,6 +41,15 @@ macro_rules! words {
                 match self {
                     $(Self::$variant => $text,)+
                     Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl $crate::word::Kept for $name {
+            fn kept(&self) -> usize {
+                match self {
+                    Self::Other(text) => text.kept(),
+                    _ => 0,
                 }
             }
         }

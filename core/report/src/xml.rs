@@ -5,6 +5,7 @@ use quick_xml::events::{BytesStart, Event};
 use std::io::{self, BufRead, Read};
 
 use crate::unpack::{Stopped, why};
+use crate::word::Kept;
 use crate::{Limits, Refused};
 
 /// What stands in a document.
@@ -53,7 +54,7 @@ pub(crate) struct Xml<R: BufRead> {
     buffer: Vec<u8>,
     /// The last piece of text.
     piece: String,
-    /// Tags that may still come.
+    /// Tags, references and comments that may still come.
     tags: usize,
     /// The last tag was a start and an end in one.
     closes: bool,
@@ -98,9 +99,12 @@ impl<R: BufRead> Xml<R> {
                 Err(quick_xml::Error::Io(error)) => return Err(why(&self.stopped, &error)),
                 Err(error) => return Err(Refused::Syntax(error.to_string())),
             };
+            // Texts stand between the others.
+            if !matches!(event, Event::Text(_) | Event::End(_) | Event::Eof) {
+                self.tags = self.tags.checked_sub(1).ok_or(TAGS)?;
+            }
             let token = match event {
                 Event::Start(tag) => {
-                    self.tags = self.tags.checked_sub(1).ok_or(TAGS)?;
                     self.depth += 1;
                     if self.depth > self.depth_max {
                         return Err(Refused::TooLarge("the depth of its elements"));
@@ -108,7 +112,6 @@ impl<R: BufRead> Xml<R> {
                     Token::Open(name(&tag)?)
                 }
                 Event::Empty(tag) => {
-                    self.tags = self.tags.checked_sub(1).ok_or(TAGS)?;
                     self.closes = true;
                     Token::Open(name(&tag)?)
                 }
@@ -191,8 +194,15 @@ impl<R: BufRead> Xml<R> {
         Ok(())
     }
 
-    /// The text of the element that is open, without the space around it; elements within it are passed over.
+    /// The text of the element that is open, without the space around it, which is kept; elements within it are passed over.
     pub(crate) fn text(&mut self) -> Result<Box<str>, Refused> {
+        let text = self.brief()?;
+        self.keep(text.kept())?;
+        Ok(text)
+    }
+
+    /// The same text, not to be kept as it is.
+    pub(crate) fn brief(&mut self) -> Result<Box<str>, Refused> {
         let mut text = String::new();
         loop {
             match self.next()? {
@@ -208,9 +218,7 @@ impl<R: BufRead> Xml<R> {
         if text.contains(is_forbidden) {
             text = text.replace(is_forbidden, "\u{fffd}");
         }
-        let text = text.trim();
-        self.keep(text.len())?;
-        Ok(text.into())
+        Ok(text.trim().into())
     }
 
     /// So many octets more are kept.

@@ -238,6 +238,26 @@ fn what_is_too_large_is_refused_before_it_is_held() {
     ] {
         assert_eq!(read(&octets), Err(Refused::TooLarge(what)), "{what}");
     }
+    for within in ["&lt;", "<!---->", "<?x?>", "<a/>"] {
+        let text = xml(&format!("<x>{}</x>", within.repeat(limits.tags)));
+        let refused = Refused::TooLarge("the number of its tags");
+        assert_eq!(read(text.as_bytes()), Err(refused), "{within}");
+    }
+    // A letter takes more than an octet where it is kept.
+    let errors = xml("").replace(
+        "<report_id>",
+        &format!("{}<report_id>", "<error>a</error>".repeat(300_000)),
+    );
+    let reasons = "<reason><type>x</type><comment>y</comment></reason>".repeat(130_000);
+    let reasons = xml(&format!(
+        "<record><row><count>1</count><policy_evaluated>{reasons}</policy_evaluated></row></record>"
+    ));
+    for text in [errors, reasons] {
+        assert_eq!(
+            read(text.as_bytes()),
+            Err(Refused::TooLarge("what is to be kept of it"))
+        );
+    }
     let long = format!("{}&amp;", "y".repeat(1_000)).repeat(66);
     let text = xml("").replace("<org_name>o", &format!("<org_name>{long}"));
     assert_eq!(
@@ -336,6 +356,45 @@ fn a_report_is_found_in_a_message_whatever_its_sender_calls_it() {
     for kind in ["application/tlsrpt+json", "application/json"] {
         let report = TlsReport::read(&message(kind, "8bit", json), &Limits::default());
         assert_eq!(report.unwrap().policies, []);
+    }
+}
+
+#[test]
+fn parts_that_are_no_report_are_tried_within_the_limits_of_one() {
+    let tls = |length: usize| {
+        format!(
+            r#"{{"date-range":{{"start-datetime":"2026-01-02T00:00:00Z","end-datetime":"2026-01-02T23:59:59Z"}},"policies":[{}]}}"#,
+            " ".repeat(length)
+        )
+    };
+    let limits = Limits {
+        xml: 1_000_000,
+        json: 1_000_000,
+        ..Limits::default()
+    };
+    // Damaged at the very end.
+    let damaged = |good: String| good.replace("</feedback>", "").replace("]}", "]");
+    let aggregate = |length: usize| xml(&format!("{}{}", row("5"), "<a/>".repeat(length / 4)));
+    for (damages, is_read) in [(1, true), (4, false)] {
+        let parts = |kind: &str, damaged: &str, good: &str| {
+            let mut text = String::from("Content-Type: multipart/mixed; boundary=x\r\n\r\n");
+            for part in core::iter::repeat_n(damaged, damages).chain([good]) {
+                text.push_str(&format!("--x\r\nContent-Type: {kind}\r\n\r\n{part}\r\n"));
+            }
+            text.into_bytes()
+        };
+        let message = parts(
+            "application/xml",
+            &damaged(aggregate(300_000)),
+            &aggregate(0),
+        );
+        let report = AggregateReport::read(&message, &limits);
+        assert_eq!(report.is_ok(), is_read, "{damages}: {report:?}");
+        assert!(is_read || matches!(report, Err(Refused::Syntax(_))));
+        let message = parts("application/tlsrpt+json", &damaged(tls(300_000)), &tls(0));
+        let report = TlsReport::read(&message, &limits);
+        assert_eq!(report.is_ok(), is_read, "{damages}: {report:?}");
+        assert!(is_read || matches!(report, Err(Refused::Syntax(_))));
     }
 }
 

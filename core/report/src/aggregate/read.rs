@@ -1,5 +1,6 @@
 //! Reading the XML.
 
+use std::cell::Cell;
 use std::io::{self, BufRead};
 
 use super::{
@@ -7,12 +8,17 @@ use super::{
     Outcome, Override, Policy, PolicyPublished, Reason, Record, SpfResult,
 };
 use crate::unpack::{unpacked, why};
+use crate::word::Kept;
 use crate::xml::Xml;
 use crate::{Limits, Refused};
 
-/// A report from XML, packed or not.
-pub(super) fn read(octets: &[u8], limits: &Limits) -> Result<AggregateReport, Refused> {
-    unpacked(octets, limits.xml, limits, |reader, stopped| {
+/// A report from XML, packed or not, of no more octets than are `left`.
+pub(super) fn read(
+    octets: &[u8],
+    left: &Cell<u64>,
+    limits: &Limits,
+) -> Result<AggregateReport, Refused> {
+    unpacked(octets, left, limits, |reader, stopped| {
         let report = feedback(&mut Xml::new(&mut *reader, stopped.clone(), limits))?;
         // What is behind it means nothing, but the checksum of what it is packed in stands at its end.
         match io::copy(reader, &mut io::sink()) {
@@ -75,8 +81,8 @@ fn metadata<R: BufRead>(xml: &mut Xml<R>, to: &mut Metadata) -> Result<(), Refus
         "extra_contact_info" => once(&mut to.extra_contact_info, xml.text()?),
         "report_id" => once(&mut report_id, xml.text()?),
         "date_range" => xml.each(|xml, name| match name {
-            "begin" => once(&mut begin, number(&xml.text()?, DATE_MAX, "date_range")?),
-            "end" => once(&mut end, number(&xml.text()?, DATE_MAX, "date_range")?),
+            "begin" => once(&mut begin, number(&xml.brief()?, DATE_MAX, "date_range")?),
+            "end" => once(&mut end, number(&xml.brief()?, DATE_MAX, "date_range")?),
             _ => xml.skip(),
         }),
         "error" => {
@@ -115,16 +121,18 @@ fn policy<R: BufRead>(xml: &mut Xml<R>, to: &mut PolicyPublished) -> Result<(), 
 }
 
 /// An empty word is none.
-fn word<R: BufRead, T>(
+fn word<R: BufRead, T: Kept>(
     xml: &mut Xml<R>,
     to: &mut Option<T>,
     parse: impl Fn(&str) -> T,
 ) -> Result<(), Refused> {
-    let text = xml.text()?;
+    let text = xml.brief()?;
     if text.is_empty() {
         return Ok(());
     }
-    once(to, parse(&text))
+    let word = parse(&text);
+    xml.keep(word.kept())?;
+    once(to, word)
 }
 
 fn record<R: BufRead>(xml: &mut Xml<R>) -> Result<Record, Refused> {
@@ -133,7 +141,7 @@ fn record<R: BufRead>(xml: &mut Xml<R>) -> Result<Record, Refused> {
     xml.each(|xml, name| match name {
         "row" => xml.each(|xml, name| match name {
             "source_ip" => once(&mut source_ip, xml.text()?),
-            "count" => once(&mut count, number(&xml.text()?, COUNT_MAX, "count")?),
+            "count" => once(&mut count, number(&xml.brief()?, COUNT_MAX, "count")?),
             "policy_evaluated" => evaluated(xml, &mut record),
             _ => xml.skip(),
         }),
@@ -161,6 +169,10 @@ fn record<R: BufRead>(xml: &mut Xml<R>) -> Result<Record, Refused> {
         }),
         _ => xml.skip(),
     })?;
+    // Most have one of each; lists grow in fours.
+    record.dkim_results.shrink_to_fit();
+    record.spf_results.shrink_to_fit();
+    record.reasons.shrink_to_fit();
     record.source_ip = source_ip.unwrap_or_default();
     record.header_from = header_from.unwrap_or_default();
     record.count = count.ok_or(Refused::Missing("count in a record"))?;
