@@ -4,6 +4,7 @@ use core::fmt::Write;
 
 use mox_dkim::{AwsLc, Policy};
 use mox_dmarc::{Authenticated, Author, Record, Report, author_policies, evaluate, walk};
+use mox_dns::{Name, Question, RecordType};
 use mox_server::{sender, signer};
 use mox_spf::{Limits, Query, check_host};
 use serde_json::{Value, json};
@@ -135,6 +136,23 @@ fn author(author: &Author) -> Value {
     })
 }
 
+/// Why the records of a domain itself count as none, if it has some.
+fn unusable(inquirer: &mut Inquirer, domain: &Name) -> Option<String> {
+    let name = domain.child("_dmarc").ok()?;
+    let answer = inquirer.answer(&Question::of(name, RecordType::Txt));
+    let texts = answer.all().iter().filter_map(|record| match record {
+        mox_dns::Record::Txt(text) if Record::is_record(text) => Some(text),
+        _ => None,
+    });
+    match texts.collect::<Vec<_>>().as_slice() {
+        [] => None,
+        [text] => Record::parse(text)
+            .err()
+            .map(|why| format!("the record counts as none: {why}")),
+        _ => Some("there is more than one record, which counts as none".into()),
+    }
+}
+
 fn run_lookup(lookup: &DmarcLookup) -> Result<(), Failure> {
     let domain = domain_name(&lookup.domain)?;
     let mut inquirer = Inquirer::open(lookup.dns.as_deref(), lookup.facts.as_deref())?;
@@ -146,7 +164,7 @@ fn run_lookup(lookup: &DmarcLookup) -> Result<(), Failure> {
     let record: Option<&Record> = policy.map(|(_, record)| record);
     let (status, problem) = match (&found.failed, record) {
         (Some(name), None) => ("temperror", Some(format!("DNS did not answer for {name}"))),
-        (_, None) => ("none", None),
+        (_, None) => ("none", unusable(&mut inquirer, &domain)),
         (_, Some(record)) if record.clone().usable().is_none() => (
             "permerror",
             Some("the record says nothing that can be applied".into()),

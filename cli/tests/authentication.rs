@@ -222,6 +222,11 @@ fn a_master_file_that_is_none_is_named_with_its_line_and_the_remedy() {
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let scratch = Scratch::new("auth-usage");
+    let (_, pem, _) = told(&moxctl(&["dkim", "gened25519"]));
+    fs::write(scratch.path("key"), pem).unwrap();
+    let key = format!("s={}", path(&scratch, "key"));
+    let message = path(&scratch, "message");
+    fs::write(&message, MESSAGE).unwrap();
     let dns = zone(&scratch, ZONE);
     for args in [
         &["spf"][..],
@@ -241,6 +246,17 @@ fn wrong_usage_is_exit_code_2() {
         &["dkim", "sign"],
         &["dkim", "sign", "--key", "x"],
         &["dkim", "sign", "--key", "a b=x"],
+        &[
+            "dkim",
+            "sign",
+            "--key",
+            &key,
+            "--domain",
+            "a;b.example",
+            &message,
+        ],
+        &["dkim", "sign", "--key", &key, "--domain", ".", &message],
+        &["dkim", "sign", "--key", &key, "--expires", "0", &message],
         &["dmarc", "verify", "192.0.2.1", "a@example.org"],
         &["dmarc", "lookup", "a..b", "--dns", &dns],
         &["dns", "lookup"],
@@ -544,4 +560,17 @@ fn keys_and_policies_are_looked_up() {
     );
     assert!(dmarc("defect.example").contains("\ndefect: fo: "));
     assert!(dmarc("useless.example").starts_with("permerror\n"));
+    // None, but not without a word.
+    let several = "_dmarc.two.example. TXT \"v=DMARC1; p=none\"\n_dmarc.two.example. TXT \"v=DMARC1; p=reject\"\n\
+                   _dmarc.twice.example. TXT \"v=DMARC1; p=none; p=reject\"\n";
+    let dns = zone(&scratch, several);
+    let dmarc = |domain: &str| told(&moxctl(&["dmarc", "lookup", "--dns", &dns, domain])).1;
+    assert_eq!(
+        dmarc("two.example"),
+        "none\nproblem: there is more than one record, which counts as none\n"
+    );
+    assert_eq!(
+        dmarc("twice.example"),
+        "none\nproblem: the record counts as none: a tag stands twice\n"
+    );
 }
