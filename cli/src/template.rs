@@ -68,8 +68,12 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
             // not get on with one.
             // imap_without: ["QRESYNC"],
 
-            // Let mail programs compress what they read (COMPRESS=DEFLATE). A session that does takes 320 KB of memory.
+            // Let mail programs compress what they read (COMPRESS=DEFLATE). A session that does takes 400 KB of memory.
             // imap_compress: false,
+
+            // Messages that one IMAP command takes at most (MESSAGELIMIT), 1000 or more; 0 is no limit. Mail programs that do
+            // not know this extension take the newest so many messages for all there are.
+            // imap_message_limit: 0,
 
             // Record every session here into files that moxctl replay plays again: one file each, at most max_files of
             // them (the oldest make room), of max_octets at most. Passwords are never in them. Local parts and what
@@ -127,6 +131,9 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String
 
             // Bytes of mail at most. Without it there is no limit.
             // quota: 10000000000,
+
+            // IMAP extensions that are switched off for this account, whatever its listener offers.
+            // imap_without: ["QRESYNC"],
         ),
     }},
 )
@@ -165,16 +172,14 @@ mod tests {
         }
         let all = Static::parse("mox.ron", &uncommented(&fixed)).unwrap();
         assert!(all.relay.is_some() && all.resolvers.len() == 1 && all.log_levels.len() == 1);
-        assert!(
-            all.listeners
-                .values()
-                .all(|l| l.services().count() == 5 && l.capture.is_some())
-        );
+        assert!(all.listeners.values().all(|l| l.services().count() == 5
+            && l.capture.is_some()
+            && !l.offers.imap_without.is_empty()));
         let all = Dynamic::parse("domains.ron", &uncommented(&dynamic), &all).unwrap();
         assert!(
             all.accounts
                 .values()
-                .all(|a| a.quota.is_some() && a.full_name.is_some())
+                .all(|a| a.quota.is_some() && a.full_name.is_some() && !a.imap_without.is_empty())
         );
     }
 }

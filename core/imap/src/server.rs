@@ -11,8 +11,10 @@ mod idle;
 mod job;
 mod limits;
 mod mailbox;
+mod message_limit;
 mod metadata;
 mod multisearch;
+mod notify;
 mod output;
 mod progress;
 mod quota;
@@ -21,9 +23,11 @@ mod report;
 mod search;
 mod select;
 mod store;
+mod switched_off;
 mod thread;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -40,6 +44,7 @@ pub use limits::{Config, Limits};
 
 use self::capability::Modes;
 use self::job::{Job, Next, Reply, Running};
+use self::notify::Notify;
 use self::output::Output;
 use self::report::{Report, Selection};
 use crate::wire::{
@@ -69,6 +74,8 @@ pub struct Server {
     /// A command was understood.
     spoke: bool,
     modes: Modes,
+    /// Capabilities that are off for the user.
+    without: Vec<String>,
     /// What comes and goes is compressed.
     compressed: bool,
     /// The client will send nothing more.
@@ -79,6 +86,9 @@ pub struct Server {
     running: Option<Box<Running>>,
     selected: Option<Box<Selection>>,
     report: Option<Box<Report>>,
+    notify: Option<Box<Notify>>,
+    /// An IDLE that waits for what is told of new messages.
+    parked: Option<Box<Running>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +117,7 @@ impl Server {
             authenticated: false,
             spoke: false,
             modes: Modes::default(),
+            without: Vec::new(),
             compressed: false,
             eof: false,
             draining: false,
@@ -115,6 +126,8 @@ impl Server {
             running: None,
             selected: None,
             report: None,
+            notify: None,
+            parked: None,
         }
     }
 
@@ -173,8 +186,9 @@ impl Server {
     /// Nothing is being run any more.
     fn rest(&mut self) {
         if self.draining {
-            self.close(CloseReason::Drained, Some("the server is stopping"));
+            return self.close(CloseReason::Drained, Some("the server is stopping"));
         }
+        self.tell_selected();
     }
 
     fn close(&mut self, reason: CloseReason, bye: Option<&str>) {
@@ -189,6 +203,8 @@ impl Server {
             self.out.line(alloc::format!("* BYE {text}").as_bytes());
         }
         self.unselect();
+        self.end_notify();
+        self.parked = None;
         self.out.push(Step::Event(Event::Closed(reason)));
         self.out.push(Step::Close);
     }
@@ -224,6 +240,7 @@ impl Server {
     /// What the arguments of the next command may refer to.
     fn known(&self) -> Known<'_> {
         let (utf8, charset) = (self.modes.is_utf8(), !self.modes.utf8);
+        let limited = self.message_limit().is_some();
         match &self.selected {
             Some(selection) => Known {
                 uids: &selection.uids,
@@ -232,10 +249,12 @@ impl Server {
                 numbers: !self.modes.uid_only,
                 utf8,
                 charset,
+                limited,
             },
             None => Known {
                 utf8,
                 charset,
+                limited,
                 ..Known::NOTHING
             },
         }
@@ -268,7 +287,10 @@ impl Server {
             None => Command::parse(verb, head.args, &self.known(), &self.config.limits.parse),
         };
         let command = match parsed {
-            Ok(command) => command,
+            Ok(command) => match self.switched_off(&command) {
+                None => command,
+                Some(why) => return self.reply(tag, Some(verb), &why.into()),
+            },
             Err(why) => return self.reply(tag, Some(verb), &why.into()),
         };
         // The tag is copied: a slice of the line would keep the driver's buffer alive through an IDLE.
@@ -326,7 +348,8 @@ impl Server {
                 params,
             } => self.select(&mailbox, read_only, params),
             Command::Unauthenticate => self.unauthenticate(),
-            Command::Compress(algorithm) => self.compress(running, &algorithm, more_input),
+            Command::Notify(set) => self.notify(set),
+            Command::Compress(algorithm) => self.compress(&algorithm, more_input),
             Command::Create {
                 mailbox,
                 special_use,
@@ -381,6 +404,7 @@ impl Server {
             }
             (_, Some(verb)) => self.refusal(verb),
         };
+        let why = why.or_else(|| self.literal_off(&literal));
         let why = match (why, head.verb, head.args) {
             (None, Some(verb), Some(args)) if verb.brings_message() => {
                 let mut reader = AppendReader::new(verb != Verb::Append);
@@ -500,6 +524,7 @@ impl Server {
             Job::Login => self.sasl_answer(None, answer),
             Job::Edit => mailbox::edited(answer),
             Job::Create => Self::created(answer),
+            Job::Compress => self.compressed(&running, answer),
             Job::Unauthenticate => self.unauthenticated(answer),
             Job::Listing(listing) => self.listing_answer(listing, answer),
             Job::Status { name, items } => self.status_answer(&name, &items, answer),
@@ -519,8 +544,13 @@ impl Server {
                     _ => Next::ok(),
                 }
             }
-            Job::Expunge => self.expunged(answer),
-            Job::Copy { remove, own } => self.copied(answer, remove, own),
+            Job::Expunge(limited) => self.expunged(answer, limited),
+            Job::ExpungeWhich => self.expunge_these(answer),
+            Job::Copy {
+                remove,
+                own,
+                limited,
+            } => self.copied(answer, remove, own, limited),
             Job::Search(search) => self.found(*search, answer, &running),
             Job::MultiSearch(multi) => self.multi_search_answer(multi, answer, &running),
             Job::Metadata(asked) => self.metadata(&asked, answer),
@@ -531,7 +561,7 @@ impl Server {
             Job::Fetch(fetch) => self.fetch_answer(fetch, answer),
             Job::Store(store) => self.stored(*store, answer),
             Job::Append(append) => self.append_answer(append, answer, running.verb.is_uid()),
-            job @ (Job::Found(_) | Job::Idle(_) | Job::Finish(_)) => Next::Go(job),
+            job @ (Job::Found(_) | Job::Idle(_) | Job::Notify | Job::Finish(_)) => Next::Go(job),
         };
         if self.phase != Phase::Closed {
             self.proceed(running, next);
@@ -553,7 +583,7 @@ impl Server {
             .running
             .take_if(|r| r.ask.is_none() && r.job.is_pumped())
         else {
-            return false;
+            return self.pump_notify();
         };
         let job = core::mem::replace(&mut running.job, Job::Login);
         let next = match job {
@@ -638,6 +668,9 @@ impl Session for Server {
         let Some(answer) = self.report_answer(id, answer) else {
             return;
         };
+        let Some(answer) = self.notify_answer(id, answer) else {
+            return;
+        };
         let Some(answer) = self.context_answer(id, answer) else {
             return;
         };
@@ -701,7 +734,8 @@ impl Session for Server {
             return false;
         }
         match &self.running {
-            None => true,
+            // Numbers must not change between a command and its answer.
+            None => self.report.is_none(),
             Some(running) => match &running.job {
                 Job::Sasl(_) => running.ask.is_none(),
                 Job::Idle(done) => !done,
@@ -741,7 +775,7 @@ fn numbered(set: &crate::wire::SequenceSet, known: &UidSet, uid: bool) -> Result
 
 impl Server {
     /// The canonical name, or the NO that says what is wrong with it.
-    fn canonical(&self, raw: &[u8]) -> Result<alloc::string::String, Next> {
+    fn canonical(&self, raw: &[u8]) -> Result<String, Next> {
         let decoded = crate::wire::decode_name(raw, self.modes.is_utf8());
         decoded.map_err(|error| Next::no("CANNOT", error.text()))
     }

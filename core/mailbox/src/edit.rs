@@ -179,6 +179,7 @@ impl<'r> Edit<'r> {
         name: &str,
         row: Option<NameRow>,
     ) -> Result<(), Stop> {
+        self.touched.push(Touched::Account(account));
         let key = key::mailbox_name(account, name);
         let had = self.get(&key)?.is_some();
         let names = &mut self.account(account)?.names;

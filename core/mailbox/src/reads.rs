@@ -70,6 +70,8 @@ pub enum Touched {
         /// Its new modification sequence; `u64::MAX` when it was deleted.
         modseq: u64,
     },
+    /// The names of mailboxes of an account, or its subscriptions.
+    Account(crate::AccountId),
     /// The outgoing queue has a new or changed row.
     Queue,
 }

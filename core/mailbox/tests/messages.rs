@@ -36,8 +36,8 @@ fn one_message_for_three_mailboxes_is_one_batch_and_one_body() {
     assert_eq!(places, [(a, 1, 2), (b, 1, 2), (a, 1, 2)]);
     assert_eq!(e.rows.iter(Space::Bodies).count(), 1);
     assert!(e.names(a).contains(&"Lists".into()), "parents are made");
-    let told: Vec<_> = e.last.touched.clone();
-    assert_eq!(told.len(), 3);
+    let mailboxes = |touched: &&Touched| matches!(touched, Touched::Mailbox { .. });
+    assert_eq!(e.last.touched.iter().filter(mailboxes).count(), 3);
     e.check();
 
     let meta = meta(&e.rows, a, e.id(a, "INBOX"), Uid(1)).unwrap().unwrap();
@@ -659,7 +659,7 @@ fn a_deleted_mailbox_answers_gone() {
         mailbox: id,
         modseq: u64::MAX,
     };
-    assert_eq!(e.last.touched, [gone]);
+    assert!(e.last.touched.contains(&gone));
     assert_eq!(changes(&e.rows, a, id, 1, 10).unwrap(), None);
     assert_eq!(select(&e.rows, a, id).unwrap(), None);
     let doomed = Doomed::Deleted;

@@ -6,13 +6,17 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsStream;
 use std::io;
 
-/// A byte stream that may have been upgraded to TLS.
+use crate::deflate::Deflate;
+
+/// A byte stream that may have been upgraded to TLS, and be compressed.
 #[derive(Debug)]
 pub enum Conn<S> {
     /// In clear.
     Plain(S),
     /// Encrypted.
     Tls(Box<TlsStream<S>>),
+    /// Compressed, over one of the others.
+    Deflate(Box<Deflate<Self>>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
@@ -24,6 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_read(cx, into),
             Self::Tls(s) => Pin::new(s).poll_read(cx, into),
+            Self::Deflate(s) => Pin::new(s).poll_read(cx, into),
         }
     }
 }
@@ -37,6 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<S> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_write(cx, from),
             Self::Tls(s) => Pin::new(s).poll_write(cx, from),
+            Self::Deflate(s) => Pin::new(s).poll_write(cx, from),
         }
     }
 
@@ -44,6 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<S> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_flush(cx),
             Self::Tls(s) => Pin::new(s).poll_flush(cx),
+            Self::Deflate(s) => Pin::new(s).poll_flush(cx),
         }
     }
 
@@ -51,6 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<S> {
         match self.get_mut() {
             Self::Plain(s) => Pin::new(s).poll_close(cx),
             Self::Tls(s) => Pin::new(s).poll_close(cx),
+            Self::Deflate(s) => Pin::new(s).poll_close(cx),
         }
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::auth::{self, Exchange, Login, Refused, Verdict};
 use crate::config::ListenerConfig;
+use crate::deflate::Compressed;
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
 use append::Append;
@@ -37,10 +38,14 @@ pub(crate) struct ImapHost<R: Runtime> {
     exchange: Option<Box<Exchange>>,
     append: Option<Box<Append>>,
     watch: Option<Box<Watching>>,
+    /// NOTIFY: waits for anything in the account.
+    observe: Option<Box<Watching>>,
     /// The selected mailbox, when its new messages are this session's.
     claims: Option<MailboxId>,
     /// The keyword list the session knows, as the modification sequence of its last growth.
     keywords_seen: u64,
+    /// The stream is compressed.
+    compressed: Option<Compressed>,
 }
 
 /// What all IMAP sessions of a listener share.
@@ -54,6 +59,7 @@ pub(crate) fn machine(config: &ListenerConfig) -> Config {
         compress: offers.imap_compress,
         ..Config::default()
     };
+    machine.limits.messages = offers.imap_message_limit;
     machine.limits.append = config.max_size;
     machine
 }
@@ -85,8 +91,12 @@ impl<R: Runtime> ImapHost<R> {
             Verdict::Authenticated(login) => {
                 tracing::info!(target: "auth", listener, %peer, user = login.user, "authenticated");
                 let user = login.user.clone();
+                let without = self.node.directory().imap_without(&login.account).to_vec();
                 self.login = Some(Box::new(login));
-                Answer::Authenticated(user)
+                match without.is_empty() {
+                    true => Answer::Authenticated(user),
+                    false => Answer::AuthenticatedWithout { user, without },
+                }
             }
             Verdict::Refused(Refused::Unavailable) => {
                 refusal(Some("UNAVAILABLE"), "authentication is not possible now")
@@ -172,14 +182,16 @@ impl<R: Runtime> World for ImapHost<R> {
             exchange: None,
             append: None,
             watch: None,
+            observe: None,
             claims: None,
             keywords_seen: 0,
+            compressed: None,
         }
     }
 
     /// A watch waits for others, so nobody waits for it.
     fn at_once(ask: &Ask) -> bool {
-        matches!(ask, Ask::Watch { .. })
+        matches!(ask, Ask::Watch { .. } | Ask::Observe { .. })
     }
 
     fn respond(&mut self, id: AskId, ask: Ask) -> Response {
@@ -223,16 +235,31 @@ impl<R: Runtime> World for ImapHost<R> {
                 self.watch = Some(Box::new(Watching { id, since, watch }));
                 Response::Open
             }
+            Ask::Observe { since } => {
+                let topic = Topic::Account(account);
+                // What happened before now is known at the latest commit.
+                let watch = self.node.store.watch(topic, |published| published.number);
+                self.observe = Some(Box::new(Watching { id, since, watch }));
+                Response::Open
+            }
             Ask::Annotations { mailbox } => self.annotations(mailbox.as_deref()),
             Ask::Annotate { mailbox, entries } => self.annotate(mailbox, entries),
             Ask::Quota { mailbox } => self.quota(mailbox.as_deref()),
             Ask::Append { .. } | Ask::Piece(_) | Ask::Insert { .. } | Ask::Commit { .. } => {
                 self.append(ask)
             }
+            Ask::Compress => {
+                self.compressed = Compressed::take(&self.node.compressed);
+                match self.compressed {
+                    Some(_) => Response::Now(Answer::Accept),
+                    None => Response::no(Some("LIMIT"), "too many streams are compressed"),
+                }
+            }
             Ask::Unauthenticate => {
                 self.login = None;
                 self.exchange = None;
                 self.append = None;
+                self.observe = None;
                 Response::Now(Answer::Done)
             }
             Ask::Edit(edit) => self.edit(edit),
@@ -301,8 +328,8 @@ impl<R: Runtime> World for ImapHost<R> {
     }
 
     fn cancel(&mut self, id: AskId) {
-        if self.watch.as_ref().is_some_and(|w| w.id == id) {
-            self.watch = None;
+        for open in [&mut self.watch, &mut self.observe] {
+            open.take_if(|watching| watching.id == id);
         }
     }
 
@@ -346,6 +373,13 @@ impl<R: Runtime> World for ImapHost<R> {
                 Answer::Modseq(modseq)
             };
             return Poll::Ready((id, answer));
+        }
+        if let Some(watching) = &mut self.observe
+            && let Poll::Ready(number) = watching.watch.poll_changed(cx, watching.since)
+        {
+            let id = watching.id;
+            self.observe = None;
+            return Poll::Ready((id, Answer::Modseq(number)));
         }
         Poll::Pending
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::capture::{Captured, CapturedSession, Captures, Kept, Recording};
 use crate::config::{ListenerConfig, Service};
 use crate::connections::{Place, refuse};
+use crate::deflate::Deflate;
 use crate::front::Front;
 use crate::imap_in::ImapHost;
 use crate::in_order::{InOrder, Visit, Visitor};
@@ -129,7 +130,7 @@ fn serve<R: Runtime>(
     }
 }
 
-/// Runs one session over its connection, through STARTTLS if it comes to that.
+/// Runs one session over its connection, through STARTTLS and COMPRESS if it comes to that.
 async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Visitor + Send>(
     runtime: R,
     Visit { config, peer }: Visit,
@@ -168,7 +169,11 @@ async fn run<R: Runtime, S: Recordable, H: Host<Recorded<S>> + Visitor + Send>(
                 io = plain;
                 handshake = true;
             }
-            End::Closed | End::Compress(_) => return,
+            End::Compress(below) => {
+                io = Conn::Deflate(Box::new(Deflate::new(below)));
+                handshake = false;
+            }
+            End::Closed => return,
             End::Reset(error) => {
                 let error = io::Error::from(error);
                 tracing::debug!(target: "session", listener = config.name, %peer, %error, "connection lost");

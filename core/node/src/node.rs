@@ -81,6 +81,8 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) policies: Policies,
     pub(crate) queue_changed: queue_out::Changed,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
+    /// Octets that compressed sessions take.
+    pub(crate) compressed: Arc<AtomicUsize>,
     pub(crate) told: Told,
     pub(crate) captures: Option<Arc<dyn Captures>>,
     /// Opened once the store is closed, or has failed.
@@ -136,6 +138,7 @@ impl<R: Runtime> Node<R> {
                 .map_err(|e| StartError(e.to_string()))?,
             queue_changed: queue_out::Changed::default(),
             bodies_in_flight: Arc::default(),
+            compressed: Arc::default(),
             told: Told::default(),
             captures: front.outgoing_captures.clone(),
             directory: RwLock::new(Arc::new(directory)),

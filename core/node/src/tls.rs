@@ -169,7 +169,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 fn plain<S>(io: Conn<S>) -> io::Result<S> {
     match io {
         Conn::Plain(s) => Ok(s),
-        Conn::Tls(_) => Err(io::Error::other("TLS within TLS")),
+        Conn::Tls(_) | Conn::Deflate(_) => Err(io::Error::other("TLS within TLS or compression")),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Directory {
     accounts: BTreeSet<String>,
     /// Octets of mail at most, for accounts that have a limit.
     quotas: BTreeMap<String, u64>,
+    /// IMAP capabilities that are off, for accounts that have some.
+    imap_without: BTreeMap<String, Vec<String>>,
     /// By A-label name.
     domains: BTreeMap<Domain, LocalDomain>,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
@@ -109,6 +111,7 @@ impl Directory {
             if let Some(quota) = account.quota {
                 directory.quotas.insert(name.clone(), quota);
             }
+            directory.set_imap_without(name, account.imap_without.clone());
             for address in &account.addresses {
                 // Checked when the configuration was read.
                 let _ = match &address.local {
@@ -120,6 +123,19 @@ impl Directory {
         directory
     }
 
+    /// Switches IMAP capabilities off for an account.
+    pub fn set_imap_without(&mut self, account: &str, capabilities: Vec<String>) {
+        match capabilities.is_empty() {
+            true => self.imap_without.remove(account),
+            false => self.imap_without.insert(account.into(), capabilities),
+        };
+    }
+
+    /// IMAP capabilities that are off for an account, beside those that are off where it comes in.
+    pub fn imap_without(&self, account: &str) -> &[String] {
+        self.imap_without.get(account).map_or(&[], Vec::as_slice)
+    }
+
     /// A directory without domains.
     pub fn empty(postmaster: Postmaster) -> Self {
         let accounts = BTreeSet::from([postmaster.account.clone()]);
@@ -127,6 +143,7 @@ impl Directory {
             postmaster,
             accounts,
             quotas: BTreeMap::new(),
+            imap_without: BTreeMap::new(),
             domains: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }

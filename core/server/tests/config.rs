@@ -138,7 +138,7 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
         "mox.ron:5:44: listeners.\"public\": there is no setting \"smpt\" here; correct the spelling or remove it; \
          known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, capture, \
-         sasl_mechanisms, imap_without, imap_compress"
+         sasl_mechanisms, imap_without, imap_compress, imap_message_limit"
     );
 }
 
@@ -173,8 +173,12 @@ fn what_a_listener_offers_is_of_known_names_only() {
     assert!(!usual.needs_cram_md5() && !usual.imap_compress && usual.imap_without.is_empty());
     let changed = offers(&with(
         "sasl_mechanisms: [\"plain\", \"CRAM-MD5\", \"SCRAM-SHA-256\"], imap_without: [\"IDLE\", \"thread=references\"], \
-         imap_compress: true",
+         imap_compress: true, imap_message_limit: 1000",
     ));
+    assert_eq!(
+        (usual.imap_message_limit, changed.imap_message_limit),
+        (0, 1_000)
+    );
     // Best first, whatever the file says.
     let (best, middle, last) = (Mechanism::ScramSha256, Mechanism::CramMd5, Mechanism::Plain);
     assert_eq!(changed.mechanisms, [best, middle, last]);
@@ -197,6 +201,13 @@ fn what_a_listener_offers_is_of_known_names_only() {
         format!(
             "{here}71: listeners.\"public\".sasl_mechanisms: the list is empty, so nobody could log in; \
              name some, or remove the setting for the usual ones"
+        )
+    );
+    assert_eq!(
+        static_errors(&with("imap_message_limit: 999")),
+        format!(
+            "{here}74: listeners.\"public\".imap_message_limit: 999 messages are fewer than 1000; \
+             name more, or remove the setting: then there is no limit"
         )
     );
     let wrong = "imap_without: [\"IDLE\", \"IMAP4rev1\", \"AUTH=PLAIN\", \"STARTTLS\", \"ILDE\"]";
@@ -223,6 +234,22 @@ fn what_a_listener_offers_is_of_known_names_only() {
     assert!(
         lines.len() == 4 && lines[3].starts_with(&unknown),
         "{errors}"
+    );
+}
+
+#[test]
+fn an_account_may_be_without_some_imap_capabilities() {
+    let with = |list: &str| DOMAINS.replace("quota: 1000000", &format!("imap_without: {list}"));
+    let dynamic =
+        Dynamic::parse("domains.ron", &with("[\"qresync\", \"MOVE\"]"), &fixed()).unwrap();
+    let directory = Directory::new(&fixed(), &dynamic);
+    assert_eq!(directory.imap_without("al"), ["qresync", "MOVE"]);
+    assert!(directory.imap_without("jo").is_empty());
+    let error = dynamic_errors(&with("[\"MOVE\", \"MVOE\"]"));
+    let start = "domains.ron:17:109: accounts.\"al\".imap_without[1]: \"MVOE\" is no IMAP capability known here; use some of: IMAP4rev2, ";
+    assert!(
+        error.starts_with(start) && error.lines().count() == 1,
+        "{error}"
     );
 }
 

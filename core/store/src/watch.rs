@@ -18,6 +18,8 @@ pub enum Topic {
         /// Which.
         mailbox: MailboxId,
     },
+    /// Everything of an account; its number is that of the last published commit that touched it.
+    Account(AccountId),
     /// The outgoing queue; its number is that of the last published commit that touched it.
     Queue,
     /// Anything at all; its number is that of the last published commit.
@@ -128,12 +130,20 @@ impl Raised {
                     account,
                     mailbox,
                     modseq,
-                } => (Topic::Mailbox { account, mailbox }, modseq),
+                } => {
+                    self.raise(Topic::Account(account), commit);
+                    (Topic::Mailbox { account, mailbox }, modseq)
+                }
+                Touched::Account(account) => (Topic::Account(account), commit),
                 Touched::Queue => (Topic::Queue, commit),
             };
-            let highest = self.0.entry(topic).or_default();
-            *highest = number.max(*highest);
+            self.raise(topic, number);
         }
+    }
+
+    fn raise(&mut self, topic: Topic, number: u64) {
+        let highest = self.0.entry(topic).or_default();
+        *highest = number.max(*highest);
     }
 
     pub(crate) fn into_topics(self, commit: u64) -> impl Iterator<Item = (Topic, u64)> {

@@ -319,6 +319,7 @@ impl Case for ImapServer {
             imap::Ask::Append { .. } | imap::Ask::Piece(_) | imap::Ask::Insert { .. } => {
                 imap::Answer::Accept
             }
+            imap::Ask::Compress => imap::Answer::Accept,
             imap::Ask::Unauthenticate => imap::Answer::Done,
             imap::Ask::Vanished { .. } => imap::Answer::Vanished(UidSet::from_runs([2..=3, 9..=9])),
             imap::Ask::Commit { .. } => imap::Answer::Appended {

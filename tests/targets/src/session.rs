@@ -301,7 +301,7 @@ impl<'c, 's, 'd, C: Case> Run<'c, 's, 'd, C> {
                     self.upgrading = true;
                     self.out.told.push(shown);
                 }
-                Step::Compress => panic!("not offered"),
+                Step::Compress => self.out.told.push(shown),
                 Step::Close => {
                     assert!(!self.closed, "closed twice");
                     self.closed = true;

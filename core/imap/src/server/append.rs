@@ -488,6 +488,7 @@ impl Server {
         let limits = &self.config.limits;
         let read = match append.refused.take() {
             Some(reply) => Err(reply),
+            None if let Some(why) = self.literal_off(&literal) => Err(why.into()),
             None => {
                 let mut reader = append.reader;
                 let held = self.framer.held();

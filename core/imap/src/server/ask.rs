@@ -70,6 +70,12 @@ pub enum Ask {
         /// What the machine has seen.
         since: u64,
     },
+    /// NOTIFY. Stays open: answer `Modseq` once anything in the account is newer than `since`, with a number that only grows:
+    /// a message, a flag, a mailbox, a subscription. It may be answered without cause. Cancelled by NOTIFY NONE.
+    Observe {
+        /// The number of the last answer; at first 0, which is older than anything.
+        since: u64,
+    },
     /// What changed after `since`. Answer `Changes` (with `more` when `max` was reached). A page never ends between two
     /// rows of one modification sequence, and shows the present names of all keywords its rows use.
     Changes {
@@ -217,6 +223,8 @@ pub enum Ask {
         /// Names in lower case; without a value an entry goes.
         entries: Vec<(String, Option<Bytes>)>,
     },
+    /// COMPRESS: there is memory for it. Answer `Accept` or `No`.
+    Compress,
     /// UNAUTHENTICATE: forget who the client was. Answer `Done`.
     Unauthenticate,
 }
@@ -234,6 +242,13 @@ pub enum Answer {
     Challenge(Bytes),
     /// The client is this user.
     Authenticated(String),
+    /// The client is this user, for whom some capabilities are off, beside those of the configuration.
+    AuthenticatedWithout {
+        /// The user.
+        user: String,
+        /// Of [`CAPABILITIES`](super::CAPABILITIES), in any case.
+        without: Vec<String>,
+    },
     /// All mailboxes.
     Mailboxes(Vec<MailboxInfo>),
     /// The figures of one mailbox.

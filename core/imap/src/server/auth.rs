@@ -37,6 +37,10 @@ impl Server {
         if self.tls {
             return Next::bad("TLS is active already");
         }
+        if self.compressed {
+            // RFC 4978 3: TLS comes below compression.
+            return Next::bad("it is too late for TLS, the stream is compressed");
+        }
         if !self.config.starttls {
             return Next::bad("TLS is not available");
         }
@@ -128,6 +132,10 @@ impl Server {
                 put!(self.out.text(), "+ {encoded}\r\n");
                 Next::Go(Job::Sasl(mechanism))
             }
+            (Answer::AuthenticatedWithout { user, without }, mechanism) => {
+                self.without = without;
+                self.sasl_answer(mechanism, Answer::Authenticated(user))
+            }
             (Answer::Authenticated(user), _) => {
                 self.authenticated = true;
                 self.is_active();
@@ -148,6 +156,7 @@ impl Server {
     /// RFC 8437 2: the session is as it was before login; TLS and compression stay.
     pub(super) fn unauthenticate(&mut self) -> Next {
         self.unselect();
+        self.end_notify();
         Next::Wait(self.ask(Ask::Unauthenticate), Job::Unauthenticate)
     }
 
@@ -156,6 +165,7 @@ impl Server {
             Answer::Done => {
                 self.authenticated = false;
                 self.modes = Modes::default();
+                self.without.clear();
                 if let Some(now) = self.now {
                     self.active = now.mono;
                 }

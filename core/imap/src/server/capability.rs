@@ -4,12 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use mox_machine::Step;
 
-use super::job::{Next, Reply, Running};
-use super::{Server, Threading};
+use super::job::{Job, Next, Reply, Running};
+use super::{Answer, Ask, Server, Threading};
 use crate::wire::{Verb, put, write_string};
 
-/// What a configuration can switch off. All but the last is offered in every state unless it does.
-pub const CAPABILITIES: [&str; 46] = [
+/// What a configuration can switch off. All but the last two are offered in every state unless it does.
+pub const CAPABILITIES: [&str; 48] = [
     "IMAP4rev2",
     "LITERAL+",
     "ENABLE",
@@ -54,7 +54,9 @@ pub const CAPABILITIES: [&str; 46] = [
     "QUOTA=RES-STORAGE",
     "METADATA",
     "MULTISEARCH",
+    "NOTIFY",
     "SASL-IR",
+    "MESSAGELIMIT",
     "COMPRESS=DEFLATE",
 ];
 
@@ -65,7 +67,9 @@ pub fn is_capability(name: &str) -> bool {
 }
 
 /// What IMAP4rev2 consists of beside the commands of IMAP4rev1 (RFC 9051 Appendix E): without all of it, it is not offered.
-const OF_REV2: [&str; 13] = [
+const OF_REV2: [&str; 15] = [
+    "LITERAL+",
+    "STATUS=SIZE",
     "ENABLE",
     "IDLE",
     "NAMESPACE",
@@ -133,6 +137,7 @@ const fn capability_of(verb: Verb) -> Option<&'static str> {
         Verb::Replace | Verb::UidReplace => "REPLACE",
         Verb::Unauthenticate => "UNAUTHENTICATE",
         Verb::Compress => "COMPRESS=DEFLATE",
+        Verb::Notify => "NOTIFY",
         Verb::Sort | Verb::UidSort => "SORT",
         Verb::GetQuota | Verb::GetQuotaRoot | Verb::SetQuota => "QUOTA",
         Verb::GetMetadata | Verb::SetMetadata => "METADATA",
@@ -146,13 +151,17 @@ impl Server {
     /// Whether the configuration leaves a capability on.
     pub(super) fn offers(&self, capability: &str) -> bool {
         let off = |name: &str| {
-            let without = &self.config.without;
-            without.iter().any(|w| w.eq_ignore_ascii_case(name))
+            let mut without = self.config.without.iter().chain(&self.without);
+            without.any(|w| w.eq_ignore_ascii_case(name))
         };
         let mut below = STANDS_ON.iter().filter(|(name, _)| *name == capability);
         let complete = below.all(|(_, on)| !on.iter().any(|name| off(name)));
-        let compression = capability != "COMPRESS=DEFLATE" || self.config.compress;
-        complete && compression && !off(capability)
+        let configured = match capability {
+            "COMPRESS=DEFLATE" => self.config.compress,
+            "MESSAGELIMIT" => self.config.limits.messages > 0,
+            _ => true,
+        };
+        complete && configured && !off(capability)
     }
 
     pub(super) fn knows(&self, verb: Verb) -> bool {
@@ -185,14 +194,20 @@ impl Server {
             }
             list.push(' ');
             list.push_str(name);
-            if name == "APPENDLIMIT" {
-                list.push_str(&alloc::format!("={}", self.config.limits.append));
+            let limits = &self.config.limits;
+            let limit = match name {
+                "APPENDLIMIT" => Some(limits.append),
+                "MESSAGELIMIT" => Some(limits.messages.into()),
+                _ => None,
+            };
+            if let Some(limit) = limit {
+                list.push_str(&alloc::format!("={limit}"));
             }
         }
         if self.authenticated {
             return list;
         }
-        if !self.tls && self.config.starttls {
+        if !self.tls && self.config.starttls && !self.compressed {
             list.push_str(" STARTTLS");
         }
         let mechanisms = self.config.mechanisms.iter();
@@ -270,8 +285,7 @@ impl Server {
         }
     }
 
-    /// RFC 4978 3: everything behind the tagged OK is compressed.
-    pub(super) fn compress(&mut self, running: &Running, algorithm: &[u8], more: bool) -> Next {
+    pub(super) fn compress(&mut self, algorithm: &[u8], more: bool) -> Next {
         if algorithm != b"DEFLATE" {
             return Next::bad("DEFLATE was expected");
         }
@@ -280,6 +294,16 @@ impl Server {
         }
         if more {
             return Next::bad("data after COMPRESS");
+        }
+        Next::Wait(self.ask(Ask::Compress), Job::Compress)
+    }
+
+    /// RFC 4978 3: everything behind the tagged OK is compressed.
+    pub(super) fn compressed(&mut self, running: &Running, answer: Answer) -> Next {
+        match answer {
+            Answer::Accept => {}
+            Answer::No(refusal) => return Next::Done(refusal.into()),
+            _ => return Next::Done(Reply::unexpected()),
         }
         self.compressed = true;
         self.reply(&running.tag, Some(running.verb), &Reply::ok());

@@ -11,6 +11,7 @@ use core::ops::Range;
 use mox_uids::{Uid, UidSet};
 
 use super::job::{Job, Next, Reply};
+use super::message_limit::Limited;
 use super::report::Selection;
 use super::{
     Answer, Ask, BodyPart, BodyWhat, CloseReason, Flag, MarkHow, More, Preview, Row, Server,
@@ -51,6 +52,8 @@ pub(super) struct Fetch {
     /// Tell with the tagged response that messages were missing.
     strict: bool,
     missing: bool,
+    /// Not all messages that were named are taken.
+    pub(super) limited: Limited,
     reply: Reply,
 }
 
@@ -97,7 +100,17 @@ impl Fetch {
             current: None,
             strict: false,
             missing: false,
+            limited: None,
             reply,
+        }
+    }
+
+    /// What is told of new messages without a command.
+    pub(super) fn of_arrivals(items: Vec<FetchItem>, uids: UidSet) -> Self {
+        Self {
+            want: wanted(&items),
+            page: 64,
+            ..Self::of_stored(items, uids, Vec::new(), Reply::ok())
         }
     }
 
@@ -185,7 +198,14 @@ impl Server {
         };
         if let Some(span) = partial {
             left = at_positions(&left, span);
+            if let Err(next) = self.all_or_none(left.len()) {
+                return next;
+            }
         }
+        let (left, limited) = self.highest(left);
+        let Some(selection) = &self.selected else {
+            return Next::Done(Reply::unexpected());
+        };
         let marks = selection.writable
             && items
                 .iter()
@@ -197,6 +217,7 @@ impl Server {
             marks,
             changed_since,
             strict: !uid,
+            limited,
             ..Fetch::of_stored(items, left, Vec::new(), Reply::ok())
         };
         let fetch = Box::new(fetch);
@@ -244,9 +265,9 @@ impl Server {
                 fetch.current = self.begin_row(&fetch, row);
             } else if fetch.left.is_empty() {
                 if fetch.missing && fetch.strict && fetch.reply.status == "OK" {
-                    return Next::no("EXPUNGEISSUED", "some messages are expunged");
+                    fetch.reply = Reply::no("EXPUNGEISSUED", "some messages are expunged");
                 }
-                return Next::Done(fetch.reply);
+                return self.limited(fetch.limited, fetch.reply);
             } else {
                 let Some(selection) = &self.selected else {
                     return Next::Done(Reply::unexpected());

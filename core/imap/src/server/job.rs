@@ -10,6 +10,7 @@ use mox_uids::UidSet;
 use super::append::Append;
 use super::fetch::Fetch;
 use super::mailbox::Listing;
+use super::message_limit::Limited;
 use super::multisearch::MultiSearch;
 use super::search::{Found, Search};
 use super::select::Resync;
@@ -49,12 +50,18 @@ pub(super) enum Job {
         qresync: Option<Qresync>,
     },
     Resync(Box<Resync>),
+    Compress,
+    /// NOTIFY: the first look at all mailboxes is on its way.
+    Notify,
     Unauthenticate,
     Close,
-    Expunge,
+    Expunge(Limited),
+    /// UID EXPUNGE: which of the many are to go.
+    ExpungeWhich,
     Copy {
         remove: bool,
         own: bool,
+        limited: Limited,
     },
     MultiSearch(Box<MultiSearch>),
     /// GETMETADATA: the canonical name.
@@ -141,6 +148,14 @@ impl Reply {
         }
     }
 
+    pub(super) const fn no_with(code: String, text: &'static str) -> Self {
+        Self {
+            status: "NO",
+            code: Some(Cow::Owned(code)),
+            text: Cow::Borrowed(text),
+        }
+    }
+
     /// The world answered something that does not belong to what was asked.
     pub(super) fn unexpected() -> Self {
         Self::no("SERVERBUG", "internal error")
@@ -215,6 +230,11 @@ impl Server {
 
     /// Ends a command: what may be told about the selected mailbox comes first.
     fn complete(&mut self, mut running: Box<Running>, reply: Reply) {
+        if running.tag.is_empty() {
+            // Nobody gave this command: new messages are told.
+            self.running = self.parked.take();
+            return self.rest();
+        }
         let full = !running.verb.forbids_expunge() || mutant!(ExpungeDuringFetch);
         if self.begin_report(full) || self.begin_contexts() {
             running.ask = None;

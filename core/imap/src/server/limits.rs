@@ -79,6 +79,9 @@ pub struct Limits {
     pub page: u32,
     /// Rows in a page when opening a body marks its message as seen.
     pub body_page: u32,
+    /// Messages that one command takes (RFC 9738), of which a server should not take fewer than 1,000; 0 is no limit, and
+    /// then MESSAGELIMIT is not offered.
+    pub messages: u32,
     /// Messages in one APPEND, and parts of a message that is put together: NO LIMIT.
     pub append_parts: u32,
     /// Searches of a mailbox that are kept up to date: NOUPDATE.
@@ -87,6 +90,8 @@ pub struct Limits {
     pub annotation: u32,
     /// Mailboxes searched by one ESEARCH: NO LIMIT.
     pub search_mailboxes: u32,
+    /// Mailboxes of an account whose changes are told (RFC 5465); with more NOTIFY is refused, or ends.
+    pub notify_mailboxes: u32,
     /// How long a command may be silent before the client is told that it goes on (RFC 9585).
     pub progress: Duration,
 }
@@ -109,10 +114,12 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30 * 60),
             page: 500,
             body_page: 64,
+            messages: 0,
             append_parts: 100,
             contexts: 16,
             annotation: 32 * 1024,
             search_mailboxes: 1_000,
+            notify_mailboxes: 1_000,
             progress: Duration::from_secs(10),
         }
     }

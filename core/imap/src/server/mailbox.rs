@@ -218,7 +218,12 @@ impl Server {
         }
     }
 
-    fn write_status(&mut self, name: &str, items: &[StatusItem], figures: &StatusFigures) {
+    pub(super) fn write_status(
+        &mut self,
+        name: &str,
+        items: &[StatusItem],
+        figures: &StatusFigures,
+    ) {
         let shown = self.on_wire(name);
         let limit = self.config.limits.append;
         let out = self.out.text();

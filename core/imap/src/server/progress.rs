@@ -9,7 +9,8 @@ use crate::wire::{put, write_string};
 impl Server {
     /// When the client is to be told next.
     pub(super) fn progress_due(&self) -> Option<Mono> {
-        let running = self.running.as_ref().filter(|r| r.ask.is_some())?;
+        let running = self.running.as_ref();
+        let running = running.filter(|r| r.ask.is_some() && !r.tag.is_empty())?;
         // What waits for the client, or comes before login, is not its concern; in the middle of a response nothing can
         // be said.
         let waits = matches!(running.job, Job::Sasl(_) | Job::Login | Job::Append(_));

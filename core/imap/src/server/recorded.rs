@@ -56,9 +56,11 @@ impl Recordable for Server {
             Ask::Login { .. }
             | Ask::Mailboxes
             | Ask::Watch { .. }
+            | Ask::Observe { .. }
             | Ask::Changes { .. }
             | Ask::Vanished { .. }
             | Ask::Commit { .. }
+            | Ask::Compress
             | Ask::Unauthenticate => 0,
         }
     }
@@ -101,6 +103,10 @@ impl Recordable for Server {
             Answer::Mailboxes(all) => all.iter().map(mailbox_info).sum(),
             Answer::No(refusal) => refusal.text.len(),
             Answer::Authenticated(user) => user.len(),
+            Answer::AuthenticatedWithout { user, without } => {
+                let one = |name: &String| size_of::<String>() + name.len();
+                user.len() + without.iter().map(one).sum::<usize>()
+            }
             Answer::Accept
             | Answer::Done
             | Answer::Status(_)

@@ -305,6 +305,7 @@ impl Server {
     }
 
     fn changes(&mut self, changes: Changes) {
+        let flags_wanted = self.selected_events().is_none_or(|w| w.events.flags);
         let (Some(selection), Some(report)) = (&mut self.selected, &mut self.report) else {
             return;
         };
@@ -327,7 +328,7 @@ impl Server {
                 fetch.renew(&row);
             }
             if selection.uids.contains(row.uid) {
-                if !selection.told(&row) && !changes.gone.contains(row.uid) {
+                if flags_wanted && !selection.told(&row) && !changes.gone.contains(row.uid) {
                     selection.write_row(out, &row, self.modes);
                 }
             } else if newest.is_none_or(|newest| row.uid > newest) {
@@ -352,6 +353,7 @@ impl Server {
         let Some(report) = self.report.take() else {
             return;
         };
+        let mut arrived = UidSet::new();
         if let Some(selection) = &mut self.selected {
             let out = self.out.text();
             let known = selection.modseq;
@@ -374,9 +376,15 @@ impl Server {
                         put!(out, "* {} RECENT\r\n", selection.recent.len());
                     }
                 }
-                for row in report.fresh.values() {
-                    selection.write_row(out, row, self.modes);
-                }
+                arrived = added;
+            }
+        }
+        if !arrived.is_empty()
+            && !self.arrived(&arrived)
+            && let Some(selection) = &self.selected
+        {
+            for row in report.fresh.values() {
+                selection.write_row(self.out.text(), row, self.modes);
             }
         }
         self.watch();
@@ -416,14 +424,23 @@ impl Server {
             Answer::Modseq(_) => self.watch(),
             _ => selection.vanished = true,
         }
-        let idle = self
-            .running
-            .as_ref()
-            .is_some_and(|r| matches!(r.job, Job::Idle(_)));
-        if idle && self.report.is_none() {
-            self.begin_report(true);
-        }
+        self.tell_selected();
         None
+    }
+
+    /// Tells at once what is new, where the client wants that: in IDLE, and between commands with NOTIFY (RFC 5465 5).
+    pub(super) fn tell_selected(&mut self) {
+        let full = match self.running.as_ref().map(|running| &running.job) {
+            Some(Job::Idle(_)) => true,
+            Some(_) => return,
+            None => match self.selected_events() {
+                Some(wanted) if wanted.events.of_messages() => !wanted.delayed,
+                _ => return,
+            },
+        };
+        if self.report.is_none() {
+            self.begin_report(full);
+        }
     }
 
     /// Closes the selected mailbox.
@@ -432,6 +449,7 @@ impl Server {
             return;
         };
         let report = self.report.take().and_then(|report| report.ask);
+        self.forget_arrivals();
         let context = selection.contexts.open();
         for ask in [selection.watch, report, context].into_iter().flatten() {
             self.out.push(Step::Cancel(ask));

@@ -9,6 +9,7 @@ use mox_uids::{Uid, UidSet};
 use super::context::Context;
 use super::fetch::at_positions;
 use super::job::{Job, Next, Reply, Running};
+use super::message_limit::Limited;
 use super::report::Selection;
 use super::{Answer, Ask, Server, Want};
 use crate::SearchKey;
@@ -23,6 +24,7 @@ pub(super) struct Search {
     returns: Option<SearchReturn>,
     modseq: bool,
     key: Arc<SearchKey>,
+    limited: Limited,
 }
 
 /// What was found, as the numbers that are told.
@@ -35,6 +37,7 @@ pub(super) struct Found {
     returns: Option<SearchReturn>,
     modseq: Option<u64>,
     uid: bool,
+    limited: Limited,
 }
 
 /// In the order of the mailbox, or in another one.
@@ -81,6 +84,7 @@ impl Found {
             returns: Some(returns),
             modseq,
             uid: true,
+            limited: None,
         }
     }
 
@@ -99,12 +103,25 @@ impl Server {
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
-        let (mailbox, among) = (selection.mailbox, Arc::clone(&selection.uids));
+        let (mailbox, mut among) = (selection.mailbox, Arc::clone(&selection.uids));
         let key = Arc::new(args.key);
+        let mut limited = None;
+        if self.message_limit().is_some() {
+            // RFC 9738 3.1: what counts is what is looked at, not what is found.
+            let searched = Self::searched(&among, &key);
+            if args.order.is_some()
+                && let Err(next) = self.all_or_none(searched.len())
+            {
+                return next;
+            }
+            let (highest, rest) = self.highest(searched);
+            (among, limited) = (Arc::new(highest), rest);
+        }
         let search = Search {
             returns,
             modseq: args.modseq,
             key: Arc::clone(&key),
+            limited,
         };
         let ask = match args.order {
             Some(order) => Ask::Sort {
@@ -159,8 +176,9 @@ impl Server {
         if returns.is_some_and(|r| r.save) {
             selection.saved = few.clone().unwrap_or_else(|| set.clone());
         }
+        let limited = search.limited;
         if returns.is_some_and(|r| r.save && !r.tells() && !r.update) {
-            return Next::ok();
+            return self.limited(limited, Reply::ok());
         }
         let numbers = match &list {
             Some(list) if uid => Numbers::List(list.iter().map(|uid| uid.0).collect()),
@@ -175,7 +193,7 @@ impl Server {
         let modseq = highest.filter(|_| search.modseq && numbers.len() > 0);
         let mailbox = selection.mailbox;
         if returns.is_some_and(|r| r.update) {
-            let context = list.is_none().then(|| Context {
+            let context = (list.is_none() && limited.is_none()).then(|| Context {
                 tag: running.tag.clone(),
                 key: search.key,
                 uid,
@@ -189,6 +207,7 @@ impl Server {
             returns,
             modseq,
             uid,
+            limited,
         });
         match few.filter(|few| modseq.is_some() && !few.is_empty() && few.len() <= 2) {
             // RFC 4731 3.2: the modification sequence is that of the messages that are told.
@@ -218,7 +237,7 @@ impl Server {
         if let Some(returns) = found.returns {
             write_esearch(out, tag, found.uid);
             extended(out, &found, returns);
-            return Next::ok();
+            return self.limited(found.limited, Reply::ok());
         }
         if found.written == 0 {
             out.extend_from_slice(match found.numbers {
@@ -241,7 +260,7 @@ impl Server {
             put!(out, " (MODSEQ {modseq})");
         }
         out.extend_from_slice(b"\r\n");
-        Next::ok()
+        self.limited(found.limited, Reply::ok())
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::string::String;
 use mox_uids::UidSet;
 
 use super::job::{Job, Next, Reply};
+use super::message_limit::Limited;
 use super::report::Selection;
 use super::{Answer, Ask, BoxId, Changes, Server};
 use crate::wire::{Qresync, SelectParams, SequenceSet, put};
@@ -195,29 +196,38 @@ impl Server {
         if !selection.writable {
             return Next::no("", "the mailbox is read-only");
         }
+        let mailbox = selection.mailbox;
+        // RFC 9738 3.1: EXPUNGE itself is not limited.
         let only = match only {
-            Some(set) => set.uids(&selection.uids),
+            Some(set) => {
+                let only = set.uids(&selection.uids);
+                if let Some(next) = self.expunge_which(&only) {
+                    return next;
+                }
+                only
+            }
             None => (*selection.uids).clone(),
         };
         if only.is_empty() {
             return Next::ok();
         }
         let ask = Ask::Expunge {
-            mailbox: selection.mailbox,
+            mailbox,
             only: Some(only),
         };
-        Next::Wait(self.ask(ask), Job::Expunge)
+        Next::Wait(self.ask(ask), Job::Expunge(None))
     }
 
-    pub(super) fn expunged(&mut self, answer: Answer) -> Next {
+    pub(super) fn expunged(&mut self, answer: Answer, limited: Limited) -> Next {
         match (answer, &mut self.selected) {
             (Answer::Expunged { uids, modseq }, Some(selection)) => {
                 selection.expunge(self.out.text(), &uids, self.modes);
                 selection.changed_by_us(uids, modseq);
-                if self.modes.condstore && modseq > 0 {
-                    return Next::Done(Reply::ok_with(alloc::format!("HIGHESTMODSEQ {modseq}")));
-                }
-                Next::ok()
+                let reply = match self.modes.condstore && modseq > 0 {
+                    true => Reply::ok_with(alloc::format!("HIGHESTMODSEQ {modseq}")),
+                    false => Reply::ok(),
+                };
+                self.limited(limited, reply)
             }
             (Answer::No(refusal), _) => Next::Done(refusal.into()),
             _ => Next::Done(Reply::unexpected()),

@@ -5,6 +5,7 @@ use mox_uids::UidSet;
 
 use super::fetch::Fetch;
 use super::job::{Job, Next, Reply};
+use super::message_limit::Limited;
 use super::{Answer, Ask, Server, numbered};
 use crate::wire::{FetchItem, StoreArgs};
 
@@ -14,6 +15,7 @@ pub(super) struct Store {
     uid: bool,
     silent: bool,
     conditional: bool,
+    limited: Limited,
 }
 
 impl Server {
@@ -35,8 +37,10 @@ impl Server {
         if uids.is_empty() {
             return Next::ok();
         }
+        let mailbox = selection.mailbox;
+        let (uids, limited) = self.highest(uids);
         let ask = Ask::Mark {
-            mailbox: selection.mailbox,
+            mailbox,
             uids: uids.clone(),
             how: args.how,
             flags: args.flags,
@@ -47,6 +51,7 @@ impl Server {
             uid,
             silent: args.silent,
             conditional,
+            limited,
         };
         Next::Wait(self.ask(ask), Job::Store(Box::new(store)))
     }
@@ -94,7 +99,7 @@ impl Server {
             items.push(FetchItem::Modseq);
         }
         if store.silent && !self.modes.condstore {
-            return Next::Done(reply);
+            return self.limited(store.limited, reply);
         }
         let left = if store.silent {
             others
@@ -103,6 +108,7 @@ impl Server {
         };
         let mut fetch = Fetch::of_stored(items, left, rows, reply);
         fetch.nameless = nameless;
+        fetch.limited = store.limited;
         Next::Go(Job::Fetch(Box::new(fetch)))
     }
 }

@@ -16,6 +16,10 @@ impl Server {
         let Some(selection) = &self.selected else {
             return Next::Done(Reply::unexpected());
         };
+        let searched = Self::searched(&selection.uids, &args.key);
+        if let Err(next) = self.all_or_none(searched.len()) {
+            return next;
+        }
         let ask = Ask::Thread {
             mailbox: selection.mailbox,
             among: Arc::clone(&selection.uids),

@@ -10,6 +10,7 @@ use super::flags::{flag_list, flags};
 use super::list::{ListArgs, StatusItem};
 use super::metadata::{GetMetadata, SetMetadata};
 use super::multisearch::MultiSearchArgs;
+use super::notify::NotifySet;
 use super::search::{SearchArgs, ThreadArgs};
 use super::select::SelectParams;
 use super::sequence::SequenceSet;
@@ -75,6 +76,7 @@ pub enum Verb {
     UidReplace,
     Unauthenticate,
     Compress,
+    Notify,
     Sort,
     UidSort,
     Thread,
@@ -102,7 +104,7 @@ pub enum Allowed {
 }
 
 #[rustfmt::skip]
-const VERBS: [(Verb, &str, Allowed); 51] = [
+const VERBS: [(Verb, &str, Allowed); 52] = [
     (Verb::Capability, "CAPABILITY", Allowed::Any),
     (Verb::Noop, "NOOP", Allowed::Any),
     (Verb::Logout, "LOGOUT", Allowed::Any),
@@ -143,6 +145,7 @@ const VERBS: [(Verb, &str, Allowed); 51] = [
     (Verb::UidReplace, "UID REPLACE", Allowed::Selected),
     (Verb::Unauthenticate, "UNAUTHENTICATE", Allowed::Authenticated),
     (Verb::Compress, "COMPRESS", Allowed::Authenticated),
+    (Verb::Notify, "NOTIFY", Allowed::Authenticated),
     (Verb::Sort, "SORT", Allowed::Selected),
     (Verb::UidSort, "UID SORT", Allowed::Selected),
     (Verb::Thread, "THREAD", Allowed::Selected),
@@ -306,6 +309,8 @@ pub enum Command {
     Unauthenticate,
     /// The algorithm in upper case.
     Compress(Vec<u8>),
+    /// `None` is NOTIFY NONE.
+    Notify(Option<NotifySet>),
     Expunge(Option<SequenceSet>),
     /// SEARCH, or SORT.
     Search(SearchArgs),
@@ -467,6 +472,7 @@ impl Command {
                 return FetchArgs::parse(c, known, limits).map(Self::Fetch);
             }
             Verb::Store | Verb::UidStore => Self::Store(store(c, known, limits)?),
+            Verb::Notify => Self::Notify(NotifySet::parse(c, known, limits)?),
             Verb::Compress => Self::Compress(c.atom()?.to_ascii_uppercase()),
             Verb::Copy | Verb::UidCopy | Verb::Move | Verb::UidMove => {
                 let set = SequenceSet::parse(c, known, limits)?;

@@ -29,6 +29,8 @@ pub struct Known<'a> {
     pub utf8: bool,
     /// A SEARCH may name a charset: not once UTF8=ACCEPT is enabled (RFC 6855 3).
     pub charset: bool,
+    /// MESSAGELIMIT is offered, and with it UIDAFTER and UIDBEFORE (RFC 9738 3.2).
+    pub limited: bool,
 }
 
 /// Nothing.
@@ -43,6 +45,7 @@ impl Known<'_> {
         numbers: true,
         utf8: false,
         charset: true,
+        limited: false,
     };
 }
 

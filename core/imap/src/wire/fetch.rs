@@ -85,18 +85,7 @@ impl FetchArgs {
         let set = SequenceSet::parse(cursor, known, limits)?;
         cursor.space()?;
         let items = if cursor.eat(b'(') {
-            let mut items = Vec::new();
-            loop {
-                if items.len() as u64 >= u64::from(limits.items) {
-                    return Err(Malformed::Refused("LIMIT", "too many data items"));
-                }
-                items.push(item(cursor, limits)?);
-                if !cursor.eat(b' ') {
-                    break;
-                }
-            }
-            cursor.expect(b')', "the list of data items is not closed")?;
-            items
+            FetchItem::rest_of_list(cursor, limits)?
         } else if let Some(items) = macro_items(cursor) {
             items
         } else {
@@ -141,6 +130,29 @@ impl FetchArgs {
             return syntax("VANISHED needs CHANGEDSINCE");
         }
         Ok(())
+    }
+}
+
+impl FetchItem {
+    /// Data items in parentheses.
+    pub(crate) fn list(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Vec<Self>> {
+        cursor.expect(b'(', "a list of data items was expected")?;
+        Self::rest_of_list(cursor, limits)
+    }
+
+    fn rest_of_list(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<Vec<Self>> {
+        let mut items = Vec::new();
+        loop {
+            if items.len() as u64 >= u64::from(limits.items) {
+                return Err(Malformed::Refused("LIMIT", "too many data items"));
+            }
+            items.push(item(cursor, limits)?);
+            if !cursor.eat(b' ') {
+                break;
+            }
+        }
+        cursor.expect(b')', "the list of data items is not closed")?;
+        Ok(items)
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::ops::RangeInclusive;
 use mox_uids::UidSet;
 
 use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
@@ -97,6 +98,7 @@ impl SearchArgs {
             utf8: known.utf8,
             charset: known.charset,
             numbers: false,
+            limited: known.limited,
             ..Known::NOTHING
         };
         Self::parse(cursor, &anywhere, limits)
@@ -368,7 +370,12 @@ impl Keys<'_> {
             "SAVEDSINCE",
             "EMAILID",
             "THREADID",
+            "UIDAFTER",
+            "UIDBEFORE",
         ];
+        if matches!(word, "UIDAFTER" | "UIDBEFORE") && !self.known.limited {
+            return syntax("there is no such search key");
+        }
         if !wants_space.contains(&word) {
             return syntax("there is no such search key");
         }
@@ -450,6 +457,12 @@ impl Keys<'_> {
                 let set = SequenceSet::parse(cursor, self.known, self.limits)?;
                 SearchKey::Uids(set.uids(self.known.uids))
             }
+            // RFC 9738 3.2.
+            "UIDAFTER" => match cursor.nonzero()?.checked_add(1) {
+                Some(first) => self.uids(first..=u32::MAX),
+                None => SearchKey::Uids(UidSet::new()),
+            },
+            "UIDBEFORE" => self.uids(1..=cursor.nonzero()? - 1),
             "NOT" => not(self.key(cursor, deeper)?),
             "OR" => {
                 let left = self.key(cursor, deeper)?;
@@ -458,6 +471,11 @@ impl Keys<'_> {
             }
             _ => self.modseq(cursor)?,
         })
+    }
+
+    fn uids(&self, run: RangeInclusive<u32>) -> SearchKey {
+        let run = Some(run).filter(|run| !run.is_empty());
+        SearchKey::Uids(UidSet::from_runs(run).intersection(self.known.uids))
     }
 
     fn keyword(&self, cursor: &mut Cursor<'_>) -> Parsed<String> {

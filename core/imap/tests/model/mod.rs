@@ -42,6 +42,8 @@ pub struct World {
     pub annotations: BTreeMap<(Option<String>, String), Bytes>,
     /// Rows with which a STORE is answered at most.
     pub told_max: Option<usize>,
+    /// All mailboxes as they were whenever somebody looked.
+    pictures: Vec<String>,
 }
 
 pub const FIRST: &str =
@@ -129,6 +131,23 @@ impl World {
         true
     }
 
+    /// How many different pictures of all mailboxes there were, as far as anybody looked.
+    pub fn number(&mut self) -> u64 {
+        let mailboxes = self
+            .mailboxes
+            .iter()
+            .map(|(name, m)| (name, m.id, m.modseq));
+        let picture = format!(
+            "{:?} {:?}",
+            mailboxes.collect::<Vec<_>>(),
+            self.subscriptions
+        );
+        if self.pictures.last() != Some(&picture) {
+            self.pictures.push(picture);
+        }
+        self.pictures.len() as u64
+    }
+
     fn by_id(&mut self, id: BoxId) -> Option<&mut Mailbox> {
         self.mailboxes.values_mut().find(|m| m.id == id.0)
     }
@@ -144,6 +163,8 @@ pub struct Client {
     pub asks: Vec<String>,
     pub closed: bool,
     pub upgrade: bool,
+    /// Compression was asked for. Here nothing is compressed.
+    pub compress: bool,
     /// Answers every APPEND with this.
     pub refuse_append: Option<Refusal>,
     /// Page size of Rows, to have several.
@@ -153,6 +174,7 @@ pub struct Client {
     /// What another session does just before this one is answered what changed.
     pub before_changes: Option<fn(&mut World)>,
     watch: Option<(AskId, BoxId, u64)>,
+    observe: Option<(AskId, u64)>,
     append: Vec<(String, Vec<Flag>, Vec<u8>)>,
 }
 
@@ -170,11 +192,13 @@ impl Client {
             asks: Vec::new(),
             closed: false,
             upgrade: false,
+            compress: false,
             refuse_append: None,
             page: 2,
             slow_watch: false,
             before_changes: None,
             watch: None,
+            observe: None,
             append: Vec::new(),
         }
     }
@@ -236,6 +260,10 @@ impl Client {
                 self.session.answer(self.now, id, answer);
                 moved = true;
             }
+            if let Some((id, answer)) = self.observed(world) {
+                self.session.answer(self.now, id, answer);
+                moved = true;
+            }
             let before = self.input.len();
             let wanted = self.session.wants_read();
             self.session.recv(self.now, &mut self.input);
@@ -257,7 +285,7 @@ impl Client {
                     }
                     Step::Close => self.closed = true,
                     Step::StartTls => self.upgrade = true,
-                    Step::Compress => panic!("not offered"),
+                    Step::Compress => self.compress = true,
                     Step::Cancel(id) => self.cancel(id),
                     Step::Ask(id, ask) => {
                         let shown = format!("{ask:?}");
@@ -340,7 +368,20 @@ impl Client {
         Some((id, answer))
     }
 
+    /// The answer to the open Observe, once there is one.
+    pub fn observed(&mut self, world: &mut World) -> Option<(AskId, Answer)> {
+        let (id, since) = self.observe?;
+        let number = world.number();
+        (number > since).then(|| {
+            self.observe = None;
+            (id, Answer::Modseq(number))
+        })
+    }
+
     pub fn cancel(&mut self, id: AskId) {
+        if self.observe.is_some_and(|(observe, _)| observe == id) {
+            self.observe = None;
+        }
         if self.watch.is_some_and(|(watch, ..)| watch == id) {
             self.watch = None;
         }
@@ -447,6 +488,11 @@ impl Client {
                     Answer::Done
                 }
             },
+            Ask::Observe { since } => {
+                self.observe = Some((id, since));
+                return None;
+            }
+            Ask::Compress => Answer::Accept,
             Ask::Unauthenticate => Answer::Done,
             Ask::Vanished { mailbox, since } => {
                 let gone = &world.by_id(mailbox).unwrap().gone;
@@ -868,6 +914,11 @@ fn sasl(mechanism: &[u8], response: Option<&[u8]>) -> Answer {
         };
     };
     match (mechanism, response) {
+        // Somebody for whom something is off.
+        (b"PLAIN", b"\0w\0p") => Answer::AuthenticatedWithout {
+            user: "w".into(),
+            without: ["idle", "MOVE", "WITHIN"].map(Into::into).into(),
+        },
         (b"LOGIN", b"u") => challenge("Password:"),
         // RFC 5802 5
         (b"SCRAM-SHA-1", b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL") => challenge(

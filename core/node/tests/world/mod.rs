@@ -223,6 +223,12 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
+    /// The stream itself, when everything that came was read.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.0.buffer().is_empty());
+        self.0.into_inner()
+    }
+
     pub fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }

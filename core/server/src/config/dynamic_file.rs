@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::check::{self, Check};
 use super::locate::Step::{Field, Item, Key};
+use super::offers::{self, setting};
 use super::problem::Problems;
 use super::static_file::Static;
 use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
@@ -31,6 +32,8 @@ pub struct Account {
     pub full_name: Option<String>,
     /// Octets of mail at most; `None` is no limit.
     pub quota: Option<u64>,
+    /// IMAP capabilities that are switched off for it.
+    pub imap_without: Vec<String>,
 }
 
 /// An address of an account.
@@ -74,6 +77,8 @@ struct FileAccount {
     full_name: Option<String>,
     #[serde(default)]
     quota: Option<u64>,
+    #[serde(default)]
+    imap_without: Vec<String>,
 }
 
 fn default_separators() -> Vec<String> {
@@ -248,6 +253,8 @@ impl FileAccount {
                 &format!("use at most {FULL_NAME_MAX} bytes on one line"),
             );
         }
+        let without = setting("accounts", name, "imap_without");
+        offers::check_without(check, without, &self.imap_without);
         if self.quota == Some(0) {
             check.problem(
                 &at("quota"),
@@ -260,6 +267,7 @@ impl FileAccount {
             addresses,
             full_name: self.full_name.clone(),
             quota: self.quota,
+            imap_without: self.imap_without.clone(),
         })
     }
 }

@@ -78,6 +78,7 @@ pub fn add_account(
             addresses: vec![address],
             full_name: None,
             quota: None,
+            imap_without: Vec::new(),
         },
     );
     confirm(

@@ -15,7 +15,12 @@ pub struct Offers {
     pub imap_without: Vec<String>,
     /// IMAP streams may be compressed.
     pub imap_compress: bool,
+    /// Messages that one IMAP command takes (RFC 9738); 0 is no limit.
+    pub imap_message_limit: u32,
 }
+
+/// The least message limit there is (RFC 9738 3).
+const MESSAGE_LIMIT_MIN: u32 = 1_000;
 
 impl Default for Offers {
     fn default() -> Self {
@@ -23,6 +28,7 @@ impl Default for Offers {
             mechanisms: Mechanism::USUAL.into(),
             imap_without: Vec::new(),
             imap_compress: false,
+            imap_message_limit: 0,
         }
     }
 }
@@ -103,6 +109,17 @@ pub(super) fn check_without(check: &mut Check<'_>, here: [Step<'_>; 3], names: &
             ),
         };
         check.problem(&at, &format!("{name:?} {what}"), &remedy);
+    }
+}
+
+/// Notes a message limit that is too low. `here` is the setting.
+pub(super) fn check_message_limit(check: &mut Check<'_>, here: [Step<'_>; 3], limit: u32) {
+    if (1..MESSAGE_LIMIT_MIN).contains(&limit) {
+        check.problem(
+            &here,
+            &format!("{limit} messages are fewer than {MESSAGE_LIMIT_MIN}"),
+            "name more, or remove the setting: then there is no limit",
+        );
     }
 }
 

@@ -265,6 +265,8 @@ struct FileListener {
     imap_without: Vec<String>,
     #[serde(default)]
     imap_compress: bool,
+    #[serde(default)]
+    imap_message_limit: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -476,6 +478,8 @@ impl FileListener {
         }
         let without = setting("listeners", name, "imap_without");
         offers::check_without(check, without, &self.imap_without);
+        let limit = setting("listeners", name, "imap_message_limit");
+        offers::check_message_limit(check, limit, self.imap_message_limit);
         let mechanisms = setting("listeners", name, "sasl_mechanisms");
         let mechanisms = offers::mechanisms(check, mechanisms, self.sasl_mechanisms.as_deref());
         let plain = |s: FilePort, standard| Port {
@@ -500,6 +504,7 @@ impl FileListener {
                 mechanisms,
                 imap_without: self.imap_without,
                 imap_compress: self.imap_compress,
+                imap_message_limit: self.imap_message_limit,
             },
         };
         check_services(check, name, &listener);

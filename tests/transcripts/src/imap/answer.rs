@@ -55,6 +55,10 @@ enum Text {
     },
     Challenge(Octets),
     Authenticated(String),
+    AuthenticatedWithout {
+        user: String,
+        without: Vec<String>,
+    },
     Mailboxes(Vec<InfoText>),
     Status {
         #[serde(default)]
@@ -197,6 +201,10 @@ fn text(answer: &Answer) -> Text {
         Answer::Challenge(octets) if octets.is_empty() => Text::Challenge(Octets(Vec::new())),
         Answer::Challenge(_) => Text::Challenge(Octets(SECRET.into())),
         Answer::Authenticated(user) => Text::Authenticated(user.clone()),
+        Answer::AuthenticatedWithout { user, without } => Text::AuthenticatedWithout {
+            user: user.clone(),
+            without: without.clone(),
+        },
         Answer::Mailboxes(all) => Text::Mailboxes(
             all.iter()
                 .map(|info| InfoText {
@@ -313,6 +321,9 @@ fn answer(text: Text) -> Option<Answer> {
         }),
         Text::Challenge(octets) => Answer::Challenge(octets.0.into()),
         Text::Authenticated(user) => Answer::Authenticated(user),
+        Text::AuthenticatedWithout { user, without } => {
+            Answer::AuthenticatedWithout { user, without }
+        }
         Text::Mailboxes(all) => Answer::Mailboxes(
             all.into_iter()
                 .map(|info| MailboxInfo {

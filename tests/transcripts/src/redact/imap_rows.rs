@@ -14,6 +14,10 @@ pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
             text: words.text(&text),
         }),
         Answer::Authenticated(user) => Answer::Authenticated(words.user(&user)),
+        Answer::AuthenticatedWithout { user, without } => Answer::AuthenticatedWithout {
+            user: words.user(&user),
+            without,
+        },
         Answer::Mailboxes(all) => {
             let info = |info: MailboxInfo| MailboxInfo {
                 name: words.text(&info.name),

@@ -133,6 +133,9 @@ impl Machine for ImapServer {
             self.upgraded = true;
             facts.push(Fact::Event("starttls".into()));
         }
+        if core::mem::take(&mut self.client.compress) {
+            facts.push(Fact::Event("compress".into()));
+        }
         if self.client.closed && !self.closed {
             self.closed = true;
             facts.push(Fact::Event("close".into()));

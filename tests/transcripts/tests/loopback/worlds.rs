@@ -73,7 +73,8 @@ impl World for ImapWorld {
         None
     }
     fn late(&mut self) -> Option<Answered<Self>> {
-        self.client.watched(&mut self.world)
+        let watched = self.client.watched(&mut self.world);
+        watched.or_else(|| self.client.observed(&mut self.world))
     }
     fn happens(&mut self, what: &str) -> bool {
         world::happens(&mut self.world, what)

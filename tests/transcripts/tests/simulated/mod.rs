@@ -273,7 +273,8 @@ async fn serve<W: World>(
                 io = stream;
             }
             End::Closed | End::Reset(_) => return,
-            End::Compress(_) => panic!("not offered"),
+            // So is what is compressed.
+            End::Compress(stream) => io = stream,
         }
     }
 }
@@ -320,6 +321,7 @@ impl<W: World> Session for Seen<'_, W> {
         let step = self.session.poll();
         let fact = match &step {
             Some(Step::StartTls) => Some(Fact::Event("starttls".into())),
+            Some(Step::Compress) => Some(Fact::Event("compress".into())),
             Some(Step::Close) => Some(Fact::Event("close".into())),
             Some(Step::Event(event)) => W::told(event),
             _ => None,

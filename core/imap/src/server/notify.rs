@@ -1,0 +1,387 @@
+//! NOTIFY, RFC 5465: what a client is told of mailboxes without asking, also of those that are not selected.
+//!
+//! `Observe` only says that something changed in the account. Then, between commands, the session looks at all mailboxes
+//! that matter and tells how they differ from the last look. However much changes meanwhile, and however slowly the client
+//! reads, there is one look at a time and one picture of what was told, of at most so many mailboxes; with more of them
+//! NOTIFY ends (NOTIFICATIONOVERFLOW).
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use mox_machine::{AskId, Step};
+use mox_uids::UidSet;
+
+use super::fetch::Fetch;
+use super::job::{Job, Next, Running};
+use super::{Answer, Ask, MailboxInfo, OUTPUT_HIGH, Phase, Server, StatusFigures, on_wire};
+use crate::wire::{Events, FetchItem, NotifySet, SelectedEvents, StatusItem, Verb, put};
+
+/// What the client asked for, and what it was told.
+#[derive(Debug)]
+pub(super) struct Notify {
+    set: NotifySet,
+    /// The picture it was told last; `None` before the first look.
+    known: Option<Picture>,
+    /// The account's number at the last look.
+    since: u64,
+    observe: Option<AskId>,
+    /// Something changed since the last look began.
+    dirty: bool,
+    look: Option<Look>,
+    /// New messages of the selected mailbox whose data items are still to be told.
+    arrivals: UidSet,
+}
+
+type Picture = BTreeMap<String, Seen>;
+
+/// A mailbox, or a subscription without one.
+#[derive(Debug)]
+struct Seen {
+    exists: bool,
+    subscribed: bool,
+    /// `None` where nobody wants to know.
+    figures: Option<StatusFigures>,
+}
+
+/// A look at all mailboxes.
+#[derive(Debug, Default)]
+struct Look {
+    ask: Option<AskId>,
+    /// Still to be looked at, last first.
+    left: Vec<MailboxInfo>,
+    seen: Picture,
+    /// The names are known.
+    listed: bool,
+}
+
+impl Notify {
+    fn events(&self, name: &str, subscribed: bool) -> Events {
+        let mut groups = self.set.others.iter();
+        let group = groups.find(|(source, _)| source.includes(name, subscribed));
+        group.map_or_else(Events::default, |(_, events)| *events)
+    }
+}
+
+impl Server {
+    pub(super) fn notify(&mut self, set: Option<NotifySet>) -> Next {
+        self.end_notify();
+        let Some(set) = set else {
+            return Next::ok();
+        };
+        let observe = self.ask(Ask::Observe { since: 0 });
+        self.notify = Some(Box::new(Notify {
+            set,
+            known: None,
+            since: 0,
+            observe: Some(observe),
+            dirty: false,
+            look: None,
+            arrivals: UidSet::new(),
+        }));
+        Next::Go(Job::Notify)
+    }
+
+    /// Nothing is told any more but what every client is told.
+    pub(super) fn end_notify(&mut self) {
+        let Some(notify) = self.notify.take() else {
+            return;
+        };
+        let look = notify.look.and_then(|look| look.ask);
+        for ask in [notify.observe, look].into_iter().flatten() {
+            self.out.push(Step::Cancel(ask));
+        }
+    }
+
+    /// What is wanted of the selected mailbox.
+    pub(super) fn selected_events(&self) -> Option<&SelectedEvents> {
+        self.notify.as_ref()?.set.selected.as_ref()
+    }
+
+    /// Between two commands something may be told. The answer to NOTIFY itself waits for the first look.
+    fn is_between(&self) -> bool {
+        let running = self.running.as_ref().map(|running| &running.job);
+        let free = matches!(running, None | Some(Job::Idle(false) | Job::Notify));
+        free && self.phase == Phase::Open && self.report.is_none()
+    }
+
+    /// Gives the answer back when it is not for NOTIFY.
+    pub(super) fn notify_answer(&mut self, id: AskId, answer: Answer) -> Option<Answer> {
+        let most = self.config.limits.notify_mailboxes as usize;
+        let Some(notify) = &mut self.notify else {
+            return Some(answer);
+        };
+        if notify.observe == Some(id) {
+            notify.observe = None;
+            match answer {
+                Answer::Modseq(number) => {
+                    notify.since = number;
+                    notify.dirty = true;
+                }
+                _ => self.overflow("mailboxes cannot be observed now"),
+            }
+            return None;
+        }
+        let Some(look) = notify.look.as_mut().filter(|look| look.ask == Some(id)) else {
+            return Some(answer);
+        };
+        look.ask = None;
+        match answer {
+            Answer::Mailboxes(all) if all.len() > most => self.overflow("too many mailboxes"),
+            Answer::Mailboxes(mut all) => {
+                all.reverse();
+                look.left = all;
+                look.listed = true;
+            }
+            // One that went meanwhile has no figures: the next look will not see it.
+            Answer::Status(_) | Answer::No(_) if look.listed => {
+                let figures = match answer {
+                    Answer::Status(figures) => Some(figures),
+                    _ => None,
+                };
+                if let Some(info) = look.left.pop() {
+                    let seen = Seen {
+                        exists: figures.is_some(),
+                        subscribed: info.subscribed,
+                        figures,
+                    };
+                    look.seen.insert(info.name, seen);
+                }
+            }
+            _ => self.overflow("mailboxes cannot be looked at now"),
+        }
+        None
+    }
+
+    /// It cannot be told what the client wants to know (RFC 5465 5.8).
+    fn overflow(&mut self, text: &'static str) {
+        self.end_notify();
+        if let Some(running) = self.running.take_if(|r| matches!(r.job, Job::Notify)) {
+            return self.proceed(running, Next::no("LIMIT", text));
+        }
+        // In the middle of a response there is no place for it, and the client finds out when it asks.
+        if !self.in_response() {
+            put!(
+                self.out.text(),
+                "* OK [NOTIFICATIONOVERFLOW] {text}, nothing is told any more\r\n"
+            );
+        }
+    }
+
+    /// Goes on with what is to be told. True when something came of it.
+    pub(super) fn pump_notify(&mut self) -> bool {
+        if !self.is_between() || self.out.octets() >= OUTPUT_HIGH {
+            return false;
+        }
+        let Some(notify) = &mut self.notify else {
+            return false;
+        };
+        if !notify.arrivals.is_empty() {
+            self.fetch_arrivals();
+            return true;
+        }
+        let (begin, next) = match &mut notify.look {
+            None if notify.dirty => {
+                notify.dirty = false;
+                notify.look = Some(Look::default());
+                (true, None)
+            }
+            None => return false,
+            Some(look) if look.ask.is_some() => return false,
+            Some(look) => (!look.listed, look.left.last().cloned()),
+        };
+        if begin {
+            let id = self.ask(Ask::Mailboxes);
+            self.looks_at(id);
+        } else if let Some(info) = next {
+            let wanted = info.exists && !self.wants(&info.name, info.subscribed).is_empty();
+            if wanted {
+                let id = self.ask(Ask::Status {
+                    name: info.name,
+                    deleted_size: false,
+                });
+                self.looks_at(id);
+            } else if let Some(look) = self.notify.as_mut().and_then(|n| n.look.as_mut()) {
+                look.left.pop();
+                let seen = Seen {
+                    exists: info.exists,
+                    subscribed: info.subscribed,
+                    figures: None,
+                };
+                look.seen.insert(info.name, seen);
+            }
+        } else {
+            self.tell_look();
+        }
+        true
+    }
+
+    fn wants(&self, name: &str, subscribed: bool) -> Events {
+        let notify = self.notify.as_ref();
+        notify.map_or_else(Events::default, |notify| notify.events(name, subscribed))
+    }
+
+    fn looks_at(&mut self, id: AskId) {
+        if let Some(look) = self.notify.as_mut().and_then(|n| n.look.as_mut()) {
+            look.ask = Some(id);
+        }
+    }
+
+    /// The look is complete.
+    fn tell_look(&mut self) {
+        let Some(mut notify) = self.notify.take() else {
+            return;
+        };
+        let seen = notify.look.take().map(|look| look.seen).unwrap_or_default();
+        match &notify.known {
+            Some(known) => self.tell_changes(&notify, known, &seen),
+            None if notify.set.status => {
+                for (name, seen) in &seen {
+                    let events = notify.events(name, seen.subscribed);
+                    if let (true, Some(figures)) = (events.of_messages(), &seen.figures) {
+                        self.tell_figures(name, events, figures);
+                    }
+                }
+            }
+            None => {}
+        }
+        notify.known = Some(seen);
+        let since = notify.since;
+        notify.observe = Some(self.ask(Ask::Observe { since }));
+        self.notify = Some(notify);
+        if let Some(running) = self.running.take_if(|r| matches!(r.job, Job::Notify)) {
+            self.proceed(running, Next::ok());
+        }
+    }
+
+    fn tell_changes(&mut self, notify: &Notify, known: &Picture, seen: &Picture) {
+        let id = |seen: &Seen| seen.figures.as_ref().map(|figures| figures.mailbox);
+        let was: BTreeMap<_, &str> = known
+            .iter()
+            .filter_map(|(name, seen)| Some((id(seen)?, &name[..])))
+            .collect();
+        let mut renamed = Vec::new();
+        for (name, new) in seen {
+            let events = notify.events(name, new.subscribed);
+            let old = known.get(name);
+            let same = old.is_some_and(|old| old.exists && id(old) == id(new));
+            if events.name && new.exists && !same {
+                // RFC 5465 5.4: under which name it was known.
+                let before = id(new).and_then(|id| was.get(&id)).copied();
+                let before = before.filter(|before| {
+                    let there = seen.get(*before);
+                    there.is_none_or(|there| id(there) != id(new))
+                });
+                renamed.extend(before);
+                self.tell_name(name, "", before);
+            }
+            let subscribed = old.is_some_and(|old| old.subscribed);
+            if events.subscription && new.subscribed != subscribed {
+                let attribute = match (new.subscribed, new.exists) {
+                    (true, true) => "\\Subscribed",
+                    (true, false) => "\\Subscribed \\NonExistent",
+                    (false, true) => "",
+                    (false, false) => "\\NonExistent",
+                };
+                self.tell_name(name, attribute, None);
+            }
+            if let Some(figures) = &new.figures {
+                let old = old.filter(|_| same).and_then(|old| old.figures.as_ref());
+                if is_news(events, old, figures) {
+                    self.tell_figures(name, events, figures);
+                }
+            }
+        }
+        for (name, old) in known {
+            let there = seen.get(name);
+            let events = notify.events(name, old.subscribed);
+            let gone = old.exists && there.is_none_or(|there| !there.exists);
+            if events.name && gone && !renamed.contains(&&name[..]) {
+                self.tell_name(name, "\\NonExistent", None);
+            }
+            if events.subscription && old.subscribed && there.is_none() {
+                self.tell_name(name, "\\NonExistent", None);
+            }
+        }
+    }
+
+    fn tell_name(&mut self, name: &str, attributes: &str, before: Option<&str>) {
+        let modes = self.modes;
+        let out = self.out.text();
+        put!(out, "* LIST ({attributes}) \"/\" ");
+        out.extend_from_slice(&on_wire(name, modes));
+        if let Some(before) = before {
+            out.extend_from_slice(b" (\"OLDNAME\" (");
+            out.extend_from_slice(&on_wire(before, modes));
+            out.extend_from_slice(b"))");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The selected mailbox is told of in its own way.
+    fn tell_figures(&mut self, name: &str, events: Events, figures: &StatusFigures) {
+        if self.selected.as_ref().is_some_and(|s| s.name == name) {
+            return;
+        }
+        use StatusItem::{HighestModseq, Messages, UidNext, UidValidity};
+        let items = [UidValidity, UidNext, Messages, HighestModseq];
+        let count = if events.flags { 4 } else { 3 };
+        self.write_status(name, items.get(..count).unwrap_or_default(), figures);
+    }
+
+    /// Messages came into the selected mailbox: what the client wants to know of them, if it is more than usual.
+    pub(super) fn arrived(&mut self, added: &UidSet) -> bool {
+        let Some(notify) = &mut self.notify else {
+            return false;
+        };
+        let wanted = notify.set.selected.as_ref();
+        let wanted = wanted.is_some_and(|wanted| !wanted.items.is_empty());
+        if wanted {
+            notify.arrivals = notify.arrivals.union(added);
+        }
+        wanted
+    }
+
+    /// Fetches what is to be told of new messages, in a command that nobody gave. An IDLE waits that long.
+    fn fetch_arrivals(&mut self) {
+        let Some(notify) = &mut self.notify else {
+            return;
+        };
+        let arrivals = core::mem::take(&mut notify.arrivals);
+        let Some(selection) = &self.selected else {
+            return;
+        };
+        let uids = arrivals.intersection(&selection.uids);
+        let items: Vec<FetchItem> = match &notify.set.selected {
+            Some(selected) => selected.items.clone(),
+            None => return,
+        };
+        self.parked = self.running.take();
+        self.running = Some(Box::new(Running {
+            tag: Vec::new(),
+            verb: Verb::UidFetch,
+            ask: None,
+            job: Job::Fetch(Box::new(Fetch::of_arrivals(items, uids))),
+            since: self.now.unwrap_or_default().mono,
+        }));
+    }
+
+    /// The mailbox is closed: nothing of it is to be told any more.
+    pub(super) fn forget_arrivals(&mut self) {
+        if let Some(notify) = &mut self.notify {
+            notify.arrivals = UidSet::new();
+        }
+    }
+}
+
+/// Whether something happened to the messages that the client wants to know. `old` is `None` for a mailbox that is new.
+fn is_news(events: Events, old: Option<&StatusFigures>, new: &StatusFigures) -> bool {
+    let Some(old) = old else {
+        return events.new && new.messages > 0;
+    };
+    let arrived = new.next.saturating_sub(old.next);
+    let expunged = old.messages.saturating_add(arrived) > new.messages;
+    (events.new && arrived > 0)
+        || (events.expunge && expunged)
+        || (events.flags && new.modseq != old.modseq)
+}
