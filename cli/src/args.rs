@@ -9,9 +9,11 @@ use argh::FromArgs;
 use mox_server::config::LogLevel;
 
 pub(crate) mod authentication;
+pub(crate) mod junk;
 pub(crate) mod queue;
 pub(crate) mod transport;
 use authentication::{Dkim, Dmarc, Dns, Spf};
+use junk::Junk;
 use queue::Queue;
 use transport::{Dane, Dnsbl, Mtasts, Tlsrpt};
 
@@ -75,6 +77,8 @@ pub enum Command {
     Dnsbl(Dnsbl),
     /// DNS.
     Dns(Dns),
+    /// Junk filter.
+    Junk(Junk),
     /// Simulate.
     Sim(Sim),
     /// Play recorded sessions, and such that are written by hand.

@@ -20,6 +20,7 @@ mod facts;
 mod failure;
 pub mod files;
 mod https;
+mod junk;
 mod localserve;
 pub mod logging;
 mod message;
@@ -86,6 +87,7 @@ impl Args {
             Command::Dane(dane) => transport::dane(dane),
             Command::Dnsbl(dnsbl) => dnsbl::run(dnsbl),
             Command::Dns(dns) => dns_lookup::run(dns),
+            Command::Junk(junk) => junk::run(junk),
             Command::Sim(sim) => sim::run(sim),
             Command::Replay(files) => replay::run(files),
             Command::Capture(Capture {

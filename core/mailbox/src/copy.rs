@@ -11,6 +11,7 @@ use mox_uids::{Uid, UidSet};
 use crate::account::{account_row, usage};
 use crate::deliver::put_message;
 use crate::edit::Edit;
+use crate::junk_rules::{Kept, keywords_after};
 use crate::key::{self, Parts, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::mark::{MARK_MESSAGES_MAX, STEP_ROWS};
@@ -87,7 +88,8 @@ pub struct Copied {
 /// Copies or moves messages, about 250 an operation; `cursor` is `None` at first, then what the answer says. When an
 /// operation is refused, or there will be no next one, [`undo_copy`] takes back what [`CopyCursor::unfinished`] names.
 ///
-/// The quota is checked for all of them by the first operation. Flags, keywords and internal date go along.
+/// The quota is checked for all of them by the first operation. Flags, keywords and internal date go along; the way into a mailbox
+/// for junk, or out of it, changes [`JUNK`](crate::JUNK) and [`NOT_JUNK`](crate::NOT_JUNK).
 pub fn copy(
     reads: &dyn Reads,
     copy: &Copy,
@@ -115,6 +117,10 @@ pub fn copy(
         }
     };
     let to = cursor.to;
+    let kept = (
+        Kept::of(&mut edit, account, from)?,
+        Kept::of(&mut edit, account, to)?,
+    );
     let some = existing(reads, account, from, &copy.uids, cursor.next, STEP_ROWS / 3)?;
     let (mut originals, mut copies, mut next) = (Vec::new(), Vec::new(), some.next);
     for row in some.rows {
@@ -137,7 +143,10 @@ pub fn copy(
         let target = edit.mailbox(account, to)?;
         let bits = match to == from {
             true => row.keywords,
-            false => target.keyword_bits(&keywords, true)?,
+            // A mailbox with too many keywords takes the message without ours.
+            false => target
+                .keyword_bits(&keywords_after(kept.0, kept.1, keywords.clone()), true)
+                .or_else(|_| target.keyword_bits(&keywords, true))?,
         };
         let uid = target.append(row.size, row.date, row.flags, bits)?;
         let meta = MetaRow {

@@ -1,6 +1,7 @@
 //! Keys: a table's byte, the account (0 for what belongs to the whole store), then numbers big-endian, so that the
 //! order of keys is the order of what they name.
 
+use mox_junk::WordId;
 use mox_uids::Uid;
 
 use crate::{AccountId, BodyId, MailboxId};
@@ -63,10 +64,12 @@ pub enum Table {
     Recent = 25,
     /// Annotations of mailboxes, and under mailbox 0 of the account.
     Annotation = 26,
+    /// Messages that the junk filter is to learn or unlearn, by the modification sequence of what made them so.
+    JunkDue = 27,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -84,6 +87,7 @@ pub(crate) const ACCOUNT_TABLES: [Table; 17] = [
     Table::Copying,
     Table::Recent,
     Table::Annotation,
+    Table::JunkDue,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are
@@ -258,6 +262,34 @@ pub(crate) fn queue(table: Table, id: u64) -> Vec<u8> {
 
 pub(crate) fn queue_all(table: Table) -> Vec<u8> {
     Key::of(table, STORE).done()
+}
+
+/// How many messages a junk filter learned.
+pub(crate) fn junk_totals(account: AccountId) -> Vec<u8> {
+    Key::of(Table::Junk, account).bytes(&[0]).done()
+}
+
+/// The prefix of all messages that a junk filter learned.
+pub(crate) fn junk_all_learned(account: AccountId) -> Vec<u8> {
+    Key::of(Table::Junk, account).bytes(&[1]).done()
+}
+
+/// The prefix of those in a mailbox.
+pub(crate) fn junk_learned_in(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    Key(junk_all_learned(account)).u32(mailbox.0).done()
+}
+
+/// A message that a junk filter learned.
+pub(crate) fn junk_learned(account: AccountId, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+    Key(junk_learned_in(account, mailbox)).u32(uid.0).done()
+}
+
+/// What a junk filter learned of a word: its id in five octets.
+pub(crate) fn junk_word(account: AccountId, word: WordId) -> Vec<u8> {
+    let id = (word.0 << (u64::BITS - WordId::BITS)).to_be_bytes();
+    let [a, b, c, d, e, ..] = id;
+    let key = Key::of(Table::Junk, account).bytes(&[2]);
+    key.bytes(&[a, b, c, d, e]).done()
 }
 
 /// The `nth` time in this second that recipients of this entry retire.

@@ -10,6 +10,7 @@ use mox_uids::{Uid, UidSet};
 
 use crate::chunk::{self, Chunk};
 use crate::flags;
+use crate::junk::class_of;
 use crate::key::{self, Table};
 use crate::page;
 use crate::rows::{self, GoneRow, Keywords, MailboxRow, Stored};
@@ -35,6 +36,8 @@ pub(crate) struct MailboxEdit<'r> {
     keywords: Option<Loaded<Keywords>>,
     changed: Vec<Uid>,
     gone: Vec<Uid>,
+    /// Those the junk filter is to learn or unlearn.
+    junk: Vec<Uid>,
 }
 
 struct Loaded<T> {
@@ -110,6 +113,7 @@ impl<'r> MailboxEdit<'r> {
             keywords: None,
             changed: Vec::new(),
             gone: Vec::new(),
+            junk: Vec::new(),
         }
     }
 
@@ -195,6 +199,13 @@ impl<'r> MailboxEdit<'r> {
             .size
             .saturating_sub(size(less))
             .saturating_add(size(new));
+        let keywords = |row: Option<Row>| row.map_or(0, |row| row.keywords);
+        if keywords(old) != keywords(new) {
+            let names = self.keywords()?;
+            if class_of(names, keywords(old)) != class_of(names, keywords(new)) {
+                self.junk.push(uid);
+            }
+        }
         let was = (old.is_some(), old.as_ref().is_some_and(unseen));
         let is = (new.is_some(), new.as_ref().is_some_and(unseen));
         if was != is {
@@ -282,7 +293,7 @@ impl<'r> MailboxEdit<'r> {
         fn dirty<T>(loaded: &BTreeMap<u32, Loaded<T>>) -> usize {
             loaded.values().filter(|l| l.dirty).count()
         }
-        6 + dirty(&self.pages) + dirty(&self.chunks)
+        7 + dirty(&self.pages) + dirty(&self.chunks)
     }
 
     /// By how much octets and messages of the account change.
@@ -341,6 +352,11 @@ impl<'r> MailboxEdit<'r> {
                 Some(row.encode()),
             );
             write(key::due(due, account, id, modseq), Some(Bytes::new()));
+        }
+        if !self.junk.is_empty() {
+            let uids = self.junk.into_iter().collect();
+            let key = key::op(Table::JunkDue, account, id, modseq);
+            write(key, Some(rows::encode_change(&uids)));
         }
         if self.before.as_ref() != Some(&self.row) {
             let key = key::in_mailbox(Table::Mailbox, account, id);

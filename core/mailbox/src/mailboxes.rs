@@ -8,6 +8,7 @@ use core::ops::ControlFlow;
 use mox_machine::Utc;
 
 use crate::edit::{Edit, mailbox_row, name_row};
+use crate::junk::unlearn_mailbox;
 use crate::key::{self, Table};
 use crate::mailbox_edit::due_at;
 use crate::name::{INBOX, mailbox_name, parents};
@@ -180,6 +181,7 @@ pub fn delete_mailbox(
         return Err(Stop::HasChildren);
     }
     edit.set_name(account, &name, left_behind(row))?;
+    unlearn_mailbox(&mut edit, account, id)?;
     edit.mailbox(account, id)?.row.removed = true;
     let due = key::due(due_at(now), account, id, key::WHOLE);
     edit.put(due, Bytes::new());

@@ -8,6 +8,7 @@ use core::ops::ControlFlow;
 use mox_uids::Uid;
 
 use crate::account::{SCHEMA, account_row, schema};
+use crate::junk::verify_junk;
 use crate::key::{self, Parts, Referrer, Table};
 use crate::name::{mailbox_name, parents};
 use crate::rows::{AccountRow, MailboxRow, MetaRow, NameRow, Numbers, Stored, Usage};
@@ -50,6 +51,7 @@ pub fn verify(reads: &dyn Reads, full: bool, body_check: BodyCheck<'_>) -> Vec<F
     {
         let what = format!("account {}", id.0);
         v.part(&what, |v| v.account(id, &row, &numbers));
+        v.part(&what, |v| verify_junk(v, id));
     }
     v.part("the table of account names", Verify::account_names);
     v.part("the tables of mailboxes", Verify::orphans);

@@ -5,6 +5,7 @@
 //! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
 //! - [`dsn`]: delivery status notifications.
 //! - [`without_binary`]: parts with NULs in base64.
+//! - [`pieces()`]: all texts of a message with where each stands, for a filter to learn from.
 //! - [`text`]: header values and parts as text, whatever their charset, for searching.
 
 mod authentication;
@@ -13,6 +14,7 @@ pub mod dsn;
 mod fold;
 mod identity;
 mod loops;
+mod pieces;
 mod received;
 pub mod text;
 mod trace;
@@ -23,5 +25,9 @@ pub use authentication::{
 pub use binary::without_binary;
 pub use identity::{date_rfc5322, message_id};
 pub use loops::{delivered_to_values, is_delivered_to, received_count};
+pub use pieces::{
+    BODY_OCTETS_MAX, FIELD_OCTETS_MAX, FIELDS_MAX, LINK_OCTETS_MAX, PARTS_MAX, Place, pieces,
+    pieces_of,
+};
 pub use received::{Protocol, Received, ReceivedFrom};
 pub use trace::{delivered_to, return_path};

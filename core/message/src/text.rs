@@ -46,6 +46,15 @@ pub fn part_text(part: &Part, body: &[u8]) -> String {
     if !is_text(part) {
         return String::new();
     }
+    let text = decoded_text(part, body);
+    match part.subtype.eq_ignore_ascii_case(b"html") {
+        true => html_to_text(&text),
+        false => text,
+    }
+}
+
+/// The characters of a part, HTML with its tags; see [`part_text`].
+pub(crate) fn decoded_text(part: &Part, body: &[u8]) -> String {
     let mut octets = Vec::new();
     let mut decoder = TransferDecoder::new(&part.encoding).unwrap_or(TransferDecoder::Identity);
     decoder.push(body, &mut octets);
@@ -55,13 +64,9 @@ pub fn part_text(part: &Part, body: &[u8]) -> String {
         .find(|(name, _)| name == "charset")
         .map_or_else(String::new, |(_, value)| value);
     let charset = charset.trim().to_ascii_lowercase();
-    let text = charset_text(&charset, &octets)
+    charset_text(&charset, &octets)
         .or_else(|| basic_charset("us-ascii", &octets))
-        .unwrap_or_default();
-    match part.subtype.eq_ignore_ascii_case(b"html") {
-        true => html_to_text(&text),
-        false => text,
-    }
+        .unwrap_or_default()
 }
 
 /// Characters of a [`preview`] at most (RFC 8970 3.2).

@@ -5,6 +5,7 @@ pub mod config;
 mod credentials;
 pub mod decision;
 mod intake;
+pub mod junk;
 mod letterhead;
 mod lookup;
 mod scrub;

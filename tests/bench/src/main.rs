@@ -2,11 +2,13 @@
 //! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
-//! costs, with `-- authentication` only what judging a sender costs), after `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
+//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter), after
+//! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
 mod authentication;
 mod client;
+mod junk;
 mod process;
 mod server;
 mod sim;
@@ -45,8 +47,12 @@ fn main() -> std::io::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("transaction") {
         return transaction::print();
     }
+    if std::env::args().nth(1).as_deref() == Some("junk") {
+        return junk::print();
+    }
     machines();
     authentication::run(None, None)?;
+    junk::print()?;
     sim::print()?;
     transaction::print()?;
     process::print()?;

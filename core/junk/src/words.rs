@@ -1,0 +1,92 @@
+//! The words of a message.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How much of a message is looked at. None of them is an error: what is beyond is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Distinct words of a message, the first of it. Default 900.
+    pub words: usize,
+    /// Characters of a word; of a longer one only its length is noted. Default 30.
+    pub word_chars: usize,
+    /// Octets of all texts of a message together. Default 512 KiB.
+    pub text_octets: usize,
+    /// Labels of a host name that are told apart, from the right. Default 4.
+    pub labels: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            words: 900,
+            word_chars: 30,
+            text_octets: 512 * 1024,
+            labels: 4,
+        }
+    }
+}
+
+/// What a word is known by: a hash of its text, of [`WordId::BITS`] bits. Two words that share one are taken for the same: among
+/// a million words that is to be expected of one pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WordId(pub u64);
+
+impl WordId {
+    /// Bits of an id.
+    pub const BITS: u32 = 40;
+
+    /// Of a word with its field before it.
+    pub fn of(text: &str) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_64(text.as_bytes()) >> (u64::BITS - Self::BITS))
+    }
+}
+
+/// One of the words of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What it is known by.
+    pub id: WordId,
+    /// The word as people may read it, its field before it: `subject:pills`.
+    pub text: String,
+}
+
+/// The distinct words of a message, in the order they stand in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Words {
+    list: Vec<Word>,
+    seen: BTreeSet<WordId>,
+}
+
+impl Words {
+    /// The words.
+    pub fn iter(&self) -> core::slice::Iter<'_, Word> {
+        self.list.iter()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What the words are known by, in ascending order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = WordId> + '_ {
+        self.seen.iter().copied()
+    }
+
+    pub(crate) fn insert(&mut self, text: &str) {
+        let id = WordId::of(text);
+        if self.seen.insert(id) {
+            self.list.push(Word {
+                id,
+                text: text.into(),
+            });
+        }
+    }
+}
