@@ -7,6 +7,8 @@ use mox_mime::header;
 
 /// Octets of a header that are looked at. Nobody is the author of a message with a longer one.
 pub const LETTERHEAD_MAX: usize = 128 * 1024;
+/// Addresses of a header's From fields that are read.
+const ENTRIES_MAX: usize = 4 * AUTHORS_MAX;
 /// Octets of a Message-ID, a Subject or an author's address that are kept.
 const TEXT_MAX: usize = 500;
 
@@ -144,14 +146,16 @@ impl Read {
     }
 }
 
-/// The authors of a header: each address in each From field. One without a domain stands for an address without, and for a
-/// field without addresses: who cannot be read must not be passed over.
+/// The authors of a header: each address in each From field. One without a domain stands for an address without, for a field
+/// without addresses, and for those of too many: who cannot be read must not be passed over.
 pub fn authors(block: &[u8]) -> Vec<Author> {
     let mut authors = Vec::new();
     for field in header::find_all(block, b"from") {
         let before = authors.len();
         // A group's begin and end are entries without a host.
-        for entry in mox_mime::addresses(field, 4 * AUTHORS_MAX) {
+        let entries = mox_mime::addresses(field, ENTRIES_MAX + 1);
+        let is_cut = entries.len() > ENTRIES_MAX;
+        for entry in entries {
             let Some(host) = entry.host else { continue };
             let local = entry.local.unwrap_or_default();
             let address = [&local[..], b"@", &host].concat();
@@ -160,14 +164,15 @@ pub fn authors(block: &[u8]) -> Vec<Author> {
                 domain: a_labels(host),
             });
         }
-        if authors.len() == before {
+        let too_many = authors.len() > ENTRIES_MAX;
+        // Whoever stands behind the last that is read is an author too.
+        if is_cut || too_many || authors.len() == before {
             authors.push(Author {
                 address: String::new(),
                 domain: Vec::new(),
             });
         }
-        // One more than are looked at shows that there are too many.
-        if authors.len() > 4 * AUTHORS_MAX {
+        if too_many {
             break;
         }
     }
@@ -229,6 +234,20 @@ mod tests {
         assert_eq!(of("From: nobody\n"), [""]);
         assert_eq!(of("From: a@a.example\nFrom: \n"), ["a.example", ""]);
         assert!(of("To: a@a.example\n").is_empty());
+    }
+
+    #[test]
+    fn an_author_behind_more_than_are_read_is_not_passed_over() {
+        let last = |count| {
+            let others = "a@a.example, ".repeat(count);
+            of(&format!("From: {others}c@c.example\n")).pop().unwrap()
+        };
+        assert_eq!(last(ENTRIES_MAX - 1), "c.example");
+        assert_eq!(last(ENTRIES_MAX), "");
+        // Nor one in a field behind those of two that are too many together.
+        let field = format!("From: {}a@a.example\n", "a@a.example, ".repeat(19));
+        let fields = [field.as_str(), &field, "From: c@c.example\n"].concat();
+        assert_eq!(of(&fields).pop().unwrap(), "");
     }
 
     fn whole(message: &[u8], cut: usize) -> Origin {
