@@ -15,7 +15,8 @@ use mox_e2e::{Localserve, NameServer, Zone, have, moxctl};
 fn swaks(server: &Localserve, from: &str, author: &str, subject: &str) -> String {
     let port = server.port(25).to_string();
     let author = format!("From: <{author}>");
-    let message_id = format!("Message-ID: <{subject}@far.example>");
+    // In swaks's own spelling: it replaces a field only so.
+    let message_id = format!("Message-Id: <{subject}@far.example>");
     let subject = format!("Subject: {subject}");
     let output = Command::new("swaks")
         .args(["--server", "127.0.0.1", "--port", &port])
