@@ -133,7 +133,7 @@ impl<R: Runtime> Node<R> {
             .map(|(found, _)| found)
     }
 
-    /// Selected entries from a number on, by number, out of about [`PAGE`](self) that are looked at, and where to go on;
+    /// Selected entries from a number on, by number, and where to go on;
     /// `None` behind the last.
     pub fn queue_from(
         &self,

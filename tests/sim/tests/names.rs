@@ -187,8 +187,8 @@ fn junk_forgeries_cut_answers_and_wrong_letters_change_nothing() {
     ] {
         let came = to(1, "peer.example", manner, None, HOUR);
         assert_eq!(came.copies("peer.example"), [1, 0], "{fault}");
-        // One MX question, two addresses for each of two hosts.
-        assert_eq!(came.sim.faults()[fault], 5, "{fault}");
+        // One MX question, two addresses for each of two hosts, and whether there is an MTA-STS policy.
+        assert_eq!(came.sim.faults()[fault], 6, "{fault}");
         assert!(came.took < Duration::from_secs(60), "{fault}");
     }
 }

@@ -123,9 +123,10 @@ fn catcher(mutant: Mutant) -> (Scenario, u64) {
         | M::DotAtCut
         | M::DotNotDoubled
         | M::BodyNumberTwice
-        | M::BodyLetGoEarly
         | M::GroupLosesRecipient
         | M::ResetKeepsRecipients => (mail_without_faults, 100),
+        // The sweeper must come in the very moment.
+        M::BodyLetGoEarly => (mail_without_faults, 500),
         M::DotTakenForDelivered => (mail_over_a_bad_network, 300),
         M::RowsNotSynced
         | M::MarkAheadOfSync
