@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
-use futures_rustls::TlsConnector;
+use futures_lite::future;
 use mox_dns::Name;
 use mox_node::MtaSts;
-use mox_tls_policy::{FetchError, PolicyResponse, StsPolicy, policy_request};
+use mox_tls_policy::{FetchError, StsPolicy};
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 use smol::{Async, Timer};
 
 use crate::failure::Failure;
@@ -75,32 +74,8 @@ pub(crate) fn fetch_policy(
     trust: Trust,
 ) -> Result<StsPolicy, FetchError> {
     smol::block_on(or_timeout(WHOLE, async {
-        let name = ServerName::try_from(host.to_string())
-            .map_err(|_| wrong("the name of its host is none"))?;
         let stream = connect(addresses).await?;
-        let mut stream = TlsConnector::from(trust)
-            .connect(name, stream)
-            .await
-            .map_err(|e| FetchError::Fetch(format!("TLS: {e}")))?;
-        let written = async {
-            stream.write_all(policy_request(host).as_bytes()).await?;
-            stream.flush().await
-        };
-        written
-            .await
-            .map_err(|e| FetchError::Fetch(e.to_string()))?;
-        let mut response = PolicyResponse::default();
-        let mut octets = vec![0; 16 * 1024];
-        loop {
-            let count = match stream.read(&mut octets).await {
-                Ok(count) => count,
-                Err(e) => return Err(FetchError::Fetch(e.to_string())),
-            };
-            let piece = octets.get(..count).unwrap_or_default();
-            if count == 0 || response.push(piece)? {
-                return response.finish();
-            }
-        }
+        mox_node::fetch_policy(trust, host, stream).await
     }))
 }
 

@@ -295,6 +295,17 @@ impl Admin {
         }
     }
 
+    /// Long reads of the store are not for the threads of the sessions.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Node<SmolRuntime>) -> Result<T, StartError> + Send + 'static,
+    ) -> Result<T, CtlError> {
+        let node = self.node.clone();
+        smol::unblock(move || read(&node))
+            .await
+            .map_err(CtlError::failed)
+    }
+
     async fn run(&self, command: Command) -> Result<Value, CtlError> {
         match command {
             Command::Config(edit) => {
@@ -339,14 +350,14 @@ impl Admin {
                 serde_json::to_value(made).map_err(CtlError::failed)
             }
             Command::Explain { what, max } => {
-                let node = self.node.clone();
                 let max = max.min(EXPLAINED_MAX);
-                let found = smol::unblock(move || node.explain(&what, max)).await;
-                serde_json::to_value(found.map_err(CtlError::failed)?).map_err(CtlError::failed)
+                let found = self.read(move |node| node.explain(&what, max)).await?;
+                serde_json::to_value(found).map_err(CtlError::failed)
             }
             Command::QueueList { from, select } => {
-                let page = self.node.queue_from(&select.into(), from, QUEUE_PAGE);
-                let (entries, next) = page.map_err(CtlError::failed)?;
+                let select = select.into();
+                let page = self.read(move |node| node.queue_from(&select, from, QUEUE_PAGE));
+                let (entries, next) = page.await?;
                 let items = entries.into_iter().map(QueueItem::from).collect();
                 serde_json::to_value(QueuePage { items, next }).map_err(CtlError::failed)
             }
@@ -355,7 +366,7 @@ impl Admin {
                 changed.map(Value::from).map_err(CtlError::failed)
             }
             Command::QueueShow { id } => {
-                let history = self.node.queue_history(id).map_err(CtlError::failed)?;
+                let history = self.read(move |node| node.queue_history(id)).await?;
                 let history = history.ok_or_else(|| no_entry(id))?;
                 serde_json::to_value(QueueHistory::from(history)).map_err(CtlError::failed)
             }
@@ -367,7 +378,7 @@ impl Admin {
                 Ok(Value::from(BASE64_STANDARD.encode(octets)))
             }
             Command::QueueRetired { from } => {
-                let page = retired_page(&self.node, from).map_err(CtlError::failed)?;
+                let page = self.read(move |node| retired_page(node, from)).await?;
                 serde_json::to_value(page).map_err(CtlError::failed)
             }
         }

@@ -22,9 +22,7 @@ use mox_cli::config_files::ConfigFiles;
 use mox_cli::ctl::{self, CtlError, Handler, Listening};
 use mox_cli::offline::Offline;
 use mox_machine::Secret;
-use mox_server::decision::{
-    Connection, Facts, History, Judgement, Recipient, Record, Settings, Stage, Standing, Token,
-};
+use mox_server::decision::{Connection, Facts, Judgement, Recipient, Record, Stage, Standing};
 use mox_server::{Found, decode_credentials};
 use scratch::Scratch;
 use serde_json::{Value, json};
@@ -333,17 +331,7 @@ fn record() -> Record {
         has_resolver: true,
         message: None,
     };
-    let recipient = Recipient {
-        address: "nobody@ours.example".into(),
-        standing: Standing::UnknownLocalPart,
-        account: None,
-        mailbox: String::new(),
-        settings: Settings::default(),
-        history: History::default(),
-        token: Token::Absent,
-        offer: None,
-        content: None,
-    };
+    let recipient = Recipient::new("nobody@ours.example".into(), Standing::UnknownLocalPart);
     let judgement = Judgement::of(&facts, recipient);
     Record {
         id: "abc".into(),

@@ -38,6 +38,7 @@ pub use connections::ConnectionLimits;
 pub use deflate::{COMPRESSION_MAX, Deflate};
 pub use front::{Bound, Greeting};
 pub use mox_server::config::Offers;
+pub use mta_sts::fetch_policy;
 pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use queue_admin::{Change, History, Queued, Selection};
 pub use resolve::Resolver;

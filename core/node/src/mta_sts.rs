@@ -2,6 +2,7 @@
 //!
 //! They are remembered while the process runs. After a start the first message for a domain finds its policy anew.
 
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use futures_rustls::TlsConnector;
 use mox_dns::{Facts, Failure, Missing, Name, Question, RecordType};
@@ -88,10 +89,7 @@ impl Policies {
         resolver: &Resolver,
         domain: &Name,
     ) -> Result<StsPolicy, FetchError> {
-        let wrong = |what: &str| FetchError::Fetch(what.into());
         let host = policy_host(domain).ok_or(FetchError::NoPolicy)?;
-        let name = ServerName::try_from(host.to_string())
-            .map_err(|_| wrong("the name of its host is none"))?;
         let (addresses, _) = resolver
             .inquire(runtime, Facts::default(), |facts| addresses(facts, &host))
             .await;
@@ -106,27 +104,7 @@ impl Policies {
                 Err(e) => connected = Err(FetchError::Fetch(format!("{address}: {e}"))),
             }
         }
-        let exchanged = async {
-            let connector = TlsConnector::from(self.client.clone());
-            let mut stream = connector
-                .connect(name, connected?)
-                .await
-                .map_err(|e| FetchError::Fetch(format!("TLS: {e}")))?;
-            let failed = |e: std::io::Error| FetchError::Fetch(e.to_string());
-            let request = policy_request(&host);
-            stream.write_all(request.as_bytes()).await.map_err(failed)?;
-            stream.flush().await.map_err(failed)?;
-            let mut response = PolicyResponse::default();
-            let mut octets = vec![0; 4 * 1024];
-            loop {
-                let count = stream.read(&mut octets).await.map_err(failed)?;
-                let piece = octets.get(..count).unwrap_or_default();
-                if count == 0 || response.push(piece)? {
-                    return response.finish();
-                }
-            }
-        };
-        exchanged.await
+        fetch_policy(self.client.clone(), &host, connected?).await
     }
 
     fn stored(&self, domain: &Name) -> Option<Entry> {
@@ -143,6 +121,36 @@ impl Policies {
             }
         }
         known.insert(domain.clone(), entry);
+    }
+}
+
+/// Fetches a policy over a connection to its host: one GET over TLS, and nothing followed.
+///
+/// # Errors
+/// Why there is none; time is the caller's to limit.
+pub async fn fetch_policy<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Arc<ClientConfig>,
+    host: &Name,
+    stream: S,
+) -> Result<StsPolicy, FetchError> {
+    let failed = |e: std::io::Error| FetchError::Fetch(e.to_string());
+    let name = ServerName::try_from(host.to_string())
+        .map_err(|_| FetchError::Fetch("the name of its host is none".into()))?;
+    let mut stream = TlsConnector::from(client)
+        .connect(name, stream)
+        .await
+        .map_err(|e| FetchError::Fetch(format!("TLS: {e}")))?;
+    let request = policy_request(host);
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    let mut response = PolicyResponse::default();
+    let mut octets = vec![0; 4 * 1024];
+    loop {
+        let count = stream.read(&mut octets).await.map_err(failed)?;
+        let piece = octets.get(..count).unwrap_or_default();
+        if count == 0 || response.push(piece)? {
+            return response.finish();
+        }
     }
 }
 

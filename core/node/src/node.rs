@@ -77,7 +77,6 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) authority: Authority,
     pub(crate) resolver: Resolver,
-    pub(crate) client_tls: Arc<rustls::ClientConfig>,
     pub(crate) policies: Policies,
     pub(crate) queue_changed: queue_out::Changed,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
@@ -124,8 +123,6 @@ impl<R: Runtime> Node<R> {
         committer: Committer,
     ) -> Result<Self, StartError> {
         let (runtime, config) = (front.runtime.clone(), front.config.clone());
-        let client_tls =
-            tls::opportunistic_client(&runtime).map_err(|e| StartError(e.to_string()))?;
         let seed = front.seed.clone();
         let inner = Arc::new(Inner {
             authority: Authority::new(seed.child("authority", 0)),
@@ -133,7 +130,6 @@ impl<R: Runtime> Node<R> {
                 ResolverConfig::of(config.resolvers.clone()),
                 seed.child("resolver", 0),
             ),
-            client_tls,
             policies: Policies::new(&runtime, &config.mta_sts)
                 .map_err(|e| StartError(e.to_string()))?,
             queue_changed: queue_out::Changed::default(),

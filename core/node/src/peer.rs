@@ -18,31 +18,25 @@ const CHAIN_MAX: usize = 10;
 /// Names of a certificate that are looked at.
 const NAMES_MAX: usize = 1_000;
 
-/// Lets any certificate through, as opportunistic TLS does, and keeps what it saw: whether it is good enough
-/// is decided behind the handshake, where there are more than the public authorities to say so. The peer proves that it
-/// holds its key all the same.
+/// Lets any certificate through, and keeps it: whether it is good enough is decided behind the handshake, where there are more
+/// than the public authorities to say so. The peer proves that it holds its key all the same.
 pub(crate) struct Inspector {
     provider: Arc<CryptoProvider>,
-    /// Absent where nobody is believed.
-    public: Option<Arc<WebPkiServerVerifier>>,
     seen: Mutex<Option<Presented>>,
 }
 
-/// What a peer presented.
+/// What a peer presented, asked for a name.
 #[derive(Debug, Clone)]
 pub(crate) struct Presented {
     chain: Vec<CertificateDer<'static>>,
-    webpki: Result<(), WebPkiProblem>,
+    name: ServerName<'static>,
     now: UnixTime,
 }
 
 impl Inspector {
     /// For one handshake.
-    pub(crate) fn new(provider: Arc<CryptoProvider>, authorities: &Arc<RootCertStore>) -> Self {
-        let public =
-            WebPkiServerVerifier::builder_with_provider(authorities.clone(), provider.clone());
+    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
         Self {
-            public: public.build().ok(),
             provider,
             seen: Mutex::new(None),
         }
@@ -56,10 +50,11 @@ impl Inspector {
 }
 
 impl Presented {
-    /// Hands what is known of the peer to `judge`.
+    /// Hands what is known of the peer to `judge`; these public authorities are believed.
     pub(crate) fn with_peer<T>(
         &self,
-        provider: &CryptoProvider,
+        provider: &Arc<CryptoProvider>,
+        authorities: &Arc<RootCertStore>,
         judge: impl FnOnce(&Peer<'_>) -> T,
     ) -> T {
         let parsed: Vec<Option<X509Certificate<'_>>> = self
@@ -90,8 +85,23 @@ impl Presented {
             chain: &chain,
             linked: self.linked(&parsed, provider),
             names: &names,
-            webpki: self.webpki,
+            webpki: self.vouched_for(provider, authorities),
         })
+    }
+
+    /// Whether one of the authorities vouches for the first certificate and the name. Nobody does where none is believed.
+    fn vouched_for(
+        &self,
+        provider: &Arc<CryptoProvider>,
+        authorities: &Arc<RootCertStore>,
+    ) -> Result<(), WebPkiProblem> {
+        let (own, others) = self.chain.split_first().ok_or(WebPkiProblem::Other)?;
+        WebPkiServerVerifier::builder_with_provider(authorities.clone(), provider.clone())
+            .build()
+            .map_err(|_| WebPkiProblem::NotTrusted)?
+            .verify_server_cert(own, others, &self.name, &[], self.now)
+            .map(|_| ())
+            .map_err(|error| problem(&error))
     }
 
     /// How many certificates hang together: see [`Peer::linked`].
@@ -153,23 +163,16 @@ impl ServerCertVerifier for Inspector {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let webpki = match &self.public {
-            None => Err(WebPkiProblem::NotTrusted),
-            Some(public) => public
-                .verify_server_cert(end_entity, intermediates, name, ocsp, now)
-                .map(|_| ())
-                .map_err(|error| problem(&error)),
-        };
         let chain = core::iter::once(end_entity).chain(intermediates);
         let presented = Presented {
             chain: chain
                 .take(CHAIN_MAX)
                 .map(|c| c.clone().into_owned())
                 .collect(),
-            webpki,
+            name: name.to_owned(),
             now,
         };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(presented);

@@ -8,6 +8,7 @@ use mox_queue::Limits;
 use std::time::Duration;
 
 use crate::Node;
+use crate::all::all;
 use crate::node::StartError;
 
 /// One entry of the outgoing queue.
@@ -192,8 +193,11 @@ impl<R: Runtime> Node<R> {
         while let Some(first) = from {
             let (page, next) = self.queue_from(selection, first, PAGE)?;
             from = next;
-            for queued in page {
-                changed += u64::from(self.change_entry(queued.id, change).await?);
+            // At once, so that they share the store's syncs.
+            let ids = page.into_iter().map(|queued| queued.id);
+            let changes = ids.map(|id| self.change_entry(id, change));
+            for there in all(changes).await {
+                changed += u64::from(there?);
             }
         }
         Ok(changed)

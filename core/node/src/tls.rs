@@ -8,10 +8,9 @@ use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use mox_driver::{Runtime, Timer};
 use mox_machine::{TlsFacts, fault};
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::io;
 use std::sync::Arc;
@@ -57,19 +56,21 @@ pub fn server_config<R: Runtime>(
     Ok(Arc::new(config))
 }
 
-/// A client that encrypts without asking whom it speaks to: opportunistic TLS (RFC 7435). An active attacker is
-/// not kept out by this.
-pub(crate) fn opportunistic_client<R: Runtime>(runtime: &R) -> Result<Arc<ClientConfig>, TlsError> {
-    client(runtime, Arc::new(AnyCertificate(provider())))
-}
-
-/// A client for one handshake with a server that has to prove who it is; the inspector tells what it presented.
+/// A client for one handshake: it encrypts with whoever is there (RFC 7435), and the inspector tells what was presented, for
+/// those who must be somebody.
 pub(crate) fn inspecting_client<R: Runtime>(
     runtime: &R,
-    authorities: &Arc<RootCertStore>,
 ) -> Result<(Arc<ClientConfig>, Arc<Inspector>), TlsError> {
-    let inspector = Arc::new(Inspector::new(provider(), authorities));
-    Ok((client(runtime, inspector.clone())?, inspector))
+    let inspector = Arc::new(Inspector::new(provider()));
+    let mut config =
+        ClientConfig::builder_with_details(provider(), Arc::new(Clock(runtime.clone())))
+            .with_protocol_versions(VERSIONS)
+            .map_err(|e| TlsError(e.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(inspector.clone())
+            .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok((Arc::new(config), inspector))
 }
 
 /// A client that speaks to nobody whom these authorities do not vouch for.
@@ -82,21 +83,6 @@ pub(crate) fn public_client<R: Runtime>(
         .map_err(|e| TlsError(e.to_string()))?
         .with_root_certificates(authorities)
         .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-fn client<R: Runtime>(
-    runtime: &R,
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<Arc<ClientConfig>, TlsError> {
-    let mut config =
-        ClientConfig::builder_with_details(provider(), Arc::new(Clock(runtime.clone())))
-            .with_protocol_versions(VERSIONS)
-            .map_err(|e| TlsError(e.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -226,54 +212,5 @@ impl<R: Runtime> TimeProvider for Clock<R> {
     fn current_time(&self) -> Option<UnixTime> {
         let secs = u64::try_from(self.0.now().utc.secs()).ok()?;
         Some(UnixTime::since_unix_epoch(Duration::from_secs(secs)))
-    }
-}
-
-/// Accepts any certificate, but makes the peer prove that it holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

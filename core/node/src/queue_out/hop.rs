@@ -191,22 +191,22 @@ async fn secure<R: Runtime>(
     plain: Conn<R::Stream>,
 ) -> core::result::Result<(Conn<R::Stream>, TlsFacts), Broken> {
     let runtime = &node.runtime;
-    let Some(policy) = hop.policy.as_ref().filter(|policy| policy.is_choosy()) else {
-        let name = ServerName::try_from(hop.name.clone())
-            .unwrap_or_else(|_| ServerName::from(hop.address.ip()));
-        let handshake = tls::connect(runtime, node.client_tls.clone(), name, plain);
-        return handshake.await.map_err(Broken::Tls);
-    };
-    let authorities = &node.config.mta_sts.authorities;
     let (config, inspector) =
-        tls::inspecting_client(runtime, authorities).map_err(|e| Broken::Policy(e.to_string()))?;
-    let name = policy.server_name(hop.address.ip());
+        tls::inspecting_client(runtime).map_err(|e| Broken::Tls(io::Error::other(e)))?;
+    let ip = hop.address.ip();
+    let name = match &hop.policy {
+        Some(policy) => policy.server_name(ip),
+        None => ServerName::try_from(hop.name.clone()).unwrap_or_else(|_| ServerName::from(ip)),
+    };
     let secured = tls::connect(runtime, config, name, plain)
         .await
         .map_err(Broken::Tls)?;
-    policy
-        .judge(inspector.presented().as_ref())
-        .map_err(Broken::Policy)?;
+    if let Some(policy) = hop.policy.as_ref().filter(|policy| policy.is_choosy()) {
+        let authorities = &node.config.mta_sts.authorities;
+        policy
+            .judge(inspector.presented().as_ref(), authorities)
+            .map_err(Broken::Policy)?;
+    }
     Ok(secured)
 }
 

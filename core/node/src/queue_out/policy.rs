@@ -3,8 +3,10 @@
 use mox_dns::{Facts, MailHost, Name};
 use mox_driver::Runtime;
 use mox_tls_policy::{Dane, Decision, Demand, Level, NextHop, StsPolicy, Tls, dane_lookup, decide};
+use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::node::Inner;
 use crate::peer::Presented;
@@ -71,10 +73,14 @@ impl HopPolicy {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(super) fn judge(&self, presented: Option<&Presented>) -> Result<(), String> {
+    pub(super) fn judge(
+        &self,
+        presented: Option<&Presented>,
+        authorities: &Arc<RootCertStore>,
+    ) -> Result<(), String> {
         let hop = self.next_hop();
         let judgement = match presented {
-            Some(presented) => presented.with_peer(&tls::provider(), |peer| {
+            Some(presented) => presented.with_peer(&tls::provider(), authorities, |peer| {
                 self.decision.judge(&hop, Tls::Established(peer))
             }),
             None => self.decision.judge(&hop, Tls::Failed),

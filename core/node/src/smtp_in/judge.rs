@@ -6,8 +6,8 @@ use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, Kinship};
 use mox_server::decision::{
-    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Settings, Stage,
-    Standing, Token, Verdict, author_local_part, ties,
+    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Stage, Standing,
+    Verdict, author_local_part, ties,
 };
 use mox_server::{Checks, Origin};
 use std::net::IpAddr;
@@ -149,15 +149,10 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> Judged
     let recipients = case.mailboxes.into_iter().map(|asked| {
         let history = history(node, &facts, &asked);
         let recipient = Recipient {
-            address: asked.address,
-            standing: Standing::Known,
             account: Some(asked.account),
             mailbox: asked.mailbox,
-            settings: Settings::default(),
             history,
-            token: Token::Absent,
-            offer: None,
-            content: None,
+            ..Recipient::new(asked.address, Standing::Known)
         };
         Judgement::of(&facts, recipient)
     });

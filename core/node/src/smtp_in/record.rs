@@ -6,8 +6,7 @@ use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision};
 use mox_server::decision::{
-    Connection, Decision, Facts, History, Judgement, Recipient, Record, Settings, Stage, Standing,
-    Token,
+    Connection, Decision, Facts, Judgement, Recipient, Record, Stage, Standing,
 };
 use std::net::IpAddr;
 
@@ -86,17 +85,7 @@ impl RefusedRecipient<'_> {
             has_resolver: true,
             message: None,
         };
-        let recipient = Recipient {
-            address: self.to.to_string(),
-            standing: self.standing,
-            account: None,
-            mailbox: String::new(),
-            settings: Settings::default(),
-            history: History::default(),
-            token: Token::Absent,
-            offer: None,
-            content: None,
-        };
+        let recipient = Recipient::new(self.to.to_string(), self.standing);
         let judgement = Judgement::of(&facts, recipient);
         let reply = refusal(&judgement.decision, &self.id);
         let record = Record {

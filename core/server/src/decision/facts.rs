@@ -163,6 +163,23 @@ pub struct Recipient {
     pub content: Option<Content>,
 }
 
+impl Recipient {
+    /// One of which nothing more is known.
+    pub fn new(address: String, standing: Standing) -> Self {
+        Self {
+            address,
+            standing,
+            account: None,
+            mailbox: String::new(),
+            settings: Settings::default(),
+            history: History::default(),
+            token: Token::Absent,
+            offer: None,
+            content: None,
+        }
+    }
+}
+
 /// Whether there is such an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -176,7 +176,8 @@ impl Wires {
         self.failures
     }
 
-    /// Final dots of a message to a server that heard 4xx while the store failed.
+    /// Final dots of a message to a server that were answered by 4xx while the store failed, whether the client heard it or
+    /// was gone by then.
     pub(crate) fn unsure_replies(&self, mark: &str, server: usize) -> u32 {
         let to_it = self.wires.values().filter(|w| w.server == server);
         let unsure = |wire: &Wire| wire.dots(mark).filter(|n| wire.is_unsure(*n)).count();
@@ -277,8 +278,8 @@ impl Wire {
     }
 
     fn is_unsure(&self, dot: usize) -> bool {
-        let heard = self.heard.codes.get(dot);
-        self.unsure.contains(&dot) && heard.is_some_and(|code| code / 100 == 4)
+        let written = self.written.codes.get(dot);
+        self.unsure.contains(&dot) && written.is_some_and(|code| code / 100 == 4)
     }
 
     fn saw(&mut self, is_write: bool, from_client: bool, bytes: &[u8]) {
@@ -484,6 +485,38 @@ mod tests {
             let obeyed = [(kind, BACK, "250 2.0.0 OK\r\n")];
             let found = found(587, &[&STARTED[..], &obeyed].concat());
             assert!(found.len() == 1 && found[0].starts_with(what), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_whose_refusal_in_a_failing_store_nobody_hears_may_be_there() {
+        let said = "MAIL FROM:<ann+m1x1e@a.example>\r\nDATA\r\n";
+        let refused = |heard: bool, failed: bool| {
+            let (mut wires, mut wrong) = (Wires::default(), Wrong::default());
+            let mut fact = |kind: &str, who, text: &str| {
+                wires.fact(kind, who, text.as_bytes(), &mut wrong);
+            };
+            fact("connect", WIRE, "10.0.0.1:25");
+            fact("write", BACK, "220 a.example\r\n");
+            fact("read", OUT, said);
+            fact("write", BACK, "250 ok\r\n354 go on\r\n");
+            fact("read", BACK, "220 a.example\r\n250 ok\r\n354 go on\r\n");
+            fact("read", OUT, "Hi.\r\n.\r\n");
+            if failed {
+                fact("store failed", 0, "");
+            }
+            fact("write", BACK, "451 later\r\n");
+            if heard {
+                fact("read", BACK, "451 later\r\n");
+            }
+            (
+                wires.unsure_replies("m1x1e", 0),
+                wires.lost_replies("m1x1e", 0),
+            )
+        };
+        for heard in [true, false] {
+            assert_eq!(refused(heard, true), (1, (0, 0)), "{heard}");
+            assert_eq!(refused(heard, false), (0, (0, 0)), "{heard}");
         }
     }
 
