@@ -106,6 +106,7 @@ mod line;
 mod mutant;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod pieces;
 mod recorded;
 mod secret;
 mod seed;

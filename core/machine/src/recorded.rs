@@ -2,11 +2,11 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::pieces::Pieces;
 use crate::{AskId, Mono, Now, Session, Step, TlsFacts};
 
 /// A session whose asks and answers can be kept.
@@ -56,9 +56,9 @@ impl TapeRoom {
 /// What happened to a session, in order. Bounded: see [`is_truncated`](Self::is_truncated).
 pub struct Tape<S: Recordable> {
     start: Now,
-    records: Vec<(Mono, Entry<S>)>,
-    /// What was received and sent, one after the other.
-    octets: Vec<u8>,
+    records: Pieces<(Mono, Entry<S>)>,
+    /// What was received and sent, one after the other; that of one record is in one piece.
+    octets: Pieces<u8>,
     /// Octets taken of the room.
     used: usize,
     max: usize,
@@ -106,8 +106,8 @@ impl<S: Recordable> Tape<S> {
     pub fn new(start: Now, max: usize, room: TapeRoom) -> Self {
         Self {
             start,
-            records: Vec::new(),
-            octets: Vec::new(),
+            records: Pieces::new(),
+            octets: Pieces::new(),
             used: 0,
             max,
             room,
@@ -125,7 +125,7 @@ impl<S: Recordable> Tape<S> {
         self.truncated
     }
 
-    /// Octets of memory it takes.
+    /// Octets of memory it takes, with what it keeps ahead.
     pub fn len(&self) -> usize {
         self.used
     }
@@ -137,26 +137,46 @@ impl<S: Recordable> Tape<S> {
 
     /// Everything in order: when, what, and the octets that were received or sent.
     pub fn records(&self) -> impl Iterator<Item = (Mono, &Entry<S>, &[u8])> {
-        let mut rest = self.octets.as_slice();
-        self.records.iter().map(move |(at, record)| {
+        let mut pieces = self.octets.pieces();
+        let mut rest: &[u8] = &[];
+        let records = self.records.pieces().flatten();
+        records.map(move |(at, record)| {
             let length = match record {
                 Record::Received(length) | Record::Sent(length) => *length,
                 _ => 0,
             };
+            if rest.is_empty() && length > 0 {
+                rest = pieces.next().unwrap_or_default();
+            }
             let (octets, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = behind;
             (*at, record, octets)
         })
     }
 
-    fn has_room(&mut self, weight: usize) -> bool {
-        let size = weight.saturating_add(size_of::<(Mono, Entry<S>)>());
-        if self.truncated || self.used.saturating_add(size) > self.max || !self.room.take(size) {
-            self.truncated = true;
-            return false;
+    /// Makes room for one more record, so many octets that were said, and `weight` octets beside.
+    fn has_room(&mut self, weight: usize, octets: usize) -> bool {
+        // More than is needed now, so that it is seldom made; close to the limit no more than that.
+        for ahead in [true, false] {
+            if self.truncated {
+                break;
+            }
+            let (record, said) = (
+                self.records.wanted(1, ahead),
+                self.octets.wanted(octets, ahead),
+            );
+            let size = weight
+                .saturating_add(Pieces::<(Mono, Entry<S>)>::cost(record))
+                .saturating_add(Pieces::<u8>::cost(said));
+            if self.used.saturating_add(size) <= self.max && self.room.take(size) {
+                self.used += size;
+                self.records.make(record);
+                self.octets.make(said);
+                return true;
+            }
         }
-        self.used += size;
-        true
+        self.truncated = true;
+        false
     }
 
     fn push(&mut self, at: Mono, record: Entry<S>) {
@@ -165,15 +185,21 @@ impl<S: Recordable> Tape<S> {
 
     /// What does not fit is not even copied.
     fn push_heavy(&mut self, at: Mono, weight: usize, record: impl FnOnce() -> Entry<S>) {
-        if self.has_room(weight) {
-            self.records.push((at, record()));
+        if self.has_room(weight, 0)
+            && let Some(records) = self.records.last()
+        {
+            records.push((at, record()));
         }
     }
 
     fn push_octets(&mut self, at: Mono, record: Entry<S>, octets: &[u8]) {
-        if self.has_room(octets.len()) {
-            self.octets.extend_from_slice(octets);
-            self.records.push((at, record));
+        if self.has_room(0, octets.len())
+            && let Some(records) = self.records.last()
+        {
+            records.push((at, record));
+            if let Some(said) = self.octets.last() {
+                said.extend_from_slice(octets);
+            }
         }
     }
 }
@@ -325,6 +351,7 @@ impl<S: Recordable> Session for Recorded<S> {
 mod tests {
     use super::*;
     use alloc::vec;
+    use alloc::vec::Vec;
     use bytes::Bytes;
 
     /// Sends back each whole line, and asks about it.
@@ -417,9 +444,11 @@ mod tests {
         assert_eq!(records, expected);
         assert!(!tape.is_truncated());
         let used = tape.len();
+        // With places that are kept ahead.
         let records = expected.len() * size_of::<(Mono, Entry<Echo>)>();
         // What was asked weighs 3,000 and 2,000, the answer 10,000; the rest is what was received and sent.
-        assert_eq!(used, records + 12 + 12 + 5_000 + 10_000);
+        assert!(used >= records + 12 + 12 + 5_000 + 10_000, "{used}");
+        assert!(used >= tape.records.held() + tape.octets.held() + 15_000);
         assert_eq!(room.free(), 1_000_000 - used);
         drop(tape);
         assert_eq!(room.free(), 1_000_000);
@@ -432,7 +461,10 @@ mod tests {
         for max in (0..whole.len()).step_by(7).chain([whole.len()]) {
             let tape = talk(max, &room);
             assert!(tape.len() <= max);
-            assert_eq!(tape.is_truncated(), max < whole.len(), "{max}");
+            let held = tape.records.held() + tape.octets.held();
+            assert!(held <= tape.len(), "{held} octets in a tape of {max}");
+            assert!(!tape.is_truncated() || max < whole.len(), "{max}");
+            assert!(tape.is_truncated() || max > 15_000, "{max}");
             let beginning = whole.records().map(|(_, r, o)| (r.clone(), o.to_vec()));
             let kept = tape.records().map(|(_, r, o)| (r.clone(), o.to_vec()));
             assert!(kept.eq(beginning.take(tape.records().count())));
@@ -441,6 +473,35 @@ mod tests {
         let small = TapeRoom::new(200);
         let tape = talk(1_000_000, &small);
         assert!(tape.is_truncated() && tape.len() <= 200);
+    }
+
+    /// Octets of many sizes, each followed by others.
+    #[test]
+    fn what_a_tape_takes_is_what_it_holds_and_never_more_than_its_limit() {
+        let room = TapeRoom::new(1_000_000);
+        for max in [0, 500, 5_000, 70_000, 200_000, 300_000] {
+            let now = Now::default();
+            let mut tape: Tape<Echo> = Tape::new(now, max, room.clone());
+            let said = |n: usize| vec![b'a' + (n % 26) as u8; (n * n * 7) % 3_001];
+            for n in 0..300 {
+                let octets = said(n);
+                tape.push_octets(now.mono, Record::Sent(octets.len()), &octets);
+                let held = tape.records.held() + tape.octets.held();
+                assert!(held <= tape.len() && tape.len() <= max, "{held} of {max}");
+            }
+            let kept: Vec<_> = tape
+                .records()
+                .map(|(_, _, octets)| octets.to_vec())
+                .collect();
+            assert!(
+                kept.iter()
+                    .eq((0..kept.len()).map(said).collect::<Vec<_>>().iter())
+            );
+            // Near its limit it is filled: what was left out would not have fitted.
+            let octets: usize = kept.iter().map(Vec::len).sum();
+            assert!(max < 70_000 || octets > max / 2, "{octets} octets in {max}");
+        }
+        assert_eq!(room.free(), 1_000_000);
     }
 
     #[test]
