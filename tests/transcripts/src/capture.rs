@@ -73,7 +73,9 @@ impl<S: crate::Redact> Capture<S> {
             items: Vec::new(),
             open: Vec::new(),
             pieces: VecDeque::new(),
+            message: 0,
             offset: 0,
+            answered_in: 0,
             told: Vec::new(),
             challenges: Vec::new(),
             at: tape.start().mono,
@@ -345,9 +347,12 @@ pub(crate) fn octets_line(side: char, line: &[u8]) -> String {
 struct Builder<S: Spelled> {
     items: Vec<Item<S::Answer>>,
     open: Vec<(AskId, String)>,
-    /// Unanswered pieces of the message and where each ends.
-    pieces: VecDeque<(AskId, u64)>,
+    /// Unanswered pieces of messages: of which message, and where each ends in it.
+    pieces: VecDeque<(AskId, u32, u64)>,
+    message: u32,
     offset: u64,
+    /// Of which message the last answered piece was.
+    answered_in: u32,
     /// Which items are answers to which asks.
     told: Vec<(AskId, usize)>,
     /// What went to the peer to prove who somebody is, in base64.
@@ -385,22 +390,30 @@ impl<S: Spelled> Builder<S> {
             }
             Record::Asked(id, ask) => {
                 self.offset = 0;
-                self.pieces.clear();
+                self.message += 1;
                 let text = S::ask_text(ask);
                 self.taken += text.len();
                 self.open.push((*id, text));
             }
             Record::Piece(id, length) => {
                 self.offset += *length as u64;
-                self.pieces.push_back((*id, self.offset));
+                self.pieces.push_back((*id, self.message, self.offset));
             }
             Record::Cancelled(id) => {
                 self.open.retain(|(open, _)| open != id);
+                self.pieces.retain(|(piece, ..)| piece != id);
                 // The answer came when the machine did not want it any more.
-                if let Some((_, place)) = self.told.iter().find(|(told, _)| told == id)
-                    && let Some(item) = self.items.get_mut(*place)
-                {
-                    *item = Item::Comment("# an answer that was not wanted any more".into());
+                if let Some((_, place)) = self.told.iter().find(|(told, _)| told == id) {
+                    let note = "# an answer that was not wanted any more";
+                    let before = place.checked_sub(1).and_then(|at| self.items.get_mut(at));
+                    if let Some(item) = before
+                        && matches!(item, Item::Transport(what) if what == AT_ONCE)
+                    {
+                        *item = Item::Comment(note.into());
+                    }
+                    if let Some(item) = self.items.get_mut(*place) {
+                        *item = Item::Comment(note.into());
+                    }
                 }
             }
             Record::Sent(_) => self.sent(octets),
@@ -455,13 +468,15 @@ impl<S: Spelled> Builder<S> {
             }
             self.told.push((id, self.items.len()));
             self.items.push(Item::Answered(ask, told));
-        } else if let Some(place) = self.pieces.iter().position(|(piece, _)| *piece == id) {
-            let Some((_, end)) = self.pieces.remove(place) else {
+        } else if let Some(place) = self.pieces.iter().position(|(piece, ..)| *piece == id) {
+            let Some((_, message, end)) = self.pieces.remove(place) else {
                 return;
             };
+            let goes_on = core::mem::replace(&mut self.answered_in, message) == message;
             let is_accept = S::answer_text(answer) == S::answer_text(&S::accept());
             if let Some(Item::Pieces(last, before)) = self.items.last_mut()
                 && is_accept
+                && goes_on
                 && S::answer_text(before) == S::answer_text(answer)
                 && *last < end
             {

@@ -5,6 +5,7 @@
 //! machine is changed; what came out is then made anew by the machine itself, so nothing of the original can be left in it,
 //! and the file replays. Where it is not sure what octets are, they become filler.
 
+mod hosts;
 mod imap_arguments;
 mod imap_commands;
 mod imap_rows;
@@ -15,9 +16,11 @@ mod smtp_replies;
 mod words;
 
 use mox_imap::server as imap;
+use mox_smtp::wire::base64_decode;
 use mox_smtp::{client, server};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::capture::{Capture, Item};
 use crate::spelled::{SECRET_TOKEN, Spelled};
@@ -28,6 +31,8 @@ pub(crate) use words::Words;
 pub(crate) enum Class {
     /// They prove who somebody is.
     Secret,
+    /// The same where base64 was expected, and it is none.
+    BrokenSecret,
     /// Digits that tell the length of a secret.
     SecretLength,
     /// A word where one of a few was expected, and none of them: perhaps it proves who somebody is.
@@ -42,14 +47,30 @@ pub(crate) enum Class {
     Local,
     /// Text that may hold addresses.
     Addresses,
+    /// The address of a computer.
+    Network,
 }
+
+/// What stands in the place of a secret that is no base64.
+const NO_BASE64: &str = "???";
 
 /// Octets of the stream of the peer, and what they are.
 pub(crate) type Span = (Range<usize>, Class);
 
 impl Class {
     fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::SecretLength | Self::SecretWord)
+        matches!(
+            self,
+            Self::Secret | Self::BrokenSecret | Self::SecretLength | Self::SecretWord
+        )
+    }
+
+    /// Of what was said to prove who somebody is.
+    fn of_sasl(octets: &[u8]) -> Self {
+        match base64_decode(octets) {
+            Some(_) => Self::Secret,
+            None => Self::BrokenSecret,
+        }
     }
 }
 
@@ -193,6 +214,7 @@ fn put_back<'a, W: 'a>(
         for (range, class) in here {
             let by = match class {
                 Class::Secret => SECRET_TOKEN.to_owned(),
+                Class::BrokenSecret => NO_BASE64.to_owned(),
                 Class::SecretLength => SECRET_TOKEN.len().to_string(),
                 Class::SecretWord => "x".repeat(range.len()),
                 _ => continue,
@@ -211,11 +233,52 @@ fn put_back<'a, W: 'a>(
     }
 }
 
+/// What was seen in a recording before it was changed.
+struct Before {
+    /// The kinds of its replies.
+    outline: Vec<String>,
+    /// A comment for each message, and where it ends in what the peer said.
+    bodies: Vec<(usize, String)>,
+}
+
 impl<S: Redact> Capture<S> {
-    /// Takes out what is private. The error says why the machine could not be run on what is left.
+    /// Takes out what is private. The error says why the machine could not be run on what is left; what is there then is
+    /// nothing to be shown.
     pub fn redact(&mut self, key: [u8; 32]) -> Result<(), String> {
         let mut redactor = Redactor::new(key);
-        let before = outline(self.items.iter().map(|(_, item)| item));
+        let before = self.redact_input(&mut redactor);
+        self.answer_anew(|ask| redactor.words.text(ask))?;
+        self.redacted(before);
+        Ok(())
+    }
+
+    /// The same, but where the machine cannot be run any further the recording ends, before what its peer said last there.
+    /// What the machine does not survive is kept, as the last thing. False when it ends so.
+    pub fn redact_to_where_it_fails(&mut self, key: [u8; 32]) -> bool {
+        let mut redactor = Redactor::new(key);
+        let before = self.redact_input(&mut redactor);
+        let renamed = |ask: &str| redactor.words.text(ask);
+        let run = AssertUnwindSafe(|| self.answer_anew(renamed));
+        let ended = match catch_unwind(run) {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => {
+                let is_said =
+                    |(_, item): &(usize, Item<S::Answer>)| matches!(item, Item::Received(_));
+                let last = self.items.iter().rposition(is_said).unwrap_or(0);
+                self.items.truncate(last);
+                Some("# what followed could not be redacted")
+            }
+            Err(_) => Some("# this is where the machine stops in a panic"),
+        };
+        self.truncated |= ended.is_some();
+        self.redacted(before);
+        let note = ended.map(|note| (0, Item::Comment(note.into())));
+        self.items.extend(note);
+        ended.is_none()
+    }
+
+    fn redact_input(&mut self, redactor: &mut Redactor) -> Before {
+        let outline = outline(self.items.iter().map(|(_, item)| item));
         let (bodies, redacted) = {
             let all: Vec<_> = self.items.iter().map(|(_, item)| item).collect();
             let (mut stream, places) = stream(&all);
@@ -227,12 +290,13 @@ impl<S: Redact> Capture<S> {
                     continue;
                 };
                 match class {
-                    Class::Secret | Class::SecretLength | Class::SecretWord => {}
+                    secret if secret.is_secret() => {}
                     Class::Body => words::fill(octets, &mut words::LineStart::default()),
                     Class::Text => words::fill_text(octets),
                     Class::Words => words::fill_words(octets),
                     Class::Local => redactor.words.rename(octets),
-                    Class::Addresses => redactor.words.rename_addresses(octets),
+                    Class::Network => redactor.words.move_address(octets),
+                    _ => redactor.words.rename_addresses(octets),
                 }
             }
             (bodies, (stream, places, spans))
@@ -243,7 +307,7 @@ impl<S: Redact> Capture<S> {
         for (_, item) in &mut self.items {
             match item {
                 Item::Answered(_, answer) | Item::Pieces(_, answer) => {
-                    *answer = S::redact_answer(answer.clone(), &mut redactor);
+                    *answer = S::redact_answer(answer.clone(), redactor);
                 }
                 // What others wrote beside it is theirs to say again.
                 Item::Comment(comment) if !is_about_tls(comment) => {
@@ -254,14 +318,26 @@ impl<S: Redact> Capture<S> {
         }
         self.items
             .retain(|(_, item)| !matches!(item, Item::Comment(text) if text.is_empty()));
-        self.answer_anew()?;
-        for body in bodies {
-            self.items.push((0, Item::Comment(body)));
-        }
+        Before { outline, bodies }
+    }
+
+    /// What came out was made anew.
+    fn redacted(&mut self, before: Before) {
+        let said = self.items.iter().map(|(_, item)| match item {
+            Item::Received(octets) => octets.len(),
+            _ => 0,
+        });
+        let said = said.sum();
         let after = outline(self.items.iter().map(|(_, item)| item));
-        if before != after {
-            let differs = before.iter().zip(&after).position(|(b, a)| b != a);
-            let differs = differs.unwrap_or_else(|| before.len().min(after.len()));
+        let bodies = before.bodies.into_iter();
+        let bodies = bodies.filter(|(end, _)| !self.truncated || *end <= said);
+        let bodies: Vec<_> = bodies.map(|(_, body)| (0, Item::Comment(body))).collect();
+        self.items.extend(bodies);
+        let ends_early = self.truncated && before.outline.starts_with(&after);
+        if before.outline != after && !ends_early {
+            let pairs = before.outline.iter().zip(&after);
+            let differs = pairs.clone().position(|(b, a)| b != a);
+            let differs = differs.unwrap_or_else(|| pairs.len());
             let note = format!("# redaction changed what is answered from reply {differs} on");
             self.items.push((0, Item::Comment(note)));
         }
@@ -275,7 +351,6 @@ impl<S: Redact> Capture<S> {
             .next()
             .unwrap_or_default()
             .into();
-        Ok(())
     }
 }
 
@@ -289,14 +364,15 @@ fn is_about_tls(comment: &str) -> bool {
 }
 
 /// Length and hash of each message.
-fn bodies(stream: &[u8], spans: &[Span], words: &Words) -> Vec<String> {
+fn bodies(stream: &[u8], spans: &[Span], words: &Words) -> Vec<(usize, String)> {
     spans
         .iter()
         .filter(|(_, class)| *class == Class::Body)
-        .filter_map(|(range, _)| stream.get(range.clone()))
-        .map(|body| {
-            let hash = words.hash(body);
-            format!("# a message of {} octets as sent, hash {hash}", body.len())
+        .filter_map(|(range, _)| Some((range.end, stream.get(range.clone())?)))
+        .map(|(end, body)| {
+            let (length, hash) = (body.len(), words.hash(body));
+            let comment = format!("# a message of {length} octets as sent, hash {hash}");
+            (end, comment)
         })
         .collect()
 }

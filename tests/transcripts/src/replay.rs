@@ -44,7 +44,7 @@ impl<S: Spelled> Capture<S> {
             upgrade: false,
             closed: false,
             open: Vec::new(),
-            pieces: Pieces::default(),
+            pieces: VecDeque::from([Pieces::default()]),
             sent: Vec::new(),
             facts: VecDeque::new(),
         };
@@ -52,6 +52,8 @@ impl<S: Spelled> Capture<S> {
         let first = self.items.iter().map(|(_, item)| item);
         let mut first = first.filter(|item| !matches!(item, Item::Comment(_) | Item::Wait(_)));
         if !matches!(first.next(), Some(Item::Transport(what)) if what == "tls") {
+            // It is shown the clock before anything happens: some hosts do so with no octets at all.
+            stage.session.recv(now, &mut stage.input);
             stage.go();
         }
         Ok(stage)
@@ -89,8 +91,8 @@ impl<S: Spelled> Capture<S> {
                 Item::Wait(time) => stage.wait(*time),
                 given => {
                     stage.give(*line, given)?;
-                    let at_once = is_at_once(self.items.get(place));
-                    if !at_once && !is_at_once(self.items.get(place + 1)) {
+                    let ahead = self.items.get(place + 1..).unwrap_or_default();
+                    if !is_at_once(given) && !goes_on_at_once(ahead) {
                         stage.go();
                     }
                 }
@@ -103,29 +105,35 @@ impl<S: Spelled> Capture<S> {
         Ok(at)
     }
 
-    /// Plays it and puts what comes out into the place of what was recorded.
-    pub(crate) fn answer_anew(&mut self) -> Result<(), String> {
+    /// Plays it and puts what comes out into the place of what was recorded. `renamed` is an ask as it is said without what
+    /// is private, as far as that is known: several of a kind may be open. When it fails, what went well before is there.
+    pub(crate) fn answer_anew(&mut self, renamed: impl Fn(&str) -> String) -> Result<(), String> {
         let mut stage = self.stage()?;
         let items = core::mem::take(&mut self.items);
         stage.told(&mut self.items);
-        let mut items = items.into_iter().peekable();
+        let mut items = items.into_iter();
         while let Some((line, item)) = items.next() {
             match item {
-                Item::Received(ref octets) => {
-                    stage.feed(octets);
-                    self.items.push((line, item));
+                Item::Received(octets) => {
+                    // It stands there also when the machine does not survive it.
+                    self.items.push((line, Item::Received(octets.clone())));
+                    stage.feed(&octets);
                 }
                 Item::Sent(_) | Item::Fact(_) => continue,
                 Item::Comment(_) => self.items.push((line, item)),
                 Item::Answered(ask, answer) => {
                     // The ask may say what is not to be said: it is written as it is asked now.
-                    match stage.open.iter().position(|(_, text)| similar(text, &ask)) {
+                    let wanted = renamed(&ask);
+                    let same = |(_, text): &(AskId, String)| *text == wanted;
+                    let same = stage.open.iter().position(same);
+                    let kind = |(_, text): &(AskId, String)| similar(text, &ask);
+                    match same.or_else(|| stage.open.iter().position(kind)) {
                         Some(place) => {
                             let (id, text) = stage.open.remove(place);
                             self.items
                                 .push((line, Item::Answered(text, answer.clone())));
                             stage.session.answer(stage.now, id, answer);
-                            if is_at_once(items.peek()) {
+                            if goes_on_at_once(items.as_slice()) {
                                 continue;
                             }
                             stage.go();
@@ -135,22 +143,29 @@ impl<S: Spelled> Capture<S> {
                 }
                 given => {
                     stage.give(line, &given)?;
-                    let given = (line, given);
-                    if !matches!(given.1, Item::Wait(_)) && !is_at_once(Some(&given)) {
+                    if !matches!(given, Item::Wait(_)) && !is_at_once(&given) {
                         stage.go();
                     }
-                    self.items.push(given);
+                    self.items.push((line, given));
                 }
             }
             stage.told(&mut self.items);
         }
+        stage.go();
+        stage.told(&mut self.items);
         Ok(())
     }
 }
 
-/// Whether the machine is not asked for more before this.
-fn is_at_once<W>(item: Option<&(usize, Item<W>)>) -> bool {
-    matches!(item, Some((_, Item::Transport(what))) if what == AT_ONCE)
+fn is_at_once<W>(item: &Item<W>) -> bool {
+    matches!(item, Item::Transport(what) if what == AT_ONCE)
+}
+
+/// Whether the machine is not asked for more before the next of these.
+fn goes_on_at_once<W>(ahead: &[(usize, Item<W>)]) -> bool {
+    let mut ahead = ahead.iter().map(|(_, item)| item);
+    let next = ahead.find(|item| !matches!(item, Item::Comment(_)));
+    next.is_some_and(is_at_once)
 }
 
 /// Whether two asks are of the same kind.
@@ -172,12 +187,14 @@ struct Stage<S: Spelled> {
     upgrade: bool,
     closed: bool,
     open: Vec<(AskId, String)>,
-    pieces: Pieces<S>,
+    /// Of the message that is taken, and behind messages whose pieces are not all answered: here octets may come earlier
+    /// than they were recorded, and with them the next message.
+    pieces: VecDeque<Pieces<S>>,
     sent: Vec<u8>,
     facts: VecDeque<String>,
 }
 
-/// The pieces of the message that are asked about, answered by octets.
+/// The pieces of a message that are asked about, answered by octets.
 struct Pieces<S: Session> {
     open: VecDeque<(AskId, u64)>,
     offset: u64,
@@ -185,6 +202,8 @@ struct Pieces<S: Session> {
     accepted: u64,
     /// The piece that reaches this octet gets this answer.
     other: Option<(u64, S::Answer)>,
+    /// It got it: nothing more is answered.
+    over: bool,
 }
 
 impl<S: Session> Default for Pieces<S> {
@@ -194,7 +213,31 @@ impl<S: Session> Default for Pieces<S> {
             offset: 0,
             accepted: 0,
             other: None,
+            over: false,
         }
+    }
+}
+
+impl<S: Spelled> Pieces<S> {
+    /// Some are not answered, and will be.
+    fn waits(&self) -> bool {
+        !self.open.is_empty() && !self.over
+    }
+
+    /// The first one, when its answer is known.
+    fn next(&mut self) -> Option<(AskId, S::Answer)> {
+        let (id, end) = self.open.front().copied()?;
+        let answer = match &self.other {
+            Some((at, _)) if end >= *at => {
+                self.over = true;
+                self.other.take().map(|(_, answer)| answer)
+            }
+            Some(_) => Some(S::accept()),
+            None if end <= self.accepted => Some(S::accept()),
+            None => None,
+        }?;
+        self.open.pop_front();
+        Some((id, answer))
     }
 }
 
@@ -219,7 +262,9 @@ impl<S: Spelled> Stage<S> {
                     Step::Send(octets) => self.sent.extend_from_slice(&octets),
                     Step::Cancel(id) => {
                         self.open.retain(|(open, _)| *open != id);
-                        self.pieces.open.retain(|(open, _)| *open != id);
+                        for pieces in &mut self.pieces {
+                            pieces.open.retain(|(open, _)| *open != id);
+                        }
                     }
                     Step::Ask(id, ask) => self.ask(id, &ask),
                     Step::Event(event) => {
@@ -248,31 +293,34 @@ impl<S: Spelled> Stage<S> {
     fn ask(&mut self, id: AskId, ask: &S::Ask) {
         match S::piece(ask) {
             Some(length) => {
-                self.pieces.offset += length as u64;
-                self.pieces.open.push_back((id, self.pieces.offset));
+                if let Some(pieces) = self.pieces.back_mut() {
+                    pieces.offset += length as u64;
+                    pieces.open.push_back((id, pieces.offset));
+                }
             }
             None => {
-                self.pieces = Pieces::default();
+                self.pieces.retain(Pieces::waits);
+                self.pieces.push_back(Pieces::default());
                 self.open.push((id, S::ask_text(ask)));
             }
         }
     }
 
+    /// Those that the next answer to pieces is about.
+    fn answered(&mut self) -> Option<&mut Pieces<S>> {
+        while self.pieces.len() > 1 && !self.pieces.front().is_some_and(Pieces::waits) {
+            self.pieces.pop_front();
+        }
+        self.pieces.front_mut()
+    }
+
     fn answer_pieces(&mut self) -> bool {
         let mut moved = false;
-        while let Some((id, end)) = self.pieces.open.front().copied() {
-            let answer = match &self.pieces.other {
-                Some((at, _)) if end >= *at => self.pieces.other.take().map(|(_, answer)| answer),
-                Some(_) => Some(S::accept()),
-                None if end <= self.pieces.accepted => Some(S::accept()),
-                None => None,
-            };
-            let Some(answer) = answer else {
-                break;
-            };
-            self.pieces.open.pop_front();
-            self.session.answer(self.now, id, answer);
-            moved = true;
+        for pieces in &mut self.pieces {
+            while let Some((id, answer)) = pieces.next() {
+                self.session.answer(self.now, id, answer);
+                moved = true;
+            }
         }
         moved
     }
@@ -287,10 +335,11 @@ impl<S: Spelled> Stage<S> {
                 self.session.answer(self.now, id, answer.clone());
             }
             Item::Pieces(end, answer) => {
-                if S::answer_text(answer) == S::answer_text(&S::accept()) {
-                    self.pieces.accepted = *end;
-                } else {
-                    self.pieces.other = Some((*end, answer.clone()));
+                let is_accept = S::answer_text(answer) == S::answer_text(&S::accept());
+                match self.answered() {
+                    Some(pieces) if is_accept => pieces.accepted = *end,
+                    Some(pieces) => pieces.other = Some((*end, answer.clone())),
+                    None => {}
                 }
             }
             Item::Transport(what) => self.transport(line, what)?,

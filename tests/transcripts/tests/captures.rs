@@ -17,7 +17,7 @@ use mox_machine::{
 };
 use mox_smtp::client::{self, Client};
 use mox_smtp::server::{Answer, Ask, Config, Mode, Server};
-use mox_transcripts::{About, Capture, Redact, imap, redact, replay, smtp};
+use mox_transcripts::{About, Capture, Redact, Transcript, imap, redact, replay, smtp};
 use mox_uids::{Uid, UidSet};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -439,6 +439,43 @@ fn an_imap_session_plays_again_also_when_redacted_or_cut_short() {
         &imap_capture(),
         &["ann@", "secret plan", "A secret", "plot"],
     );
+}
+
+#[test]
+fn what_cannot_be_redacted_ends_before_the_command_where_it_fails() {
+    let text = imap_capture().to_text();
+    let at = text.find("C: e APPEND").unwrap();
+    // An answer to what nobody asks behind it.
+    let end = at + text[at..].find('\n').unwrap() + 1;
+    let (before, behind) = text.split_at(end);
+    let broken = format!("{before}? Compress\n! Accept\n{behind}");
+    let parsed = || Capture::<ImapServer>::parse(&Transcript::parse(&broken).unwrap()).unwrap();
+    assert!(parsed().redact(KEY).is_err());
+    let mut capture = parsed();
+    assert!(!capture.redact_to_where_it_fails(KEY));
+    let cut = capture.to_text();
+    assert!(cut.contains("\ntruncated: "), "{cut}");
+    assert!(
+        cut.ends_with("\n# what followed could not be redacted\n"),
+        "{cut}"
+    );
+    assert!(cut.contains("\nS: d OK ID completed\n"), "{cut}");
+    for gone in [
+        "e APPEND",
+        "hunter2",
+        "ann@",
+        "plot",
+        "secret plan",
+        "Compress\n",
+        "# a message",
+    ] {
+        assert!(!cut.contains(gone), "{gone} in\n{cut}");
+    }
+    replay(&cut, true).unwrap_or_else(|why| panic!("{why}\n{cut}"));
+    // Nothing fails: it is as ever.
+    let mut whole = imap_capture();
+    assert!(whole.redact_to_where_it_fails(KEY));
+    assert_eq!(whole.to_text(), redact(&text, KEY).unwrap());
 }
 
 #[test]

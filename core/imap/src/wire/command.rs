@@ -160,7 +160,13 @@ const VERBS: [(Verb, &str, Allowed); 52] = [
 ];
 
 impl Verb {
-    fn find(name: &[u8]) -> Option<Self> {
+    /// All there are.
+    pub fn all() -> impl Iterator<Item = Self> {
+        VERBS.iter().map(|(verb, ..)| *verb)
+    }
+
+    /// The one of this name, in any case: `FETCH`, `UID FETCH`.
+    pub fn find(name: &[u8]) -> Option<Self> {
         let found = VERBS
             .iter()
             .find(|(_, n, _)| n.as_bytes().eq_ignore_ascii_case(name));

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use mox_imap::server::*;
 use mox_imap::{SearchKey, Server};
-use mox_machine::{AskId, Mono, Now, Seed, Session, Step, TlsFacts, Utc};
+use mox_machine::{AskId, Mono, Now, Recorded, Seed, Session, Step, Tape, TlsFacts, Utc};
 use mox_mime::{Envelope, Part};
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeMap;
@@ -155,7 +155,7 @@ impl World {
 
 /// One session and its side of the world.
 pub struct Client {
-    pub session: Server,
+    pub session: Recorded<Server>,
     pub now: Now,
     pub input: BytesMut,
     pub output: Vec<u8>,
@@ -180,8 +180,13 @@ pub struct Client {
 
 impl Client {
     pub fn with(config: Config) -> Self {
+        Self::recorded(config, None)
+    }
+
+    /// The same with a tape beside it.
+    pub fn recorded(config: Config, tape: Option<Tape<Server>>) -> Self {
         Self {
-            session: Server::new(config, Seed::from_number(1)),
+            session: Recorded::new(Server::new(config, Seed::from_number(1)), tape),
             now: Now {
                 mono: Mono(1_000_000_000),
                 utc: Utc::from_secs(1_767_323_045),
@@ -252,8 +257,13 @@ impl Client {
     }
 
     pub fn run(&mut self, world: &mut World) {
+        let mut answers = Vec::new();
         loop {
-            let mut moved = false;
+            // As a driver does it: what is known is told, then more is read, then the session is asked what it wants.
+            let mut moved = !answers.is_empty();
+            for (id, answer) in answers.drain(..) {
+                self.session.answer(self.now, id, answer);
+            }
             if !self.slow_watch
                 && let Some((id, answer)) = self.watched(world)
             {
@@ -286,14 +296,17 @@ impl Client {
                     Step::Close => self.closed = true,
                     Step::StartTls => self.upgrade = true,
                     Step::Compress => self.compress = true,
-                    Step::Cancel(id) => self.cancel(id),
+                    Step::Cancel(id) => {
+                        answers.retain(|(open, _)| *open != id);
+                        self.cancel(id);
+                    }
                     Step::Ask(id, ask) => {
                         let shown = format!("{ask:?}");
                         assert!(!shown.contains("hunter2"), "{shown}");
                         self.asks
                             .push(shown.split([' ', '(', '{']).next().unwrap().into());
                         if let Some(answer) = self.answer(world, id, ask) {
-                            self.session.answer(self.now, id, answer);
+                            answers.push((id, answer));
                         }
                     }
                 }

@@ -1,5 +1,7 @@
 //! Which octets of an IMAP client are what.
 
+use mox_imap::wire::Verb;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::imap_arguments::Arguments;
@@ -29,6 +31,8 @@ struct Scan<'a> {
     held: Range<usize>,
     /// The command so far.
     tokens: Vec<Token>,
+    /// Tags of searches, which CANCELUPDATE names.
+    searches: BTreeSet<&'a [u8]>,
     /// Reads what the server sends: the line that is not complete, and octets of a literal still to come.
     line: Vec<u8>,
     skip: usize,
@@ -59,6 +63,7 @@ pub(super) fn spans(stream: &[u8], events: &[Heard<'_>]) -> Vec<Spanned> {
         mode: Mode::Line,
         held: 0..0,
         tokens: Vec::new(),
+        searches: BTreeSet::new(),
         line: Vec::new(),
         skip: 0,
         spans: Vec::new(),
@@ -157,7 +162,8 @@ impl<'a> Scan<'a> {
                 let text = line.trim_ascii_end();
                 if self.mode == Mode::Sasl {
                     if !matches!(text, b"" | b"*") {
-                        self.spans.push((start..start + text.len(), Class::Secret));
+                        let class = Class::of_sasl(text);
+                        self.spans.push((start..start + text.len(), class));
                     }
                     self.mode = Mode::HoldSasl;
                     return true;
@@ -193,7 +199,7 @@ impl<'a> Scan<'a> {
             };
             return;
         }
-        if self.name() == b"AUTHENTICATE" {
+        if self.verb() == Some(Verb::Authenticate) {
             self.hold();
             self.mode = Mode::HoldSasl;
             // What it begins with is secret at once; the rest waits.
@@ -213,46 +219,117 @@ impl<'a> Scan<'a> {
         word.unwrap_or_default().to_ascii_uppercase()
     }
 
-    fn name(&self) -> Vec<u8> {
-        match self.word(1) {
-            uid if uid == b"UID" => self.word(2),
-            name => name,
+    /// The command that begins here, however it goes on.
+    fn verb(&self) -> Option<Verb> {
+        let (first, second) = (self.word(1), self.word(2));
+        if first != b"UID" {
+            return Verb::find(&first);
         }
+        let whole = [&first, &b" "[..], &second].concat();
+        // A word that has no UID before it is refused; what stands behind it is the same.
+        Verb::find(&whole).or_else(|| Verb::find(&second))
     }
 
-    /// The command is complete.
+    /// The command is complete. There is no other arm for commands that are not named: a new one is named here, or this is
+    /// not compiled.
     fn command(&mut self) {
-        let name = self.name();
+        let verb = self.verb();
         let arguments = 2 + usize::from(self.word(1) == b"UID");
         let all = core::mem::take(&mut self.tokens);
         let rest = all.get(arguments..).unwrap_or_default();
-        match name.as_slice() {
-            b"LOGIN" => rest.iter().for_each(|token| self.secret(token)),
-            b"AUTHENTICATE" => self.sasl(rest),
-            b"APPEND" => self.arguments(|all| all.append(rest)),
-            b"SEARCH" => self.arguments(|all| all.search(rest)),
-            b"SORT" | b"THREAD" => self.arguments(|all| all.sort(rest)),
-            b"FETCH" => self.arguments(|all| all.fetch(rest)),
-            b"STORE" => self.arguments(|all| all.store(rest)),
-            b"ENABLE" | b"EXPUNGE" | b"COMPRESS" => self.arguments(|all| all.named(rest)),
-            b"ID" => self.arguments(|all| all.id(rest)),
-            // They name mailboxes, which may look like addresses.
-            b"SELECT" | b"EXAMINE" | b"CREATE" | b"DELETE" | b"RENAME" | b"SUBSCRIBE"
-            | b"UNSUBSCRIBE" | b"LIST" | b"LSUB" | b"STATUS" | b"COPY" | b"MOVE"
-            | b"GETQUOTAROOT" | b"GETQUOTA" => {
+        let Some(verb) = verb else {
+            return self.unknown(&all);
+        };
+        match verb {
+            Verb::Login => rest.iter().for_each(|token| self.secret(token)),
+            Verb::Authenticate => self.sasl(rest),
+            Verb::Append => self.arguments(|all| all.append(rest)),
+            Verb::Replace | Verb::UidReplace => self.arguments(|all| all.replace(rest)),
+            Verb::Search | Verb::UidSearch => {
+                self.searches(&all);
+                self.arguments(|all| all.search(rest));
+            }
+            Verb::MultiSearch => {
+                self.searches(&all);
+                self.arguments(|all| all.search_in(rest));
+            }
+            Verb::Sort | Verb::UidSort => {
+                self.searches(&all);
+                self.arguments(|all| all.sort(rest));
+            }
+            Verb::Thread | Verb::UidThread => self.arguments(|all| all.thread(rest)),
+            Verb::CancelUpdate => self.cancelled(rest),
+            Verb::Fetch | Verb::UidFetch => self.arguments(|all| all.fetch(rest)),
+            Verb::Store | Verb::UidStore => self.arguments(|all| all.store(rest)),
+            Verb::Enable | Verb::Expunge | Verb::UidExpunge | Verb::Compress => {
+                self.arguments(|all| all.named(rest));
+            }
+            Verb::Id => self.arguments(|all| all.id(rest)),
+            Verb::Notify => self.arguments(|all| all.notify(rest)),
+            Verb::GetMetadata => self.arguments(|all| all.metadata(rest)),
+            Verb::SetMetadata => self.arguments(|all| all.set_metadata(rest)),
+            Verb::SetQuota => self.arguments(|all| all.set_quota(rest)),
+            // They name mailboxes, which may look like addresses; options beside them are words of the protocol.
+            Verb::Select
+            | Verb::Examine
+            | Verb::Create
+            | Verb::Delete
+            | Verb::Rename
+            | Verb::Subscribe
+            | Verb::Unsubscribe
+            | Verb::List
+            | Verb::Lsub
+            | Verb::Status
+            | Verb::Copy
+            | Verb::UidCopy
+            | Verb::Move
+            | Verb::UidMove
+            | Verb::GetQuotaRoot
+            | Verb::GetQuota => {
                 for token in rest {
                     self.spans.push((token.range.clone(), Class::Addresses));
                 }
             }
             // They have no arguments: what stands there is something else.
-            b"NOOP" | b"CAPABILITY" | b"LOGOUT" | b"STARTTLS" | b"NAMESPACE" | b"CHECK"
-            | b"CLOSE" | b"UNSELECT" | b"IDLE" => rest.iter().for_each(|token| self.secret(token)),
-            _ if all.len() == 1 && all.first().is_some_and(|token| self.is_done(token)) => {}
-            // Not a command: perhaps a message, perhaps a password that was sent too late or without a tag.
-            _ => {
-                let (tag, rest) = all.split_at(all.len().min(1));
-                tag.iter().for_each(|token| self.secret_tag(token));
-                rest.iter().for_each(|token| self.secret(token));
+            Verb::Capability
+            | Verb::Noop
+            | Verb::Logout
+            | Verb::StartTls
+            | Verb::Namespace
+            | Verb::Idle
+            | Verb::Check
+            | Verb::Close
+            | Verb::Unselect
+            | Verb::Unauthenticate => rest.iter().for_each(|token| self.secret(token)),
+        }
+    }
+
+    /// Not a command: perhaps a message, perhaps a password that was sent too late or without a tag.
+    fn unknown(&mut self, all: &[Token]) {
+        if let [token] = all
+            && self.is_done(token)
+        {
+            return;
+        }
+        let (tag, rest) = all.split_at(all.len().min(1));
+        tag.iter().for_each(|token| self.secret_tag(token));
+        rest.iter().for_each(|token| self.secret(token));
+    }
+
+    /// The tag of a search, as far as it is one that stays.
+    fn searches(&mut self, all: &[Token]) {
+        let tag = all
+            .first()
+            .and_then(|tag| self.stream.get(tag.range.clone()));
+        self.searches.extend(tag);
+    }
+
+    /// CANCELUPDATE: tags of searches stay, as they do there.
+    fn cancelled(&mut self, tokens: &[Token]) {
+        for token in tokens {
+            let tag = self.stream.get(inside(token)).unwrap_or_default();
+            if !self.searches.contains(tag) {
+                self.spans.push((inside(token), Class::Text));
             }
         }
     }
@@ -278,6 +355,10 @@ impl<'a> Scan<'a> {
                     self.spans.push((token.range.clone(), Class::SecretWord));
                 }
                 _ if octets == b"=" => {}
+                1 if token.kind == Kind::Atom => {
+                    self.spans
+                        .push((token.range.clone(), Class::of_sasl(octets)));
+                }
                 _ => self.secret(token),
             }
         }
@@ -317,7 +398,7 @@ impl<'a> Scan<'a> {
     fn rest(&mut self) {
         self.until = self.stream.len();
         let class = match self.mode {
-            Mode::Literal(_) if self.name() == b"APPEND" => Class::Body,
+            Mode::Literal(_) if self.verb().is_some_and(Verb::brings_message) => Class::Body,
             _ => Class::Secret,
         };
         // A literal whose octets are not all there.
@@ -557,6 +638,159 @@ mod tests {
                 ("ann", Text),
                 ("ann", Body),
                 ("hunter2", SecretWord),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_command_of_the_server_is_known() {
+        for verb in Verb::all() {
+            for name in [verb.name().to_owned(), verb.name().to_lowercase()] {
+                let line = format!("tag {name}\r\n");
+                assert_eq!(classes(&[(&line, "tag OK x\r\n")]), [], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_extensions_put_around_a_search_stays() {
+        use Class::{Addresses, Text};
+        let ok = "x OK x\r\n";
+        is(
+            &classes(&[
+                (
+                    "x SORT RETURN (ALL PARTIAL -1:-100) (REVERSE SIZE DISPLAYFROM) UTF-8 SUBJECT ann\r\n",
+                    ok,
+                ),
+                (
+                    "x SORT RETURN () (SIZE) \"us-ascii\" ALL\r\nx SORT (SIZE) ann ALL\r\n",
+                    ok,
+                ),
+                (
+                    "x THREAD ORDEREDSUBJECT UTF-8 UNSEEN\r\nx THREAD ann UTF-8 UNSEEN\r\n",
+                    ok,
+                ),
+                (
+                    "x UID SEARCH RETURN (UPDATE CONTEXT SAVE) UIDAFTER 5 UIDBEFORE 7 FROM -1:-100\r\n",
+                    ok,
+                ),
+                (
+                    "x SEARCH RETURN (PARTIAL -1:-100 COUNT) SINCE -1:-100\r\n",
+                    ok,
+                ),
+                (
+                    "y ESEARCH IN (selected subtree (\"a/jo@x\" {1+}\r\nc) mailboxes all) RETURN (UPDATE) TO ann\r\n",
+                    "y OK x\r\n",
+                ),
+                (
+                    "z ESEARCH UNSEEN\r\nx CANCELUPDATE \"y\" \"z\" \"ann\"\r\n",
+                    ok,
+                ),
+            ]),
+            &[
+                ("ann", Text),
+                ("ann", Text),
+                ("ann", Text),
+                ("UTF-8", Text),
+                ("-1:-100", Text),
+                ("-1:-100", Text),
+                ("selected", Addresses),
+                ("subtree", Addresses),
+                ("\"a/jo@x\"", Addresses),
+                ("c", Addresses),
+                ("mailboxes", Addresses),
+                ("all", Addresses),
+                ("ann", Text),
+                ("ann", Text),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_extensions_put_around_messages_stays() {
+        use Class::{Addresses, Body, Local, Text};
+        let ok = "x OK x\r\n";
+        is(
+            &classes(&[
+                (
+                    "x FETCH 1:* (PREVIEW (LAZY) BINARY.SIZE[1.2]) (PARTIAL -1:-100 CHANGEDSINCE 3 VANISHED)\r\n",
+                    ok,
+                ),
+                ("x UID REPLACE 7 INBOX (\\Seen ann) {3+}\r\nann\r\n", ok),
+                (
+                    "x APPEND a (text) \" 1-Feb-2026 01:02:03 +0100\" UTF8 (~{3+}\r\nann) () {2+}\r\nhi\r\n",
+                    ok,
+                ),
+                (
+                    "x APPEND a CATENATE (URL \"/b/;uid=1/;section=1.HEADER.FIELDS%20(Date%20X-Ann)/;PARTIAL=0.5\" TEXT {3+}\r\nann URL {8+}\r\n/c;UID=1 URL /d/;uid=2)\r\n",
+                    ok,
+                ),
+                ("x replace ann INBOX {9}\r\n", "+ go\r\n"),
+                ("ann", ""),
+            ]),
+            &[
+                ("INBOX", Addresses),
+                ("ann", Local),
+                ("ann", Body),
+                ("a", Addresses),
+                ("ann", Body),
+                ("hi", Body),
+                ("a", Addresses),
+                ("/b/;uid=1/;section=", Addresses),
+                ("X-Ann", Local),
+                ("ann", Body),
+                ("/c;UID=1", Addresses),
+                ("/d/;uid=2", Addresses),
+                ("ann", Text),
+                ("INBOX", Addresses),
+                ("ann", Body),
+            ],
+        );
+    }
+
+    #[test]
+    fn of_what_mailboxes_have_only_names_and_words_stay() {
+        use Class::{Addresses, Local, Text};
+        let ok = "x OK x\r\n";
+        is(
+            &classes(&[
+                (
+                    "x NOTIFY NONE\r\nx NOTIFY SET STATUS (selected-delayed (MessageNew (FLAGS BODY.PEEK[HEADER.FIELDS (Subject X-Ann)]) MessageExpunge FlagChange)) (subtree (a {1+}\r\nb) MailboxName) (mailboxes c (MessageNew ann))\r\n",
+                    ok,
+                ),
+                (
+                    "x GETMETADATA (DEPTH infinity MAXSIZE 5) INBOX (/private/comment \"/Shared/ann\")\r\n",
+                    ok,
+                ),
+                (
+                    "x GETMETADATA \"\" (DEPTH 1) /shared/vendor/ann/x\r\nx GETMETADATA depth /shared/comment\r\n",
+                    ok,
+                ),
+                (
+                    "x SETMETADATA INBOX (/private/comment \"nil\" /private/Comment NIL /shared/comment {3+}\r\nann)\r\n",
+                    ok,
+                ),
+                (
+                    "x SETQUOTA \"\" (STORAGE 512 ANN 5)\r\nx UNAUTHENTICATE\r\nx COMPRESS DEFLATE\r\n",
+                    ok,
+                ),
+            ]),
+            &[
+                ("X-Ann", Local),
+                ("a", Addresses),
+                ("b", Addresses),
+                ("c", Addresses),
+                ("ann", Local),
+                ("INBOX", Addresses),
+                ("ann", Local),
+                ("\"\"", Addresses),
+                ("ann", Local),
+                ("x", Local),
+                ("/shared/comment", Addresses),
+                ("INBOX", Addresses),
+                ("nil", Text),
+                ("ann", Text),
+                ("ANN", Text),
             ],
         );
     }

@@ -4,7 +4,7 @@ use mox_imap::server::{Answer, MailboxInfo, Refusal, Row};
 use mox_mime::{Envelope, Inside, Mailbox, Part};
 use std::sync::Arc;
 
-use super::names::{is_flag, is_host, is_message_date, is_word};
+use super::names::{is_entry_word, is_flag, is_message_date, is_word};
 use super::words::{self, LineStart, Words};
 
 pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
@@ -33,7 +33,7 @@ pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
             let one = |(name, value): (String, bytes::Bytes)| {
                 let mut octets = value.to_vec();
                 words::fill_text(&mut octets);
-                (words.text(&name), octets.into())
+                (annotation(&name, words), octets.into())
             };
             Answer::Annotations(all.into_iter().map(one).collect())
         }
@@ -104,6 +104,18 @@ fn keywords(keywords: Vec<String>, words: &Words) -> Vec<String> {
     keywords.into_iter().map(renamed).collect()
 }
 
+/// The name of an annotation, as in commands.
+fn annotation(name: &str, words: &Words) -> String {
+    let part = |part: &str| {
+        let mut octets = part.as_bytes().to_vec();
+        if !is_entry_word(&octets) {
+            words.rename(&mut octets);
+        }
+        String::from_utf8_lossy(&octets).into_owned()
+    };
+    name.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
 fn filler(text: &str) -> String {
     let mut octets = text.as_bytes().to_vec();
     words::fill_text(&mut octets);
@@ -144,10 +156,10 @@ fn mailbox(mailbox: &Mailbox, words: &Words) -> Mailbox {
         name: filled(mailbox.name.as_ref()),
         route: filled(mailbox.route.as_ref()),
         local,
-        host: match &mailbox.host {
-            Some(host) if is_host(host) => Some(host.clone()),
-            other => filled(other.as_ref()),
-        },
+        host: mailbox.host.clone().map(|mut host| {
+            words.host(&mut host);
+            host
+        }),
     }
 }
 

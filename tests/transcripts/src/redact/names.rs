@@ -87,6 +87,24 @@ const MECHANISMS: [&str; 16] = [
     "xoauth2",
 ];
 
+/// What names of annotations are made of (RFC 5464, and those that were registered).
+const ENTRY_WORDS: [&str; 14] = [
+    "",
+    "private",
+    "shared",
+    "admin",
+    "comment",
+    "filters",
+    "values",
+    "vendor",
+    "specialuse",
+    "mailbox",
+    "server",
+    "check",
+    "checkperiod",
+    "sort",
+];
+
 const MONTHS: [&str; 12] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
 ];
@@ -112,6 +130,11 @@ pub(super) fn is_mechanism(word: &[u8]) -> bool {
     is_among(word, &MECHANISMS)
 }
 
+/// A part of the name of an annotation, between slashes.
+pub(super) fn is_entry_word(word: &[u8]) -> bool {
+    is_among(word, &ENTRY_WORDS)
+}
+
 /// One of these words, in any case.
 pub(super) fn is_word(word: &[u8], known: &[&str]) -> bool {
     is_among(word, known)
@@ -128,6 +151,11 @@ pub(super) fn is_host(text: &[u8]) -> bool {
 /// A set of messages: `1:3,5`, `*`, `$`.
 pub(super) fn is_set(word: &[u8]) -> bool {
     word == b"$" || (!word.is_empty() && word.iter().all(|b| b"0123456789:,*".contains(b)))
+}
+
+/// Positions, which may be counted from the end: `-1:-100`.
+pub(super) fn is_span(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(|b| b.is_ascii_digit() || b":-".contains(b))
 }
 
 /// A day, `1-Feb-2026`, or a moment, ` 1-Feb-2026 12:00:00 +0000`.

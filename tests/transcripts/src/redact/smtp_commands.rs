@@ -7,8 +7,8 @@ use memchr::{memchr, memmem};
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::names::{is_host, is_mechanism};
-use super::{Class, Heard, Span, Spanned, smtp_paths};
+use super::names::is_mechanism;
+use super::{Class, Heard, Span, Spanned, hosts, smtp_paths};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waits {
@@ -164,7 +164,7 @@ impl Scan<'_> {
                 let text = text.strip_suffix(b"\r").unwrap_or(text);
                 if self.mode == Mode::Sasl {
                     if !matches!(text, b"" | b"*") {
-                        self.span(start..start + text.len(), Class::Secret);
+                        self.span(start..start + text.len(), Class::of_sasl(text));
                     }
                     self.replies.push_back(Waits::Auth);
                     self.mode = Mode::Hold;
@@ -199,8 +199,8 @@ impl Scan<'_> {
             b"EHLO" | b"HELO" | b"LHLO" => {
                 self.lmtp |= verb == b"LHLO";
                 waits = Waits::Begin;
-                if !is_host(text) {
-                    self.span(argument, Class::Words);
+                for (range, class) in hosts::hello(argument.start, text) {
+                    self.span(range, class);
                 }
             }
             b"RSET" => {
@@ -260,8 +260,11 @@ impl Scan<'_> {
             };
             self.span(name, class);
         }
-        if !matches!(response, b"" | b" =") {
-            self.span(argument.start + end + 1..argument.end, Class::Secret);
+        if let [b' ', response @ ..] = response
+            && !matches!(response, b"" | b"=")
+        {
+            let class = Class::of_sasl(response);
+            self.span(argument.start + end + 1..argument.end, class);
         }
     }
 
@@ -305,14 +308,17 @@ mod tests {
     fn pipelined_commands_and_their_message_are_told_apart_by_the_replies() {
         let found = classes(&[
             (
-                "EHLO a\r\nMAIL FROM:<jo@x> SIZE=5 BODY=8BITMIME\r\nRCPT TO:<@r:\"a b\"@y>\r\nDATA\r\n",
+                "EHLO a.example\r\nMAIL FROM:<jo@x> SIZE=5 BODY=8BITMIME\r\nRCPT TO:<@r:\"a b\"@y>\r\nDATA\r\n",
                 "250-x\r\n250 y\r\n250 a\r\n250 b\r\n354 go\r\n",
             ),
             ("MAIL FROM:<no@x>\r\n.", ""),
             ("\r\nRSET\r\n", "250 stored\r\n250 reset\r\n"),
             ("DATA\r\nRCPT TO:<z@x>\r\n", "503 no\r\n503 no\r\n"),
             ("BDAT 7 LAST\r\nsecret!NOOP ann\r\n", "503 x\r\n250 ok\r\n"),
-            ("vrfy ann\r\nEXPN ann\r\nEHLO I am\r\nDATA x\r\n", ""),
+            (
+                "vrfy ann\r\nEXPN ann\r\nEHLO I am\r\nEHLO [10.1.2.3]\r\nDATA x\r\n",
+                "",
+            ),
         ]);
         is(
             &found,
@@ -326,6 +332,7 @@ mod tests {
                 ("ann", Class::Words),
                 ("ann", Class::Words),
                 ("I am", Class::Words),
+                ("10.1.2.3", Class::Network),
                 ("x", Class::Words),
             ],
         );
@@ -336,7 +343,7 @@ mod tests {
         let message = "DATA\r\n";
         let found = classes(&[
             (
-                "LHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n",
+                "LHLO a.example\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n",
                 "250 x\r\n250 x\r\n250 x\r\n",
             ),
             ("RCPT TO:<b>\r\nRCPT TO:<c>\r\n", "550 x\r\n250 x\r\n"),
@@ -390,7 +397,7 @@ mod tests {
                 ("Yg==", Class::Secret),
                 ("hunter2", Class::SecretWord),
                 ("p=w", Class::Secret),
-                ("x", Class::Secret),
+                ("x", Class::BrokenSecret),
                 ("something pass", Class::Secret),
                 ("AUTH PLAIN AGEA", Class::Secret),
             ],

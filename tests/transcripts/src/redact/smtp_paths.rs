@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::names::{is_host, is_word};
-use super::{Class, Span};
+use super::{Class, Span, hosts};
 
 /// `FROM:<local@domain> PARAM=value ...`, which begins at `start`.
 pub(super) fn spans(start: usize, text: &[u8]) -> Vec<Span> {
@@ -33,7 +33,7 @@ pub(super) fn spans(start: usize, text: &[u8]) -> Vec<Span> {
 /// Where its parts are.
 struct Path {
     local: Range<usize>,
-    /// The source route and the domain.
+    /// The source route without its colon, and the domain.
     hosts: [Range<usize>; 2],
     /// Behind `>`.
     end: usize,
@@ -41,12 +41,19 @@ struct Path {
 
 impl Path {
     fn spans(&self, text: &[u8]) -> Vec<Span> {
-        let mut spans = vec![(self.local.clone(), Class::Local)];
+        let local = text.get(self.local.clone()).unwrap_or_default();
+        // What is refused for how it is written stays so.
+        let class = match is_local(local) {
+            true => Class::Local,
+            false => Class::Words,
+        };
+        let mut spans = vec![(self.local.clone(), class)];
         for host in &self.hosts {
             let octets = text.get(host.clone()).unwrap_or_default();
-            let mut names = octets.split(|b| b"@,".contains(b));
-            if !names.all(|name| name.is_empty() || is_host(name)) {
-                spans.push((host.clone(), Class::Words));
+            let mut at = host.start;
+            for name in octets.split(|b| b"@,".contains(b)) {
+                spans.extend(hosts::spans(at, name));
+                at += name.len() + 1;
             }
         }
         spans.sort_by_key(|(range, _)| range.start);
@@ -88,9 +95,23 @@ fn path(text: &[u8]) -> Option<Path> {
     let at = at.filter(|at| *at >= route);
     Some(Path {
         local: route..at.unwrap_or(close),
-        hosts: [open + 1..route, at.map_or(close, |at| at + 1)..close],
+        hosts: [
+            open + 1..route.max(open + 2) - 1,
+            at.map_or(close, |at| at + 1)..close,
+        ],
         end: close + 1,
     })
+}
+
+/// A quoted string, or words with dots between them.
+fn is_local(text: &[u8]) -> bool {
+    if let [b'"', _, .., b'"'] = text {
+        return true;
+    }
+    let is_letter =
+        |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(b) || !b.is_ascii();
+    text.split(|&b| b == b'.')
+        .all(|word| !word.is_empty() && word.iter().all(is_letter))
 }
 
 /// What of one word is private.
@@ -142,7 +163,7 @@ fn address(value: Range<usize>, octets: &[u8]) -> Vec<Span> {
 #[allow(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
-    use Class::{Local, Words};
+    use Class::{Local, Network, Words};
 
     fn is(text: &str, expected: &[(&str, Class)]) {
         let found = spans(3, text.as_bytes());
@@ -162,6 +183,15 @@ mod tests {
         );
         is("to: <@r.example,@s:\"a >b\"@y>", &[("\"a >b\"", Local)]);
         is("TO:<ann@[IPv6:2001:db8::1]>", &[("ann", Local)]);
+        is(
+            "TO:<@[10.1.2.3],@[10.1.2.4]:ann@[IPv6:fe80::1]>",
+            &[
+                ("10.1.2.3", Network),
+                ("10.1.2.4", Network),
+                ("ann", Local),
+                ("fe80::1", Network),
+            ],
+        );
         is("TO:<ann>", &[("ann", Local)]);
         is(
             "TO:<bob@y> ORCPT=rfc822;Ann+2Bx+40z.example NOTIFY=NEVER,DELAY",
@@ -180,6 +210,8 @@ mod tests {
         is("ann@x.example", &[("ann@x.example", Words)]);
         is("FROM: ann <ann@x>", &[("FROM: ann <ann@x>", Words)]);
         is("FROM:ann@x", &[("FROM:ann@x", Words)]);
+        is("TO:<.ann@x>", &[(".ann", Words)]);
+        is("TO:<a b@x>", &[("a b", Words)]);
         is("TO:<ann@x", &[("TO:<ann@x", Words)]);
         is("TO:<ann@x ann>", &[("ann", Local), ("x ann", Words)]);
         is(

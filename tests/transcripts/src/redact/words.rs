@@ -1,9 +1,9 @@
 //! Other words of the same length.
 
 use memchr::{memchr, memchr3};
-use mox_address::{LocalPart, Path, Reply};
+use mox_address::{Host, LocalPart, Path, Reply};
 
-use super::names;
+use super::{hosts, names};
 
 /// Gives names to local parts: the same one for the same local part, under one key.
 #[derive(Debug)]
@@ -44,6 +44,37 @@ impl Words {
             letters.fill(&mut random);
             let [random] = random;
             *octet = b'a' + random % 26;
+        }
+    }
+
+    /// Another address of a computer.
+    pub(crate) fn move_address(&self, octets: &mut [u8]) {
+        let lower = octets.to_ascii_lowercase();
+        let mut numbers = blake3::Hasher::new_keyed(&self.key)
+            .update(&lower)
+            .finalize_xof();
+        let random = || {
+            let mut random = [0];
+            numbers.fill(&mut random);
+            let [random] = random;
+            random
+        };
+        let text = String::from_utf8_lossy(&lower);
+        match hosts::other(&text, random) {
+            Some(other) => octets.copy_from_slice(other.as_bytes()),
+            None => fill_words(octets),
+        }
+    }
+
+    /// The name of a host; an address literal becomes another one.
+    pub(crate) fn host(&self, host: &mut [u8]) {
+        for (range, _) in hosts::spans(0, host) {
+            if let Some(octets) = host.get_mut(range) {
+                match hosts::address(octets) {
+                    Some(_) => self.move_address(octets),
+                    None => fill_text(octets),
+                }
+            }
         }
     }
 
@@ -99,6 +130,14 @@ impl Words {
         let mut renamed = path.clone();
         // Letters are a local part, always.
         renamed.local = LocalPart::parse(&text, true).unwrap_or(renamed.local);
+        if let Host::Literal(ip) = &mut renamed.host {
+            let mut text = ip.to_string().into_bytes();
+            self.host(&mut text);
+            let moved = str::from_utf8(&text)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            *ip = moved.unwrap_or(*ip);
+        }
         renamed
     }
 }

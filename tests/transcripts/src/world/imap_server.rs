@@ -5,7 +5,7 @@ use core::fmt;
 use core::time::Duration;
 use mox_imap::Server;
 use mox_imap::server::{Config, Event};
-use mox_machine::Session;
+use mox_machine::{Session, Tape};
 
 use super::model::{Client, World};
 use crate::imap::Settings;
@@ -66,15 +66,25 @@ impl fmt::Debug for ImapServer {
 impl ImapServer {
     /// Just connected. The error says what is wrong with the header.
     pub fn new(transcript: &Transcript) -> Result<Self, String> {
+        Self::recorded(transcript, None)
+    }
+
+    /// The same with a tape beside it, which begins where its clock does.
+    pub fn recorded(transcript: &Transcript, tape: Option<Tape<Server>>) -> Result<Self, String> {
         let mut machine = Self {
             world: world(transcript),
-            client: Client::with(config(transcript)?),
+            client: Client::recorded(config(transcript)?, tape),
             upgraded: false,
             closed: false,
             told: 0,
         };
         machine.client.run(&mut machine.world);
         Ok(machine)
+    }
+
+    /// What was recorded, once.
+    pub fn take_tape(&mut self) -> Option<Tape<Server>> {
+        self.client.session.take_tape()
     }
 }
 

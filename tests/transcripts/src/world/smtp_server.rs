@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use mox_address::Reply;
-use mox_machine::{AskId, Mono, Now, Seed, Session, Step, TlsFacts, Utc};
+use mox_machine::{AskId, Mono, Now, Recorded, Seed, Session, Step, Tape, TlsFacts, Utc};
 use mox_smtp::server::{Answer, Ask, Event, Server};
 
 use crate::smtp::parse_reply;
@@ -31,7 +31,7 @@ pub struct SmtpWorld {
 /// The server and its world.
 #[derive(Debug)]
 pub struct SmtpServer {
-    server: Server,
+    server: Recorded<Server>,
     world: SmtpWorld,
     now: Now,
     input: BytesMut,
@@ -43,8 +43,13 @@ pub struct SmtpServer {
 impl SmtpServer {
     /// Just connected. The error says what is wrong with the header.
     pub fn new(transcript: &Transcript) -> Result<Self, String> {
+        Self::recorded(transcript, None)
+    }
+
+    /// The same with a tape beside it, which begins at [`START`].
+    pub fn recorded(transcript: &Transcript, tape: Option<Tape<Server>>) -> Result<Self, String> {
         let mut machine = Self {
-            server: server(transcript)?,
+            server: Recorded::new(server(transcript)?, tape),
             world: SmtpWorld::new(transcript)?,
             now: START,
             input: BytesMut::new(),
@@ -54,6 +59,11 @@ impl SmtpServer {
         };
         machine.go();
         Ok(machine)
+    }
+
+    /// What was recorded, once.
+    pub fn take_tape(&mut self) -> Option<Tape<Server>> {
+        self.server.take_tape()
     }
 
     fn go(&mut self) {
