@@ -179,6 +179,7 @@ impl Recorder {
             sequence: 0,
             missed: missed.clone(),
             told: 0,
+            cut: 0,
         };
         let (running, gone) = sync_channel(0);
         let thread = std::thread::Builder::new().name("capture".into());
@@ -250,6 +251,8 @@ struct Writer {
     missed: Arc<AtomicU64>,
     /// How many missed ones were told.
     told: u64,
+    /// How many end early since that was told: what followed could not be redacted.
+    cut: u64,
 }
 
 impl Writer {
@@ -281,6 +284,11 @@ impl Writer {
                 self.told = missed;
                 tracing::warn!(target: "capture", sessions, "sessions were not recorded: the writer is behind");
             }
+            let sessions = core::mem::take(&mut self.cut);
+            if sessions > 0 {
+                let dir = self.limits.dir.display();
+                tracing::warn!(target: "capture", %dir, sessions, "recordings end early: what followed could not be redacted");
+            }
             if stopping {
                 return;
             }
@@ -290,19 +298,10 @@ impl Writer {
     fn write(&mut self, captured: Captured) -> Result<(), String> {
         // Redacting runs the machine: a session that ended by a panic does so again. That is no reason to record no more.
         let text = std::panic::catch_unwind(AssertUnwindSafe(|| self.text(&captured)));
-        let (start, text) = text.unwrap_or_else(|_| Err("redacting it panicked".into()))?;
-        let stamp: String = start
-            .to_string()
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric())
-            .collect();
+        let (start, text, is_cut) = text.unwrap_or_else(|_| Err("redacting it panicked".into()))?;
+        self.cut += u64::from(is_cut);
         self.sequence += 1;
-        let listener: String = captured
-            .listener
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
-        let name = format!("{stamp}-{:06}-{listener}{SUFFIX}", self.sequence);
+        let name = name(start, self.sequence, &captured.listener);
         let max = usize::try_from(self.limits.max_files).unwrap_or(usize::MAX);
         while self.files.len() >= max {
             let Some(oldest) = self.files.pop_front() else {
@@ -334,7 +333,7 @@ impl Writer {
         Ok(())
     }
 
-    fn text(&self, captured: &Captured) -> Result<(Utc, String), String> {
+    fn text(&self, captured: &Captured) -> Result<(Utc, String, bool), String> {
         let ron = |settings: Result<String, ron::Error>| settings.map_err(|e| e.to_string());
         match &captured.session {
             CapturedSession::SmtpServer(config, tape) => {
@@ -352,12 +351,13 @@ impl Writer {
         }
     }
 
+    /// When it began, the file, and whether that ends where it could not be redacted.
     fn capture<S: Redact>(
         &self,
         captured: &Captured,
         config: String,
         tape: &Tape<S>,
-    ) -> Result<(Utc, String), String> {
+    ) -> Result<(Utc, String, bool), String> {
         let plain = self.limits.plain;
         let about = About {
             about: captured.listener.clone(),
@@ -370,25 +370,57 @@ impl Writer {
         };
         let max = usize::try_from(self.limits.max_octets).unwrap_or(usize::MAX);
         let mut capture = Capture::of_tape(tape, about, captured.seed.clone(), max);
-        if !plain {
-            // What could not be redacted is not written.
-            capture
-                .redact(self.key)
-                .map_err(|_| "what was recorded cannot be redacted".to_owned())?;
-        }
-        Ok((tape.start().utc, capture.to_text_within(max)))
+        let is_cut = !plain && !capture.redact_to_where_it_fails(self.key);
+        Ok((tape.start().utc, capture.to_text_within(max), is_cut))
     }
 }
 
-/// Recorded sessions in a folder, oldest first; remains of an interrupted write are removed.
+/// What a recorded session is called. Names are in the order of the sessions.
+fn name(start: Utc, sequence: u64, listener: &str) -> String {
+    let stamp = start.to_string();
+    let stamp: String = stamp.chars().filter(char::is_ascii_alphanumeric).collect();
+    let is_plain = |c: char| c.is_ascii_alphanumeric();
+    let listener: String = listener
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '-' })
+        .collect();
+    format!("{stamp}-{sequence:06}-{listener}{SUFFIX}")
+}
+
+/// Whether [`name`] gives such names: `20260102T030405Z-000001-incoming.session`. Files that somebody called otherwise are
+/// theirs.
+fn is_ours(name: &str) -> bool {
+    let parts = name.strip_suffix(SUFFIX).and_then(|name| {
+        let (stamp, rest) = name.split_once('-')?;
+        let (sequence, listener) = rest.split_once('-')?;
+        Some((stamp, sequence, listener))
+    });
+    let Some((stamp, sequence, listener)) = parts else {
+        return false;
+    };
+    let digits =
+        |text: &str, least: usize| text.len() >= least && text.bytes().all(|b| b.is_ascii_digit());
+    let is_stamp = stamp
+        .strip_suffix('Z')
+        .and_then(|stamp| stamp.split_once('T'))
+        .is_some_and(|(day, time)| digits(day, 8) && digits(time, 6) && time.len() == 6);
+    is_stamp
+        && digits(sequence, 6)
+        && listener
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Recorded sessions in a folder, oldest first, and nothing else; remains of an interrupted write are removed.
 fn present(dir: &Path) -> io::Result<VecDeque<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') && name.ends_with(&format!("{SUFFIX}.part")) {
+        let part = name.strip_prefix('.').and_then(|n| n.strip_suffix(".part"));
+        if part.is_some_and(is_ours) {
             let _ = fs::remove_file(&path);
-        } else if name.ends_with(SUFFIX) {
+        } else if is_ours(&name) {
             files.push(path);
         }
     }
@@ -397,8 +429,13 @@ fn present(dir: &Path) -> io::Result<VecDeque<PathBuf>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
+    use mox_address::Domain;
+    use mox_machine::{Mono, Now, Recorded, Session, Step};
+    use mox_smtp::server::{Answer, Config, Server};
 
     #[test]
     fn how_to_record_without_where_is_wrong_usage() {
@@ -421,6 +458,115 @@ mod tests {
                 .all
                 .is_none()
         );
+    }
+
+    /// A new folder; whoever makes it removes it.
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("mox-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    fn writer(dir: &Path, max_files: u64) -> Writer {
+        let limits = Limits {
+            dir: dir.to_owned(),
+            max_files,
+            max_octets: 1_000_000,
+            plain: false,
+        };
+        Writer {
+            files: present(dir).unwrap(),
+            limits,
+            key: [1; 32],
+            sequence: 0,
+            missed: Arc::default(),
+            told: 0,
+            cut: 0,
+        }
+    }
+
+    /// A session that said something, recorded with a configuration that it did not have.
+    fn captured(said: &str) -> Captured {
+        let mut config = Config::new(Domain::parse("mx.example", false).unwrap());
+        let now = Now {
+            mono: Mono(1),
+            utc: Utc::from_secs(1_767_323_045),
+        };
+        let tape = Tape::new(now, 1 << 20, TapeRoom::new(1 << 20));
+        let mut session = Recorded::new(Server::new(config.clone(), now), Some(tape));
+        let mut input = BytesMut::from(said);
+        session.recv(now, &mut input);
+        while let Some(step) = session.poll() {
+            if let Step::Ask(id, _) = step {
+                session.answer(now, id, Answer::Accept);
+                session.recv(now, &mut input);
+            }
+        }
+        config.auth_required = true;
+        Captured {
+            listener: "in coming".into(),
+            peer: ([192, 0, 2, 1], 25).into(),
+            seed: Seed::from_number(1),
+            session: CapturedSession::SmtpServer(Arc::new(config), session.take_tape().unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_redacted_is_written_up_to_there_and_counted() {
+        let dir = folder("captures-cut");
+        let mut writer = writer(&dir, 10);
+        writer.write(captured("EHLO c.example\r\n")).unwrap();
+        assert_eq!(writer.cut, 0);
+        let both = "EHLO c.example\r\nMAIL FROM:<ann@c.example>\r\n";
+        writer.write(captured(both)).unwrap();
+        assert_eq!(writer.cut, 1);
+        let text = fs::read_to_string(&writer.files[1]).unwrap();
+        assert!(
+            text.contains("\ntruncated: ") && !text.contains("ann"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# what followed could not be redacted"),
+            "{text}"
+        );
+        mox_transcripts::replay(&text, false).unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_files_with_names_that_are_given_here_count_and_go() {
+        let dir = folder("captures-kept");
+        let kept = [
+            "kept-by-hand.session",
+            "20260102T030405Z-bug.session",
+            "20260102T030405Z-000001-in.session.txt",
+            "copy-20260102T030405Z-000001-in.session",
+            ".mine.session.part",
+            "2026-01-02-000001-in.session",
+        ];
+        let ours = [
+            "20250102T030405Z-000007-in-coming.session",
+            "20250102T030406Z-1234567-queue.session",
+        ];
+        let part = ".20250102T030405Z-000008-in.session.part";
+        for name in kept.iter().chain(&ours).chain([&part]) {
+            fs::write(dir.join(name), "x").unwrap();
+        }
+        let mut writer = writer(&dir, 2);
+        let paths = ours.map(|name| dir.join(name));
+        assert_eq!(writer.files, paths);
+        assert!(!dir.join(part).exists());
+        writer.write(captured("EHLO c.example\r\n")).unwrap();
+        writer.write(captured("EHLO c.example\r\n")).unwrap();
+        for name in kept {
+            assert!(dir.join(name).exists(), "{name}");
+        }
+        assert!(paths.iter().all(|path| !path.exists()));
+        // What is written is known again.
+        assert_eq!(present(&dir).unwrap(), writer.files);
+        assert_eq!(writer.files.len(), 2);
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

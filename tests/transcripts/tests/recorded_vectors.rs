@@ -75,9 +75,10 @@ impl<M: Taking> Drop for Taped<M> {
 
 /// The kinds of the replies in a file, in order.
 fn kinds(text: &str) -> Vec<String> {
-    let said = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("S: ").or(line.strip_prefix("S| ")));
+    let said = text.lines().filter_map(|line| {
+        line.strip_prefix("S: ")
+            .or_else(|| line.strip_prefix("S| "))
+    });
     said.filter_map(|line| {
         let (first, rest) = line.split_once([' ', '-'])?;
         if first.len() == 3 && first.bytes().all(|b| b.is_ascii_digit()) {
