@@ -46,6 +46,7 @@ pub use fjall_kv::FjallKv;
 pub use fs_disk::FsDisk;
 pub use kv::Kv;
 pub use lease::Lease;
+pub use mark::durable_and_found;
 pub use leftovers::Leftovers;
 pub use mem_disk::MemDisk;
 pub use mem_kv::MemKv;

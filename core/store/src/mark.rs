@@ -15,6 +15,20 @@ pub(crate) struct Mark {
     pub(crate) number: u64,
 }
 
+/// The last commit that the mark on a disk calls durable, and the last that rows have. Rows with less than the mark have lost
+/// data, and [`Store::open`](crate::Store::open) refuses them. `None` for what is not there.
+///
+/// # Errors
+/// The disk or the rows cannot be read.
+pub fn durable_and_found(
+    disk: &dyn Disk,
+    reads: &dyn Reads,
+) -> io::Result<(Option<u64>, Option<u64>)> {
+    let durable = Mark::read(disk)?.map(|mark| mark.number);
+    let found = RowMark::read(reads).map_err(io::Error::other)?;
+    Ok((durable, found.map(|found| found.mark.number)))
+}
+
 /// Two copies, written in turns in place: one torn by a crash leaves the other.
 const FILES: [&str; 2] = ["mark.a", "mark.b"];
 const MAGIC: &[u8; 8] = b"mox mark";

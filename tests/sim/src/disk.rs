@@ -20,8 +20,11 @@ pub struct DiskManner {
     pub read_error_one_in: u64,
     /// A write fails with an I/O error; nothing of it is written.
     pub write_error_one_in: u64,
-    /// A sync fails; what it was to make durable may be there or not.
+    /// A sync fails; what it was to make durable may be there or not, and no later sync makes it durable: who wants that
+    /// writes it again, as on Linux.
     pub sync_error_one_in: u64,
+    /// A name cannot be made, changed, removed or listed.
+    pub name_error_one_in: u64,
 }
 
 /// A [`Disk`] of a world. A clone is another handle to the same files.
@@ -41,6 +44,8 @@ struct State {
     durable: Names,
     /// The content of each file when it was last synced.
     synced: BTreeMap<u64, Bytes>,
+    /// Sectors of each file that a failed sync gave up, and nobody wrote since.
+    given_up: BTreeMap<u64, BTreeSet<usize>>,
     broken: bool,
     manner: DiskManner,
     /// Apart from `rng`, so that faults do not change what a crash leaves.
@@ -55,6 +60,51 @@ type Names = BTreeMap<String, Entry>;
 enum Entry {
     Dir,
     File(u64),
+}
+
+impl State {
+    fn number(&self, name: &str) -> Option<u64> {
+        match self.live.get(name) {
+            Some(Entry::File(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// What was given up is written again.
+    fn written(&mut self, name: &str, offset: u64, length: usize) {
+        let number = self.number(name);
+        if let Some(given_up) = number.and_then(|number| self.given_up.get_mut(&number)) {
+            let first = usize::try_from(offset).unwrap_or(usize::MAX);
+            let sectors = first / SECTOR..first.saturating_add(length).div_ceil(SECTOR);
+            given_up.retain(|sector| !sectors.contains(sector));
+        }
+    }
+
+    /// A sync made durable what nobody gave up, or gave up what was not durable.
+    fn synced(&mut self, name: &str, content: &Bytes, holds: bool) {
+        let Some(number) = self.number(name) else {
+            return;
+        };
+        let old = self.synced.get(&number).cloned().unwrap_or_default();
+        let given_up = self.given_up.entry(number).or_default();
+        let sectors = 0..content.len().div_ceil(SECTOR);
+        if !holds {
+            given_up.extend(sectors.filter(|n| sector(content, *n) != sector(&old, *n)));
+            return;
+        }
+        let mut durable = Vec::with_capacity(content.len());
+        for n in sectors {
+            let now = sector(content, n);
+            let kept = match given_up.contains(&n) {
+                true => sector(&old, n),
+                false => now,
+            };
+            let end = durable.len() + now.len();
+            durable.extend_from_slice(kept.get(..now.len()).unwrap_or(kept));
+            durable.resize(end, 0);
+        }
+        self.synced.insert(number, durable.into());
+    }
 }
 
 impl SimDisk {
@@ -171,6 +221,7 @@ impl SimDisk {
                 live: Names::new(),
                 durable: Names::new(),
                 synced: BTreeMap::new(),
+                given_up: BTreeMap::new(),
                 broken: false,
                 manner,
                 luck,
@@ -231,6 +282,13 @@ impl SimDisk {
         happens
     }
 
+    fn check_name(&self) -> io::Result<()> {
+        match self.happens("disk name error", |manner| manner.name_error_one_in) {
+            true => Err(io::Error::other("the simulated disk failed")),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a file may become so long.
     fn check_space(&self, name: &str, end: u64) -> io::Result<()> {
         let space = lock(&self.state).space;
@@ -245,6 +303,7 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn create_dir(&self, name: &str) -> io::Result<()> {
+        self.check_name()?;
         self.files.create_dir(name)?;
         self.sim.fact("create dir", 0, name.as_bytes());
         lock(&self.state).live.insert(name.to_owned(), Entry::Dir);
@@ -252,6 +311,7 @@ impl Disk for SimDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<()> {
+        self.check_name()?;
         self.files.create(name)?;
         self.sim.fact("create", 0, name.as_bytes());
         let mut state = lock(&self.state);
@@ -268,6 +328,7 @@ impl Disk for SimDisk {
             return Err(io::Error::other("the simulated disk failed to write"));
         }
         self.files.write_at(name, offset, parts)?;
+        lock(&self.state).written(name, offset, length);
         self.sim.fact("write file", offset, name.as_bytes());
         for part in parts {
             self.sim.fact("content", 0, part);
@@ -276,14 +337,13 @@ impl Disk for SimDisk {
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        self.check_sync("sync", name)?;
-        self.files.sync(name)?;
-        let content = whole(&self.files, name)?;
-        let mut state = lock(&self.state);
-        if let Some(Entry::File(number)) = state.live.get(name).copied() {
-            state.synced.insert(number, content);
+        let checked = self.check_sync("sync", name);
+        if checked.is_ok() {
+            self.files.sync(name)?;
         }
-        Ok(())
+        let content = whole(&self.files, name)?;
+        lock(&self.state).synced(name, &content, checked.is_ok());
+        checked
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -300,6 +360,7 @@ impl Disk for SimDisk {
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_name()?;
         self.files.link(from, to)?;
         self.sim.fact("link", 0, to.as_bytes());
         let mut state = lock(&self.state);
@@ -310,6 +371,7 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_name()?;
         self.files.rename(from, to)?;
         self.sim.fact("rename", 0, to.as_bytes());
         let mut state = lock(&self.state);
@@ -320,6 +382,7 @@ impl Disk for SimDisk {
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
+        self.check_name()?;
         self.files.unlink(name)?;
         self.sim.fact("unlink", 0, name.as_bytes());
         lock(&self.state).live.remove(name);
@@ -327,6 +390,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.check_name()?;
         self.files.list(dir)
     }
 
@@ -349,6 +413,13 @@ impl Disk for SimDisk {
         }
         self.files.capacity()
     }
+}
+
+/// A sector of a file, as far as it goes.
+fn sector(content: &[u8], n: usize) -> &[u8] {
+    let start = (n * SECTOR).min(content.len());
+    let end = (start + SECTOR).min(content.len());
+    content.get(start..end).unwrap_or_default()
 }
 
 fn whole(files: &MemDisk, name: &str) -> io::Result<Bytes> {

@@ -28,6 +28,7 @@ pub const FAULTS: &[&str] = &[
     "connect partitioned",
     "datagram lost",
     "disk full",
+    "disk name error",
     "disk read error",
     "disk sync error",
     "disk write error",

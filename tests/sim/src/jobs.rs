@@ -4,6 +4,7 @@ use core::time::Duration;
 use mox_driver::{Fut, Pool};
 use mox_machine::{Rng, Seed};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
 
 use crate::knobs::between;
 use crate::sim::{Event, Sim};
@@ -94,7 +95,10 @@ fn begin(sim: &Sim, place: Place, work: Event) {
     let then = sim.clone();
     let finish = Box::new(move || {
         then.fact("job", place.0, &[place.1 as u8]);
+        let at_work = &then.world().at_work;
+        at_work.store(place.0, Ordering::Relaxed);
         work();
+        at_work.store(0, Ordering::Relaxed);
         let next = {
             let mut pools = lock(&then.world().pools);
             let state = pools.classes.entry(place).or_default();

@@ -38,8 +38,10 @@ struct State {
     image: Option<(SimKv, SimDisk)>,
     down: Option<Down>,
     waiting: Option<Waker>,
-    /// Calls of the store that failed in this life.
+    /// Calls of the store that change something and failed in this life.
     errors: u64,
+    /// Reads of files that failed in this life: they leave nobody in doubt about what is on the disk.
+    unread: u64,
 }
 
 /// Why a machine is down.
@@ -65,6 +67,7 @@ impl Machine {
             down: None,
             waiting: None,
             errors: 0,
+            unread: 0,
         };
         let machine = Self(Arc::new(Inner {
             runtime: runtime.clone(),
@@ -121,9 +124,14 @@ impl Machine {
         self.go_down(Down::Exit(why));
     }
 
-    /// Calls of the store that failed in this life: whoever ends because of them is right.
+    /// Calls of the store that change something and failed in this life: whoever ends because of them is right.
     pub(crate) fn errors(&self) -> u64 {
         lock(&self.0.state).errors
+    }
+
+    /// Reads of files that failed in this life: whoever does not start because of them is right; whoever runs goes on.
+    pub(crate) fn unread(&self) -> u64 {
+        lock(&self.0.state).unread
     }
 
     /// Its rows and files as they are.
@@ -165,6 +173,7 @@ impl Machine {
         }
         state.life += 1;
         state.errors = 0;
+        state.unread = 0;
         state.down = None;
     }
 
@@ -343,7 +352,11 @@ impl Disk for Files {
 
     fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Bytes> {
         let result = self.disk.read_at(name, offset, length);
-        self.machine.failed(self.life, result)
+        if result.is_err() {
+            let mut state = lock(&self.machine.0.state);
+            state.unread += u64::from(state.life == self.life);
+        }
+        result
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {

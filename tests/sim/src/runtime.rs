@@ -51,6 +51,11 @@ impl SimRuntime {
         &self.0.sim
     }
 
+    /// Its number among what the world counts.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
+    }
+
     /// Its IPv4 and its IPv6 address.
     pub fn addresses(&self) -> [IpAddr; 2] {
         self.0.addresses

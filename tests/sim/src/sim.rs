@@ -9,7 +9,7 @@ use mox_machine::{Mono, Now, Rng, Seed, Utc};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) pools: Mutex<Pools>,
     pub(crate) broken: Mutex<Broken>,
     pub(crate) sites: Mutex<Sites>,
+    /// The computer whose job runs; 0 between jobs.
+    pub(crate) at_work: AtomicU64,
     core: Mutex<Core>,
     /// Nothing breaks any more.
     healed: AtomicBool,
@@ -144,6 +146,7 @@ impl Sim {
             pools: Mutex::new(Pools::new(&job_seed)),
             broken,
             sites,
+            at_work: AtomicU64::new(0),
             core: Mutex::new(core),
             healed: AtomicBool::new(false),
             watcher: Mutex::new(None),

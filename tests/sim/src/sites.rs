@@ -3,6 +3,7 @@
 use mox_machine::{Rng, Seed, faults};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use crate::sim::Sim;
 use crate::slot::lock;
@@ -43,8 +44,8 @@ pub struct SiteCount {
 
 pub(crate) struct Sites {
     seed: Seed,
-    /// Processes that were made to end, and were not excused for it yet.
-    deaths: u64,
+    /// Processes that were made to end and were not excused for it yet, by computer.
+    deaths: BTreeMap<u64, u64>,
     /// Only these may fail, always; for tests of one site.
     only: Option<&'static str>,
     known: BTreeMap<&'static str, Site>,
@@ -60,7 +61,7 @@ impl Sites {
     pub(crate) fn new(root: &Seed) -> Mutex<Self> {
         Mutex::new(Self {
             seed: root.child("sites", 0),
-            deaths: 0,
+            deaths: BTreeMap::new(),
             only: None,
             known: BTreeMap::new(),
         })
@@ -81,17 +82,21 @@ impl Sim {
         lock(&self.world().sites).only = site;
     }
 
-    /// Whether a process was made to end that was not excused for it yet.
-    pub(crate) fn take_death(&self) -> bool {
+    /// Whether a process on this computer was made to end that was not excused for it yet.
+    pub(crate) fn take_death(&self, computer: u64) -> bool {
         let deaths = &mut lock(&self.world().sites).deaths;
-        let any = *deaths > 0;
-        *deaths = deaths.saturating_sub(1);
-        any
+        let left = deaths.get_mut(&computer).filter(|left| **left > 0);
+        left.is_some_and(|left| {
+            *left -= 1;
+            true
+        })
     }
 
     /// The code comes by a site.
     pub(crate) fn strikes(&self, name: &'static str) -> bool {
         let odds = self.odds(self.world().knobs.site_one_in);
+        // Sites that end a process are all in jobs of its store.
+        let computer = self.world().at_work.load(Ordering::Relaxed);
         let strikes = {
             let mut sites = lock(&self.world().sites);
             let Sites {
@@ -116,11 +121,13 @@ impl Sim {
             };
             site.count.reached += 1;
             site.count.struck += u64::from(strikes);
-            *deaths += u64::from(strikes && is_deadly);
+            if strikes && is_deadly {
+                *deaths.entry(computer).or_default() += 1;
+            }
             strikes
         };
         if strikes {
-            self.fact("site", 0, name.as_bytes());
+            self.fact("site", computer, name.as_bytes());
         }
         strikes
     }

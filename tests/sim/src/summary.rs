@@ -75,13 +75,14 @@ impl Summary {
         self.crashes.values().sum()
     }
 
-    /// Faults that never happened and sites that were never reached. After many worlds each of them is a hole in the
+    /// Faults that never happened and sites that never failed. After many worlds each of them is a hole in the
     /// scenarios.
     pub fn missing(&self) -> Vec<&'static str> {
         let faults = FAULTS
             .iter()
             .filter(|kind| !self.faults.contains_key(*kind));
-        let sites = SITES.iter().filter(|site| !self.sites.contains_key(*site));
+        let struck = |site: &str| self.sites.get(site).is_some_and(|count| count.struck > 0);
+        let sites = SITES.iter().filter(|site| !struck(site));
         let sites = sites.filter(|_| faults::COMPILED);
         faults.chain(sites).copied().collect()
     }
@@ -145,7 +146,7 @@ impl fmt::Display for Summary {
         writeln!(f, "  without a reason                      {unexplained}")?;
         writeln!(f, "crashes                 {}", self.ends())?;
         for (kind, count) in &self.crashes {
-            writeln!(f, "  {kind:<46} {count}")?;
+            writeln!(f, "  {kind:<58} {count}")?;
         }
         writeln!(
             f,
@@ -176,6 +177,6 @@ impl fmt::Display for Summary {
             true => "none".to_owned(),
             false => never.join(", "),
         };
-        writeln!(f, "fault sites never reached: {never}")
+        writeln!(f, "fault sites that never failed: {never}")
     }
 }

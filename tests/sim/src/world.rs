@@ -109,6 +109,12 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         .map(|(n, server)| Server::new(&sim, n, server, &stage, &observer))
         .collect();
     for server in &servers {
+        let computer = server.machine.runtime().number();
+        stage
+            .judge
+            .bench()
+            .wires
+            .runs_on(computer, server.which);
         let downs = downs(&plan, server.which);
         observer.spawn("server", Box::pin(server.clone().live(downs)));
         let crashes = crashes(observer.clone(), &plan, server);

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use mox_mailbox::{Batch, Space};
-use mox_sim::{Knobs, Sim, SimDisk, SimKv};
+use mox_sim::{DiskManner, Knobs, Sim, SimDisk, SimKv};
 use mox_store::{Disk, Kv};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -131,4 +131,55 @@ fn a_failing_sync_says_so_and_the_trace_tells_what_was_done() {
     assert!(disk.sync_dir("").is_err());
     assert!(rows.sync().is_err());
     assert_ne!(sim.trace_hash(), before);
+}
+
+#[test]
+fn what_a_failed_sync_gave_up_is_durable_only_when_written_again() {
+    for (again, durable) in [(false, b'a'), (true, b'b')] {
+        for seed in 0..20 {
+            let sim = world(seed);
+            let disk = SimDisk::new(&sim, "disk");
+            disk.create("file").unwrap();
+            disk.sync_dir("").unwrap();
+            let write = |octet| {
+                let content = Bytes::from(vec![octet; 1_000]);
+                disk.write_at("file", 0, &[content]).unwrap();
+            };
+            write(b'a');
+            disk.sync("file").unwrap();
+            write(b'b');
+            disk.fail_syncs();
+            disk.sync("file").unwrap_err();
+            disk.repair();
+            if again {
+                write(b'b');
+            }
+            disk.sync("file").unwrap();
+            // Nothing is left of what only memory had.
+            write(b'a');
+            write(b'c');
+            let left = disk.crash().read_at("file", 0, 1_000).unwrap();
+            let kept = |octet| left.iter().filter(|b| **b == octet).count();
+            assert_eq!(kept(durable) + kept(b'c'), 1_000, "{again} {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_disk_whose_names_fail_changes_none() {
+    let disk = SimDisk::new(&world(1), "disk");
+    disk.create("file").unwrap();
+    let broken = DiskManner {
+        name_error_one_in: 1,
+        ..DiskManner::default()
+    };
+    disk.set_manner(broken);
+    disk.create_dir("dir").unwrap_err();
+    disk.create("other").unwrap_err();
+    disk.link("file", "other").unwrap_err();
+    disk.rename("file", "other").unwrap_err();
+    disk.unlink("file").unwrap_err();
+    disk.list("").unwrap_err();
+    disk.set_manner(DiskManner::default());
+    assert_eq!(disk.list("").unwrap(), ["file"]);
 }

@@ -185,13 +185,8 @@ impl Reader {
             Deed::Copy(nth, to) => self.copy(session, *nth, *to, false).await?,
             Deed::Move(nth, to) => self.copy(session, *nth, *to, true).await?,
             Deed::Delete(nth) => {
-                if let Some((uid, subject)) = self.chosen(session, *nth) {
-                    let place = session.view.place.clone();
-                    self.who.stage.judge.bench().boxes.doom(&place, &subject);
-                    let store = format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)");
-                    self.must(session, &store, Rules::Any).await?;
-                    self.must(session, &format!("UID EXPUNGE {uid}"), Rules::Any)
-                        .await?;
+                if let Some((uid, _)) = self.chosen(session, *nth) {
+                    self.delete(session, uid).await?;
                 }
             }
             Deed::Wait(_) | Deed::Select(_) | Deed::Drop => {}
@@ -319,6 +314,26 @@ impl Reader {
         }
     }
 
+    async fn delete(&self, session: &mut Session, uid: u32) -> io::Result<()> {
+        let place = session.view.place.clone();
+        let failures = {
+            let bench = &mut *self.who.stage.judge.bench();
+            bench.boxes.doom(&place, uid);
+            bench.wires.failures()
+        };
+        let store = format!("UID STORE {uid} +FLAGS.SILENT (\\Deleted)");
+        let done = self.command(session, &store, Rules::Any).await?;
+        if !done.ok {
+            let bench = &mut *self.who.stage.judge.bench();
+            if bench.wires.failures() == failures {
+                bench.boxes.spare(&place, uid);
+            }
+            return Err(io::Error::other(format!("{store}: {}", done.text)));
+        }
+        self.must(session, &format!("UID EXPUNGE {uid}"), Rules::Any)
+            .await
+    }
+
     async fn copy(
         &self,
         session: &mut Session,
@@ -331,13 +346,14 @@ impl Reader {
         };
         let from = session.view.place.clone();
         let place = self.place(to);
-        {
+        let failures = {
             let bench = &mut *self.who.stage.judge.bench();
             match is_move {
-                true => bench.boxes.may_go(&from, uid),
+                true => bench.boxes.leaves(&from, uid),
                 false => bench.boxes.copy(&place, &subject),
             }
-        }
+            bench.wires.failures()
+        };
         let verb = if is_move { "MOVE" } else { "COPY" };
         let mut copied = None;
         let command = format!("UID {verb} {uid} {}", place.2);
@@ -349,6 +365,13 @@ impl Reader {
             })
             .await?;
         if !done.ok {
+            let bench = &mut *self.who.stage.judge.bench();
+            // A store that fails cannot know what it kept.
+            match is_move {
+                _ if bench.wires.failures() != failures => {}
+                true => bench.boxes.stays(&from, uid),
+                false => bench.boxes.no_copy(&place, &subject),
+            }
             return Err(io::Error::other(format!("{verb}: {}", done.text)));
         }
         let told = imap::code(&done.text).filter(|(name, _)| name == "COPYUID");

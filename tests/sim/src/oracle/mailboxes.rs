@@ -11,8 +11,6 @@ use crate::survey::{Found, Survey};
 #[derive(Default)]
 pub(crate) struct Boxes {
     boxes: BTreeMap<Place, Known>,
-    /// Messages that somebody began to delete: server, account, subject.
-    doomed: BTreeSet<(usize, String, String)>,
     /// Copies asked for, by server, account and subject.
     copies: BTreeMap<(usize, String, String), u32>,
     moments: u64,
@@ -39,10 +37,18 @@ struct Message {
     modseq: (u64, Moment),
     /// What each modification sequence showed.
     flags: BTreeMap<u64, String>,
-    /// Somebody began to move it away.
-    may_go: bool,
+    /// So many began to remove it, and were not refused.
+    doomed: u32,
+    /// So many began to move it away, and were not refused.
+    leaving: u32,
     /// Somebody saw it go.
     gone: bool,
+}
+
+impl Message {
+    const fn may_go(&self) -> bool {
+        self.doomed > 0 || self.leaving > 0
+    }
 }
 
 impl Boxes {
@@ -144,39 +150,63 @@ impl Boxes {
 
     /// A message was seen to go.
     pub(crate) fn saw_gone(&mut self, place: &Place, uid: u32, wrong: &mut Wrong) {
-        let (server, account, _) = place;
         let known = self.boxes.entry(place.clone()).or_default();
         let message = known.uids.entry(uid).or_default();
         message.gone = true;
         let subject = message.subject.as_deref().unwrap_or_default();
-        let key = (*server, account.clone(), subject.to_owned());
-        wrong.expect(message.may_go || self.doomed.contains(&key), || {
+        wrong.expect(message.may_go(), || {
             format!("UID {uid} ({subject}) went from {place:?}, and nobody removed it")
         });
     }
 
+    /// Somebody begins to remove a message.
+    pub(crate) fn doom(&mut self, place: &Place, uid: u32) {
+        self.message(place, uid).doomed += 1;
+    }
+
+    /// That was refused.
+    pub(crate) fn spare(&mut self, place: &Place, uid: u32) {
+        let message = self.message(place, uid);
+        message.doomed = message.doomed.saturating_sub(1);
+    }
+
     /// Somebody begins to move a message away.
-    pub(crate) fn may_go(&mut self, place: &Place, uid: u32) {
+    pub(crate) fn leaves(&mut self, place: &Place, uid: u32) {
+        self.message(place, uid).leaving += 1;
+    }
+
+    /// That was refused.
+    pub(crate) fn stays(&mut self, place: &Place, uid: u32) {
+        let message = self.message(place, uid);
+        message.leaving = message.leaving.saturating_sub(1);
+    }
+
+    fn message(&mut self, place: &Place, uid: u32) -> &mut Message {
         let known = self.boxes.entry(place.clone()).or_default();
-        known.uids.entry(uid).or_default().may_go = true;
+        known.uids.entry(uid).or_default()
     }
 
-    /// Somebody begins to delete a message; its copies inherit the flag.
-    pub(crate) fn doom(&mut self, (server, account, _): &Place, subject: &str) {
-        let key = (*server, account.clone(), subject.to_owned());
-        self.doomed.insert(key);
-    }
-
-    /// Whether somebody began to delete a message.
-    pub(crate) fn is_doomed(&self, server: usize, account: &str, subject: &str) -> bool {
-        let key = (server, account.to_owned(), subject.to_owned());
-        self.doomed.contains(&key)
+    /// Messages of an account that somebody began to remove, by subject.
+    pub(crate) fn doomed(&self, server: usize) -> BTreeSet<(&str, &str)> {
+        let here = self.boxes.iter().filter(|(place, _)| place.0 == server);
+        let all = here.flat_map(|((_, account, _), known)| {
+            let going = known.uids.values().filter(|message| message.doomed > 0);
+            going.filter_map(|message| Some((account.as_str(), message.subject.as_deref()?)))
+        });
+        all.collect()
     }
 
     /// Somebody asks for a copy of a message.
     pub(crate) fn copy(&mut self, (server, account, _): &Place, subject: &str) {
         let key = (*server, account.clone(), subject.to_owned());
         *self.copies.entry(key).or_default() += 1;
+    }
+
+    /// It was refused.
+    pub(crate) fn no_copy(&mut self, (server, account, _): &Place, subject: &str) {
+        let key = (*server, account.clone(), subject.to_owned());
+        let copies = self.copies.entry(key).or_default();
+        *copies = copies.saturating_sub(1);
     }
 
     /// Copies of a message asked for in an account.
@@ -210,47 +240,45 @@ impl Boxes {
                 .get(&(account.as_str(), mailbox.as_str()))
                 .unwrap_or(&empty);
             for (uid, message) in &known.uids {
-                self.compare_message(place, (*uid, message), there.get(uid).copied(), wrong);
+                compare_message(place, (*uid, message), there.get(uid).copied(), wrong);
             }
         }
     }
+}
 
-    fn compare_message(
-        &self,
-        place: &Place,
-        (uid, message): (u32, &Message),
-        found: Option<&Found>,
-        wrong: &mut Wrong,
-    ) {
-        let subject = message.subject.as_deref().unwrap_or_default();
-        let Some(found) = found else {
-            let removed = message.may_go || self.is_doomed(place.0, &place.1, subject);
-            wrong.expect(message.gone || removed, || {
-                format!("UID {uid} ({subject}) was seen in {place:?} and is lost")
-            });
-            return;
-        };
-        wrong.expect(!message.gone, || {
-            format!("UID {uid} ({subject}) was seen to go from {place:?} and is there again")
+fn compare_message(
+    place: &Place,
+    (uid, message): (u32, &Message),
+    found: Option<&Found>,
+    wrong: &mut Wrong,
+) {
+    let subject = message.subject.as_deref().unwrap_or_default();
+    let Some(found) = found else {
+        wrong.expect(message.gone || message.may_go(), || {
+            format!("UID {uid} ({subject}) was seen in {place:?} and is lost")
         });
-        wrong.expect(subject.is_empty() || subject == found.subject, || {
-            format!(
-                "UID {uid} in {place:?} was {subject}, and now is {}",
-                found.subject
-            )
+        return;
+    };
+    wrong.expect(!message.gone, || {
+        format!("UID {uid} ({subject}) was seen to go from {place:?} and is there again")
+    });
+    wrong.expect(subject.is_empty() || subject == found.subject, || {
+        format!(
+            "UID {uid} in {place:?} was {subject}, and now is {}",
+            found.subject
+        )
+    });
+    wrong.expect(found.modseq >= message.modseq.0, || {
+        let seen = message.modseq.0;
+        format!(
+            "UID {uid} in {place:?} had modification sequence {seen}, and now {}",
+            found.modseq
+        )
+    });
+    if let Some(flags) = message.flags.get(&found.modseq) {
+        wrong.expect(*flags == found.flags, || {
+            format!("UID {uid} in {place:?} with modification sequence {} had the flags ({flags}), and now ({})", found.modseq, found.flags)
         });
-        wrong.expect(found.modseq >= message.modseq.0, || {
-            let seen = message.modseq.0;
-            format!(
-                "UID {uid} in {place:?} had modification sequence {seen}, and now {}",
-                found.modseq
-            )
-        });
-        if let Some(flags) = message.flags.get(&found.modseq) {
-            wrong.expect(*flags == found.flags, || {
-                format!("UID {uid} in {place:?} with modification sequence {} had the flags ({flags}), and now ({})", found.modseq, found.flags)
-            });
-        }
     }
 }
 

@@ -37,6 +37,11 @@ impl Peers {
         self.hosts.push((plan.clone(), ledger));
     }
 
+    /// There are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
     fn noted(&self) -> BTreeMap<(String, To), Noted> {
         let mut all = BTreeMap::<(String, To), Noted>::new();
         for (_, ledger) in &self.hosts {

@@ -14,6 +14,8 @@ pub(crate) struct Wires {
     wires: BTreeMap<u64, Wire>,
     /// Stores that failed so far.
     failures: u64,
+    /// Which server runs on a computer.
+    computers: BTreeMap<u64, usize>,
 }
 
 /// One connection to an SMTP port.
@@ -31,8 +33,8 @@ struct Wire {
     /// Replies that the server wrote, and those the client read.
     written: Replies,
     heard: Replies,
-    /// Dots whose reply the client read, and forgot in a crash.
-    forgotten: u32,
+    /// Dots whose reply the client read, and forgot in a crash, by the mark of their message.
+    forgotten: BTreeMap<String, u32>,
     /// Dots about which the server could not know.
     unsure: Vec<usize>,
     /// Replies written that were looked at.
@@ -153,17 +155,26 @@ impl Wires {
                     }
                 }
             }
-            "store failed" => self.fails(Some(who)),
-            "site" if bytes.starts_with(b"store dies") => self.fails(None),
+            "store failed" => self.fails(who),
+            "site" if bytes.starts_with(b"store dies") => {
+                if let Some(server) = self.computers.get(&who) {
+                    self.fails(*server as u64);
+                }
+            }
             _ => {}
         }
     }
 
-    /// The store of a server (or of one of them) failed. Whether the message is there whose final dot it is about to answer
-    /// nobody can know: it may say 4xx, and the message comes back with the next start.
-    fn fails(&mut self, server: Option<u64>) {
+    /// A server runs on this computer.
+    pub(crate) fn runs_on(&mut self, computer: u64, server: usize) {
+        self.computers.insert(computer, server);
+    }
+
+    /// The store of a server failed. Whether the message is there whose final dot it is about to answer nobody can know: it
+    /// may say 4xx, and the message comes back with the next start.
+    fn fails(&mut self, server: u64) {
         self.failures += 1;
-        let concerned = |wire: &&mut Wire| server.is_none_or(|n| wire.server as u64 == n);
+        let concerned = |wire: &&mut Wire| wire.server as u64 == server;
         for wire in self.wires.values_mut().filter(concerned) {
             let unanswered = wire.written.codes.len()..wire.asked.len();
             let dots = unanswered.filter(|n| wire.asked.get(*n).is_some_and(Option::is_some));
@@ -199,7 +210,9 @@ impl Wires {
             for wire in self.wires.values_mut().filter(|_| is_own) {
                 if wire.server == at && wire.port == 25 {
                     let heard = wire.dots(mark).filter(|n| wire.is_heard(*n)).count();
-                    wire.forgotten = wire.forgotten.max(u32::try_from(heard).unwrap_or(0));
+                    let heard = u32::try_from(heard).unwrap_or(0);
+                    let forgotten = wire.forgotten.entry(mark.to_owned()).or_default();
+                    *forgotten = heard.max(*forgotten);
                 }
             }
         }
@@ -214,8 +227,7 @@ impl Wires {
             .filter(|w| w.server == server && w.port == 25);
         to_it.fold((0, 0), |(lost, forgotten), wire| {
             let here = wire.dots(mark).filter(|n| wire.is_lost(*n)).count();
-            let any = wire.dots(mark).next().is_some();
-            let again = if any { wire.forgotten } else { 0 };
+            let again = wire.forgotten.get(mark).copied().unwrap_or(0);
             (lost + u32::try_from(here).unwrap_or(0), forgotten + again)
         })
     }
@@ -232,7 +244,7 @@ impl Wire {
             asked: vec![None],
             written: Replies::default(),
             heard: Replies::default(),
-            forgotten: 0,
+            forgotten: BTreeMap::new(),
             unsure: Vec::new(),
             counted: 0,
             secured: (port == 465).then_some(0),

@@ -56,6 +56,8 @@ pub enum Wrong {
     Writes(u64),
     /// Files and directories cannot be synced.
     Syncs(u64),
+    /// Names of files cannot be made, changed, removed or listed.
+    Names(u64),
     /// Rows cannot be written.
     Rows(u64),
     /// Rows cannot be synced, from the first time on.

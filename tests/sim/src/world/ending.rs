@@ -19,6 +19,10 @@ const SILENCE: Duration = Duration::from_secs(3_600);
 /// A sweep takes 256 times its pause, and one may have just passed the file in question.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How long mail may wait for its delivery after the last client is done, in a world without faults and without other people's
+/// servers: nobody has a reason to try again, so what takes longer waited for a timer instead of being woken.
+const PROMPT: Duration = Duration::from_secs(60);
+
 /// Waits until all clients are done, all servers up and their queues empty.
 pub(super) async fn await_rest(
     observer: &SimRuntime,
@@ -28,11 +32,22 @@ pub(super) async fn await_rest(
 ) {
     let begun = observer.sim().elapsed();
     let mut pause = Duration::from_secs(1);
+    let mut prompt = stage.judge.bench().is_prompt();
+    let mut done = None;
     loop {
         let waiting = waiting(stage, servers, open);
         let Some(waiting) = waiting else {
             break;
         };
+        if prompt && open.load(Ordering::Relaxed) == 0 {
+            let now = observer.sim().elapsed();
+            let since = *done.get_or_insert(now);
+            if now - since > PROMPT {
+                prompt = false;
+                let what = format!("{:?} after the last client {waiting}", now - since);
+                stage.judge.wrong(what);
+            }
+        }
         if observer.sim().elapsed() - begun > BOUND {
             stage
                 .judge
@@ -40,7 +55,8 @@ pub(super) async fn await_rest(
             return;
         }
         sleep(observer, pause).await;
-        pause = (pause * 2).min(Duration::from_secs(600));
+        let longest = if prompt { 10 } else { 600 };
+        pause = (pause * 2).min(Duration::from_secs(longest));
     }
     sleep(observer, SWEEP).await;
 }

@@ -2,7 +2,7 @@
 //! promised each time.
 
 use mox_node::Node;
-use mox_store::{Kv, Store};
+use mox_store::{Kv, Store, durable_and_found};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,8 +96,11 @@ impl Server {
             Down::Exit(_) if self.machine.errors() > 0 => {
                 ("the process ended, its store had failed", true)
             }
+            Down::Exit(_) if !is_up && self.machine.unread() > 0 => {
+                ("the process did not start, its store could not be read", true)
+            }
             Down::Exit(_) => {
-                let made_to = self.observer.sim().take_death();
+                let made_to = self.observer.sim().take_death(self.machine.runtime().number());
                 ("the process ended, its store was made to", made_to)
             }
         };
@@ -124,18 +127,22 @@ impl Server {
         let whole = Survey::of(rows.reads()).map(|s| s.messages.len());
         let less = rows.crash_cut(cut);
         let left = Survey::of(less.reads()).map(|s| s.messages.len());
-        let opened = disk.calmly(|| {
+        let (marks, opened) = disk.calmly(|| {
             let disk = disk.crash();
-            Store::open(Box::new(less), Arc::new(disk), node::options()).map(drop)
+            let marks = durable_and_found(&disk, less.reads()).ok();
+            let opened = Store::open(Box::new(less), Arc::new(disk), node::options());
+            (marks, opened.map(drop))
         });
+        // What no mark calls durable may be gone: nobody can tell that from a crash.
+        let is_less = matches!(marks, Some((Some(durable), found)) if found < Some(durable));
         let (kind, fine) = match &opened {
-            Ok(()) => ("taken", true),
-            Err(error) => ("refused", error.to_string().contains("lost data")),
+            Ok(()) => ("taken", !is_less),
+            Err(error) => ("refused", is_less && error.to_string().contains("lost data")),
         };
         self.observer.sim().record("less rows", kind.as_bytes());
         if !fine {
             self.stage.judge.wrong(format!(
-                "server {} with {cut} batches less ({left:?} messages, not {whole:?}): {opened:?}",
+                "server {} with {cut} batches less ({left:?} messages, not {whole:?}; durable and found: {marks:?}): {opened:?}",
                 self.which
             ));
         }

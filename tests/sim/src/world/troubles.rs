@@ -65,6 +65,7 @@ async fn fail(observer: SimRuntime, server: Server, trouble: DiskTrouble) {
         Wrong::Reads(n) => files.read_error_one_in = n,
         Wrong::Writes(n) => files.write_error_one_in = n,
         Wrong::Syncs(n) => files.sync_error_one_in = n,
+        Wrong::Names(n) => files.name_error_one_in = n,
         Wrong::Rows(n) => kv.commit_error_one_in = n,
         Wrong::RowSyncs(n) => kv.sync_error_one_in = n,
     }

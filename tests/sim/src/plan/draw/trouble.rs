@@ -73,12 +73,13 @@ fn disk(rng: &mut Rng, plan: &Plan) -> DiskTrouble {
         server: number(rng, plan.servers.len()),
         at_ms: rng.below(plan.heal_ms),
         for_ms: one_of(rng, &[100, 3_000, 20_000]),
-        what: match rng.below(6) {
+        what: match rng.below(7) {
             0 => Wrong::Full(one_of(rng, &[0, 1_000, 30_000])),
             1 => Wrong::Reads(one_in),
             2 => Wrong::Writes(one_in),
             3 => Wrong::Syncs(one_in),
             4 => Wrong::Rows(one_in),
+            5 => Wrong::Names(one_in),
             _ => Wrong::RowSyncs(one_in),
         },
     }
