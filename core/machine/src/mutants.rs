@@ -82,6 +82,8 @@ mutants! {
     MarkAheadOfSync @ "core/store/src/commit.rs",
     /// What was recovered after a crash is not made durable again.
     RecoveredNotDurable @ "core/store/src/open.rs",
+    /// Rows that end before what a mark calls durable are taken as they are.
+    ShortfallIgnored @ "core/store/src/open.rs",
     /// The content of a body file is not synced.
     BodyNotSynced @ "core/store/src/spool.rs",
     /// The directory of a body file is not synced.

@@ -51,6 +51,7 @@ scenarios! {
     worlds::mail_without_faults,
     worlds::mail_under_crashes,
     worlds::mail_over_a_bad_network,
+    worlds::rows_that_lost_their_end,
     store::nothing_is_said_before_the_sync,
     store::nothing_goes_before_the_sync,
     store::a_failed_sync_promises_nothing,
@@ -127,6 +128,7 @@ fn catcher(mutant: Mutant) -> (Scenario, u64) {
         | M::ResetKeepsRecipients => (mail_without_faults, 100),
         // The sweeper must come in the very moment.
         M::BodyLetGoEarly => (mail_without_faults, 500),
+        M::ShortfallIgnored => (rows_that_lost_their_end, 20),
         M::DotTakenForDelivered => (mail_over_a_bad_network, 300),
         M::RowsNotSynced
         | M::MarkAheadOfSync

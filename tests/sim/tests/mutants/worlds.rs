@@ -29,6 +29,16 @@ pub fn mail_under_crashes(seed: u64) -> Vec<String> {
     run(&mail(seed, 8, Knobs::fault_free())).wrong
 }
 
+/// The same, and each time batches are cut off that were durable: whoever opens those rows must see it.
+pub fn rows_that_lost_their_end(seed: u64) -> Vec<String> {
+    let mut plan = mail(seed, 8, Knobs::fault_free());
+    let mut rng = rng(seed);
+    for crash in &mut plan.crashes {
+        crash.cut = 1 + rng.below(20) as usize;
+    }
+    run(&plan).wrong
+}
+
 /// Two servers on a network that breaks connections.
 pub fn mail_over_a_bad_network(seed: u64) -> Vec<String> {
     let knobs = Knobs {
