@@ -13,17 +13,24 @@ const WORDS_MAX: usize = 2_000;
 
 /// Parses a raw (folded) field value; at most `max` entries, group begins and ends counted as entries.
 pub fn addresses(value: &[u8], max: usize) -> Vec<Mailbox> {
+    addresses_and_doubt(value, max).0
+}
+
+/// As [`addresses`], and whether another reader may find other addresses: an entry has a second `@` behind its address, or two
+/// addresses in brackets. `a@one.example <b@two.example>` is in no doubt: many write a name like that.
+pub fn addresses_and_doubt(value: &[u8], max: usize) -> (Vec<Mailbox>, bool) {
     let mut list = List {
         lexer: Lexer::new(value),
         out: Vec::new(),
         max,
         in_group: false,
+        doubt: false,
     };
     while list.out.len() < max && list.lexer.peek().is_some() {
         list.entry();
     }
     list.end_group();
-    list.out
+    (list.out, list.doubt)
 }
 
 struct List<'a> {
@@ -31,6 +38,8 @@ struct List<'a> {
     out: Vec<Mailbox>,
     max: usize,
     in_group: bool,
+    /// What was read can be read otherwise.
+    doubt: bool,
 }
 
 /// A word of a phrase or local part.
@@ -67,6 +76,7 @@ impl<'a> List<'a> {
         self.lexer.space();
         let start = self.lexer.at();
         let mut entry = Entry::default();
+        let mut has_angle = false;
         while let Some(c) = self.lexer.peek() {
             let here = self.lexer.at();
             match c {
@@ -80,6 +90,7 @@ impl<'a> List<'a> {
                     if entry.address.take().is_some() {
                         entry.before = self.lexer.since(start);
                     }
+                    self.doubt |= core::mem::replace(&mut has_angle, true);
                     entry.address = Some(self.angle(&mut entry.broken));
                 }
                 b'@' if entry.address.is_none() => {
@@ -115,11 +126,14 @@ impl<'a> List<'a> {
                     }
                 }
                 _ => match self.word() {
-                    // Words behind an address without brackets are noise.
-                    Some(_) if entry.address.is_some() => {}
+                    // Words behind an address are noise.
+                    Some(word) if entry.address.is_some() => {
+                        self.doubt |= word.text.contains(&b'@');
+                    }
                     Some(_) if entry.words.len() == WORDS_MAX => entry.broken = true,
                     Some(word) => entry.words.push(word),
                     None => {
+                        self.doubt |= c == b'@';
                         self.lexer.bump();
                     }
                 },
@@ -195,6 +209,7 @@ impl<'a> List<'a> {
                 b'<' | b';' => break,
                 b',' if address.route.is_none() => break,
                 b'@' if seen_at => {
+                    self.doubt = true;
                     self.lexer.bump();
                     self.domain();
                 }

@@ -35,7 +35,7 @@ mod types;
 mod walker;
 mod words;
 
-pub use address::addresses;
+pub use address::{addresses, addresses_and_doubt};
 pub use date::Date;
 pub use envelope::envelope;
 pub use limits::Limits;

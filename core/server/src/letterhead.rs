@@ -147,13 +147,13 @@ impl Read {
 }
 
 /// The authors of a header: each address in each From field. One without a domain stands for an address without, for a field
-/// without addresses, and for those of too many: who cannot be read must not be passed over.
+/// without addresses or with an address in doubt, and for those of too many: who cannot be read must not be passed over.
 pub fn authors(block: &[u8]) -> Vec<Author> {
     let mut authors = Vec::new();
     for field in header::find_all(block, b"from") {
         let before = authors.len();
         // A group's begin and end are entries without a host.
-        let entries = mox_mime::addresses(field, ENTRIES_MAX + 1);
+        let (entries, in_doubt) = mox_mime::addresses_and_doubt(field, ENTRIES_MAX + 1);
         let is_cut = entries.len() > ENTRIES_MAX;
         for entry in entries {
             let Some(host) = entry.host else { continue };
@@ -165,8 +165,8 @@ pub fn authors(block: &[u8]) -> Vec<Author> {
             });
         }
         let too_many = authors.len() > ENTRIES_MAX;
-        // Whoever stands behind the last that is read is an author too.
-        if is_cut || too_many || authors.len() == before {
+        // Whoever stands behind the last that is read is an author too, and whom another reader finds.
+        if is_cut || too_many || in_doubt || authors.len() == before {
             authors.push(Author {
                 address: String::new(),
                 domain: Vec::new(),
@@ -230,6 +230,19 @@ mod tests {
                 "From: a@a.example, g: b@b.example;\nTo: x@x.example\nfrom: c@B\u{dc}cher.example\n"
             ),
             ["a.example", "b.example", "xn--bcher-kva.example"]
+        );
+        assert_eq!(of("From: a@a.example b@b.example\n"), ["a.example", ""]);
+        assert_eq!(of("From: <a@a.example> <b@b.example>\n"), ["b.example", ""]);
+        assert_eq!(of("From: <a@a.example> b@b.example\n"), ["a.example", ""]);
+        assert_eq!(of("From: <a@a.example@b.example>\n"), ["a.example", ""]);
+        assert_eq!(of("From: a@a.example \"b@b.example\"\n"), ["a.example", ""]);
+        assert_eq!(
+            of("From: a@a.example <b@b.example> (c@c.example)\n"),
+            ["b.example"]
+        );
+        assert_eq!(
+            of("From: \"a@a.example\" <b@b.example>, c@c.example (c@d)\n"),
+            ["b.example", "c.example"]
         );
         assert_eq!(of("From: nobody\n"), [""]);
         assert_eq!(of("From: a@a.example\nFrom: \n"), ["a.example", ""]);

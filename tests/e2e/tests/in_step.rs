@@ -30,7 +30,10 @@ fn imaplib(server: &Localserve, arguments: &[&str]) -> String {
 
 /// What the server has: a mailbox, a Message-ID and flags a line, sorted.
 fn far(server: &Localserve) -> Vec<String> {
-    let mut lines: Vec<String> = imaplib(server, &["list"]).lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = imaplib(server, &["list"])
+        .lines()
+        .map(str::to_owned)
+        .collect();
     lines.sort();
     lines
 }
@@ -47,7 +50,9 @@ fn files(mailbox: &Path) -> Vec<PathBuf> {
 }
 
 fn message_id(content: &str) -> &str {
-    let id = content.lines().find_map(|line| line.strip_prefix("Message-ID: <"));
+    let id = content
+        .lines()
+        .find_map(|line| line.strip_prefix("Message-ID: <"));
     id.unwrap().trim_end_matches('>')
 }
 
@@ -99,11 +104,18 @@ fn change(folder: &Path, round: usize) {
             }
         }
         for n in 0..3 {
-            let name = format!("r{round}n{n}{}", mailbox.file_name().unwrap().to_str().unwrap());
+            let name = format!(
+                "r{round}n{n}{}",
+                mailbox.file_name().unwrap().to_str().unwrap()
+            );
             let content = format!(
                 "From: a@x.example\nSubject: {name}\nMessage-ID: <{name}@x.example>\n\nText of {name}.\n"
             );
-            fs::write(mailbox.join("new").join(format!("1700000000.{name}.near")), content).unwrap();
+            fs::write(
+                mailbox.join("new").join(format!("1700000000.{name}.near")),
+                content,
+            )
+            .unwrap();
         }
     }
 }
@@ -191,7 +203,10 @@ fn offlineimap_keeps_its_copy_in_step_through_changes_on_both_sides() {
 
 #[test]
 fn the_header_cache_of_mutt_is_in_step_after_changes_by_another_client() {
-    if !have("mutt's header cache in step", &["mutt", "script", "python3"]) {
+    if !have(
+        "mutt's header cache in step",
+        &["mutt", "script", "python3"],
+    ) {
         return;
     }
     let server = Localserve::start(&["--accounts", "1"]);

@@ -110,11 +110,7 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         .collect();
     for server in &servers {
         let computer = server.machine.runtime().number();
-        stage
-            .judge
-            .bench()
-            .wires
-            .runs_on(computer, server.which);
+        stage.judge.bench().wires.runs_on(computer, server.which);
         let downs = downs(&plan, server.which);
         observer.spawn("server", Box::pin(server.clone().live(downs)));
         let crashes = crashes(observer.clone(), &plan, server);

@@ -96,11 +96,15 @@ impl Server {
             Down::Exit(_) if self.machine.errors() > 0 => {
                 ("the process ended, its store had failed", true)
             }
-            Down::Exit(_) if !is_up && self.machine.unread() > 0 => {
-                ("the process did not start, its store could not be read", true)
-            }
+            Down::Exit(_) if !is_up && self.machine.unread() > 0 => (
+                "the process did not start, its store could not be read",
+                true,
+            ),
             Down::Exit(_) => {
-                let made_to = self.observer.sim().take_death(self.machine.runtime().number());
+                let made_to = self
+                    .observer
+                    .sim()
+                    .take_death(self.machine.runtime().number());
                 ("the process ended, its store was made to", made_to)
             }
         };
@@ -137,7 +141,10 @@ impl Server {
         let is_less = matches!(marks, Some((Some(durable), found)) if found < Some(durable));
         let (kind, fine) = match &opened {
             Ok(()) => ("taken", !is_less),
-            Err(error) => ("refused", is_less && error.to_string().contains("lost data")),
+            Err(error) => (
+                "refused",
+                is_less && error.to_string().contains("lost data"),
+            ),
         };
         self.observer.sim().record("less rows", kind.as_bytes());
         if !fine {
