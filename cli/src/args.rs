@@ -197,6 +197,12 @@ pub enum ConfigCommand {
     Account(ConfigAccount),
     /// Addresses.
     Address(ConfigAddress),
+    /// Domains.
+    Domain(ConfigDomain),
+    /// Records to publish.
+    DnsRecords(ConfigDnsRecords),
+    /// Records published.
+    DnsCheck(ConfigDnsCheck),
 }
 
 /// Read both configuration files and the certificates they name, and say everything that is wrong.
@@ -282,6 +288,73 @@ pub struct AddressRm {
     /// the address
     #[argh(positional)]
     pub address: String,
+}
+
+/// Add or remove domains.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "domain")]
+pub struct ConfigDomain {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: DomainCommand,
+}
+
+/// What to do with a domain.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum DomainCommand {
+    /// Add.
+    Add(DomainAdd),
+    /// Remove.
+    Rm(DomainRm),
+}
+
+/// Add a domain, with new keys that sign its mail. Give addresses at it to accounts afterwards.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct DomainAdd {
+    /// its name
+    #[argh(positional)]
+    pub domain: String,
+}
+
+/// Remove a domain at which no account has an address. Its keys are kept in dkim/old.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rm")]
+pub struct DomainRm {
+    /// its name
+    #[argh(positional)]
+    pub domain: String,
+}
+
+/// Print the DNS records to publish for a domain, as lines of a zone file.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "dnsrecords")]
+pub struct ConfigDnsRecords {
+    /// the domain
+    #[argh(positional)]
+    pub domain: String,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Compare what is published in DNS for a domain with what should be. Exit code 1 when something is missing or wrong.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "dnscheck")]
+pub struct ConfigDnsCheck {
+    /// the domain
+    #[argh(positional)]
+    pub domain: String,
+    /// take answers from this master file instead of DNS
+    #[argh(option)]
+    pub dns: Option<PathBuf>,
+    /// write the answers to this master file
+    #[argh(option)]
+    pub facts: Option<PathBuf>,
+    /// print JSON
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Set the password of an account; it is asked for, or read as one line from stdin.

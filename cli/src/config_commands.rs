@@ -1,13 +1,24 @@
 //! `moxctl config ...`: checks that need no server, changes that the running server makes.
 
-use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand};
+use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand, DomainCommand};
 use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
 use crate::ctl::{self, Command};
+use crate::dns_records;
 use crate::failure::Failure;
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let edit = match &config.command {
         ConfigCommand::Test(_) => return test(args),
+        ConfigCommand::DnsRecords(records) => return dns_records::show(args, records),
+        ConfigCommand::DnsCheck(check) => return dns_records::check(args, check),
+        ConfigCommand::Domain(domain) => match &domain.command {
+            DomainCommand::Add(add) => ConfigEdit::AddDomain {
+                domain: add.domain.clone(),
+            },
+            DomainCommand::Rm(rm) => ConfigEdit::RemoveDomain {
+                domain: rm.domain.clone(),
+            },
+        },
         ConfigCommand::Account(account) => match &account.command {
             AccountCommand::Add(add) => ConfigEdit::AddAccount {
                 account: add.account.clone(),
@@ -37,6 +48,13 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             println!("address {address} added to account {account}");
         }
         ConfigEdit::RemoveAddress { address } => println!("address {address} removed"),
+        ConfigEdit::AddDomain { domain } => println!(
+            "domain {domain} added, with keys that sign its mail; publish what moxctl config dnsrecords {domain} prints, \
+             then see whether all is there: moxctl config dnscheck {domain}"
+        ),
+        ConfigEdit::RemoveDomain { domain } => {
+            println!("domain {domain} removed; its keys are in dkim/old");
+        }
     }
     Ok(())
 }

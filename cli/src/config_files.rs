@@ -1,22 +1,27 @@
 //! The two configuration files on disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use mox_server::Directory;
+use mox_address::Domain;
+use mox_dkim::KeyRecord;
 use mox_server::config::{
-    self, Dynamic, EditError, Listener, Static, Tls, add_account, add_address, remove_account,
-    remove_address,
+    self, BadKey, Dynamic, EditError, Listener, Problems, Static, Tls, add_account, add_address,
+    add_domain, bad_keys, remove_account, remove_address, remove_domain,
 };
+use mox_server::{Directory, Signers};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
+use crate::domain_keys::NewKeys;
 use crate::failure::Failure;
-use crate::{files, tls_files};
+use crate::timestamp::now;
+use crate::{dkim_keys, domain_keys, files, tls_files};
 
 /// Both files, read and checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConfigFiles {
     /// Where `mox.ron` is.
     pub static_path: PathBuf,
@@ -26,9 +31,16 @@ pub struct ConfigFiles {
     pub fixed: Static,
     /// What `domains.ron` says.
     pub dynamic: Dynamic,
+    /// The keys that it names and that sign.
+    pub signers: Signers,
+    /// By domain, the name and the public part of each key.
+    pub keys: Keys,
     /// When `domains.ron` was last written before it was read for the first time; `None` when that cannot be told.
     pub read: Option<SystemTime>,
 }
+
+/// Selectors with their public keys, by domain.
+pub type Keys = BTreeMap<Domain, Vec<(String, KeyRecord)>>;
 
 /// A change of `domains.ron`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +70,16 @@ pub enum ConfigEdit {
         /// The address.
         address: String,
     },
+    /// A new domain, with keys that are made for it.
+    AddDomain {
+        /// Its name.
+        domain: String,
+    },
+    /// A domain less; its keys are put aside.
+    RemoveDomain {
+        /// Its name.
+        domain: String,
+    },
 }
 
 impl ConfigFiles {
@@ -81,9 +103,11 @@ impl ConfigFiles {
         let dynamic_path = static_path.with_file_name("domains.ron");
         // Before it is read: what is written meanwhile is a change.
         let read = modified(&dynamic_path);
-        let dynamic = load_dynamic(&dynamic_path, &fixed)?;
+        let (dynamic, signers, keys) = load_dynamic(&dynamic_path, &fixed)?;
         Ok(Self {
             read,
+            signers,
+            keys,
             static_path: static_path.to_owned(),
             dynamic_path,
             fixed,
@@ -91,9 +115,9 @@ impl ConfigFiles {
         })
     }
 
-    /// Reads `domains.ron` again. On failure the old content stays in force. Blocks.
+    /// Reads `domains.ron` and its keys again. On failure the old content and the old keys stay in force. Blocks.
     pub fn reload(&mut self) -> Result<(), Failure> {
-        self.dynamic = load_dynamic(&self.dynamic_path, &self.fixed)?;
+        (self.dynamic, self.signers, self.keys) = load_dynamic(&self.dynamic_path, &self.fixed)?;
         Ok(())
     }
 
@@ -102,7 +126,20 @@ impl ConfigFiles {
         let text = read(&self.dynamic_path)?;
         let name = self.dynamic_path.display().to_string();
         let (name, fixed) = (name.as_str(), &self.fixed);
+        let folder = self.static_path.parent().unwrap_or_else(|| Path::new(""));
+        let (mut made, mut left) = (None, None);
         let new = match edit {
+            ConfigEdit::AddDomain { domain } => {
+                let parsed = ascii_domain(domain)?;
+                let keys = NewKeys::make(&parsed, now())?;
+                let new = add_domain(name, &text, fixed, domain, &keys.dkim);
+                made = Some(keys);
+                new
+            }
+            ConfigEdit::RemoveDomain { domain } => {
+                left = self.dynamic.dkim.get(&ascii_domain(domain)?).cloned();
+                remove_domain(name, &text, fixed, domain)
+            }
             ConfigEdit::AddAccount { account, address } => {
                 add_account(name, &text, fixed, account, address)
             }
@@ -113,8 +150,17 @@ impl ConfigFiles {
             ConfigEdit::RemoveAddress { address } => remove_address(name, &text, fixed, address),
         };
         let new = new.map_err(|e: EditError| Failure::Failed(e.to_string()))?;
-        files::replace(&self.dynamic_path, new.as_bytes())
-            .map_err(|e| Failure::io("replace", &self.dynamic_path, &e))?;
+        // A key before the file that names it, and gone only after.
+        if let Some(keys) = &made {
+            keys.write(folder)?;
+        }
+        files::replace(&self.dynamic_path, new.as_bytes()).map_err(|e| {
+            made.iter().for_each(|keys| keys.undo(folder));
+            Failure::io("replace", &self.dynamic_path, &e)
+        })?;
+        if let Some(dkim) = &left {
+            domain_keys::put_aside(folder, dkim)?;
+        }
         self.reload()
     }
 
@@ -195,14 +241,63 @@ fn without_parents(path: &Path) -> PathBuf {
     short
 }
 
+/// A domain in A-labels.
+pub(crate) fn ascii_domain(text: &str) -> Result<Domain, Failure> {
+    let domain = Domain::parse(text.trim_end_matches('.'), true).and_then(|d| d.to_ascii());
+    domain.map_err(|e| {
+        Failure::Failed(format!(
+            "{text:?} is not a domain name: {e}; write it like example.org"
+        ))
+    })
+}
+
 /// When a file was written last.
 pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|m| m.modified()).ok()
 }
 
-fn load_dynamic(path: &Path, fixed: &Static) -> Result<Dynamic, Failure> {
-    Dynamic::parse(&path.display().to_string(), &read(path)?, fixed)
-        .map_err(|e| Failure::Failed(e.to_string()))
+fn load_dynamic(path: &Path, fixed: &Static) -> Result<(Dynamic, Signers, Keys), Failure> {
+    let (file, text) = (path.display().to_string(), read(path)?);
+    let wrong = |e: Problems| Failure::Failed(e.to_string());
+    let dynamic = Dynamic::parse(&file, &text, fixed).map_err(wrong)?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    match load_keys(folder, &dynamic) {
+        Ok((signers, keys)) => Ok((dynamic, signers, keys)),
+        Err(bad) => Err(wrong(bad_keys(&file, &text, &bad))),
+    }
+}
+
+/// Reads all keys, also those that do not sign: they will one day.
+fn load_keys(folder: &Path, dynamic: &Dynamic) -> Result<(Signers, Keys), Vec<BadKey>> {
+    let (mut signers, mut keys) = (Signers::default(), Keys::new());
+    let mut bad = Vec::new();
+    for (domain, dkim) in &dynamic.dkim {
+        let mut loaded = BTreeMap::new();
+        for (name, selector) in &dkim.selectors {
+            match dkim_keys::load(&folder.join(&selector.key)) {
+                Ok(key) => {
+                    loaded.insert(name, selector.selector(domain, name, key));
+                }
+                Err(dkim_keys::Unusable { what, remedy }) => bad.push(BadKey {
+                    domain: domain.clone(),
+                    selector: name.clone(),
+                    what,
+                    remedy,
+                }),
+            }
+        }
+        let public = loaded.iter().map(|(name, selector)| {
+            let record = KeyRecord::of_key(selector.key.public_key());
+            (String::clone(name), record)
+        });
+        keys.insert(domain.clone(), public.collect());
+        let active = dkim.sign.iter().filter_map(|name| loaded.remove(name));
+        signers.add(domain.clone(), active.collect());
+    }
+    match bad.is_empty() {
+        true => Ok((signers, keys)),
+        false => Err(bad),
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -2,6 +2,7 @@
 
 use core::fmt::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use mox_dkim::{
     AwsLc, Canonical, Hashed, KeyRecord, Limits, Policy, PublicKey, Report, Selector, Sign,
@@ -26,8 +27,8 @@ pub(crate) fn run(dkim: &Dkim) -> Result<(), Failure> {
         DkimCommand::Verify(verify) => run_verify(verify),
         DkimCommand::Lookup(lookup) => run_lookup(lookup),
         DkimCommand::Txt(txt) => dkim_keys::print_record(txt),
-        DkimCommand::GenEd25519(_) => dkim_keys::make_ed25519(),
-        DkimCommand::GenRsa(_) => dkim_keys::make_rsa(),
+        DkimCommand::GenEd25519(_) => print(dkim_keys::make_ed25519()?),
+        DkimCommand::GenRsa(_) => print(dkim_keys::make_rsa()?),
         DkimCommand::Sign(sign) => run_sign(sign),
     }
 }
@@ -188,7 +189,7 @@ fn run_sign(sign: &DkimSign) -> Result<(), Failure> {
             "a message is signed with 1 to {KEYS_MAX} keys; name them as in: --key 2026a=2026a.pem"
         )));
     }
-    let mut keys: Vec<(&str, Box<dyn Sign>)> = Vec::new();
+    let mut keys: Vec<(&str, Arc<dyn Sign>)> = Vec::new();
     for key in &sign.key {
         let pair = key.split_once('=').filter(|(selector, file)| {
             mox_address::Domain::parse(selector, false).is_ok() && !file.is_empty()
@@ -221,16 +222,16 @@ fn run_sign(sign: &DkimSign) -> Result<(), Failure> {
         Some(domain) => domain_name(domain)?.to_string(),
         None => author_domain(&message)?,
     };
-    let selectors: Vec<Selector<'_>> = keys
-        .iter()
+    let selectors: Vec<Selector> = keys
+        .into_iter()
         .map(|(selector, key)| Selector {
             header,
             body,
             expires: sign.expires,
-            ..Selector::new(&domain, selector, &**key)
+            ..Selector::new(domain.as_str(), selector, key)
         })
         .collect();
-    let mut signing = Signing::new(&selectors);
+    let mut signing = Signing::new(selectors);
     signing.push(message.body());
     let now = u64::try_from(timestamp::given_or_now(sign.now).secs()).unwrap_or(0);
     let fields = signing

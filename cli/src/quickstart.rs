@@ -7,12 +7,14 @@ use mox_address::{Domain, Host, Path as Address};
 use mox_server::config::{Dynamic, Static};
 
 use crate::args::Quickstart;
+use crate::config_files::ConfigFiles;
 use crate::credentials::{derive, generate_password};
+use crate::domain_keys::{KEY_FOLDER, NewKeys};
 use crate::failure::Failure;
 use crate::offline::{Offline, make_private_dir, set_password};
 use crate::password::os_seed;
 use crate::timestamp::now;
-use crate::{files, privileges, template};
+use crate::{dns_records, files, privileges, template};
 
 /// The user that a server started as root becomes.
 const USER: &str = "mox";
@@ -23,19 +25,27 @@ pub(crate) fn run(args: &Quickstart) -> Result<(), Failure> {
     let seed = os_seed()?;
     let password = generate_password(&seed.child("password", 0));
     let row = derive(&password, false, &seed.child("salt", 0))?;
+    let keys = NewKeys::make(&plan.domain, now())?;
 
-    let made = plan.write().and_then(|()| {
+    let made = plan.write(&keys).and_then(|()| {
         let offline = Offline::open(&plan.data)?;
         set_password(&offline, &plan.account, None, row, now())?;
         offline.close()?;
-        plan.give_to_user()
+        plan.give_to_user()?;
+        // As the server will read it.
+        ConfigFiles::load(&plan.static_path)
     });
-    if let Err(failure) = made {
-        plan.undo();
-        return Err(failure);
+    match made {
+        Ok(files) => {
+            let records = dns_records::zone_of(&files, &plan.domain);
+            println!("{}", plan.report(password.expose(), &records));
+            Ok(())
+        }
+        Err(failure) => {
+            plan.undo(&keys);
+            Err(failure)
+        }
     }
-    println!("{}", plan.report(password.expose()));
-    Ok(())
 }
 
 /// What will be made.
@@ -97,7 +107,8 @@ impl Plan {
     }
 
     fn refuse_to_overwrite(&self) -> Result<(), Failure> {
-        for path in [&self.static_path, &self.dynamic_path, &self.data] {
+        let keys = self.config.join(KEY_FOLDER);
+        for path in [&self.static_path, &self.dynamic_path, &keys, &self.data] {
             if path.symlink_metadata().is_ok() {
                 return Err(Failure::Failed(format!(
                     "{} is there already and is not overwritten; remove it, or name another place with --dir",
@@ -109,10 +120,14 @@ impl Plan {
     }
 
     /// Writes the files and reads them as the server will.
-    fn write(&self) -> Result<(), Failure> {
+    fn write(&self, keys: &NewKeys) -> Result<(), Failure> {
         let fixed = template::static_file(&self.hostname, &self.account, USER);
-        let dynamic =
-            template::dynamic_file(&self.domain.to_unicode(), &self.account, &self.address);
+        let dynamic = template::dynamic_file(
+            &self.domain.to_unicode(),
+            &self.account,
+            &self.address,
+            &keys.dkim,
+        );
         let wrong = |e: mox_server::config::Problems| Failure::Failed(e.to_string());
         let parsed =
             Static::parse(&self.static_path.display().to_string(), &fixed).map_err(wrong)?;
@@ -120,6 +135,7 @@ impl Plan {
             .map_err(wrong)?;
         make_private_dir(&self.config)?;
         make_private_dir(&self.data)?;
+        keys.write(&self.config)?;
         for (path, text) in [(&self.static_path, &fixed), (&self.dynamic_path, &dynamic)] {
             files::create_new(path, text.as_bytes(), 0o640)
                 .map_err(|e| Failure::io("write", path, &e))?;
@@ -136,14 +152,15 @@ impl Plan {
     }
 
     /// Removes what was made, and nothing else: all of it was not there before.
-    fn undo(&self) {
+    fn undo(&self, keys: &NewKeys) {
+        keys.undo(&self.config);
         let _ = fs::remove_file(&self.static_path);
         let _ = fs::remove_file(&self.dynamic_path);
         let _ = fs::remove_dir(&self.config);
         let _ = fs::remove_dir_all(&self.data);
     }
 
-    fn report(&self, password: &str) -> String {
+    fn report(&self, password: &str, records: &str) -> String {
         let Self {
             address,
             hostname,
@@ -152,6 +169,7 @@ impl Plan {
             ..
         } = self;
         let config = self.static_path.display();
+        let (config_dir, data_dir) = (self.config.display(), self.data.display());
         let mut out = format!(
             "Written: {config}, {dynamic} and the store in {data}.\n\
              \n\
@@ -161,21 +179,18 @@ impl Plan {
              Mail programs: read by IMAP on {hostname}, port 993 with TLS;\n\
              send by SMTP on {hostname}, port 465 with TLS or 587 with STARTTLS.\n\
              \n\
-             DNS records that must be there before mail arrives, and before others take yours:\n\
-             \n    {hostname}.  A      <address of this machine>     (AAAA too, if it has IPv6)\
-             \n    {domain}.  MX     10 {hostname}.\
-             \n    {domain}.  TXT    \"v=spf1 mx ~all\"\
-             \n    {hostname}.  TXT    \"v=spf1 a -all\"\n\
-             and the reverse name (PTR) of that address should be {hostname}.; your provider sets it.\n\
+             DNS: {hostname} needs an address (A, and AAAA if this machine has IPv6), whose reverse name (PTR) should be\n\
+             {hostname} again; your provider sets that. The domain needs these, as in a zone file:\n\
+             \n{records}\n\
+             moxctl config dnsrecords {domain} prints them again, moxctl config dnscheck {domain} says whether they are there.\n\
+             Keys that sign what you send are in {config_dir}/dkim: nobody else may have them.\n\
              \n\
              The TLS certificate is self-signed: mail programs will warn. For another one see tls in {config}.\n\
-             Outgoing mail is not signed with DKIM yet: some servers will treat it as suspicious.\n\
              \n\
              Next:\n",
             dynamic = self.dynamic_path.display(),
             data = self.data.display(),
         );
-        let (config_dir, data_dir) = (self.config.display(), self.data.display());
         if !privileges::exists(USER) {
             out += &format!(
                 "    useradd --system --no-create-home --home-dir / --shell /usr/sbin/nologin {USER}\n"

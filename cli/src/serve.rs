@@ -86,6 +86,10 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
         }
+        node.sign_with(files.signers.clone());
+        for domain in unsigned(&files) {
+            tracing::warn!(target: "config", %domain, "nothing signs for this domain: others will trust its mail less; see moxctl config dkim");
+        }
         node.admit();
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
         let reloading = smol::lock::Mutex::default();
@@ -97,6 +101,18 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         })
         .await
     })
+}
+
+/// Domains whose mail leaves unsigned.
+fn unsigned(files: &ConfigFiles) -> Vec<String> {
+    let signs = |domain: &&mox_address::Domain| {
+        let dkim = files.dynamic.dkim.get(*domain);
+        dkim.is_some_and(|dkim| !dkim.sign.is_empty())
+    };
+    let all = files.dynamic.domains.keys();
+    all.filter(|domain| !signs(domain))
+        .map(|domain| domain.to_unicode())
+        .collect()
 }
 
 /// What listeners want to be recorded; the command line goes before them.
@@ -276,23 +292,33 @@ impl Admin {
                 continue;
             }
             seen = now;
-            let _turn = self.reloading.lock().await;
-            let directory = {
-                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-                files.reload().map(|()| files.directory())
-            };
-            match directory {
-                Ok(directory) => match self.node.reload(directory).await {
-                    Ok(()) => tracing::info!(target: "config", "domains.ron is in force"),
-                    Err(error) => {
-                        tracing::error!(target: "config", %error, "domains.ron is not in force")
-                    }
-                },
-                Err(error) => {
-                    tracing::error!(target: "config", %error, "domains.ron is not in force")
-                }
+            match self.take_into_force(files, ConfigFiles::reload).await {
+                Ok(()) => tracing::info!(target: "config", "domains.ron is in force"),
+                Err(error) => tracing::error!(
+                    target: "config",
+                    %error,
+                    "domains.ron is not in force: what was before goes on, with its keys"
+                ),
             }
         }
+    }
+
+    /// What `change` makes of the files, in the server.
+    async fn take_into_force(
+        &self,
+        files: &Mutex<ConfigFiles>,
+        change: impl FnOnce(&mut ConfigFiles) -> Result<(), Failure>,
+    ) -> Result<(), CtlError> {
+        let _turn = self.reloading.lock().await;
+        let (directory, signers) = {
+            let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut files).map_err(CtlError::failed)?;
+            (files.directory(), files.signers.clone())
+        };
+        let reloaded = self.node.reload(directory).await;
+        reloaded.map_err(CtlError::failed)?;
+        self.node.sign_with(signers);
+        Ok(())
     }
 
     /// Long reads of the store are not for the threads of the sessions.
@@ -314,16 +340,8 @@ impl Admin {
                         "this server runs without configuration: start it with other options, or use moxctl quickstart",
                     ));
                 };
-                let _turn = self.reloading.lock().await;
-                let directory = {
-                    let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-                    files.edit(&edit).map_err(CtlError::failed)?;
-                    files.directory()
-                };
-                self.node
-                    .reload(directory)
-                    .await
-                    .map_err(CtlError::failed)?;
+                self.take_into_force(files, |files| files.edit(&edit))
+                    .await?;
                 Ok(Value::Null)
             }
             Command::SetPassword { account, password } => {

@@ -1,6 +1,7 @@
 //! The configuration files that quickstart writes: each setting with what it means, beside its value.
 
 use mox_address::Domain;
+use mox_server::config::Dkim;
 
 /// `mox.ron` for a machine that receives mail from the Internet.
 pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> String {
@@ -100,8 +101,15 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     )
 }
 
-/// `domains.ron` with one domain and one account.
-pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String {
+/// `domains.ron` with one domain that signs with these keys, and one account.
+pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dkim) -> String {
+    let keys = dkim.sign.iter().filter_map(|selector| {
+        let key = &dkim.selectors.get(selector)?.key;
+        Some(format!(
+            "                    {selector:?}: (key: {key:?}),\n"
+        ))
+    });
+    let (keys, sign) = (keys.collect::<String>(), format!("{:?}", dkim.sign));
     format!(
         r#"// domains.ron: whose mail is kept here. The running server reads this file again when it changes.
 // moxctl config account add|rm and moxctl config address add|rm change it too, and keep these comments.
@@ -113,6 +121,19 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String
 
             // true makes You@ and you@ two different addresses.
             case_sensitive: false,
+
+            // Keys that sign what leaves with this domain in From, so that others can tell it from forgeries. The public parts are
+            // in DNS: moxctl config dnsrecords {domain} prints them. Private keys are files beside this one.
+            dkim: (
+                // By the name that the key has in DNS. Beside its key, each may have canonicalization: "relaxed/relaxed" (or simple,
+                // of header and body), headers: ["From", "Subject"] (what is signed), oversign: true (no signed field can be
+                // added), expiration: "14d" (without it signatures last; mail may wait in queues for five days).
+                selectors: {{
+{keys}                }},
+
+                // Those that sign, in this order. A new key is added above first and here once DNS has it everywhere.
+                sign: {sign},
+            ),
         ),
     }},
 
@@ -144,7 +165,7 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mox_server::config::{Dynamic, Static};
+    use mox_server::config::{DkimSelector, Dynamic, Static};
 
     /// Every setting that is shown as a comment becomes one.
     fn uncommented(text: &str) -> String {
@@ -164,7 +185,11 @@ mod tests {
     fn both_files_are_right_as_they_are_and_with_all_their_commented_settings() {
         let host = Domain::parse("mail.example.org", false).unwrap();
         let fixed = static_file(&host, "you", "mox");
-        let dynamic = dynamic_file("bücher.example", "you", "you@bücher.example");
+        let mut dkim = Dkim::default();
+        let key = DkimSelector::with_key("dkim/2026a.pem");
+        dkim.selectors.insert("2026a".into(), key);
+        dkim.sign.push("2026a".into());
+        let dynamic = dynamic_file("bücher.example", "you", "you@bücher.example", &dkim);
         for change in [str::to_owned, uncommented] {
             let (fixed, dynamic) = (change(&fixed), change(&dynamic));
             let fixed = Static::parse("mox.ron", &fixed).unwrap();
@@ -176,6 +201,7 @@ mod tests {
             && l.capture.is_some()
             && !l.offers.imap_without.is_empty()));
         let all = Dynamic::parse("domains.ron", &uncommented(&dynamic), &all).unwrap();
+        assert_eq!(all.dkim.values().collect::<Vec<_>>(), [&dkim]);
         assert!(
             all.accounts
                 .values()

@@ -50,6 +50,8 @@ impl Verify for AwsLc {
 pub enum KeyError {
     /// It is no PKCS #8 key of the kind, or out of range.
     Rejected,
+    /// An RSA key of less than 2,048 bits.
+    TooShort,
     /// No key could be made.
     NotMade,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rejected => "not a private key in PKCS #8 of a kind that signs mail: RSA of 2048 bits or more, or Ed25519",
+            Self::TooShort => "an RSA key of less than 2048 bits",
             Self::NotMade => "no key could be made",
         })
     }
@@ -84,9 +87,13 @@ impl RsaKey {
     /// # Errors
     /// When it is none.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
-        RsaKeyPair::from_pkcs8(der)
-            .map(Self)
-            .map_err(|_| KeyError::Rejected)
+        RsaKeyPair::from_pkcs8(der).map(Self).map_err(|e| {
+            // aws-lc-rs tells it by this word only.
+            match e.description_() {
+                "TooSmall" => KeyError::TooShort,
+                _ => KeyError::Rejected,
+            }
+        })
     }
 
     /// As DER of PKCS #8. Secret.

@@ -1,6 +1,7 @@
 //! Signing: RFC 6376 section 5.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,38 +35,43 @@ const COLUMNS: usize = 76;
 
 /// A key with its name and what it signs.
 #[derive(Debug, Clone)]
-pub struct Selector<'a> {
+pub struct Selector {
     /// d=, A-labels
-    pub domain: &'a str,
+    pub domain: String,
     /// s=
-    pub selector: &'a str,
+    pub selector: String,
     /// The private key.
-    pub key: &'a dyn Sign,
+    pub key: Arc<dyn Sign>,
     /// How header fields may change: relaxed is what survives.
     pub header: Canonical,
     /// How the body may change.
     pub body: Canonical,
     /// Fields that are signed; From always is.
-    pub signed: &'a [&'a str],
+    pub signed: Vec<String>,
     /// Signs each field once more than it is there, so that none can be added.
     pub oversign: bool,
     /// Seconds until the signature expires; at least one, and not so many that x= would have more digits than t= and x= may.
     pub expires: Option<u64>,
 }
 
-impl<'a> Selector<'a> {
+impl Selector {
     /// Relaxed, the usual fields, oversigned, without an end.
-    pub fn new(domain: &'a str, selector: &'a str, key: &'a dyn Sign) -> Self {
+    pub fn new(domain: impl Into<String>, selector: impl Into<String>, key: Arc<dyn Sign>) -> Self {
         Self {
-            domain,
-            selector,
+            domain: domain.into(),
+            selector: selector.into(),
             key,
             header: Canonical::Relaxed,
             body: Canonical::Relaxed,
-            signed: DEFAULT_SIGNED,
+            signed: DEFAULT_SIGNED.iter().copied().map(String::from).collect(),
             oversign: true,
             expires: None,
         }
+    }
+
+    /// Whether a signature can have this as its s=: what verifiers look up, of letters, digits and hyphens.
+    pub fn is_name(text: &str) -> bool {
+        tags::is_domain(text, 1)
     }
 }
 
@@ -96,25 +102,31 @@ impl core::error::Error for SignError {}
 
 /// A message that is being signed: its body first, as it comes, then its header once that is final.
 #[derive(Debug)]
-pub struct Signing<'a> {
-    selectors: Vec<(Selector<'a>, usize)>,
+pub struct Signing {
+    selectors: Arc<[Selector]>,
+    /// For each selector, which of the bodies it signs.
+    places: Vec<usize>,
     bodies: BodyHashes,
 }
 
-impl<'a> Signing<'a> {
+impl Signing {
     /// Signs with these, in this order: put RSA first, since some verifiers stumble over what they do not know.
-    pub fn new(selectors: &[Selector<'a>]) -> Self {
+    pub fn new(selectors: impl Into<Arc<[Selector]>>) -> Self {
+        let selectors = selectors.into();
         let mut bodies = BodyHashes::default();
-        let selectors = selectors.iter().map(|selector| {
-            let want = Want {
+        let want = |selector: &Selector| {
+            bodies.want(Want {
                 canonical: selector.body,
                 is_sha1: false,
                 length: None,
-            };
-            (selector.clone(), bodies.want(want))
-        });
-        let selectors = selectors.collect();
-        Self { selectors, bodies }
+            })
+        };
+        let places = selectors.iter().map(want).collect();
+        Self {
+            selectors,
+            places,
+            bodies,
+        }
     }
 
     /// The next octets of the body.
@@ -132,17 +144,17 @@ impl<'a> Signing<'a> {
         if fields.count("from") != 1 {
             return Err(SignError::From);
         }
-        let is_name = |(selector, _): &(Selector<'_>, usize)| {
-            tags::is_domain(selector.domain, 1) && tags::is_domain(selector.selector, 1)
+        let is_name = |selector: &Selector| {
+            tags::is_domain(&selector.domain, 1) && Selector::is_name(&selector.selector)
         };
         if !self.selectors.iter().all(is_name) {
             return Err(SignError::Name);
         }
         let bodies = self.bodies.finish();
         let mut out = String::new();
-        for (selector, body) in &self.selectors {
+        for (selector, place) in self.selectors.iter().zip(&self.places) {
             let hash = bodies
-                .get(*body)
+                .get(*place)
                 .map(|body| STANDARD.encode(&body.hash))
                 .unwrap_or_default();
             let start = out.len();
@@ -172,19 +184,21 @@ impl<'a> Signing<'a> {
     }
 }
 
-impl Selector<'_> {
+impl Selector {
     /// The names of h=.
     fn names(&self, fields: &Fields<'_>) -> Vec<String> {
-        let from = ["From"];
         let has_from = self
             .signed
             .iter()
             .any(|name| name.eq_ignore_ascii_case("from"));
-        let first = if has_from { &[][..] } else { &from[..] };
+        let from = (!has_from).then_some("From");
         let mut names = Vec::new();
-        for name in first.iter().chain(self.signed) {
+        for name in from
+            .into_iter()
+            .chain(self.signed.iter().map(String::as_str))
+        {
             let times = fields.count(name) + usize::from(self.oversign);
-            names.extend(core::iter::repeat_n((*name).to_string(), times));
+            names.extend(core::iter::repeat_n(name.to_string(), times));
         }
         // More than a verifier would take; those that are there stay signed by their last ones.
         names.truncate(SIGNED_MAX);

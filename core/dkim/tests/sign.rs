@@ -13,6 +13,7 @@ use mox_dkim::{
 };
 use mox_dns::{Answer, Facts, Question, Record, RecordType};
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const HEADER: &str = "From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: a\r\n  folded   one\r\n\
@@ -48,7 +49,11 @@ fn verify(fields: &str, header: &str, body: &[u8], keys: &[(&str, &str)], now: i
         .unwrap()
 }
 
-fn sign(selectors: &[Selector<'_>], header: &str, body: &[u8]) -> Result<String, SignError> {
+fn ed25519(seed: u8) -> Arc<dyn Sign> {
+    Arc::new(Ed25519Key::from_seed(&[seed; 32]).unwrap())
+}
+
+fn sign(selectors: &[Selector], header: &str, body: &[u8]) -> Result<String, SignError> {
     let mut signing = Signing::new(selectors);
     for piece in body.chunks(3) {
         signing.push(piece);
@@ -58,17 +63,17 @@ fn sign(selectors: &[Selector<'_>], header: &str, body: &[u8]) -> Result<String,
 
 #[test]
 fn a_message_signed_with_two_keys_passes_twice_and_every_change_is_seen() {
-    let rsa = RsaKey::generate().unwrap();
-    let ed25519 = Ed25519Key::generate().unwrap();
-    let records = [record(&rsa), record(&ed25519)];
+    let rsa: Arc<dyn Sign> = Arc::new(RsaKey::generate().unwrap());
+    let ed25519: Arc<dyn Sign> = Arc::new(Ed25519Key::generate().unwrap());
+    let records = [record(&*rsa), record(&*ed25519)];
     let keys = [
         ("r._domainkey.example.org", records[0].as_str()),
         ("e._domainkey.example.org", records[1].as_str()),
     ];
     for kind in [Canonical::Relaxed, Canonical::Simple] {
         let mut selectors = [
-            Selector::new("example.org", "r", &rsa),
-            Selector::new("example.org", "e", &ed25519),
+            Selector::new("example.org", "r", rsa.clone()),
+            Selector::new("example.org", "e", ed25519.clone()),
         ];
         for selector in &mut selectors {
             selector.header = kind;
@@ -113,13 +118,13 @@ fn a_message_signed_with_two_keys_passes_twice_and_every_change_is_seen() {
 
 #[test]
 fn a_signature_is_never_one_of_the_fields_it_signs() {
-    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
-    let text = record(&key);
+    let key = ed25519(7);
+    let text = record(&*key);
     let keys = [("e._domainkey.example.org", text.as_str())];
     let header = format!("DKIM-Signature: v=1; d=other.example\r\n{HEADER}");
     let selector = Selector {
-        signed: &["From", "DKIM-Signature"],
-        ..Selector::new("example.org", "e", &key)
+        signed: ["From", "DKIM-Signature"].map(String::from).to_vec(),
+        ..Selector::new("example.org", "e", key.clone())
     };
     let fields = sign(&[selector], &header, BODY).unwrap();
     assert!(fields.contains("h=From:From:DKIM-Signature:DKIM-Signature;"));
@@ -155,14 +160,19 @@ impl Verify for Counting {
 
 #[test]
 fn a_signature_is_checked_once_with_its_key_however_often_its_inquiry_runs() {
-    let keys = [[7; 32], [8; 32]].map(|seed| Ed25519Key::from_seed(&seed).unwrap());
-    let fields = sign(&[Selector::new("example.org", "e", &keys[0])], HEADER, BODY).unwrap();
+    let keys = [7, 8].map(ed25519);
+    let fields = sign(
+        &[Selector::new("example.org", "e", keys[0].clone())],
+        HEADER,
+        BODY,
+    )
+    .unwrap();
     let mut verifier = Verifier::new(format!("{fields}{HEADER}").as_bytes(), &Limits::default());
     verifier.push(BODY);
     let hashed = verifier.finish();
     let facts = keys.map(|key| -> Facts {
         let name = Question::new("e._domainkey.example.org", RecordType::Txt).unwrap();
-        let text = Record::Txt(record(&key).into());
+        let text = Record::Txt(record(&*key).into());
         [(name, Answer::records(vec![text], 300))]
             .into_iter()
             .collect()
@@ -186,11 +196,16 @@ fn a_signature_is_checked_once_with_its_key_however_often_its_inquiry_runs() {
 
 #[test]
 fn a_bare_line_end_in_a_signed_field_is_no_white_space() {
-    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
-    let text = record(&key);
+    let key = ed25519(7);
+    let text = record(&*key);
     let keys = [("e._domainkey.example.org", text.as_str())];
     let header = HEADER.replace("Subject: a", "Subject: a From: eve@example.com");
-    let fields = sign(&[Selector::new("example.org", "e", &key)], &header, BODY).unwrap();
+    let fields = sign(
+        &[Selector::new("example.org", "e", key.clone())],
+        &header,
+        BODY,
+    )
+    .unwrap();
     assert_eq!(
         verify(&fields, &header, BODY, &keys, NOW)[0].verdict,
         Verdict::Pass
@@ -204,8 +219,8 @@ fn a_bare_line_end_in_a_signed_field_is_no_white_space() {
 
 #[test]
 fn a_message_without_one_from_field_is_not_signed() {
-    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
-    let selectors = [Selector::new("example.org", "e", &key)];
+    let key = ed25519(7);
+    let selectors = [Selector::new("example.org", "e", key.clone())];
     assert_eq!(
         sign(&selectors, "To: b@example.net\r\n", BODY),
         Err(SignError::From)
@@ -222,7 +237,7 @@ fn a_message_without_one_from_field_is_not_signed() {
 
 #[test]
 fn nothing_is_signed_that_no_verifier_would_take() {
-    let key = Ed25519Key::generate().unwrap();
+    let key: Arc<dyn Sign> = Arc::new(Ed25519Key::generate().unwrap());
     for (domain, selector) in [
         (".", "s"),
         ("", "s"),
@@ -235,16 +250,16 @@ fn nothing_is_signed_that_no_verifier_would_take() {
         ("example.org", "a b"),
         ("example.org", "a..b"),
     ] {
-        let selector = Selector::new(domain, selector, &key);
+        let selector = Selector::new(domain, selector, key.clone());
         assert_eq!(
             sign(&[selector], HEADER, BODY),
             Err(SignError::Name),
             "{domain}"
         );
     }
-    let record = record(&key);
+    let record = record(&*key);
     for expires in [0, 1, 9_999_999_999_999, u64::MAX] {
-        let mut selector = Selector::new("example.org", "2026-a.s_1", &key);
+        let mut selector = Selector::new("example.org", "2026-a.s_1", key.clone());
         selector.expires = Some(expires);
         let fields = sign(&[selector], HEADER, BODY).unwrap();
         let keys = [("2026-a.s_1._domainkey.example.org", record.as_str())];
@@ -257,16 +272,26 @@ fn nothing_is_signed_that_no_verifier_would_take() {
 fn the_same_key_message_and_time_give_the_same_field() {
     let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
     let again = Ed25519Key::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
-    let one = sign(&[Selector::new("example.org", "e", &key)], HEADER, BODY).unwrap();
-    let two = sign(&[Selector::new("example.org", "e", &again)], HEADER, BODY).unwrap();
+    let one = sign(
+        &[Selector::new("example.org", "e", Arc::new(key))],
+        HEADER,
+        BODY,
+    )
+    .unwrap();
+    let two = sign(
+        &[Selector::new("example.org", "e", Arc::new(again))],
+        HEADER,
+        BODY,
+    )
+    .unwrap();
     assert_eq!(one, two);
     assert!(one.starts_with("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=example.org; s=e;\r\n\tt=1767322800;\r\n\th=From:From:To:To:"), "{one}");
 }
 
 #[test]
 fn key_records_are_read_and_written() {
-    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
-    let text = record(&key);
+    let key = ed25519(7);
+    let text = record(&*key);
     let read = KeyRecord::parse(text.as_bytes()).unwrap();
     assert_eq!(read.key, key.public_key());
     assert_eq!(read.to_string(), text);
@@ -321,10 +346,14 @@ fn ten_thousand_signatures_cost_eight() {
 
 #[test]
 fn keys_that_are_too_short_too_long_or_no_keys_are_refused() {
-    let seed = Ed25519Key::from_seed(&[7; 32]).unwrap();
-    let fields = sign(&[Selector::new("example.org", "s", &seed)], HEADER, BODY)
-        .unwrap()
-        .replace("ed25519-sha256", "rsa-sha256");
+    let key = ed25519(7);
+    let fields = sign(
+        &[Selector::new("example.org", "s", key.clone())],
+        HEADER,
+        BODY,
+    )
+    .unwrap()
+    .replace("ed25519-sha256", "rsa-sha256");
     let problem = |text: &str| {
         verify(
             &fields,
@@ -366,7 +395,7 @@ fn keys_that_are_too_short_too_long_or_no_keys_are_refused() {
         Some("the key is not for this hash")
     );
     assert_eq!(problem("v=spf1 -all"), Some("there is no key"));
-    assert_eq!(problem(&record(&seed)), Some("the key is of another kind"));
+    assert_eq!(problem(&record(&*key)), Some("the key is of another kind"));
 }
 
 /// The plain way to write the canonical form, for comparison.

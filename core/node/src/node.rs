@@ -7,7 +7,7 @@ use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
 use mox_mailbox::{AccountId, Progress};
-use mox_server::Directory;
+use mox_server::{Directory, Signers};
 use mox_store::{Committer, Store, StoreError, Topic};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -89,6 +89,7 @@ pub(crate) struct Inner<R: Runtime> {
     /// Opened when a stop is to take no longer than it must.
     hurried: Gate,
     directory: RwLock<Arc<Directory>>,
+    signers: RwLock<Arc<Signers>>,
     accounts: RwLock<Arc<BTreeMap<String, AccountId>>>,
     seed: Seed,
     transactions: AtomicU64,
@@ -138,6 +139,7 @@ impl<R: Runtime> Node<R> {
             told: Told::default(),
             captures: front.outgoing_captures.clone(),
             directory: RwLock::new(Arc::new(directory)),
+            signers: RwLock::default(),
             accounts: RwLock::default(),
             transactions: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
@@ -184,6 +186,12 @@ impl<R: Runtime> Node<R> {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(directory);
         Ok(())
+    }
+
+    /// Has what leaves signed by these, from the next message on. Without it nothing is signed.
+    pub fn sign_with(&self, signers: Signers) {
+        let mut current = (self.inner.signers.write()).unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(signers);
     }
 
     /// Stops: no new work, 421 and BYE to sessions, running transactions get [`DRAIN_TIMEOUT`]. Attempts that have sent a
@@ -333,6 +341,14 @@ impl<R: Runtime> Inner<R> {
     /// The directory as of now.
     pub(crate) fn directory(&self) -> Arc<Directory> {
         self.directory
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Who signs what leaves, as of now.
+    pub(crate) fn signers(&self) -> Arc<Signers> {
+        self.signers
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

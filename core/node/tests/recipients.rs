@@ -33,7 +33,10 @@ fn recipients(client: &mut Client, all: impl Iterator<Item = String>, taken: usi
 
 fn finish(client: &mut Client) {
     client.ask("DATA", "354 ");
-    client.ask("Subject: to many\r\n\r\nAll of you.\r\n.", "250 2.0.0 ");
+    client.ask(
+        "From: mox@localhost\r\nSubject: to many\r\n\r\nAll of you.\r\n.",
+        "250 2.0.0 ",
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod capture;
 mod check;
+mod dkim;
 mod dynamic_file;
 mod edit;
 mod locate;
@@ -19,8 +20,11 @@ pub use capture::{
     CAPTURE_FILES_DEFAULT, CAPTURE_FILES_MAX, CAPTURE_OCTETS_DEFAULT, CAPTURE_OCTETS_MAX,
     CAPTURE_OCTETS_MIN, Capture,
 };
+pub use dkim::{BadKey, Dkim, DkimSelector, bad_keys};
 pub use dynamic_file::{Account, Address, Dynamic};
-pub use edit::{EditError, add_account, add_address, remove_account, remove_address};
+pub use edit::{
+    EditError, add_account, add_address, add_domain, remove_account, remove_address, remove_domain,
+};
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
 pub use static_file::{

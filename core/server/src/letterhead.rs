@@ -5,6 +5,8 @@ use mox_dkim::{Hashed, Limits, Verifier};
 use mox_dmarc::AUTHORS_MAX;
 use mox_mime::header;
 
+use crate::head::{Head, Whole};
+
 /// Octets of a header that are looked at. Nobody is the author of a message with a longer one.
 pub const LETTERHEAD_MAX: usize = 128 * 1024;
 /// Addresses of a header's From fields that are read.
@@ -16,8 +18,7 @@ const TEXT_MAX: usize = 500;
 /// header until that is complete, then hashes of the body where there are signatures, and nothing of the body where there are none.
 #[derive(Debug, Default)]
 pub struct Letterhead {
-    /// As far as it came; empty once it is complete.
-    header: Vec<u8>,
+    head: Head,
     read: Read,
     body: Body,
 }
@@ -69,52 +70,32 @@ impl Letterhead {
             Body::Unsigned => {}
             Body::Signed(verifier) => verifier.push(piece),
             Body::Before => {
-                // The end may lie across two pieces.
-                let from = self.header.len().saturating_sub(3);
-                let room = (LETTERHEAD_MAX + 1).saturating_sub(self.header.len());
-                let (taken, left) = piece.split_at(room.min(piece.len()));
-                self.make_room(taken.len());
-                self.header.extend_from_slice(taken);
-                let Some(end) = end_of_header(&self.header, from) else {
-                    if !left.is_empty() {
-                        self.begin_body(&[]);
-                    }
-                    return;
-                };
-                let begun = self.header.split_off(end);
-                self.begin_body(&begun);
-                self.push(left);
+                if let Some(whole) = self.head.push(piece, LETTERHEAD_MAX) {
+                    self.begin_body(&whole);
+                    self.push(whole.behind);
+                }
             }
-        }
-    }
-
-    /// Doubled as it grows, but never beyond what a header may have.
-    fn make_room(&mut self, more: usize) {
-        let needed = self.header.len() + more;
-        if needed > self.header.capacity() {
-            let wanted = (2 * needed).min(LETTERHEAD_MAX + 1).max(needed);
-            self.header.reserve_exact(wanted - self.header.len());
         }
     }
 
     /// The header is complete: what is needed of it is read, and it is let go.
-    fn begin_body(&mut self, begun: &[u8]) {
-        self.read = Read::of(&self.header);
-        self.body = match header::find(&self.header, b"dkim-signature") {
+    fn begin_body(&mut self, whole: &Whole<'_>) {
+        self.read = Read::of(&whole.header);
+        self.body = match header::find(&whole.header, b"dkim-signature") {
             None => Body::Unsigned,
             Some(_) => {
-                let mut verifier = Verifier::new(&self.header, &Limits::default());
-                verifier.push(begun);
+                let mut verifier = Verifier::new(&whole.header, &Limits::default());
+                verifier.push(&whole.begun);
                 Body::Signed(Box::new(verifier))
             }
         };
-        self.header = Vec::new();
     }
 
     /// The message is complete.
     pub fn finish(mut self) -> Origin {
         if matches!(self.body, Body::Before) {
-            self.begin_body(&[]);
+            let whole = self.head.take();
+            self.begin_body(&whole);
         }
         Origin {
             authors: self.read.authors,
@@ -177,22 +158,6 @@ pub fn authors(block: &[u8]) -> Vec<Author> {
         }
     }
     authors
-}
-
-/// Where the body begins: behind the first empty line, searching from `from` on. SMTP ends lines in CRLF.
-fn end_of_header(octets: &[u8], from: usize) -> Option<usize> {
-    if from == 0 && octets.starts_with(b"\r\n") {
-        return Some(2);
-    }
-    let tail = octets.get(from..)?;
-    let mut at = 0;
-    while let Some(cr) = tail.get(at..)?.iter().position(|b| *b == b'\r') {
-        if tail.get(at + cr..)?.starts_with(b"\r\n\r\n") {
-            return Some(from + at + cr + 4);
-        }
-        at += cr + 1;
-    }
-    None
 }
 
 /// What cannot be converted stays as it is.

@@ -129,7 +129,8 @@ async fn send(on: &SimRuntime, port: u16, mail: &Mail) -> io::Result<()> {
 }
 
 fn text(lines: usize) -> String {
-    "Subject: a\r\n\r\n".to_owned() + &"Nothing much is said here.\r\n".repeat(lines)
+    "From: ann@a.example\r\nSubject: a\r\n\r\n".to_owned()
+        + &"Nothing much is said here.\r\n".repeat(lines)
 }
 
 async fn sleep(on: &SimRuntime, time: Duration) {

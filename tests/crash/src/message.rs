@@ -5,7 +5,7 @@ pub fn message(name: &str) -> Vec<u8> {
     let size = name.rsplit('-').next().and_then(|size| size.parse().ok());
     // Only a damaged name has none.
     let size: usize = size.unwrap_or_default();
-    let mut text = format!("From: a@client.example\r\nX-Name: {name}\r\n\r\n");
+    let mut text = format!("From: u0@localhost\r\nX-Name: {name}\r\n\r\n");
     let mut line = 0;
     while text.len() < size {
         text.push_str(&format!("{line} {name} abcdefghijklmnopqrstuvwxyz\r\n"));

@@ -10,6 +10,7 @@ mod imap;
 mod localserve;
 mod name_server;
 mod scratch;
+mod served;
 mod smtp;
 mod stub;
 
@@ -17,5 +18,6 @@ pub use imap::{Imap, inbox};
 pub use localserve::{Localserve, PASSWORD, free_base, moxctl, use_program};
 pub use name_server::{NameServer, Zone};
 pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
+pub use served::Served;
 pub use smtp::Smtp;
 pub use stub::{Stub, Transaction};

@@ -208,7 +208,10 @@ fn sessions_with_other_servers_are_recorded_too() {
     smtp.command("MAIL FROM:<u0@localhost>", "250");
     smtp.command("RCPT TO:<alice@elsewhere.example>", "250");
     smtp.command("DATA", "354");
-    smtp.command("Subject: Zebra\r\n\r\nQuagga\r\n..Okapi\r\n.", "250");
+    smtp.command(
+        "From: u0@localhost\r\nSubject: Zebra\r\n\r\nQuagga\r\n..Okapi\r\n.",
+        "250",
+    );
     smtp.command("QUIT", "221");
     wait_for("the message", Duration::from_secs(30), || {
         other.taken().first().cloned()

@@ -52,7 +52,7 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
     }
     smtp.command("DATA", "354");
     smtp.command(
-        "Subject: hi\r\nDate: Tue, 1 Jul 2025 10:00:00 +0000\r\n\r\nBody.\r\n.",
+        "From: u0@localhost\r\nSubject: hi\r\nDate: Tue, 1 Jul 2025 10:00:00 +0000\r\n\r\nBody.\r\n.",
         "250",
     );
     wait_for("an attempt for each", UNDER_WAY, || {

@@ -16,6 +16,7 @@ use mox_node::Outgoing;
 use mox_server::decision::{Reason, Record, Verdict};
 use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, name_server};
 use one_server::{One, inbox, ours};
+use std::sync::Arc;
 
 /// far.example proves what it sends and wants the rest refused; aside.example wants it put aside; loose.example wants nothing.
 const ZONE: &str = "\
@@ -168,23 +169,25 @@ fn mail_that_its_authors_domain_wants_refused_is_refused() {
 
 #[test]
 fn signatures_are_checked_over_what_was_sent_and_not_over_what_is_kept() {
-    let key = Ed25519Key::from_seed(&[7; 32]).unwrap();
+    let key = Arc::new(Ed25519Key::from_seed(&[7; 32]).unwrap());
     let signed = |more: &str| {
         let header = format!(
             "{more}From: <bob@signed.example>\r\nMessage-ID: <2@signed.example>\r\nSubject: hello\r\n"
         );
         let selector = Selector {
-            signed: &["Authentication-Results", "From", "Subject"],
-            ..Selector::new("signed.example", "one", &key)
+            signed: ["Authentication-Results", "From", "Subject"]
+                .map(String::from)
+                .to_vec(),
+            ..Selector::new("signed.example", "one", key.clone())
         };
-        let mut signing = Signing::new(&[selector]);
+        let mut signing = Signing::new([selector]);
         signing.push(b"Hello.\r\n");
         let field = signing.finish(header.as_bytes(), 0).unwrap();
         format!("{field}{header}\r\nHello.\r\n")
     };
     let public = {
         use base64::Engine;
-        let mox_dkim::PublicKey::Ed25519(public) = mox_dkim::Sign::public_key(&key) else {
+        let mox_dkim::PublicKey::Ed25519(public) = mox_dkim::Sign::public_key(&*key) else {
             panic!("another kind of key");
         };
         base64::engine::general_purpose::STANDARD.encode(public)

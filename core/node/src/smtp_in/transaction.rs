@@ -8,7 +8,7 @@ use mox_mailbox::{
     AccountId, Beside, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
     Target as MailboxTarget,
 };
-use mox_server::{Arrived, Intake, Letterhead, Scrub, StoredStructure};
+use mox_server::{Arrived, Departing, Intake, Letterhead, Scrub, StoredStructure, Submitted};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
@@ -22,7 +22,7 @@ use super::record;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
 use crate::budget::Held;
-use crate::config::{ListenerConfig, Service};
+use crate::config::ListenerConfig;
 use crate::node::Inner;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
@@ -103,6 +103,8 @@ struct Content {
     /// Sees the message as it was sent, where name servers can be asked what that is worth.
     letterhead: Option<Letterhead>,
     scrub: Option<Scrub>,
+    /// Sees a message of our own users, to tell its author and to sign it.
+    submitted: Option<Submitted>,
     intake: Intake,
     spool: Spool,
     eight_bit: bool,
@@ -171,6 +173,7 @@ impl Transaction {
         let content = self.content.get_or_insert_with(|| Content {
             letterhead: judges.then(Letterhead::default),
             scrub: foreign.then(|| Scrub::new(&node.config.hostname)),
+            submitted: (!foreign).then(|| Submitted::new(node.signers())),
             intake: Intake::new(),
             spool: node.store.spool(),
             eight_bit: false,
@@ -187,6 +190,9 @@ impl Transaction {
         content.eight_bit = content.eight_bit || !piece.is_ascii();
         if let Some(letterhead) = &mut content.letterhead {
             letterhead.push(&piece);
+        }
+        if let Some(submitted) = &mut content.submitted {
+            submitted.push(&piece);
         }
         let Some(scrub) = &mut content.scrub else {
             content.intake.push(&piece);
@@ -283,6 +289,7 @@ impl Transaction {
         let Content {
             letterhead,
             scrub,
+            submitted,
             mut intake,
             mut spool,
             eight_bit,
@@ -301,7 +308,10 @@ impl Transaction {
             }
         }
         let arrived = intake.finish();
-        let submission = arrival.listener.service != Service::Smtp;
+        let departing = submitted.map(Submitted::finish);
+        if let Some(departing) = &departing {
+            check_author(node, arrival, departing)?;
+        }
         let loops = loops(&arrived, &self.local);
         let judged = match letterhead {
             Some(letterhead) => {
@@ -337,11 +347,11 @@ impl Transaction {
             reverse: judged.as_ref().and_then(|judged| judged.reverse.as_deref()),
             results: judged.as_ref().map_or("", |judged| &judged.fields),
         };
-        let added = match submission {
-            true => {
+        let added = match &departing {
+            Some(_) => {
                 trace::missing_fields(&arrived.header, &stamp, &node.session_seed("message-id"))
             }
-            false => String::new(),
+            None => String::new(),
         };
         let structure = StoredStructure::encode(&arrived.structure);
         let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
@@ -392,10 +402,18 @@ impl Transaction {
             .filter_map(|local| local.to.first())
             .chain(&self.remote)
             .collect();
+        // What stays here needs no proof of where it comes from.
+        let signatures = match departing {
+            Some(departing) if !self.remote.is_empty() => {
+                sign(node, departing, added.clone(), now).await?
+            }
+            _ => String::new(),
+        };
+        let traced = signatures + &trace::for_queue(&stamp, &queued);
         let queue = (!queued.is_empty()).then(|| Enqueue {
             account: arrival.login.as_ref().map(|login| login.id),
             reverse_path: self.from.as_ref().map(Path::to_string).unwrap_or_default(),
-            prefix: prefix(trace::for_queue(&stamp, &queued), &added, arrived.headless),
+            prefix: prefix(traced, &added, arrived.headless),
             eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
             utf8: self.params.utf8,
             extra: Bytes::from(self.id.clone()),
@@ -483,6 +501,46 @@ fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
     let recipients = local.iter().flat_map(|local| &local.to);
     mox_message::is_delivered_to(&arrived.header, recipients)
         .then_some("this message was already delivered here: it loops")
+}
+
+/// Whoever submits speaks for themselves: what is signed for a domain is signed for each of its addresses.
+fn check_author<R: Runtime>(
+    node: &Inner<R>,
+    arrival: &Arrival,
+    departing: &Departing,
+) -> Result<(), Reply> {
+    let author = match departing.author() {
+        Ok(author) => author,
+        Err(none) => return Err(none.reply()),
+    };
+    let login = arrival.login.as_ref();
+    match login.is_some_and(|login| node.directory().owns(&login.account, author)) {
+        true => Ok(()),
+        false => Err(Reply::new(550, 7, 1, "the address in From is not yours")),
+    }
+}
+
+/// The signatures that a message leaves with.
+async fn sign<R: Runtime>(
+    node: &Inner<R>,
+    departing: Departing,
+    added: String,
+    now: Utc,
+) -> Result<String, Reply> {
+    if !departing.is_signed() {
+        return Ok(String::new());
+    }
+    let work = move || departing.sign(&added, now);
+    let signed = node.runtime.blocking(Pool::Compute, Box::new(work)).await;
+    signed.map_err(|error| {
+        tracing::error!(target: "transaction", %error, "a message could not be signed");
+        Reply::new(
+            451,
+            3,
+            0,
+            "the message cannot be signed now, try again later",
+        )
+    })
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.

@@ -246,7 +246,10 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
         client.ask(&format!("RCPT TO:<{to}>"), "250 ");
     }
     client.ask("DATA", "354 ");
-    client.ask("Subject: hi\r\n\r\nHi.\r\n.", "250 2.0.0 ");
+    client.ask(
+        "From: mox@localhost\r\nSubject: hi\r\n\r\nHi.\r\n.",
+        "250 2.0.0 ",
+    );
     let outcome = |to: &str| -> Option<String> {
         if let Some(is_tls) = arrived.lock().unwrap().get(to) {
             return Some(if *is_tls { "TLS" } else { "clear" }.to_owned());

@@ -52,11 +52,7 @@ pub(super) fn read<'a, T: DeserializeOwned>(
             }],
         });
     }
-    let mut check = Check {
-        file,
-        located: Located::new(text),
-        problems: Vec::new(),
-    };
+    let mut check = Check::of(file, text);
     for (setting, offset) in check.located.duplicate_keys() {
         check.push(
             offset,
@@ -82,7 +78,23 @@ pub(crate) fn is_account_name(name: &str) -> bool {
         && name.chars().all(|c| start(c) || "._@-".contains(c))
 }
 
+impl<'a> Check<'a> {
+    /// Nothing is known to be wrong.
+    pub(super) fn of(file: &'a str, text: &'a str) -> Self {
+        Self {
+            file,
+            located: Located::new(text),
+            problems: Vec::new(),
+        }
+    }
+}
+
 impl Check<'_> {
+    /// The keys of a map.
+    pub(super) fn keys(&self, map: &[Step<'_>]) -> Vec<String> {
+        self.located.keys(map)
+    }
+
     /// The value, or all problems when there are any.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
         match value {
@@ -250,7 +262,8 @@ impl Check<'_> {
         }
     }
 
-    fn problems(mut self) -> Problems {
+    /// All that is wrong.
+    pub(super) fn problems(mut self) -> Problems {
         self.problems.sort();
         Problems {
             file: self.file.into(),

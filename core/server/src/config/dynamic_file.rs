@@ -6,6 +6,7 @@ use mox_address::{Domain, LocalPart};
 use serde::Deserialize;
 
 use super::check::{self, Check};
+use super::dkim::{Dkim, FileDkim};
 use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, setting};
 use super::problem::Problems;
@@ -17,6 +18,8 @@ use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
 pub struct Dynamic {
     /// The domains whose mail is taken, in A-labels.
     pub domains: BTreeMap<Domain, DomainRules>,
+    /// The keys of the domains that have some.
+    pub dkim: BTreeMap<Domain, Dkim>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
 }
@@ -66,6 +69,8 @@ struct FileDomain {
     subaddress_separators: Vec<String>,
     #[serde(default)]
     case_sensitive: bool,
+    #[serde(default)]
+    dkim: Option<FileDkim>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,7 +135,7 @@ impl Dynamic {
 
 impl File {
     fn check(self, check: &mut Check<'_>, postmaster: &Postmaster) -> Dynamic {
-        let mut domains = BTreeMap::new();
+        let (mut domains, mut dkim) = (BTreeMap::new(), BTreeMap::new());
         let mut directory = Directory::empty(postmaster.clone());
         for (name, raw) in &self.domains {
             let Some(domain) = check.domain_key(&[Field("domains")], name) else {
@@ -148,6 +153,9 @@ impl File {
                     "remove one of them",
                 );
                 continue;
+            }
+            if let Some(raw) = &raw.dkim {
+                dkim.insert(domain.clone(), raw.check(check, name));
             }
             directory.add_domain(&domain, rules);
         }
@@ -177,7 +185,11 @@ impl File {
                 "add it here, or name another account there",
             );
         }
-        Dynamic { domains, accounts }
+        Dynamic {
+            domains,
+            dkim,
+            accounts,
+        }
     }
 }
 

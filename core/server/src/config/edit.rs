@@ -6,16 +6,17 @@
 use core::fmt;
 use core::ops::Range;
 
-use mox_address::Path;
+use mox_address::{Domain, Path};
 use ron2::ast::Expr;
 
 use super::check::is_account_name;
+use super::dkim::Dkim;
 use super::dynamic_file::{Account, Address, Dynamic, explain};
 use super::locate::Located;
 use super::locate::Step::{self, Field, Key};
 use super::problem::Problems;
 use super::static_file::Static;
-use crate::lookup::Directory;
+use crate::lookup::{Directory, DomainRules};
 
 /// Why a file was not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +114,77 @@ pub fn remove_account(
         fixed,
         &wanted,
     )
+}
+
+/// Adds a domain that signs with these keys, in the order of `dkim.sign`; the usual rules hold for it.
+pub fn add_domain(
+    file: &str,
+    text: &str,
+    fixed: &Static,
+    name: &str,
+    dkim: &Dkim,
+) -> Result<String, EditError> {
+    let mut wanted = Dynamic::parse(file, text, fixed)?;
+    let domain = a_labels(name)?;
+    let rules = DomainRules {
+        separators: vec!['+'],
+        case_sensitive: false,
+    };
+    if wanted.domains.insert(domain.clone(), rules).is_some() {
+        return Err(refused(format!("there is a domain {name:?} already")));
+    }
+    let keys = dkim.sign.iter().filter_map(|selector| {
+        let key = &dkim.selectors.get(selector)?.key;
+        Some(format!("{selector:?}: (key: {key:?})"))
+    });
+    let keys: Vec<String> = keys.collect();
+    let entry = format!(
+        "{:?}: (dkim: (selectors: {{{}}}, sign: {:?}))",
+        domain.to_unicode(),
+        keys.join(", "),
+        dkim.sign
+    );
+    wanted.dkim.insert(domain, dkim.clone());
+    let text = insert(text, &[Field("domains")], &entry);
+    confirm(file, text, fixed, &wanted)
+}
+
+/// Removes a domain at which nobody has an address any more.
+pub fn remove_domain(
+    file: &str,
+    text: &str,
+    fixed: &Static,
+    name: &str,
+) -> Result<String, EditError> {
+    let mut wanted = Dynamic::parse(file, text, fixed)?;
+    let domain = a_labels(name)?;
+    if wanted.domains.remove(&domain).is_none() {
+        return Err(refused(format!(
+            "there is no domain {name:?}; check the spelling"
+        )));
+    }
+    wanted.dkim.remove(&domain);
+    for (account, of) in &wanted.accounts {
+        if let Some(address) = of.addresses.iter().find(|a| a.domain == domain) {
+            return Err(refused(format!(
+                "account {account:?} has the address {address} there; take it away first, with moxctl config address rm"
+            )));
+        }
+        if of.domain == domain {
+            return Err(refused(format!(
+                "account {account:?} has {name} as its domain; change that in {file} first"
+            )));
+        }
+    }
+    let is_it =
+        |key: Option<&str>, _| key.and_then(|key| a_labels(key).ok()).as_ref() == Some(&domain);
+    let text = remove(text, &[Field("domains")], is_it);
+    confirm(file, text, fixed, &wanted)
+}
+
+fn a_labels(name: &str) -> Result<Domain, EditError> {
+    let domain = Domain::parse(name, true).and_then(|domain| domain.to_ascii());
+    domain.map_err(|e| refused(format!("{name:?} is no domain name: {e}")))
 }
 
 /// Gives an address to an account.

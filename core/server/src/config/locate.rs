@@ -53,6 +53,18 @@ impl<'a> Located<'a> {
         at.span().start_offset
     }
 
+    /// The keys of the map at a path, as they are written.
+    pub(super) fn keys(&self, path: &[Step<'_>]) -> Vec<String> {
+        let Some(Expr::Map(map)) = self.find(path) else {
+            return Vec::new();
+        };
+        let key = |key: &Expr<'_>| match key {
+            Expr::String(text) => Some(text.value.clone()),
+            _ => None,
+        };
+        map.entries.iter().filter_map(|e| key(&e.key)).collect()
+    }
+
     /// Byte offset of a map's key, for problems with the key itself.
     pub(super) fn key_offset(&self, path: &[Step<'_>], key: &str) -> usize {
         let keys = match self.find(path) {

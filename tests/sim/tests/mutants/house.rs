@@ -136,7 +136,8 @@ impl House {
         smtp.expect("250").await?;
         smtp.say("DATA\r\n").await?;
         smtp.expect("354").await?;
-        smtp.say(&format!("Subject: {subject}\r\n\r\nhello\r\n.\r\n"))
+        let author = format!("From: {USER}@{DOMAIN}\r\n");
+        smtp.say(&format!("{author}Subject: {subject}\r\n\r\nhello\r\n.\r\n"))
             .await?;
         smtp.expect("250").await?;
         smtp.say("QUIT\r\n").await?;
