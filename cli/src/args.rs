@@ -57,6 +57,8 @@ pub enum Command {
     SetAccountPassword(SetAccountPassword),
     /// Look at outgoing mail.
     Queue(Queue),
+    /// Take mail of programs.
+    Sendmail(Sendmail),
     /// Ask why mail was taken or not.
     Explain(Explain),
     /// Check the store.
@@ -367,6 +369,25 @@ pub struct SetAccountPassword {
     /// make up a password and print it
     #[argh(switch)]
     pub generate: bool,
+}
+
+/// Take a message from stdin and have the server send it, as programs expect of sendmail: also when moxctl is called by that name. It
+/// is safe once this ends with 0, whether a server runs or not. Only root and the user of the server may send so.
+#[derive(Debug, FromArgs)]
+#[argh(
+    subcommand,
+    name = "sendmail",
+    note = "Flags: -t (recipients are in the header), -i or -oi (a dot does not end the message), -f or -r ADDRESS (the sender),\n-F NAME (for a From field that is made), -bp (list the queue). Others that sendmail programs know are passed over.\nThe configuration is that of --config, $MOXCONF, config/mox.ron or /etc/mox/mox.ron.",
+    error_code(64, "wrong usage"),
+    error_code(65, "the message or an address is none"),
+    error_code(75, "not now: try again"),
+    error_code(77, "not allowed"),
+    error_code(78, "no configuration")
+)]
+pub struct Sendmail {
+    /// flags and recipients
+    #[argh(positional, greedy)]
+    pub words: Vec<String>,
 }
 
 /// Show why mail from other servers was taken, put aside or refused: each rule, what it looked at, and the smallest change that

@@ -85,10 +85,12 @@ pub enum ConfigEdit {
 impl ConfigFiles {
     /// Where `mox.ron` is: `--config`, else `$MOXCONF`, else `config/mox.ron`. A folder stands for the file in it.
     pub fn locate(args: &Args) -> PathBuf {
-        let named = args
-            .config
-            .clone()
-            .or_else(|| std::env::var_os("MOXCONF").map(PathBuf::from));
+        Self::locate_in(args.config.clone())
+    }
+
+    /// The same, with what `--config` names.
+    pub(crate) fn locate_in(config: Option<PathBuf>) -> PathBuf {
+        let named = config.or_else(|| std::env::var_os("MOXCONF").map(PathBuf::from));
         let path = named.unwrap_or_else(|| Path::new("config").join("mox.ron"));
         if path.is_dir() {
             path.join("mox.ron")

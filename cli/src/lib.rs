@@ -21,6 +21,7 @@ mod explain;
 mod facts;
 mod failure;
 pub mod files;
+mod handed;
 mod https;
 mod junk;
 mod localserve;
@@ -35,6 +36,7 @@ mod quickstart;
 mod replay;
 mod reports;
 mod salvage;
+mod sendmail;
 mod serve;
 pub mod signals;
 mod sim;
@@ -55,6 +57,11 @@ use std::process::ExitCode;
 
 /// Runs one command line, program name first.
 pub fn run(line: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line: Vec<OsString> = line.into_iter().collect();
+    if let Some((config, words)) = sendmail::words(&line) {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        return sendmail::run(config, &words);
+    }
     let args = match Args::parse(line) {
         Ok(args) => args,
         Err(exit) => return exit,
@@ -79,6 +86,8 @@ impl Args {
             Command::Config(config) => config_commands::run(&self, config),
             Command::SetAccountPassword(set) => password::run(&self, set),
             Command::Queue(queue) => queue::run(&self, queue),
+            // What is not help was done before.
+            Command::Sendmail(_) => Err(Failure::Usage("run: moxctl sendmail --help".into())),
             Command::Explain(explain) => explain::run(&self, explain),
             Command::Verify(verify) => verify::run(&self, verify),
             Command::Spf(spf) => spf::run(spf),

@@ -26,6 +26,7 @@ use crate::ctl::{
     Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, RetiredPage, retired,
 };
 use crate::failure::Failure;
+use crate::handed::{Folder, Taking};
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
@@ -81,25 +82,27 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     // The file belongs to the user the server has become.
     let socket = data_dir.join("ctl");
     let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
-    let directory = files.directory();
+    let (directory, handed) = (files.directory(), Folder::below(&data_dir));
     process.serve(&data_dir, Options::default(), directory, |node| async move {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
         }
         node.sign_with(files.signers.clone());
         for domain in unsigned(&files) {
-            tracing::warn!(target: "config", %domain, "nothing signs for this domain: others will trust its mail less; see moxctl config dkim");
+            tracing::warn!(target: "config", %domain, "nothing signs for this domain: others will trust its mail less; see dkim in docs/sending.md");
         }
         node.admit();
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
         let reloading = smol::lock::Mutex::default();
         let files = Arc::new(Mutex::new(files));
+        let taking = Taking::new(handed, node.clone());
         let admin = Admin { node, files: Some(files.clone()), reloading, seed };
-        futures_lite::future::or(admin.watch_files(&files), async {
+        let asked = async {
             ctl.serve(&admin).await;
             Ok(())
-        })
-        .await
+        };
+        let watching = futures_lite::future::or(admin.watch_files(&files), asked);
+        futures_lite::future::or(watching, taking.run()).await
     })
 }
 

@@ -11,6 +11,7 @@ use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
     AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
     MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reputation,
+    taken,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -117,6 +118,8 @@ pub struct Beside {
     pub decision: Option<(NewDecision, DecisionBudget)>,
     /// Who wrote it, and hashes of what it is remembered by: at most [`WROTE_MAX`].
     pub wrote: Option<(AccountId, Vec<u64>)>,
+    /// The number of the file in which it was handed over: no second operation takes the same.
+    pub file: Option<[u8; 16]>,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out.
@@ -129,6 +132,9 @@ pub fn deliver_beside(
     beside: &Beside,
 ) -> Result<(Batch, Delivered), Stop> {
     let mut edit = Edit::new(reads, delivery.now);
+    if let Some(file) = &beside.file {
+        taken::take(&mut edit, file)?;
+    }
     let delivered = place(&mut edit, delivery)?;
     if let Some((decision, budget)) = &beside.decision {
         decision::keep(&mut edit, decision, *budget)?;

@@ -66,6 +66,8 @@ pub enum Table {
     Annotation = 26,
     /// Messages that the junk filter is to learn or unlearn, by the modification sequence of what made them so.
     JunkDue = 27,
+    /// Messages that were handed over in files and taken, by the number of the file, until that is gone.
+    Taken = 28,
 }
 
 /// Tables whose keys begin with an account and that go with it.
@@ -182,6 +184,10 @@ pub(crate) fn mailbox_name(account: AccountId, name: &str) -> Vec<u8> {
     Key::of(Table::MailboxName, account)
         .bytes(name.as_bytes())
         .done()
+}
+
+pub(crate) fn taken(file: &[u8; 16]) -> Vec<u8> {
+    Key::of(Table::Taken, STORE).bytes(file).done()
 }
 
 /// The prefix of everything a table has about an account.

@@ -34,6 +34,7 @@ mod restored;
 mod rows;
 mod scan;
 mod stop;
+mod taken;
 mod varint;
 mod verify;
 mod verify_mailbox;
@@ -90,6 +91,7 @@ pub use reputation::{JUNK_KEYWORDS, KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage
 pub use restored::renew_validity;
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};
+pub use taken::{forget_taken, taken};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
     Changes, Header, Meta, Rows, Selected, changes, deleted_octets, each_body_named, header,

@@ -46,6 +46,8 @@ pub enum Stop {
     NoSuchBody(BodyId),
     /// The queue has no such entry.
     NoSuchEntry(u64),
+    /// The message in this file was taken before.
+    Taken,
 }
 
 /// A limit of the engine.
@@ -112,6 +114,7 @@ impl fmt::Display for Stop {
             Self::TooMany(limit) => write!(f, "too many: the limit is on {limit:?}"),
             Self::NoSuchBody(id) => write!(f, "no body {}-{}", id.boot, id.counter),
             Self::NoSuchEntry(id) => write!(f, "the queue has no entry {id}"),
+            Self::Taken => f.write_str("this message was taken before"),
         }
     }
 }

@@ -42,4 +42,5 @@ pub use mta_sts::fetch_policy;
 pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use queue_admin::{Change, History, Queued, Selection};
 pub use resolve::Resolver;
+pub use smtp_in::{HandIn, NotTaken};
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

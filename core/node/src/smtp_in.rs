@@ -1,5 +1,6 @@
 //! The world of one SMTP session: who may send, to whom, and where the message goes.
 
+mod hand_in;
 mod judge;
 mod record;
 mod trace;
@@ -20,6 +21,7 @@ use crate::auth::{Exchange, Login, Verdict};
 use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
+pub use hand_in::{HandIn, NotTaken};
 pub(crate) use transaction::mailboxes_at_once;
 use transaction::{Outcome, Target, Transaction};
 
@@ -249,11 +251,12 @@ impl<R: Runtime> SmtpHost<R> {
             return Response::reply(503, 5, 1, "MAIL comes first");
         };
         let arrival = transaction::Arrival {
-            listener: self.config.clone(),
+            service: self.config.service,
             peer: self.peer,
             tls: self.tls.clone(),
             hello: self.hello.clone(),
             login: self.login.clone(),
+            file: None,
         };
         let commit = transaction.commit(self.node.clone(), arrival);
         Response::later(async move { Done::Committed(commit.await) })

@@ -133,6 +133,16 @@ impl Served {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// Ends it at once, as the system does that runs out of memory.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Its `mox.ron`.
     pub fn config(&self) -> PathBuf {
         self.folder().join("mox.ron")

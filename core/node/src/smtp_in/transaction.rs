@@ -22,7 +22,7 @@ use super::record;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
 use crate::budget::Held;
-use crate::config::ListenerConfig;
+use crate::config::Service;
 use crate::node::Inner;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
@@ -76,11 +76,14 @@ pub(super) enum Target {
 
 /// What is known of the connection when the message is complete.
 pub(super) struct Arrival {
-    pub(super) listener: Arc<ListenerConfig>,
+    pub(super) service: Service,
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<TlsFacts>,
     pub(super) hello: Option<(Bytes, bool)>,
+    /// Whose it is.
     pub(super) login: Option<Login>,
+    /// It was handed over on this machine in the file of this number, by somebody who may speak for anybody.
+    pub(super) file: Option<[u8; 16]>,
 }
 
 /// How a transaction ended.
@@ -309,7 +312,7 @@ impl Transaction {
         }
         let arrived = intake.finish();
         let departing = submitted.map(Submitted::finish);
-        if let Some(departing) = &departing {
+        if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
             check_author(node, arrival, departing)?;
         }
         let loops = loops(&arrived, &self.local);
@@ -337,11 +340,11 @@ impl Transaction {
         let stamp = Stamp {
             id: &self.id,
             hostname: &node.config.hostname,
-            service: arrival.listener.service,
+            service: arrival.service,
             peer: arrival.peer.ip(),
             hello: arrival.hello.as_ref(),
             tls: arrival.tls.as_ref(),
-            authenticated: arrival.login.is_some(),
+            authenticated: arrival.login.is_some() && arrival.file.is_none(),
             utf8: self.params.utf8,
             now,
             reverse: judged.as_ref().and_then(|judged| judged.reverse.as_deref()),
@@ -466,7 +469,11 @@ impl Transaction {
             judged.record.reply = "250".into();
             (record::entry(&judged.record), record::budget(node))
         });
-        let beside = Beside { decision, wrote };
+        let beside = Beside {
+            decision,
+            wrote,
+            file: arrival.file,
+        };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),
@@ -488,6 +495,8 @@ impl Transaction {
         }
         match delivered.await {
             Ok(_) => Ok(self.id),
+            // Somebody was interrupted behind that operation.
+            Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
             Err(error) => Err(reply_to(&error)),
         }
     }
@@ -655,7 +664,7 @@ impl Summary {
     fn of(transaction: &Transaction, arrival: &Arrival) -> Self {
         Self {
             id: transaction.id.clone(),
-            service: arrival.listener.service.name(),
+            service: arrival.service.name(),
             peer: arrival.peer,
             from: transaction
                 .from

@@ -1,0 +1,390 @@
+//! The folder in which programs of this machine leave messages for the server: written whole, taken once.
+//!
+//! A message is a file that appears under its name when it is complete and synced, and goes once the store has it. Its number goes
+//! into the store in the same operation, so that a file that is still there behind it is not taken again.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use mox_machine::Seed;
+use mox_node::{Node, NotTaken};
+use mox_runtime_smol::SmolRuntime;
+use mox_server::Envelope;
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
+
+use crate::failure::Failure;
+
+/// The folder in the data directory.
+const FOLDER: &str = "handed";
+/// How often the server looks into it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When a message that could not be taken is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// After this nobody is still writing a file.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Files looked at in one round; the others have their turn in the next one.
+const FILES_MAX: usize = 1_000;
+/// Octets of an envelope at most: of 1,000 recipients.
+const ENVELOPE_MAX: u64 = 512 * 1024;
+/// Octets read at a time.
+const PIECE: u64 = 128 * 1024;
+
+/// Ends of file names: being written, complete, and not to be taken.
+const NEW: &str = "new";
+const MAIL: &str = "mail";
+const REFUSED: &str = "refused";
+
+/// Where messages are left.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder(PathBuf);
+
+/// A message that is being written. Dropped before its end, it is removed.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    folder: PathBuf,
+    name: String,
+    file: File,
+    size: u64,
+    is_done: bool,
+}
+
+impl Folder {
+    /// That of a data directory.
+    pub(crate) fn below(data_dir: &Path) -> Self {
+        Self(data_dir.join(FOLDER))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes it, for the owner of the data directory.
+    fn make(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            other => other?,
+        }
+        if let (true, Some(above)) = (Uid::effective().is_root(), self.0.parent()) {
+            let owner = fs::metadata(above)?;
+            chown(&self.0, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        self.0.parent().map_or(Ok(()), sync)
+    }
+
+    /// Begins to leave a message, under a number that follows from the seed.
+    pub(crate) fn begin(&self, seed: &Seed) -> io::Result<Leaving> {
+        self.make()?;
+        let number = seed.child("handed", 0);
+        let name: String = (number.bytes().iter().take(16))
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let path = self.0.join(format!("{name}.{NEW}"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        let leaving = Leaving {
+            folder: self.0.clone(),
+            name,
+            file,
+            size: 0,
+            is_done: false,
+        };
+        if Uid::effective().is_root() {
+            // So that the server can read it, whoever that is.
+            let owner = fs::metadata(&self.0)?;
+            chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(leaving)
+    }
+}
+
+impl Leaving {
+    /// The next octets, of which there may be so many in all.
+    pub(crate) fn write(&mut self, octets: &[u8], max: u64) -> io::Result<()> {
+        self.size += octets.len() as u64;
+        if self.size > max.saturating_add(ENVELOPE_MAX) {
+            let why = format!("it has more than {max} octets");
+            return Err(io::Error::new(ErrorKind::FileTooLarge, why));
+        }
+        self.file.write_all(octets)
+    }
+
+    /// The message is complete: once this is done it stays, whatever happens.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        let path = |end| self.folder.join(format!("{}.{end}", self.name));
+        fs::rename(path(NEW), path(MAIL))?;
+        self.is_done = true;
+        sync(&self.folder)
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let _ = fs::remove_file(self.folder.join(format!("{}.{NEW}", self.name)));
+        }
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Takes what is left in a folder, as long as the server runs.
+pub(crate) struct Taking {
+    folder: Folder,
+    node: Node<SmolRuntime>,
+    /// When to try again what could not be taken.
+    later: HashMap<[u8; 16], Instant>,
+}
+
+impl Taking {
+    pub(crate) fn new(folder: Folder, node: Node<SmolRuntime>) -> Self {
+        Self {
+            folder,
+            node,
+            later: HashMap::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        self.clear_up().await;
+        loop {
+            let folder = self.folder.clone();
+            let found = smol::unblock(move || complete(&folder)).await;
+            match found {
+                Ok(files) => {
+                    let mut taken = Vec::new();
+                    for file in files {
+                        if self.take(file).await {
+                            taken.push(file);
+                        }
+                    }
+                    self.forget(taken).await;
+                }
+                Err(error) => {
+                    tracing::error!(target: "handed", folder = %self.folder.0.display(), %error, "what programs left cannot be looked at");
+                }
+            }
+            smol::Timer::after(LOOK_EVERY).await;
+        }
+    }
+
+    /// After a sudden end: files whose messages the store has are removed.
+    async fn clear_up(&self) {
+        match self.node.taken_files(FILES_MAX) {
+            Ok(taken) => {
+                let folder = self.folder.clone();
+                let files = taken.clone();
+                smol::unblock(move || files.iter().for_each(|file| remove(&folder, file))).await;
+                self.forget(taken).await;
+            }
+            Err(error) => tracing::error!(target: "handed", error, "what was taken cannot be read"),
+        }
+    }
+
+    /// Whether the message of a file is in the store, and the file gone.
+    async fn take(&mut self, file: [u8; 16]) -> bool {
+        if self.later.get(&file).is_some_and(|at| Instant::now() < *at) {
+            return false;
+        }
+        self.later.remove(&file);
+        let name = name(&file);
+        match self.hand_in(file).await {
+            Ok(()) => {
+                let folder = self.folder.clone();
+                smol::unblock(move || remove(&folder, &file)).await;
+                true
+            }
+            Err(NotTaken::Later(why)) => {
+                tracing::warn!(target: "handed", name, why, "a message that a program left is not taken yet");
+                self.later.insert(file, Instant::now() + AGAIN_AFTER);
+                false
+            }
+            Err(NotTaken::Never(why)) => {
+                tracing::error!(target: "handed", name, why, "a message that a program left is never taken; its file stays there as .refused");
+                let path = self.folder.0.clone();
+                let put_aside = move || {
+                    let (from, to) = (format!("{name}.{MAIL}"), format!("{name}.{REFUSED}"));
+                    fs::rename(path.join(from), path.join(to))
+                };
+                if let Err(error) = smol::unblock(put_aside).await {
+                    tracing::error!(target: "handed", %error, "it cannot be renamed");
+                    self.later.insert(file, Instant::now() + AGAIN_AFTER);
+                }
+                false
+            }
+        }
+    }
+
+    async fn hand_in(&self, file: [u8; 16]) -> Result<(), NotTaken> {
+        let folder = self.folder.clone();
+        let opened = smol::unblock(move || open(&folder, &file)).await?;
+        let (mut reader, envelope, mut piece) = opened;
+        let mut message = self.node.hand_in(file, envelope)?;
+        while !piece.is_empty() {
+            message = message.push(piece).await?;
+            (reader, piece) = smol::unblock(move || next(reader)).await?;
+        }
+        message.commit().await
+    }
+
+    /// Their files are gone for good before their numbers are.
+    async fn forget(&self, files: Vec<[u8; 16]>) {
+        if files.is_empty() {
+            return;
+        }
+        let folder = self.folder.clone();
+        let synced = smol::unblock(move || sync(&folder.0)).await;
+        if let Err(error) = synced {
+            tracing::error!(target: "handed", %error, "the folder cannot be synced");
+            return;
+        }
+        for file in files {
+            if let Err(error) = self.node.forget_file(file).await {
+                tracing::error!(target: "handed", error, "a file cannot be forgotten");
+            }
+        }
+    }
+}
+
+fn name(file: &[u8; 16]) -> String {
+    file.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The numbers of complete files, the oldest first. Those that nobody goes on writing are removed.
+fn complete(folder: &Folder) -> io::Result<Vec<[u8; 16]>> {
+    let entries = match fs::read_dir(&folder.0) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries.take(100 * FILES_MAX) {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let Some((name, end)) = file_name.to_str().and_then(|name| name.split_once('.')) else {
+            continue;
+        };
+        let Ok(modified) = entry.metadata().and_then(|m| m.modified()) else {
+            continue;
+        };
+        match (end, number(name)) {
+            (MAIL, Some(number)) => found.push((modified, number)),
+            (NEW, Some(_)) => {
+                let age = SystemTime::now().duration_since(modified);
+                if age.is_ok_and(|age| age > ABANDONED_AFTER) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+            _ => {}
+        }
+    }
+    found.sort();
+    found.truncate(FILES_MAX);
+    Ok(found.into_iter().map(|(_, number)| number).collect())
+}
+
+fn number(name: &str) -> Option<[u8; 16]> {
+    let digits = name.bytes().map(|b| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    });
+    let digits: Vec<u8> = digits.collect::<Option<_>>()?;
+    let octets: Vec<u8> = digits
+        .chunks(2)
+        .map(|two| two.iter().fold(0, |n, d| n << 4 | d))
+        .collect();
+    (name.len() == 32).then(|| octets.try_into().ok()).flatten()
+}
+
+/// Its file is removed; one that stays is removed by the next start.
+fn remove(folder: &Folder, file: &[u8; 16]) {
+    let path = folder.0.join(format!("{}.{MAIL}", name(file)));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::error!(target: "handed", path = %path.display(), %error, "a file cannot be removed");
+        }
+        _ => {}
+    }
+}
+
+type Opened = (File, Envelope, Bytes);
+
+/// Opens a file and reads the envelope in it, and the first piece of the message.
+fn open(folder: &Folder, file: &[u8; 16]) -> Result<Opened, NotTaken> {
+    let path = folder.0.join(format!("{}.{MAIL}", name(file)));
+    let failed = |e: io::Error| NotTaken::Later(e.to_string());
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(&path)
+        .map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    let is_trusted = about.uid() == 0 || about.uid() == Uid::effective().as_raw();
+    if !about.is_file() || !is_trusted {
+        let why = "only root and the user of the server may leave messages";
+        return Err(NotTaken::Never(why.into()));
+    }
+    let mut begin = Vec::new();
+    (&mut file)
+        .take(ENVELOPE_MAX)
+        .read_to_end(&mut begin)
+        .map_err(failed)?;
+    let end = begin
+        .windows(2)
+        .position(|two| two == b"\n\n")
+        .map(|at| at + 2);
+    let envelope =
+        end.and_then(|end| Envelope::read(core::str::from_utf8(begin.get(..end)?).ok()?));
+    let (Some(end), Some(envelope)) = (end, envelope) else {
+        return Err(NotTaken::Never("the file has no envelope".into()));
+    };
+    Ok((file, envelope, Bytes::from(begin.split_off(end))))
+}
+
+fn next(mut file: File) -> Result<(File, Bytes), NotTaken> {
+    let mut piece = Vec::new();
+    let read = (&mut file).take(PIECE).read_to_end(&mut piece);
+    read.map_err(|e| NotTaken::Later(e.to_string()))?;
+    Ok((file, Bytes::from(piece)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_appears_when_it_is_complete_and_is_gone_when_it_is_not() {
+        let data = std::env::temp_dir().join(format!("mox-handed-{}", std::process::id()));
+        fs::create_dir_all(&data).unwrap();
+        let folder = Folder::below(&data);
+        assert_eq!(complete(&folder).unwrap(), Vec::<[u8; 16]>::new());
+        let seed = Seed::from_number(7);
+        let mut one = folder.begin(&seed).unwrap();
+        one.write(b"x", 10).unwrap();
+        assert_eq!(complete(&folder).unwrap(), Vec::<[u8; 16]>::new());
+        let number = number(&one.name).unwrap();
+        assert_eq!(name(&number), one.name);
+        one.finish().unwrap();
+        assert_eq!(complete(&folder).unwrap(), [number]);
+        let other = folder.begin(&Seed::from_number(8)).unwrap();
+        drop(other);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let mut large = folder.begin(&Seed::from_number(9)).unwrap();
+        let too_large = large.write(&vec![0; 600 * 1024], 10).unwrap_err();
+        assert_eq!(too_large.kind(), ErrorKind::FileTooLarge);
+        // What is no message of anybody is left alone.
+        assert!(matches!(open(&folder, &number), Err(NotTaken::Never(_))));
+        fs::remove_dir_all(data).unwrap();
+    }
+}

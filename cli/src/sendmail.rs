@@ -1,0 +1,201 @@
+//! `moxctl sendmail`, and moxctl under the name of sendmail: mail that programs of this machine hand over.
+//!
+//! The message is written to a folder from which the server takes it, at once or when it starts. It is there for good when this
+//! ends with 0. Exit codes are those of sysexits.h.
+
+mod flags;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use mox_server::config::Static;
+use mox_server::{Handing, Wish};
+use nix::unistd::{Uid, User};
+
+use crate::args::Args;
+use crate::config_files::{ConfigFiles, data_dir, load_static};
+use crate::handed::Folder;
+use crate::password::os_seed;
+use flags::{Flags, Mode};
+
+/// Where the configuration is when nothing else names one: a program that sends mail has any working directory.
+const USUAL_CONFIG: &str = "/etc/mox/mox.ron";
+/// Octets read at a time.
+const PIECE: usize = 64 * 1024;
+
+/// Exit codes of sysexits.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Usage = 64,
+    Data = 65,
+    Io = 74,
+    Later = 75,
+    Permission = 77,
+    Config = 78,
+}
+
+type Failed = (Exit, String);
+
+/// The words behind `sendmail`, and the file that `--config` names, when this command line is one of it.
+pub(crate) fn words(line: &[OsString]) -> Option<(Option<PathBuf>, Vec<String>)> {
+    let text = |word: &OsString| word.to_string_lossy().into_owned();
+    let (program, rest) = line.split_first()?;
+    let name = Path::new(program).file_name()?.to_str()?;
+    let alone = |first: &[&str]| {
+        let first = first.iter().map(|word| (*word).to_owned());
+        Some((None, first.chain(rest.iter().map(text)).collect()))
+    };
+    match name {
+        "sendmail" => return alone(&[]),
+        "mailq" => return alone(&["-bp"]),
+        "newaliases" => return alone(&["-bi"]),
+        _ => {}
+    }
+    let (mut config, mut at) = (None, 0);
+    loop {
+        match rest.get(at)?.to_str()? {
+            "sendmail" => break,
+            "--config" => config = Some(PathBuf::from(rest.get(at + 1)?)),
+            "--ctl" | "--loglevel" => {}
+            _ => return None,
+        }
+        at += 2;
+    }
+    let words: Vec<String> = rest.iter().skip(at + 1).map(text).collect();
+    // Help and what else argh knows is its own.
+    let is_help = words
+        .first()
+        .is_some_and(|word| word == "--help" || word == "help");
+    (!is_help).then_some((config, words))
+}
+
+pub(crate) fn run(config: Option<PathBuf>, words: &[String]) -> ExitCode {
+    let flags = match Flags::parse(words) {
+        Ok(flags) => flags,
+        Err(why) => return told(&(Exit::Usage, why)),
+    };
+    let done = match flags.mode {
+        Mode::Nothing => Ok(()),
+        Mode::List => return list(config),
+        Mode::Deliver => hand_over(config, flags, &mut io::stdin().lock()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => told(&failed),
+    }
+}
+
+fn told((exit, why): &Failed) -> ExitCode {
+    eprintln!("sendmail: {why}");
+    ExitCode::from(*exit as u8)
+}
+
+/// `mailq`: what waits in the queue.
+fn list(config: Option<PathBuf>) -> ExitCode {
+    let path = locate(config);
+    let path = path.to_string_lossy();
+    let words = ["moxctl", "--config", &path, "queue", "list"].map(OsString::from);
+    match Args::parse(words) {
+        Ok(args) => match args.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => told(&(Exit::Later, failure.to_string())),
+        },
+        Err(exit) => exit,
+    }
+}
+
+fn locate(config: Option<PathBuf>) -> PathBuf {
+    let is_named = config.is_some() || std::env::var_os("MOXCONF").is_some();
+    let path = ConfigFiles::locate_in(config);
+    match is_named || path.exists() {
+        true => path,
+        false => USUAL_CONFIG.into(),
+    }
+}
+
+fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Result<(), Failed> {
+    let path = locate(config);
+    let fixed = readable(&path)
+        .and_then(|()| load_static(&path).map_err(|failure| (Exit::Config, failure.to_string())))?;
+    let folder = Folder::below(&data_dir(&path, &fixed));
+    let seed = os_seed().map_err(|e| (Exit::Later, e.to_string()))?;
+    let wish = wish(&fixed, flags);
+    let mut file = folder.begin(&seed).map_err(|e| cannot_write(&folder, &e))?;
+    let mut handing = Handing::new(wish);
+    let mut piece = vec![0; PIECE];
+    let mut out = Vec::new();
+    let data = |e: mox_server::Wrong| (Exit::Data, e.to_string());
+    loop {
+        let count = match input.read(&mut piece) {
+            Ok(count) => count,
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) => return Err((Exit::Io, format!("the message cannot be read: {e}"))),
+        };
+        let read = piece.get(..count).unwrap_or_default();
+        let has_ended = count == 0 || handing.push(read, &mut out).map_err(data)?;
+        let written = file.write(&out, fixed_size(&fixed));
+        written.map_err(|e| cannot_write(&folder, &e))?;
+        out.clear();
+        if has_ended {
+            break;
+        }
+    }
+    handing.finish(&mut out).map_err(data)?;
+    let done = file
+        .write(&out, fixed_size(&fixed))
+        .and_then(|()| file.finish());
+    done.map_err(|e| cannot_write(&folder, &e))
+}
+
+/// The largest message that any listener takes.
+fn fixed_size(fixed: &Static) -> u64 {
+    let sizes = fixed.listeners.values().map(|l| l.max_message_size);
+    sizes
+        .max()
+        .unwrap_or(mox_server::config::MESSAGE_SIZE_DEFAULT)
+}
+
+fn readable(path: &Path) -> Result<(), Failed> {
+    match std::fs::File::open(path) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err((
+            Exit::Permission,
+            format!(
+                "{} may not be read: only root and the user of the server may send mail this way",
+                path.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn cannot_write(folder: &Folder, error: &io::Error) -> Failed {
+    let exit = match error.kind() {
+        ErrorKind::PermissionDenied => Exit::Permission,
+        ErrorKind::FileTooLarge => Exit::Data,
+        _ => Exit::Later,
+    };
+    (
+        exit,
+        format!(
+            "the message cannot be left in {}: {error}",
+            folder.path().display()
+        ),
+    )
+}
+
+fn wish(fixed: &Static, flags: Flags) -> Wish {
+    let user = User::from_uid(Uid::current()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid{}", Uid::current()), |user| user.name);
+    Wish {
+        from_header: flags.from_header,
+        dot_ends: flags.dot_ends,
+        sender: flags.sender,
+        full_name: flags.full_name,
+        recipients: flags.recipients,
+        user,
+        host: fixed.hostname.clone(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Messages that are handed over on this machine, in files: taken as if they had been submitted, each once.
+
+use bytes::Bytes;
+use mox_address::{Path, Reply};
+use mox_driver::Runtime;
+use mox_server::{Envelope, Found};
+use mox_smtp::server::MailParams;
+use mox_store::DiskSpace;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::transaction::{Arrival, Outcome, Target, Transaction};
+use crate::auth::Login;
+use crate::config::{Outgoing, Service};
+use crate::node::{Inner, Node};
+
+/// A message on its way in. Dropped before its end, nothing of it is left.
+pub struct HandIn<R: Runtime> {
+    node: Arc<Inner<R>>,
+    transaction: Box<Transaction>,
+    arrival: Arrival,
+}
+
+impl<R: Runtime> core::fmt::Debug for HandIn<R> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HandIn").finish_non_exhaustive()
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It may be taken later; why not now.
+    Later(String),
+    /// It never will be.
+    Never(String),
+}
+
+impl From<Reply> for NotTaken {
+    fn from(reply: Reply) -> Self {
+        match reply.is_permanent() {
+            true => Self::Never(reply.to_string()),
+            false => Self::Later(reply.to_string()),
+        }
+    }
+}
+
+impl<R: Runtime> Node<R> {
+    /// Begins to take the message in the file of this number. Its sender is believed: whoever may write such files may speak for
+    /// anybody here. Who cannot be delivered to is told to the sender later, as of any message.
+    ///
+    /// # Errors
+    /// When an account cannot be reached, or the disk is full.
+    pub fn hand_in(&self, file: [u8; 16], envelope: Envelope) -> Result<HandIn<R>, NotTaken> {
+        let node = self.inner.clone();
+        if node.store.space() == DiskSpace::Low {
+            return Err(NotTaken::Later("not enough disk space".into()));
+        }
+        let Envelope { from, to, utf8 } = envelope;
+        let login = owner(&node, from.as_ref())?;
+        let params = MailParams {
+            utf8,
+            ..MailParams::default()
+        };
+        let id = node.transaction_id();
+        let mut transaction = Box::new(Transaction::new(id, from, params, false));
+        for to in to {
+            let target = target(&node, &to)?;
+            transaction.add(to, target);
+        }
+        let arrival = Arrival {
+            service: Service::Submission,
+            peer: SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0),
+            tls: None,
+            hello: None,
+            login: Some(login),
+            file: Some(file),
+        };
+        Ok(HandIn {
+            node,
+            transaction,
+            arrival,
+        })
+    }
+
+    /// The files whose messages were taken and that are not [forgotten](Self::forget_file), some of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read; why.
+    pub fn taken_files(&self, max: usize) -> Result<Vec<[u8; 16]>, String> {
+        let published = self.inner.store.published();
+        mox_mailbox::taken(&*published.view, max).map_err(|e| e.to_string())
+    }
+
+    /// The file of a message that was taken is gone, and that is durable.
+    ///
+    /// # Errors
+    /// When the store takes no more operations; why.
+    pub async fn forget_file(&self, file: [u8; 16]) -> Result<(), String> {
+        let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::forget_taken(reads, &file);
+        let forgotten = self.inner.store.run(op).await;
+        forgotten.map_err(|e| e.to_string())
+    }
+}
+
+impl<R: Runtime> HandIn<R> {
+    /// The next piece: lines end in CRLF.
+    ///
+    /// # Errors
+    /// When it cannot be kept; then nothing of the message is.
+    pub async fn push(mut self, piece: Bytes) -> Result<Self, NotTaken> {
+        let is_due = self.transaction.push(&self.node, piece)?;
+        if is_due {
+            let (transaction, written) = self.transaction.write(&self.node).await;
+            written?;
+            self.transaction = transaction;
+        }
+        Ok(self)
+    }
+
+    /// Makes the message durable for all its recipients, unless the one in this file was taken before.
+    ///
+    /// # Errors
+    /// When it is for none of them.
+    pub async fn commit(self) -> Result<(), NotTaken> {
+        match self.transaction.commit(self.node, self.arrival).await {
+            Outcome::Stored { .. } => Ok(()),
+            Outcome::Refused(reply) => Err(reply.into()),
+        }
+    }
+}
+
+/// Who is told what becomes of a message: the account of its sender, else the postmaster's.
+fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotTaken> {
+    let directory = node.directory();
+    let account_of = |path: &Path| match directory.find(path) {
+        Found::Account { account, .. } => Some(account),
+        _ => None,
+    };
+    let postmaster = || {
+        let address = format!("postmaster@{}", node.config.hostname);
+        Path::parse(&address, true)
+            .ok()
+            .and_then(|p| account_of(&p))
+    };
+    let account = from.and_then(account_of).or_else(postmaster);
+    let found = account.and_then(|account| Some((node.account_id(&account)?, account)));
+    let (id, account) = found.ok_or_else(unreachable)?;
+    Ok(Login {
+        user: account.clone(),
+        account,
+        id,
+    })
+}
+
+fn target<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Target, NotTaken> {
+    let (name, mailbox) = match (node.directory().find(to), &node.config.outgoing) {
+        (
+            Found::Account {
+                account, mailbox, ..
+            },
+            _,
+        ) => (account, mailbox),
+        (Found::NotOurs, Outgoing::Sink(name)) => (name.clone(), None),
+        // The queue finds out that there is nobody, and tells the sender.
+        (Found::UnknownLocalPart | Found::NotOurs, _) => return Ok(Target::Remote),
+    };
+    Ok(Target::Local {
+        account: node.account_id(&name).ok_or_else(unreachable)?,
+        name,
+        mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
+    })
+}
+
+fn unreachable() -> NotTaken {
+    NotTaken::Later("an account cannot be reached now".into())
+}
