@@ -1,10 +1,9 @@
 """Random operations on the mailboxes of an account with imaplib, which keeps a copy of its own of what it was told.
 
-usage: imap_random.py PORT USER PASSWORD fill COUNT
-       imap_random.py PORT USER PASSWORD ops SEED COUNT
+usage: imap_random.py PORT USER PASSWORD ops SEED COUNT
        imap_random.py PORT USER PASSWORD list
 
-`fill` puts messages into INBOX. `ops` does so many operations and then compares its copy with what a new connection is
+`ops` does so many operations and then compares its copy with what a new connection is
 told. `list` prints each message: mailbox, Message-ID, flags that a Maildir knows.
 """
 
@@ -35,11 +34,6 @@ def message(name):
         f"From: a@x.example\r\nTo: b@x.example\r\nSubject: {name}\r\nMessage-ID: <{name}@x.example>\r\n"
         f"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\n\r\nText of {name}.\r\n"
     ).encode()
-
-
-def fill(imap, count):
-    for n in range(count):
-        ok(imap.append("INBOX", random.choice(["", "\\Seen"]), None, message(f"m{n}")))
 
 
 def fetched(imap, mailbox):
@@ -135,10 +129,7 @@ class Copy:
 def main():
     port, user, password, what, *rest = sys.argv[1:]
     imap = connect(int(port), user, password)
-    if what == "fill":
-        random.seed(1)
-        fill(imap, int(rest[0]))
-    elif what == "ops":
+    if what == "ops":
         copy = Copy(imap, int(rest[0]))
         for _ in range(int(rest[1])):
             copy.operation()
