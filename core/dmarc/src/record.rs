@@ -356,10 +356,14 @@ impl fmt::Display for Record {
             Psd::No => f.write_str("; psd=n")?,
             Psd::Unknown => {}
         }
-        match self.percent {
-            Some(percent) => write!(f, "; pct={percent}")?,
-            None if self.testing => f.write_str("; t=y")?,
-            None => {}
+        // What pct=0 says without t=.
+        match (self.testing, self.percent == Some(0)) {
+            (true, false) => f.write_str("; t=y")?,
+            (false, true) => f.write_str("; t=n")?,
+            (true, true) | (false, false) => {}
+        }
+        if let Some(percent) = self.percent {
+            write!(f, "; pct={percent}")?;
         }
         for (tag, alignment) in [("adkim", self.dkim), ("aspf", self.spf)] {
             if alignment == Alignment::Strict {

@@ -320,6 +320,19 @@ fn a_record_lists_its_defects_and_is_used_all_the_same() {
     assert!(record.usable().is_some());
 }
 
+#[test]
+fn a_record_is_written_with_what_its_testing_and_its_percent_say() {
+    for text in [
+        "v=DMARC1; p=none; t=y",
+        "v=DMARC1; p=none; t=y; pct=50",
+        "v=DMARC1; p=none; t=n; pct=0",
+        "v=DMARC1; p=none; pct=0",
+        "v=DMARC1; p=none; pct=50",
+    ] {
+        assert_eq!(Record::parse(text.as_bytes()).unwrap().to_string(), text);
+    }
+}
+
 /// Runs a function on a table of facts, answering from a zone.
 fn fill<T>(
     facts: Facts,
@@ -377,6 +390,7 @@ proptest! {
         if let Ok(record) = Record::parse(format!("v=DMARC1; {}", tags.join(";")).as_bytes()) {
             let text = record.to_string();
             let again = Record::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!((again.testing, again.percent), (record.testing, record.percent));
             prop_assert_eq!(again.to_string(), text);
             prop_assert_eq!((again.policy, again.subdomains, again.nonexistent, again.psd), (record.policy, record.subdomains, record.nonexistent, record.psd));
         }

@@ -12,6 +12,7 @@
     reason = "everything here is a test: what does not hold must end it"
 )]
 
+mod authentication;
 mod dns;
 mod driver;
 mod formats;
@@ -58,6 +59,12 @@ pub const TARGETS: &[Target] = &[
     ("uid_sets", imap::uid_sets),
     ("dns_name", dns::name),
     ("dns_lookup", dns::lookup),
+    ("spf_record", authentication::spf_record),
+    ("dkim_records", authentication::dkim_records),
+    ("dkim_body", authentication::dkim_body),
+    ("dmarc_record", authentication::dmarc_record),
+    ("master_file", authentication::master_file),
+    ("message", authentication::message),
     ("sasl_server", sasl::server),
     ("sasl_exchange", sasl::exchange),
     ("mime_structure", mime::structure),

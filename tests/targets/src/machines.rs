@@ -302,6 +302,40 @@ impl Case for ImapServer {
             b"\r",
             b"\"",
             b"q CAPABILITY\r\n",
+            // Most commands mean something only behind these.
+            b"a LOGIN me secret\r\nb SELECT INBOX\r\n",
+            b"a LOGIN me secret\r\nb SELECT INBOX\r\n",
+            b"a LOGIN me secret\r\nm ENABLE QRESYNC\r\nb SELECT INBOX\r\n",
+            b"s NOTIFY SET STATUS (selected (MessageNew (UID BODY.PEEK[TEXT]) MessageExpunge FlagChange)) (subtree a (MessageNew MessageExpunge))\r\n",
+            b"s NOTIFY SET (selected-delayed (MessageNew MessageExpunge)) (personal (MailboxName SubscriptionChange))\r\n",
+            b"s NOTIFY NONE\r\n",
+            b"s NOTIFY SET (inboxes (AnnotationChange))\r\n",
+            b"t SORT (REVERSE SIZE SUBJECT) UTF-8 ALL\r\n",
+            b"t UID SORT RETURN (PARTIAL -1:-2 COUNT UPDATE) (ARRIVAL) US-ASCII UNSEEN\r\n",
+            b"t THREAD REFERENCES UTF-8 ALL\r\n",
+            b"t UID THREAD ORDEREDSUBJECT UTF-8 NOT 2\r\n",
+            b"u GETMETADATA (DEPTH infinity MAXSIZE 5) INBOX (/private/comment /shared/x)\r\n",
+            b"u GETMETADATA \"\" /shared/comment\r\n",
+            b"u SETMETADATA INBOX (/private/comment {3}\r\n",
+            b"u SETMETADATA INBOX (/private/comment \"x\" /private/y NIL)\r\n",
+            b"v ESEARCH IN (selected subtree a mailboxes (INBOX b)) RETURN (COUNT ALL) UNSEEN\r\n",
+            b"v ESEARCH IN (personal) RETURN (MIN) UID 1:2\r\n",
+            b"v ESEARCH FLAGGED\r\n",
+            b"w COMPRESS DEFLATE\r\n",
+            b"w COMPRESS x\r\n",
+            b"a LOGIN me secret\r\nw COMPRESS DEFLATE\r\n",
+            b"x GETQUOTA \"\"\r\n",
+            b"x GETQUOTAROOT INBOX\r\n",
+            b"x SETQUOTA \"\" (STORAGE 5)\r\n",
+            b"e SEARCH RETURN (UPDATE COUNT) UNSEEN\r\n",
+            b"f UID SEARCH RETURN (UPDATE PARTIAL 1:2) ALL\r\n",
+            b"e SEARCH RETURN (CONTEXT PARTIAL -2:-1 SAVE) FUZZY ALL\r\n",
+            b"y CANCELUPDATE \"e\"\r\n",
+            b"y CANCELUPDATE \"e\" \"f\"\r\n",
+            b"c UID FETCH 1:* (FLAGS) (PARTIAL -1:-2)\r\n",
+            b"e SEARCH UIDAFTER 1 UIDBEFORE 3\r\n",
+            b"d STORE 1:* +FLAGS (\\Deleted)\r\n",
+            b"h LIST (SUBSCRIBED) \"\" (* %) RETURN (STATUS (MESSAGES SIZE) CHILDREN)\r\n",
         ]
     }
 
@@ -312,7 +346,51 @@ impl Case for ImapServer {
                 text: "full".into(),
             })
         };
+        let mailbox = |name: &str| imap::MailboxInfo {
+            name: name.into(),
+            subscribed: name != "a/b",
+            exists: true,
+            special_use: None,
+        };
         Some(match ask {
+            // When something changes is nobody's business here: it would change what is said.
+            imap::Ask::Observe { .. } => return None,
+            imap::Ask::Mailboxes => {
+                imap::Answer::Mailboxes(["Archive", "INBOX", "a", "a/b"].map(mailbox).into())
+            }
+            imap::Ask::Select { name, .. } if name == "INBOX" => {
+                match folder::answer(&self.messages, ask.clone()) {
+                    Some(imap::Answer::Selected(selected)) => {
+                        imap::Answer::Selected(imap::Selected {
+                            keywords: vec!["x".into()],
+                            writable: self.refuse & 8 == 0,
+                            ..selected
+                        })
+                    }
+                    other => return other,
+                }
+            }
+            imap::Ask::Status { name, .. } if name != "INBOX" && self.refuse & 16 == 0 => {
+                imap::Answer::Status(imap::StatusFigures {
+                    validity: 7,
+                    next: 1,
+                    modseq: 1,
+                    ..imap::StatusFigures::default()
+                })
+            }
+            imap::Ask::Sort { among, .. } => imap::Answer::Sorted {
+                uids: among.iter().collect::<Vec<_>>().into_iter().rev().collect(),
+                modseq: None,
+            },
+            imap::Ask::Quota { .. } => imap::Answer::Quota {
+                octets: 5_000,
+                most: (self.refuse & 32 == 0).then_some(10_000),
+            },
+            imap::Ask::Annotations { .. } => imap::Answer::Annotations(vec![
+                ("/private/comment".into(), Bytes::from_static(b"x \r\n\0y")),
+                ("/shared/x/y".into(), Bytes::from_static(b"long enough")),
+            ]),
+            imap::Ask::Annotate { .. } => imap::Answer::Done,
             imap::Ask::Append { .. } if self.refuse & 1 != 0 => refused(),
             imap::Ask::Commit { .. } if self.refuse & 2 != 0 => refused(),
             imap::Ask::Insert { .. } if self.refuse & 4 != 0 => imap::Answer::Missing,
@@ -370,7 +448,8 @@ impl Case for ImapServer {
     }
 
     fn is_cut_blind(&self) -> bool {
-        !self.config.starttls
+        // So are those behind COMPRESS.
+        !self.config.starttls && !self.config.compress
     }
 }
 
@@ -380,8 +459,19 @@ pub fn imap_server(data: &[u8]) {
     let mut config = imap::Config {
         clear_auth: true,
         starttls: bits & 7 == 0,
+        compress: bits & 0x90 == 0,
         ..imap::Config::default()
     };
+    if bits & 32 != 0 {
+        config.limits.messages = 2;
+    }
+    if bits & 64 != 0 {
+        config.limits.contexts = 1;
+        (
+            config.limits.search_mailboxes,
+            config.limits.notify_mailboxes,
+        ) = (1, 2);
+    }
     if bits & 8 == 0 {
         (config.limits.append, config.limits.literal) = (20, 10);
         (config.limits.line, config.limits.line_unauthenticated) = (200, 100);
