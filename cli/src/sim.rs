@@ -47,11 +47,8 @@ fn read(path: &Path) -> Result<Plan, Failure> {
 fn one(sim: &Sim, plan: &Plan) -> Result<(), Failure> {
     let outcome = mox_sim::run_kept(plan, sim.steps);
     if sim.shrink {
-        let fails = |plan: &Plan| !mox_sim::run(plan).wrong.is_empty();
-        let plan = match outcome.wrong.is_empty() {
-            true => plan.clone(),
-            false => plan::shrink(plan, SHRINK_TRIES, fails),
-        };
+        let run = |plan: &Plan| mox_sim::run(plan).wrong;
+        let plan = plan::shrink(plan, SHRINK_TRIES, &outcome.wrong, run);
         print!("{}", plan.to_ron());
         return verdict(&outcome);
     }

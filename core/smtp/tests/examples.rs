@@ -1,6 +1,8 @@
 //! The examples do what they say.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     dead_code,
@@ -14,6 +16,8 @@
 mod blocking;
 #[path = "../examples/send.rs"]
 mod send;
+#[path = "../examples/stdio.rs"]
+mod stdio;
 
 use mox_address::{Domain, Host, Path};
 use mox_smtp::client::{Class, Transaction};
@@ -79,4 +83,31 @@ fn a_line_too_long_is_answered_at_once() {
         .collect();
     assert_eq!(replies, ["220", "500"], "{said}");
     serving.join().unwrap();
+}
+
+#[test]
+fn a_mail_server_on_standard_input_and_output_takes_mail() {
+    let said = "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@elsewhere.example>\r\nRCPT TO:<b@localhost>\r\n\
+        DATA\r\nSubject: one\r\n\r\n..dot\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<c@localhost>\r\nBDAT 4 LAST\r\nhi\r\nQUIT\r\n";
+    let (mut heard, mut kept) = (Vec::new(), Vec::new());
+    stdio::serve(said.as_bytes(), &mut heard, &mut kept).unwrap();
+    let heard = String::from_utf8(heard).unwrap();
+    let codes: Vec<&str> = heard
+        .lines()
+        .filter(|line| line.as_bytes().get(3) == Some(&b' '))
+        .map(|line| &line[..3])
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "220", "250", "250", "550", "250", "354", "250", "250", "250", "250", "221"
+        ],
+        "{heard}"
+    );
+    assert_eq!(kept, b"Subject: one\r\n\r\n.dot\r\nhi\r\n");
+    // A client that goes in the middle of a message leaves nothing.
+    let (mut heard, mut kept) = (Vec::new(), Vec::new());
+    let half = &said[..said.find(".dot").unwrap()];
+    stdio::serve(half.as_bytes(), &mut heard, &mut kept).unwrap();
+    assert!(kept.is_empty() && heard.ends_with(b"\r\n"));
 }

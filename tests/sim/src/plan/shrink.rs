@@ -3,8 +3,23 @@
 use super::{ClientPlan, Deed, Does, How, PeerManner, Plan, Send};
 use crate::Knobs;
 
-/// Makes a failing plan smaller as long as it fails, trying at most `tries` plans; the smallest found.
-pub fn shrink(plan: &Plan, tries: u32, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
+/// Words that tell one finding of an oracle from others.
+const WORDS: usize = 5;
+
+/// Makes a failing plan smaller as long as it fails in the same way, trying at most `tries` plans; the smallest found.
+///
+/// `wrong` is what was found wrong in it, and `run` tells that of others. The same is what has the first finding's words: a smaller
+/// plan with another failure only would be about something else.
+pub fn shrink(
+    plan: &Plan,
+    tries: u32,
+    wrong: &[String],
+    mut run: impl FnMut(&Plan) -> Vec<String>,
+) -> Plan {
+    let Some(wanted) = wrong.first().map(|first| kind(first)) else {
+        return plan.clone();
+    };
+    let mut fails = |plan: &Plan| run(plan).iter().any(|found| kind(found) == wanted);
     let (mut best, mut left) = (plan.clone(), tries);
     'smaller: loop {
         for candidate in candidates(&best) {
@@ -19,6 +34,15 @@ pub fn shrink(plan: &Plan, tries: u32, mut fails: impl FnMut(&Plan) -> bool) -> 
         }
         return best;
     }
+}
+
+/// Which oracle found it: its first words, without marks, numbers and names, which are other ones in a smaller world.
+fn kind(finding: &str) -> Vec<&str> {
+    let words = finding
+        .split(' ')
+        .map(|word| word.trim_matches([',', ':', ';']));
+    let is_plain = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphabetic());
+    words.filter(is_plain).take(WORDS).collect()
 }
 
 /// Smaller plans, the boldest first.
@@ -173,5 +197,56 @@ fn smaller_deed(deed: &Deed) -> Option<Deed> {
         Deed::Wait(ms) if ms > 1 => Some(Deed::Wait(ms / 2)),
         Deed::Idle(ms) if ms > 1 => Some(Deed::Idle(ms / 2)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One thing goes wrong wherever a server crashes while somebody sends, and another wherever there are clients at all.
+    fn planted(plan: &Plan) -> Vec<String> {
+        let mark = plan.clients.len();
+        let mut wrong = Vec::new();
+        if plan.crashes.len() >= 2 && plan.clients.len() >= 2 {
+            wrong.push(format!(
+                "m{mark}x1e was acknowledged and is not in the mailboxes of ann at server 0"
+            ));
+        }
+        if !plan.clients.is_empty() {
+            wrong.push(format!("{mark} clients are not done"));
+        }
+        wrong
+    }
+
+    #[test]
+    fn a_smaller_plan_fails_as_the_large_one_did() {
+        let is_large = |plan: &Plan| plan.crashes.len() >= 3 && plan.clients.len() >= 3;
+        let plan = (0..1_000).map(Plan::of_seed).find(is_large);
+        let plan = plan.expect("plans have crashes and clients");
+        let wrong = planted(&plan);
+        let small = shrink(&plan, 2_000, &wrong, planted);
+        assert_eq!((small.crashes.len(), small.clients.len()), (2, 2));
+        assert_eq!(small.knobs, Knobs::fault_free());
+        // What is wrong second is not what it is about, and what is not wrong is not made smaller.
+        let other = shrink(&plan, 2_000, &wrong[1..], planted);
+        assert_eq!((other.crashes.len(), other.clients.len()), (0, 1));
+        assert_eq!(shrink(&plan, 2_000, &[], planted), plan);
+        // It stops where it is told to.
+        assert_eq!(shrink(&plan, 0, &wrong, planted), plan);
+    }
+
+    #[test]
+    fn findings_of_one_oracle_are_told_from_those_of_others() {
+        let lost = "m3x0e was acknowledged and is not in the mailboxes of ann at server 0";
+        let again = "w1x2e was acknowledged and is not in the mailboxes of bob at server 1";
+        assert_eq!(kind(lost), kind(again));
+        for other in [
+            "m3x0e was acknowledged for [Outside(1)]; server 0 has it neither in its queue nor done",
+            "m3x0e is in the mailboxes of ann at server 0, whom it was not for",
+            "server 0 is not up",
+        ] {
+            assert_ne!(kind(lost), kind(other), "{other}");
+        }
     }
 }
