@@ -89,10 +89,7 @@ pub(crate) fn check(args: &Args, command: &ConfigDnsCheck) -> Result<(), Failure
         if let Some(detail) = detail.as_deref() {
             let _ = writeln!(out, "    {}", crate::spf::printable(detail));
         }
-        let mut value = as_json(record);
-        value["status"] = word.into();
-        value["detail"] = detail.into();
-        all.push(value);
+        all.push(json!({ "record": as_json(record), "status": word, "detail": detail }));
     }
     match command.json {
         true => print_json(&Value::Array(all))?,

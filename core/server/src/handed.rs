@@ -198,7 +198,7 @@ impl Handing {
         let envelope = self.envelope(block)?;
         out.extend_from_slice(envelope.write().as_bytes());
         if header::find(block, b"from").is_none() {
-            out.extend_from_slice(self.from_field().as_bytes());
+            out.extend_from_slice(self.author_field().as_bytes());
         }
         for field in fields
             .iter()
@@ -276,7 +276,7 @@ impl Handing {
         path.map_err(|_| Wrong::Address(format!("{local}@{host}")))
     }
 
-    fn from_field(&self) -> String {
+    fn author_field(&self) -> String {
         let sender = match &self.wish.sender {
             Some(text) => self.path(text).ok(),
             None => None,

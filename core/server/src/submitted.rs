@@ -168,8 +168,10 @@ fn author(block: &[u8]) -> Option<Path> {
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return None;
     };
-    let mut entries = mox_mime::addresses(field, 2).into_iter();
-    let (Some(one), None) = (entries.next(), entries.next()) else {
+    // Whom another reader takes for the author must not be somebody else.
+    let (entries, in_doubt) = mox_mime::addresses_and_doubt(field, 2);
+    let mut entries = entries.into_iter();
+    let (Some(one), None, false) = (entries.next(), entries.next(), in_doubt) else {
         return None;
     };
     let local = String::from_utf8(one.local?).ok()?;
@@ -259,6 +261,8 @@ mod tests {
             "From: ann@a.example, bob@a.example\r\n\r\n",
             "From: g: ann@a.example;\r\n\r\n",
             "From: ann@a.example\r\nFrom: ann@a.example\r\n\r\n",
+            "From: ann@a.example bob@a.example\r\n\r\n",
+            "From: <bob@a.example> <ann@a.example>\r\n\r\n",
             "From: ann@[192.0.2.1]\r\n\r\n",
         ] {
             assert_eq!(of(none), Err(NoAuthor::From), "{none:?}");
