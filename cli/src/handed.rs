@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,17 +64,26 @@ impl Folder {
         &self.0
     }
 
-    /// Makes it, for the owner of the data directory.
+    /// Makes it, for the owner of the data directory; also one that somebody made and then had no time to give away.
     fn make(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(&self.0) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
-            other => other?,
+        let made = DirBuilder::new().mode(0o700).create(&self.0);
+        let is_new = match made {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
+            made => made.map(|()| true)?,
+        };
+        let Some(above) = self.0.parent() else {
+            return Ok(());
+        };
+        if Uid::effective().is_root() {
+            let (owner, ours) = (fs::metadata(above)?, fs::symlink_metadata(&self.0)?);
+            if ours.is_dir() && ours.uid() != owner.uid() {
+                lchown(&self.0, Some(owner.uid()), Some(owner.gid()))?;
+            }
         }
-        if let (true, Some(above)) = (Uid::effective().is_root(), self.0.parent()) {
-            let owner = fs::metadata(above)?;
-            chown(&self.0, Some(owner.uid()), Some(owner.gid()))?;
+        match is_new {
+            true => sync(above),
+            false => Ok(()),
         }
-        self.0.parent().map_or(Ok(()), sync)
     }
 
     /// Begins to leave a message, under a number that follows from the seed.
@@ -385,6 +394,32 @@ mod tests {
         assert_eq!(too_large.kind(), ErrorKind::FileTooLarge);
         // What is no message of anybody is left alone.
         assert!(matches!(open(&folder, &number), Err(NotTaken::Never(_))));
+        fs::remove_dir_all(data).unwrap();
+    }
+    #[test]
+    fn a_folder_that_was_made_and_not_given_away_is_given_away_by_the_next_message() {
+        // Only root gives anything away.
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let data = std::env::temp_dir().join(format!("mox-handed-owner-{}", std::process::id()));
+        fs::create_dir_all(&data).unwrap();
+        chown(&data, Some(65_534), Some(65_534)).unwrap();
+        let folder = Folder::below(&data);
+        fs::create_dir(folder.path()).unwrap();
+        folder
+            .begin(&Seed::from_number(7))
+            .unwrap()
+            .finish()
+            .unwrap();
+        let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+        assert_eq!(owner(folder.path()), 65_534);
+        let file = fs::read_dir(folder.path())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(owner(&file.path()), 65_534);
         fs::remove_dir_all(data).unwrap();
     }
 }

@@ -153,6 +153,10 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
             // Bytes of mail at most. Without it there is no limit.
             // quota: 10000000000,
 
+            // Messages it may send to others within a day, and of these recipients that it never wrote to before; 0 is no limit.
+            // messages_per_day: 1000,
+            // new_recipients_per_day: 200,
+
             // IMAP extensions that are switched off for this account, whatever its listener offers.
             // imap_without: ["QRESYNC"],
         ),

@@ -7,11 +7,11 @@ use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed, fault};
 use mox_mailbox::{AccountId, Progress};
-use mox_server::{Directory, Signers};
+use mox_server::{Directory, SentCounts, Signers};
 use mox_store::{Committer, Store, StoreError, Topic};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::all::all;
@@ -90,6 +90,8 @@ pub(crate) struct Inner<R: Runtime> {
     hurried: Gate,
     directory: RwLock<Arc<Directory>>,
     signers: RwLock<Arc<Signers>>,
+    /// What accounts have sent since the start.
+    pub(crate) sent: Mutex<SentCounts>,
     accounts: RwLock<Arc<BTreeMap<String, AccountId>>>,
     seed: Seed,
     transactions: AtomicU64,
@@ -140,6 +142,7 @@ impl<R: Runtime> Node<R> {
             captures: front.outgoing_captures.clone(),
             directory: RwLock::new(Arc::new(directory)),
             signers: RwLock::default(),
+            sent: Mutex::default(),
             accounts: RwLock::default(),
             transactions: AtomicU64::new(0),
             sessions: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 mod hand_in;
 mod judge;
 mod record;
+mod sending;
 mod trace;
 mod transaction;
 
@@ -221,6 +222,10 @@ impl<R: Runtime> SmtpHost<R> {
                 Outgoing::Direct | Outgoing::Relay(_) => Target::Remote,
             },
         };
+        if let (Target::Remote, Some(login)) = (&target, &self.login) {
+            let remote = transaction.remote.iter().chain([&to]);
+            sending::check(&self.node, login, remote)?;
+        }
         transaction.add(to, target);
         Ok(())
     }

@@ -21,7 +21,9 @@ pub use capture::{
     CAPTURE_OCTETS_MIN, Capture,
 };
 pub use dkim::{BadKey, Dkim, DkimSelector, bad_keys};
-pub use dynamic_file::{Account, Address, Dynamic};
+pub use dynamic_file::{
+    Account, Address, Dynamic, MESSAGES_PER_DAY_DEFAULT, NEW_RECIPIENTS_PER_DAY_DEFAULT,
+};
 pub use edit::{
     EditError, add_account, add_address, add_domain, remove_account, remove_address, remove_domain,
 };

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use mox_address::{Domain, Host, LocalPart, Path};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use crate::SendLimits;
 use crate::config::{Dynamic, Static};
 
 /// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
@@ -21,6 +22,8 @@ pub struct Directory {
     quotas: BTreeMap<String, u64>,
     /// IMAP capabilities that are off, for accounts that have some.
     imap_without: BTreeMap<String, Vec<String>>,
+    /// What accounts may send, for those that have limits.
+    send_limits: BTreeMap<String, SendLimits>,
     /// By A-label name.
     domains: BTreeMap<Domain, LocalDomain>,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
@@ -112,6 +115,7 @@ impl Directory {
                 directory.quotas.insert(name.clone(), quota);
             }
             directory.set_imap_without(name, account.imap_without.clone());
+            directory.send_limits.insert(name.clone(), account.send);
             for address in &account.addresses {
                 // Checked when the configuration was read.
                 let _ = match &address.local {
@@ -144,6 +148,7 @@ impl Directory {
             accounts,
             quotas: BTreeMap::new(),
             imap_without: BTreeMap::new(),
+            send_limits: BTreeMap::new(),
             domains: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }
@@ -322,6 +327,11 @@ impl Directory {
     /// Octets of mail an account may have; `None` is no limit.
     pub fn quota(&self, account: &str) -> Option<u64> {
         self.quotas.get(account).copied()
+    }
+
+    /// What an account may send within a day.
+    pub fn send_limits(&self, account: &str) -> SendLimits {
+        self.send_limits.get(account).copied().unwrap_or_default()
     }
 
     /// All accounts, in order of name.

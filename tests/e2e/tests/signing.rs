@@ -1,4 +1,5 @@
-//! What our users submit leaves signed: as others verify it, with the keys that are in force, and for nobody else's address.
+//! What our users submit leaves signed: as others verify it, with the keys that are in force, for nobody else's address, and not
+//! without end.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -266,4 +267,52 @@ fn a_changed_configuration_signs_with_its_keys_and_a_wrong_one_with_those_before
     let left = String::from_utf8(sent(&server, &stub, &other)).unwrap();
     assert_eq!(left.matches("d=example.net;").count(), 2, "{left}");
     assert_eq!(left.matches("d=example.org;").count(), 0, "{left}");
+}
+
+#[test]
+fn an_account_is_told_when_it_may_send_more() {
+    let stub = Stub::taking();
+    let mut server = Served::prepare(&stub.address());
+    let domains = server.folder().join("domains.ron");
+    let text = fs::read_to_string(&domains).unwrap();
+    let limited = text.replace(
+        "// messages_per_day: 1000,",
+        "messages_per_day: 3, new_recipients_per_day: 4,",
+    );
+    assert_ne!(text, limited);
+    fs::write(&domains, limited).unwrap();
+    server.give_away();
+    server.resume();
+    let message = "From: ann@example.org\r\nSubject: x\r\n\r\nx\r\n";
+    let mut smtp = submission(&server);
+    smtp.command("MAIL FROM:<ann@example.org>", "250");
+    for n in 0..4 {
+        smtp.command(&format!("RCPT TO:<new{n}@far.example>"), "250");
+    }
+    let said = smtp.command("RCPT TO:<new4@far.example>", "451 4.7.1 ");
+    assert!(
+        said.contains("4 recipients") && said.ends_with("send to fewer"),
+        "{said}"
+    );
+    smtp.command("DATA", "354");
+    smtp.command(&format!("{message}."), "250");
+    smtp.command("MAIL FROM:<ann@example.org>", "250");
+    let said = smtp.command("RCPT TO:<new4@far.example>", "451 4.7.1 ");
+    assert!(
+        said.contains("try again after 20") && said.ends_with(" UTC"),
+        "{said}"
+    );
+    smtp.command("RSET", "250");
+    // Known by now, and one of our own.
+    smtp.send("ann@example.org", "new0@far.example", message);
+    smtp.send("ann@example.org", "new1@far.example", message);
+    for _ in 0..3 {
+        smtp.send("ann@example.org", "ann@example.org", message);
+    }
+    smtp.command("MAIL FROM:<ann@example.org>", "250");
+    let said = smtp.command("RCPT TO:<new0@far.example>", "451 4.7.1 ");
+    assert!(
+        said.contains("3 messages") && said.contains("try again after 20"),
+        "{said}"
+    );
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::judge::{Asked, Case, Judged, hash, judge};
 use super::record;
+use super::sending;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
 use crate::budget::Held;
@@ -314,6 +315,9 @@ impl Transaction {
         let departing = submitted.map(Submitted::finish);
         if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
             check_author(node, arrival, departing)?;
+        }
+        if let (None, Some(login), false) = (arrival.file, &arrival.login, self.remote.is_empty()) {
+            sending::take(node, login, self.remote.iter())?;
         }
         let loops = loops(&arrived, &self.local);
         let judged = match letterhead {

@@ -11,6 +11,7 @@ use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, setting};
 use super::problem::Problems;
 use super::static_file::Static;
+use crate::SendLimits;
 use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
 
 /// `domains.ron`, checked.
@@ -37,6 +38,8 @@ pub struct Account {
     pub quota: Option<u64>,
     /// IMAP capabilities that are switched off for it.
     pub imap_without: Vec<String>,
+    /// What it may send within a day.
+    pub send: SendLimits,
 }
 
 /// An address of an account.
@@ -48,6 +51,10 @@ pub struct Address {
     pub domain: Domain,
 }
 
+/// Messages that an account sends to others within a day, when nothing else is said.
+pub const MESSAGES_PER_DAY_DEFAULT: u32 = 1_000;
+/// Recipients that an account never wrote to, within a day, when nothing else is said.
+pub const NEW_RECIPIENTS_PER_DAY_DEFAULT: u32 = 200;
 /// Subaddress separators of a domain at most.
 const SEPARATORS_MAX: usize = 8;
 /// Addresses of one account at most.
@@ -84,6 +91,18 @@ struct FileAccount {
     quota: Option<u64>,
     #[serde(default)]
     imap_without: Vec<String>,
+    #[serde(default = "default_messages")]
+    messages_per_day: u32,
+    #[serde(default = "default_new_recipients")]
+    new_recipients_per_day: u32,
+}
+
+const fn default_messages() -> u32 {
+    MESSAGES_PER_DAY_DEFAULT
+}
+
+const fn default_new_recipients() -> u32 {
+    NEW_RECIPIENTS_PER_DAY_DEFAULT
 }
 
 fn default_separators() -> Vec<String> {
@@ -280,8 +299,22 @@ impl FileAccount {
             full_name: self.full_name.clone(),
             quota: self.quota,
             imap_without: self.imap_without.clone(),
+            send: send_limits(self.messages_per_day, self.new_recipients_per_day),
         })
     }
+}
+
+/// 0 is no limit.
+fn send_limits(messages: u32, new_recipients: u32) -> SendLimits {
+    SendLimits {
+        messages: Some(messages).filter(|most| *most > 0),
+        new_recipients: Some(new_recipients).filter(|most| *most > 0),
+    }
+}
+
+/// What an account may send of which nothing is said.
+pub(super) fn usual_send_limits() -> SendLimits {
+    send_limits(MESSAGES_PER_DAY_DEFAULT, NEW_RECIPIENTS_PER_DAY_DEFAULT)
 }
 
 /// Gives an address of the configuration to its account.

@@ -11,7 +11,7 @@ use ron2::ast::Expr;
 
 use super::check::is_account_name;
 use super::dkim::Dkim;
-use super::dynamic_file::{Account, Address, Dynamic, explain};
+use super::dynamic_file::{Account, Address, Dynamic, explain, usual_send_limits};
 use super::locate::Located;
 use super::locate::Step::{self, Field, Key};
 use super::problem::Problems;
@@ -80,6 +80,7 @@ pub fn add_account(
             full_name: None,
             quota: None,
             imap_without: Vec::new(),
+            send: usual_send_limits(),
         },
     );
     confirm(

@@ -1,0 +1,213 @@
+//! How much an account may send to others within a day: a password that was stolen is worth less then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mox_address::Reply;
+use mox_machine::Utc;
+
+/// Hours that count.
+const HOURS: i64 = 24;
+/// Seconds of an hour.
+const HOUR: i64 = 3600;
+
+/// What an account may send within 24 hours; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SendLimits {
+    /// Messages to recipients elsewhere.
+    pub messages: Option<u32>,
+    /// Recipients elsewhere that it never wrote to before.
+    pub new_recipients: Option<u32>,
+}
+
+/// What accounts have sent lately, by hours: 48 numbers an account, whatever it sends.
+#[derive(Debug, Default)]
+pub struct SentCounts(BTreeMap<String, VecDeque<Hour>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Hour {
+    /// Since 1970.
+    number: i64,
+    messages: u32,
+    new_recipients: u32,
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached {
+    /// Messages, or else new recipients.
+    pub of_messages: bool,
+    /// How many there may be.
+    pub limit: u32,
+    /// When what was refused can be sent; `None` when it is more than ever can be.
+    pub clears: Option<Utc>,
+}
+
+impl SentCounts {
+    /// Whether one more message, to so many new recipients, is within the limits.
+    ///
+    /// # Errors
+    /// The limit that it is beyond.
+    pub fn check(
+        &self,
+        account: &str,
+        limits: SendLimits,
+        new_recipients: u32,
+        now: Utc,
+    ) -> Result<(), LimitReached> {
+        let number = now.secs().div_euclid(HOUR);
+        let none = VecDeque::new();
+        let hours = self.0.get(account).unwrap_or(&none);
+        let room = |limit: Option<u32>, more: u32, of: fn(&Hour) -> u32| {
+            let Some(limit) = limit.filter(|_| more > 0) else {
+                return Ok(());
+            };
+            let counts = hours.iter().filter(|hour| hour.number > number - HOURS);
+            let mut left = counts.clone().map(|hour| u64::from(of(hour))).sum::<u64>();
+            let fits = |sent: u64| sent + u64::from(more) <= u64::from(limit);
+            if fits(left) {
+                return Ok(());
+            }
+            let mut clears = None;
+            for hour in counts {
+                left -= u64::from(of(hour));
+                if fits(left) {
+                    clears = Some(Utc((hour.number + HOURS) * HOUR * 1_000_000));
+                    break;
+                }
+            }
+            Err((limit, clears))
+        };
+        let reached = |of_messages| {
+            move |(limit, clears)| LimitReached {
+                of_messages,
+                limit,
+                clears,
+            }
+        };
+        room(limits.messages, 1, |hour| hour.messages).map_err(reached(true))?;
+        room(limits.new_recipients, new_recipients, |hour| {
+            hour.new_recipients
+        })
+        .map_err(reached(false))
+    }
+
+    /// One more message was sent, to so many new recipients.
+    pub fn count(&mut self, account: &str, new_recipients: u32, now: Utc) {
+        let number = now.secs().div_euclid(HOUR);
+        let hours = self.0.entry(account.to_owned()).or_default();
+        // A clock that was set back adds to the last hour it knew.
+        match hours.back_mut().filter(|hour| hour.number >= number) {
+            Some(hour) => {
+                hour.messages = hour.messages.saturating_add(1);
+                hour.new_recipients = hour.new_recipients.saturating_add(new_recipients);
+            }
+            None => hours.push_back(Hour {
+                number,
+                messages: 1,
+                new_recipients,
+            }),
+        }
+        while hours
+            .front()
+            .is_some_and(|hour| hour.number <= number - HOURS)
+        {
+            hours.pop_front();
+        }
+    }
+}
+
+impl LimitReached {
+    /// What to say to who submits.
+    pub fn reply(&self) -> Reply {
+        let what = match self.of_messages {
+            true => "messages",
+            false => "recipients that it never wrote to before",
+        };
+        let when = match self.clears {
+            Some(at) => {
+                let at = at.civil();
+                format!(
+                    "try again after {:04}-{:02}-{:02} {:02}:{:02} UTC",
+                    at.year, at.month, at.day, at.hour, at.minute
+                )
+            }
+            None => "send to fewer".into(),
+        };
+        let text = format!(
+            "this account may send to {} {what} within a day: {when}",
+            self.limit
+        );
+        let text = match self.of_messages {
+            true => text.replacen("send to ", "send ", 1),
+            false => text,
+        };
+        Reply::new(451, 7, 1, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: i64 = 1_767_322_800;
+
+    fn at(hours: i64) -> Utc {
+        Utc((START + hours * HOUR) * 1_000_000)
+    }
+
+    fn limits(messages: u32, new_recipients: u32) -> SendLimits {
+        SendLimits {
+            messages: Some(messages),
+            new_recipients: Some(new_recipients),
+        }
+    }
+
+    #[test]
+    fn messages_of_a_day_count_and_the_reply_says_when_they_do_not_any_more() {
+        let mut sent = SentCounts::default();
+        let ann = limits(3, 100);
+        for hour in [0, 0, 5] {
+            assert_eq!(sent.check("ann", ann, 0, at(hour)), Ok(()));
+            sent.count("ann", 0, at(hour));
+        }
+        let reached = sent.check("ann", ann, 0, at(23)).unwrap_err();
+        assert_eq!((reached.limit, reached.of_messages), (3, true));
+        let clears = reached.clears.unwrap();
+        assert_eq!(
+            reached.reply().to_string(),
+            "451 4.7.1 this account may send 3 messages within a day: try again after 2026-01-03 03:00 UTC"
+        );
+        assert_eq!(sent.check("ann", ann, 0, clears), Ok(()));
+        assert!(sent.check("ann", ann, 0, Utc(clears.0 - 1)).is_err());
+        assert_eq!(sent.check("bob", ann, 0, at(23)), Ok(()));
+        assert_eq!(sent.check("ann", SendLimits::default(), 9, at(23)), Ok(()));
+    }
+
+    #[test]
+    fn new_recipients_count_by_themselves() {
+        let mut sent = SentCounts::default();
+        let ann = limits(100, 10);
+        sent.count("ann", 4, at(0));
+        sent.count("ann", 4, at(1));
+        assert_eq!(sent.check("ann", ann, 2, at(2)), Ok(()));
+        assert_eq!(sent.check("ann", ann, 0, at(2)), Ok(()));
+        let reached = |new| sent.check("ann", ann, new, at(2)).unwrap_err();
+        assert_eq!(reached(6).clears, Some(at(24)));
+        assert_eq!(reached(7).clears, Some(at(25)));
+        assert_eq!(reached(11).clears, None);
+        assert_eq!(
+            reached(11).reply().to_string(),
+            "451 4.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
+        );
+    }
+
+    #[test]
+    fn an_account_takes_no_more_memory_however_much_it_sends() {
+        let mut sent = SentCounts::default();
+        for hour in 0..1_000 {
+            sent.count("ann", 1, at(hour));
+            sent.count("ann", 1, at(hour - 3));
+        }
+        assert!(sent.0["ann"].len() <= 24);
+    }
+}
