@@ -168,6 +168,15 @@ pub enum Deed {
         /// Set, not taken away.
         set: bool,
     },
+    /// The same by the message's number: nothing may be told meanwhile that changes numbers.
+    FlagNumber {
+        /// The message.
+        nth: u32,
+        /// Which, by its number in [`FLAGS`].
+        flag: usize,
+        /// Set, not taken away.
+        set: bool,
+    },
     /// Copied to a mailbox.
     Copy(u32, usize),
     /// Moved to a mailbox.
@@ -182,6 +191,8 @@ pub enum Deed {
     Sync,
     /// The connection is dropped; the next deed makes another.
     Drop,
+    /// The connection is dropped, and another one brought up to date from what was known (QRESYNC, RFC 7162 3.2.5).
+    Resync,
 }
 
 /// The mailboxes that clients use.

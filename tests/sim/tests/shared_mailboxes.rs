@@ -58,7 +58,7 @@ fn plan(seed: u64) -> Plan {
 
 fn deed(rng: &mut Rng, n: u64) -> Deed {
     let (nth, mailbox) = (rng.below(1_000) as u32, rng.below(3) as usize);
-    match if n == 0 { 0 } else { rng.below(14) } {
+    match if n == 0 { 0 } else { rng.below(17) } {
         0 | 1 => Deed::Append(mailbox, 2),
         2..=5 => Deed::Flag {
             nth,
@@ -72,6 +72,12 @@ fn deed(rng: &mut Rng, n: u64) -> Deed {
         10 => Deed::Idle(rng.below(600)),
         11 => Deed::Select(mailbox),
         12 => Deed::Drop,
+        13 | 14 => Deed::Resync,
+        15 => Deed::FlagNumber {
+            nth,
+            flag: rng.below(4) as usize,
+            set: !rng.one_in(3),
+        },
         _ => Deed::Sync,
     }
 }

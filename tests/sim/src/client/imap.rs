@@ -17,6 +17,11 @@ pub(crate) struct Response {
 pub(crate) enum Untagged {
     Exists(usize),
     Expunge(usize),
+    /// UIDs that are gone; some of them perhaps long ago (RFC 7162 3.2.10).
+    Vanished {
+        earlier: bool,
+        uids: Vec<u32>,
+    },
     Fetch(usize, Item),
     /// A response code: its name and argument.
     Code(String, String),
@@ -65,6 +70,13 @@ impl Response {
                 "EXPUNGE" => Untagged::Expunge(number),
                 "FETCH" => Untagged::Fetch(number, self.item(list)),
                 _ => Untagged::Other,
+            });
+        }
+        if first == "VANISHED" {
+            let set = after.strip_prefix("(EARLIER) ");
+            return Some(Untagged::Vanished {
+                earlier: set.is_some(),
+                uids: uids(set.unwrap_or(after)),
             });
         }
         if first == "BYE" {

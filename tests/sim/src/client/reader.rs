@@ -1,5 +1,7 @@
 //! Somebody who reads and sorts by IMAP, believes what the server says, and tells the judge.
 
+mod resync;
+
 use mox_driver::Runtime;
 use std::collections::BTreeMap;
 use std::io;
@@ -53,6 +55,12 @@ impl Reader {
             match deed {
                 Deed::Wait(ms) => sleep(&self.who.on, Duration::from_millis(*ms)).await,
                 Deed::Drop => session = None,
+                Deed::Resync => {
+                    let Some(open) = self.opened(session.take()).await else {
+                        return;
+                    };
+                    session = self.resync(open).await;
+                }
                 Deed::Select(mailbox) => {
                     self.mailbox = *mailbox;
                     session = None;
@@ -135,6 +143,16 @@ impl Reader {
     }
 
     async fn open(&self) -> io::Result<Session> {
+        let mut session = self.log_in().await?;
+        self.must(&mut session, "ENABLE CONDSTORE", Rules::Any)
+            .await?;
+        let select = format!("SELECT {}", session.view.place.2);
+        self.must(&mut session, &select, Rules::Any).await?;
+        self.look(&mut session).await?;
+        Ok(session)
+    }
+
+    async fn log_in(&self) -> io::Result<Session> {
         let mut wire = self.who.connect(143, Some(993)).await?;
         Response::read(&mut wire).await?;
         if self.who.starts_tls(&wire) {
@@ -156,11 +174,6 @@ impl Reader {
         let user = names::user(self.who.server, self.account);
         let login = format!("LOGIN {user} \"{}\"", names::PASSWORD);
         self.must(&mut session, &login, Rules::Any).await?;
-        self.must(&mut session, "ENABLE CONDSTORE", Rules::Any)
-            .await?;
-        let select = format!("SELECT {}", session.view.place.2);
-        self.must(&mut session, &select, Rules::Any).await?;
-        self.look(&mut session).await?;
         Ok(session)
     }
 
@@ -177,6 +190,20 @@ impl Reader {
                     self.must(session, &store, Rules::Any).await?;
                 }
             }
+            Deed::FlagNumber { nth, flag, set } => {
+                if let Some((uid, _)) = self.chosen(session, *nth) {
+                    let mut messages = session.view.messages.iter();
+                    let number = 1 + messages.position(|m| m.uid == Some(uid)).unwrap_or(0);
+                    let sign = if *set { '+' } else { '-' };
+                    let flag = FLAGS.get(*flag).copied().unwrap_or("\\Seen");
+                    let store = format!("STORE {number} {sign}FLAGS ({flag})");
+                    let done = self.command(session, &store, Rules::NoExpunge).await?;
+                    // What was expunged meanwhile is told with the next command.
+                    if !done.ok && !done.text.contains("EXPUNGEISSUED") {
+                        return Err(io::Error::other(format!("{store}: {}", done.text)));
+                    }
+                }
+            }
             Deed::Fetch(nth) => {
                 if let Some((uid, subject)) = self.chosen(session, *nth) {
                     self.fetch(session, uid, &subject).await?;
@@ -189,7 +216,7 @@ impl Reader {
                     self.delete(session, uid).await?;
                 }
             }
-            Deed::Wait(_) | Deed::Select(_) | Deed::Drop => {}
+            Deed::Wait(_) | Deed::Select(_) | Deed::Drop | Deed::Resync => {}
         }
         self.look(session).await
     }

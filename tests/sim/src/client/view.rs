@@ -8,6 +8,10 @@ use crate::oracle::{Bench, Place};
 pub(crate) struct View {
     pub(crate) place: Place,
     pub(crate) validity: u32,
+    /// HIGHESTMODSEQ when it was selected: every change up to it is known.
+    pub(crate) highest: u64,
+    /// What was said to be gone when it was selected.
+    pub(crate) vanished: Vec<u32>,
     /// By sequence number; UIDs not told yet are `None`.
     pub(crate) messages: Vec<Known>,
     /// Whole texts that came with FETCH, by UID.
@@ -61,9 +65,46 @@ impl View {
                     )),
                 }
             }
+            Untagged::Vanished {
+                earlier: true,
+                uids,
+            } => self.vanished.extend(uids),
+            Untagged::Vanished {
+                earlier: false,
+                uids,
+            } => {
+                bench.wrong.expect(rules == Rules::Any, || {
+                    format!("VANISHED of {place:?} in answer to a command that numbers messages")
+                });
+                for uid in uids {
+                    self.vanish(uid, bench);
+                }
+            }
             Untagged::Fetch(number, item) => self.fetched(number, item, asked, bench),
             Untagged::Code(name, argument) => self.code(&name, &argument, asked, bench),
             Untagged::Bye | Untagged::Other => {}
+        }
+    }
+
+    /// A message of which the UID was not told yet is behind all others.
+    fn vanish(&mut self, uid: u32, bench: &mut Bench) {
+        let mut known = self.messages.iter();
+        let at = known
+            .position(|message| message.uid == Some(uid))
+            .or_else(|| {
+                self.messages
+                    .iter()
+                    .position(|message| message.uid.is_none())
+            });
+        match at {
+            Some(at) => {
+                self.messages.remove(at);
+                bench.boxes.saw_gone(&self.place, uid, &mut bench.wrong);
+            }
+            None => bench.wrong.found(format!(
+                "VANISHED {uid} of {:?}, where no session sees it",
+                self.place
+            )),
         }
     }
 
@@ -130,6 +171,7 @@ impl View {
                 .boxes
                 .saw_next(&self.place, small, asked, &mut bench.wrong),
             "HIGHESTMODSEQ" => {
+                self.highest = number;
                 bench
                     .boxes
                     .saw_highest(&self.place, number, asked, &mut bench.wrong)

@@ -182,18 +182,24 @@ impl<'s> Swarm<'s> {
         let mailbox = number(&mut self.rng, MAILBOXES.len());
         match chosen(&mut self.rng, &self.deeds) {
             0 => Deed::Append(mailbox, self.rng.below(self.lines) as u32),
-            1 => Deed::Flag {
-                nth,
-                flag: number(&mut self.rng, FLAGS.len()),
-                set: !self.rng.one_in(3),
-            },
+            1 => {
+                let flag = number(&mut self.rng, FLAGS.len());
+                let set = !self.rng.one_in(3);
+                match self.rng.one_in(3) {
+                    true => Deed::FlagNumber { nth, flag, set },
+                    false => Deed::Flag { nth, flag, set },
+                }
+            }
             2 => Deed::Copy(nth, mailbox),
             3 => Deed::Move(nth, mailbox),
             4 => Deed::Delete(nth),
             5 => Deed::Fetch(nth),
             6 => Deed::Idle(self.rng.below(20_000)),
             7 => Deed::Select(mailbox),
-            8 => Deed::Drop,
+            8 => match self.rng.one_in(2) {
+                true => Deed::Drop,
+                false => Deed::Resync,
+            },
             _ => match self.rng.one_in(2) {
                 true => Deed::Sync,
                 false => Deed::Wait(self.rng.below(self.pause_ms)),
