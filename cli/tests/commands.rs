@@ -209,7 +209,7 @@ fn config_test_names_file_line_column_and_remedy() {
         err,
         format!(
             "moxctl: {domains}:10:13: domains.\"bücher.example\": there is no setting \"case_sensitiv\" here; \
-             correct the spelling or remove it; known here: subaddress_separators, case_sensitive, dkim\n"
+             correct the spelling or remove it; known here: subaddress_separators, case_sensitive\n"
         )
     );
     fs::write(&domains, good).unwrap();
@@ -481,4 +481,62 @@ fn verify_needs_a_store_that_nobody_else_has_open() {
         "{err}"
     );
     offline.close().unwrap();
+}
+
+#[test]
+fn simulated_worlds_are_the_same_each_time_and_say_what_did_not_hold() {
+    let scratch = Scratch::new("sim");
+    let sim = |args: &[&str]| told(&moxctl(&[&["sim"], args].concat()));
+    let hash = |out: &str| {
+        let line = out.lines().find_map(|line| line.strip_prefix("hash "));
+        line.unwrap().trim().to_owned()
+    };
+    let (code, out, err) = sim(&["--seed", "17"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert_eq!(hash(&out).len(), 64);
+    assert_eq!(sim(&["--seed", "17"]), (0, out.clone(), String::new()));
+    assert_ne!(hash(&sim(&["--seed", "18"]).1), hash(&out));
+    // In steps it is the same world.
+    let (code, steps, _) = sim(&["--seed", "17", "--steps"]);
+    assert!(code == 0 && steps.len() > out.len() && steps.ends_with(&out));
+    assert_eq!(sim(&["--seed", "17", "--steps"]).1, steps);
+    // Its plan is the same world too; one in which nobody has the time to be done is not a good one.
+    let (code, plan, _) = sim(&["--seed", "17", "--shrink"]);
+    assert_eq!(code, 0);
+    let file = scratch.path("plan.ron");
+    let name = file.to_str().unwrap();
+    fs::write(&file, &plan).unwrap();
+    assert_eq!(sim(&["--plan", name]), (0, out, String::new()));
+    let hasty = plan.replace("secs: 2592000,", "secs: 1,");
+    assert_ne!(hasty, plan);
+    fs::write(&file, hasty).unwrap();
+    let (code, _, err) = sim(&["--plan", name]);
+    assert_eq!(code, 1);
+    let found = "moxctl: this did not hold:\n  the end of time has come";
+    assert!(err.contains(found), "{err}");
+    fs::write(&file, "(seed: 1,\n knobs: (lat)").unwrap();
+    let (code, _, err) = sim(&["--plan", name]);
+    assert!(
+        code == 1 && err.starts_with(&format!("moxctl: {name}:2:")),
+        "{err}"
+    );
+    // Many worlds: only how long they took differs.
+    let (code, out, err) = sim(&["--seeds", "2", "--from", "17"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("\nfailing worlds          0\ntook "), "{out}");
+    let figures = |out: &str| out.split("\ntook ").next().unwrap().to_owned();
+    let again = sim(&["--seeds", "2", "--from", "17"]).1;
+    assert_eq!(figures(&again), figures(&out));
+    assert_ne!(figures(&sim(&["--seeds", "2"]).1), figures(&out));
+    for wrong in [
+        &[][..],
+        &["--seed", "1", "--plan", name],
+        &["--from", "1"],
+        &["--seeds", "1", "--steps"],
+        &["--seeds", "1", "--shrink"],
+        &["--seeds", "2", "--from", "18446744073709551615"],
+    ] {
+        let (code, out, err) = sim(wrong);
+        assert_eq!((code, out.as_str()), (2, ""), "{wrong:?} {err}");
+    }
 }
