@@ -763,3 +763,25 @@ fn undoing_a_copy_into_a_mailbox_or_account_that_is_gone_takes_only_the_record_o
     e.purge();
     e.check();
 }
+
+#[test]
+fn a_message_that_was_handed_over_in_a_file_is_taken_once_until_the_file_is_forgotten() {
+    let (mut e, a) = Engine::with_account();
+    let mut take = |e: &mut Engine, file: u8| {
+        let delivery = e.delivery(100, vec![target(a, "INBOX")]);
+        let beside = Beside {
+            file: Some([file; 16]),
+            ..Beside::default()
+        };
+        e.run(|reads| deliver_beside(reads, &delivery, &beside))
+            .map(|delivered| delivered.placed.len())
+    };
+    assert_eq!(take(&mut e, 7), Ok(1));
+    assert_eq!(take(&mut e, 7), Err(Stop::Taken));
+    assert_eq!(take(&mut e, 8), Ok(1));
+    assert_eq!(taken(&e.rows, 10), Ok(vec![[7; 16], [8; 16]]));
+    assert_eq!(taken(&e.rows, 1), Ok(vec![[7; 16]]));
+    e.run(|reads| forget_taken(reads, &[7; 16])).unwrap();
+    assert_eq!(taken(&e.rows, 10), Ok(vec![[8; 16]]));
+    e.check();
+}
