@@ -391,6 +391,7 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.check_name()?;
+        self.sim.fact("list", 0, dir.as_bytes());
         self.files.list(dir)
     }
 
@@ -398,10 +399,12 @@ impl Disk for SimDisk {
         if self.happens("disk read error", |manner| manner.read_error_one_in) {
             return Err(io::Error::other("the simulated disk failed to read"));
         }
+        self.sim.fact("read file", offset, name.as_bytes());
         self.files.read_at(name, offset, length)
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {
+        self.sim.fact("length", 0, name.as_bytes());
         self.files.length(name)
     }
 
