@@ -61,6 +61,8 @@ pub enum Command {
     Sendmail(Sendmail),
     /// Ask why mail was taken or not.
     Explain(Explain),
+    /// Have junk filters learn anew.
+    Retrain(Retrain),
     /// Check the store.
     Verify(Verify),
     /// SPF.
@@ -410,6 +412,16 @@ pub struct Explain {
     /// records at most, the newest ones; default: 10
     #[argh(option, default = "10")]
     pub max: usize,
+}
+
+/// Have the junk filter of an account forget all, and learn again from its messages as they are marked. The running server does
+/// it in the background; until it is done the filter knows less.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "retrain")]
+pub struct Retrain {
+    /// whose filter; default: those of all accounts
+    #[argh(option)]
+    pub account: Option<String>,
 }
 
 /// Check the store: every row against every other, and that every body is there. The server must not be running.

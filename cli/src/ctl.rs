@@ -91,6 +91,11 @@ pub enum Command {
         /// Records at most.
         max: usize,
     },
+    /// Have the junk filter of an account learn anew. Answered with how many do.
+    Retrain {
+        /// Whose; `None` is everybody's.
+        account: Option<String>,
+    },
     /// Write a backup into a new directory of this name. Answered with [`BackupMade`](crate::BackupMade) once it is
     /// complete, which takes as long as it takes.
     Backup {

@@ -35,6 +35,7 @@ mod queue;
 mod quickstart;
 mod replay;
 mod reports;
+mod retrain;
 mod salvage;
 mod sendmail;
 mod serve;
@@ -89,6 +90,7 @@ impl Args {
             // What is not help was done before.
             Command::Sendmail(_) => Err(Failure::Usage("run: moxctl sendmail --help".into())),
             Command::Explain(explain) => explain::run(&self, explain),
+            Command::Retrain(again) => retrain::run(&self, again),
             Command::Verify(verify) => verify::run(&self, verify),
             Command::Spf(spf) => spf::run(spf),
             Command::Dkim(dkim) => dkim::run(dkim),

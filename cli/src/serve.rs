@@ -370,6 +370,12 @@ impl Admin {
                 tracing::info!(target: "store", commit = made.commit, octets = made.octets, "backed up");
                 serde_json::to_value(made).map_err(CtlError::failed)
             }
+            Command::Retrain { account } => {
+                let count = self.node.relearn_junk(account.as_deref()).await;
+                let count = count.map_err(CtlError::failed)?;
+                tracing::info!(target: "junk", account = account.as_deref().unwrap_or("all"), "a junk filter will learn anew");
+                Ok(Value::from(count))
+            }
             Command::Explain { what, max } => {
                 let max = max.min(EXPLAINED_MAX);
                 let found = self.read(move |node| node.explain(&what, max)).await?;

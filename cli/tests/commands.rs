@@ -310,6 +310,11 @@ impl Handler for Served {
                     _ => json!([]),
                 }),
                 ctl::Command::QueueChange { .. } => Ok(json!(0)),
+                ctl::Command::Retrain { account } => match account.as_deref() {
+                    None => Ok(json!(3)),
+                    Some("jo") => Ok(json!(1)),
+                    Some(other) => Err(CtlError::failed(format!("there is no account {other:?}"))),
+                },
                 _ => Ok(Value::Null),
             }
         })
@@ -404,6 +409,17 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
     let (code, out, _) = run(&["setaccountpassword", "--generate", "jo"], "");
     assert_eq!(code, 0);
     assert!(served.passwords.lock().unwrap()["jo"] == Secret::new(out.trim().into()));
+
+    for (args, out) in [
+        (&["retrain"][..], "the junk filters of 3 accounts"),
+        (&["retrain", "--account", "jo"], "the junk filter of jo"),
+    ] {
+        let expected = format!("{out} will be learned again from the messages there are\n");
+        assert_eq!(run(args, ""), (0, expected, String::new()));
+    }
+    let (code, _, err) = run(&["retrain", "--account", "ed"], "");
+    assert_eq!(code, 1);
+    assert!(err.contains("there is no account \"ed\""), "{err}");
 
     assert_eq!(run(&["queue", "list"], "").1, "(empty)\n");
     assert_eq!(run(&["queue", "list", "--json"], "").1, "[]\n");

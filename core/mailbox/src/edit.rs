@@ -269,6 +269,9 @@ impl<'r> Edit<'r> {
             let (octets, messages) = mailbox.growth();
             let sum = growth.entry(account).or_default();
             *sum = (sum.0 + octets, sum.1 + messages);
+            if mailbox.is_for_junk_filter() {
+                self.touched.push(Touched::Junk);
+            }
             let modseq = mailbox.finish(now, &mut |key, value| {
                 rows.insert(key, value);
             });

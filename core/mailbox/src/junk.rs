@@ -16,16 +16,14 @@ use mox_uids::{Uid, UidSet};
 
 use crate::account::account_row;
 use crate::edit::{Edit, mailbox_row};
+use crate::junk_relearn::{is_forgetting, is_relearning};
 use crate::key::{self, Parts, Table};
 use crate::mailbox_edit::keywords;
 use crate::rows::{decode_change, encode_change};
 use crate::varint::{self, Input};
 use crate::verify::Verify;
-use crate::view::{existing, light_rows};
-use crate::{
-    AccountId, Batch, MARK_MESSAGES_MAX, MailboxId, Progress, ReadError, Reads, Space, Stop, flags,
-    scan,
-};
+use crate::view::light_rows;
+use crate::{AccountId, Batch, MailboxId, ReadError, Reads, Space, Stop, Touched, flags, scan};
 
 /// The keyword of junk.
 pub const JUNK: &str = "$Junk";
@@ -33,8 +31,6 @@ pub const JUNK: &str = "$Junk";
 pub const NOT_JUNK: &str = "$NotJunk";
 /// Words of a message that are learned, at most; more are passed over.
 pub const JUNK_WORDS_MAX: usize = 900;
-/// Rows of a filter that one operation forgets.
-const FORGET_ROWS: usize = 900;
 
 const LEARNED_VERSION: u8 = 1;
 
@@ -77,6 +73,13 @@ pub fn junk_learned(reads: &dyn Reads, account: AccountId) -> Result<Counts, Rea
     }))
 }
 
+/// Whether an account's filter learned with other words than this program makes: it is worth nothing until it is learned
+/// anew.
+pub fn junk_is_outdated(reads: &dyn Reads, account: AccountId) -> Result<bool, ReadError> {
+    let totals = totals(&|key| reads.get(Space::Rows, key), account)?;
+    Ok(totals.is_some_and(|(features, _)| features != FEATURES))
+}
+
 /// What an account's filter learned of a word.
 pub fn junk_word(reads: &dyn Reads, account: AccountId, word: WordId) -> Result<Counts, ReadError> {
     match reads.get(Space::Rows, &key::junk_word(account, word))? {
@@ -95,7 +98,7 @@ pub fn junk_class(
     Ok(learned(reads, account, mailbox, uid)?.map(|learned| learned.class))
 }
 
-/// Up to `max` messages of any account that are due.
+/// Up to `max` messages that are due, of any account whose filter is not being learned anew ([`junk_relearn`](crate::junk_relearn)).
 pub fn junk_due(reads: &dyn Reads, max: usize) -> Result<Vec<JunkDue>, ReadError> {
     let mut dues: Vec<JunkDue> = Vec::new();
     scan::prefix(reads, &[Table::JunkDue as u8], &mut |key, row| {
@@ -103,8 +106,10 @@ pub fn junk_due(reads: &dyn Reads, max: usize) -> Result<Vec<JunkDue>, ReadError
         let read = key::account_of(key).zip(parts.u32().zip(parts.u64()));
         let (account, (mailbox, modseq)) = read.ok_or_else(|| scan::bad_key("junk due"))?;
         let mailbox = MailboxId(mailbox);
-        // With a removed account its filter goes anyway.
-        if account_row(reads, account)?.is_none_or(|row| row.removed) {
+        // With a removed account its filter goes anyway; what is to be forgotten first is not added to.
+        if account_row(reads, account)?.is_none_or(|row| row.removed)
+            || is_relearning(reads, account)?
+        {
             return Ok(ControlFlow::Continue(()));
         }
         let room = max.saturating_sub(dues.len());
@@ -192,58 +197,6 @@ pub fn junk_pass_over(reads: &dyn Reads, due: &JunkDue) -> Result<Batch, Stop> {
     edit.finish()
 }
 
-/// Forgets a part of what an account's filter learned. Run it again until it says `Done`; then [`junk_review`] each mailbox.
-pub fn junk_forget(reads: &dyn Reads, account: AccountId) -> Result<(Batch, Progress), Stop> {
-    let mut edit = Edit::new(reads, Utc::default());
-    edit.account(account)?;
-    let prefix = key::in_account(Table::Junk, account);
-    let keys = edit.keys(&prefix, &key::behind(&prefix), FORGET_ROWS)?;
-    let progress = match keys.len() < FORGET_ROWS {
-        true => Progress::Done,
-        false => Progress::More(()),
-    };
-    keys.into_iter().for_each(|key| edit.remove(key));
-    Ok((edit.finish()?, progress))
-}
-
-/// Makes every message of a mailbox due that is to be learned, from UID `from` on: at first `Uid(1)`, then what the answer
-/// says, until it says `Done`.
-pub fn junk_review(
-    reads: &dyn Reads,
-    account: AccountId,
-    mailbox: MailboxId,
-    from: Uid,
-) -> Result<(Batch, Progress<Uid>), Stop> {
-    let mut edit = Edit::new(reads, Utc::default());
-    edit.account(account)?;
-    let names = keywords(reads, account, mailbox)?.0;
-    let everything = UidSet::from_runs([1..=u32::MAX]);
-    let some = existing(
-        reads,
-        account,
-        mailbox,
-        &everything,
-        from,
-        MARK_MESSAGES_MAX,
-    )?;
-    let flagged = some
-        .rows
-        .iter()
-        .filter(|row| class_of(&names, row.keywords).is_some());
-    let flagged: UidSet = flagged.map(|row| row.uid).collect();
-    let row = mailbox_row(reads, account, mailbox)?.filter(|row| !row.removed);
-    if let (Some(row), false) = (row, flagged.is_empty()) {
-        let key = key::op(Table::JunkDue, account, mailbox, row.modseq);
-        let before = edit.get(&key)?.map(|row| decode_change(&row)).transpose()?;
-        edit.put(
-            key,
-            encode_change(&before.unwrap_or_default().union(&flagged)),
-        );
-    }
-    let progress = some.next.map_or(Progress::Done, Progress::More);
-    Ok((edit.finish()?, progress))
-}
-
 /// What keywords say of a message.
 pub(crate) fn class_of(names: &[String], bits: u64) -> Option<Class> {
     let has = |name| {
@@ -266,6 +219,7 @@ pub(crate) fn unlearn_mailbox(
     if !learned_uids(edit.reads(), account, mailbox, 1)?.is_empty() {
         let key = key::op(Table::JunkDue, account, mailbox, key::WHOLE);
         edit.put(key, encode_change(&UidSet::new()));
+        edit.touched.push(Touched::Junk);
     }
     Ok(())
 }
@@ -481,6 +435,9 @@ fn read_counts(input: &mut Input<'_>) -> Result<Counts, ReadError> {
 
 /// The filter of an account is the sum of the messages it learned.
 pub(crate) fn verify_junk(v: &mut Verify<'_>, account: AccountId) -> Result<(), ReadError> {
+    if is_forgetting(v.reads, account)? {
+        return Ok(());
+    }
     let mut sum: BTreeMap<Vec<u8>, Counts> = BTreeMap::new();
     let prefix = key::in_account(Table::Junk, account);
     scan::prefix(v.reads, &key::junk_all_learned(account), &mut |_, row| {

@@ -68,10 +68,12 @@ pub enum Table {
     JunkDue = 27,
     /// Messages that were handed over in files and taken, by the number of the file, until that is gone.
     Taken = 28,
+    /// Accounts whose junk filter is being learned anew, and how far that came.
+    JunkRelearn = 29,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 19] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -90,6 +92,7 @@ pub(crate) const ACCOUNT_TABLES: [Table; 18] = [
     Table::Recent,
     Table::Annotation,
     Table::JunkDue,
+    Table::JunkRelearn,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are

@@ -17,6 +17,7 @@ mod expunge;
 mod flags;
 mod ids;
 mod junk;
+mod junk_relearn;
 mod junk_rules;
 mod key;
 mod mailbox_edit;
@@ -62,9 +63,10 @@ pub use expunge::{Doomed, Expunged, expunge};
 pub use flags::{Flags, KEYWORD_MAX, KEYWORDS_MAX};
 pub use ids::{AccountId, BodyId, MailboxId};
 pub use junk::{
-    JUNK, JUNK_WORDS_MAX, JunkDue, JunkSettled, NOT_JUNK, junk_class, junk_due, junk_forget,
-    junk_learned, junk_pass_over, junk_review, junk_settle, junk_word,
+    JUNK, JUNK_WORDS_MAX, JunkDue, JunkSettled, NOT_JUNK, junk_class, junk_due, junk_is_outdated,
+    junk_learned, junk_pass_over, junk_settle, junk_word,
 };
+pub use junk_relearn::{junk_relearn, junk_relearn_step, junk_relearning};
 pub use key::{Referrer, Table, body_key};
 pub use mailbox_edit::{CHANGES_KEPT, GONE_SECS};
 pub use mailboxes::{

@@ -288,6 +288,11 @@ impl<'r> MailboxEdit<'r> {
         Ok(bits)
     }
 
+    /// Whether this gives the junk filter something to learn or to forget.
+    pub(crate) fn is_for_junk_filter(&self) -> bool {
+        !self.junk.is_empty()
+    }
+
     /// How many rows this will write, at most.
     pub(crate) fn weight(&self) -> usize {
         fn dirty<T>(loaded: &BTreeMap<u32, Loaded<T>>) -> usize {

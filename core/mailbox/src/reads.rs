@@ -74,6 +74,8 @@ pub enum Touched {
     Account(crate::AccountId),
     /// The outgoing queue has a new or changed row.
     Queue,
+    /// A junk filter has something to learn or to forget.
+    Junk,
 }
 
 /// The largest body kept in the store's own `Bodies` space, in octets; larger ones are files.

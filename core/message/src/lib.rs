@@ -27,7 +27,7 @@ pub use identity::{date_rfc5322, message_id};
 pub use loops::{delivered_to_values, is_delivered_to, received_count};
 pub use pieces::{
     BODY_OCTETS_MAX, FIELD_OCTETS_MAX, FIELDS_MAX, LINK_OCTETS_MAX, PARTS_MAX, Place, pieces,
-    pieces_of,
+    pieces_of, pieces_read,
 };
 pub use received::{Protocol, Received, ReceivedFrom};
 pub use trace::{delivered_to, return_path};

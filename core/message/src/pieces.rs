@@ -3,6 +3,9 @@
 //! Fields are decoded, parts converted from their charset, and HTML is read twice: as the text people see, and for what they
 //! do not see, the targets of its links. Nothing recurses on the message, and all that is looked at is bounded.
 
+use core::convert::Infallible;
+use core::ops::Range;
+
 use mox_mime::header::{self, Field};
 use mox_mime::{Inside, Limits, Part, Structure, Walker, parts};
 
@@ -43,21 +46,43 @@ pub fn pieces(message: &[u8], each: &mut dyn FnMut(Place<'_>, &str)) {
 
 /// [`pieces`] of a message whose structure is known.
 pub fn pieces_of(message: &[u8], structure: &Structure, each: &mut dyn FnMut(Place<'_>, &str)) {
-    for Field { name, value, .. } in header::split(&structure.header).take(FIELDS_MAX) {
+    let mut read = |range: Range<u64>| {
+        let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let octets = message.get(offset(range.start)..offset(range.end));
+        Ok::<_, Infallible>(octets.unwrap_or_default())
+    };
+    let Ok(()) = pieces_read(&structure.header, &structure.part, &mut read, each);
+}
+
+/// [`pieces`] of a message that is not in memory: its header, its outermost part, and what `read` gives of its octets.
+/// It is asked for at most [`BODY_OCTETS_MAX`] of them.
+///
+/// # Errors
+/// Those of `read`.
+pub fn pieces_read<E, B: AsRef<[u8]>>(
+    header: &[u8],
+    part: &Part,
+    read: &mut dyn FnMut(Range<u64>) -> Result<B, E>,
+    each: &mut dyn FnMut(Place<'_>, &str),
+) -> Result<(), E> {
+    for Field { name, value, .. } in header::split(header).take(FIELDS_MAX) {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         let value = value.get(..FIELD_OCTETS_MAX).unwrap_or(value);
         each(Place::Field(&name), &header_text(value));
     }
-    let mut left = BODY_OCTETS_MAX;
-    for part in parts(&structure.part).take(PARTS_MAX) {
+    let mut left = BODY_OCTETS_MAX as u64;
+    for part in parts(part).take(PARTS_MAX) {
         each(Place::Part, &about(part));
         if part.inside != Inside::Leaf || !part.media.eq_ignore_ascii_case(b"text") {
             continue;
         }
-        let body = range(message, part);
-        let body = body.get(..left).unwrap_or(body);
-        left -= body.len();
-        let text = decoded_text(part, body);
+        let range = part.body..part.end.min(part.body.saturating_add(left));
+        if range.is_empty() {
+            continue;
+        }
+        left -= range.end - range.start;
+        let body = read(range)?;
+        let text = decoded_text(part, body.as_ref());
         if part.subtype.eq_ignore_ascii_case(b"html") {
             let html = Html::read(&text, each);
             each(Place::Text, &html_to_text(&html.spaced));
@@ -65,13 +90,7 @@ pub fn pieces_of(message: &[u8], structure: &Structure, each: &mut dyn FnMut(Pla
             each(Place::Text, &text);
         }
     }
-}
-
-fn range<'m>(message: &'m [u8], part: &Part) -> &'m [u8] {
-    let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    message
-        .get(offset(part.body)..offset(part.end))
-        .unwrap_or_default()
+    Ok(())
 }
 
 /// A part in a few words.

@@ -27,6 +27,28 @@ impl<R: Runtime> Node<R> {
             .collect())
     }
 
+    /// Has the junk filter of an account forget all, and learn again from its messages: it begins soon, and goes on in the
+    /// background, after a stop too. Of all accounts when none is named; how many.
+    pub async fn relearn_junk(&self, account: Option<&str>) -> Result<usize, StartError> {
+        let ids = match account {
+            None => self.inner.account_ids(),
+            Some(name) => match self.inner.account_id(name) {
+                Some(id) => vec![id],
+                None => return Err(StartError(format!("there is no account {name:?}"))),
+            },
+        };
+        let op = |id| {
+            let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::junk_relearn(reads, id);
+            self.inner.store.run(op)
+        };
+        let done = all(ids.into_iter().map(op)).await;
+        for done in &done {
+            let done: &Result<(), StoreError> = done;
+            done.as_ref().map_err(|e| StartError(e.to_string()))?;
+        }
+        Ok(done.len())
+    }
+
     /// Replaces the credentials of an account, as [`mox_server::encode_credentials`] writes them.
     pub async fn set_credentials(
         &self,

@@ -17,6 +17,7 @@ mod deflate;
 mod front;
 mod imap_in;
 mod in_order;
+mod junk;
 mod listen;
 mod mta_sts;
 mod node;

@@ -24,7 +24,7 @@ use crate::imap_in::recent::Told;
 use crate::mta_sts::Policies;
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
-use crate::{queue_out, tls};
+use crate::{junk, queue_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -172,6 +172,7 @@ impl<R: Runtime> Node<R> {
         runtime.spawn_service("purge", Box::pin(purge_service(inner.clone())));
         runtime.spawn_service("upkeep", Box::pin(upkeep_service(inner.clone())));
         runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
+        runtime.spawn_service("junk", Box::pin(junk::service(inner.clone())));
         Ok(node)
     }
 
@@ -364,6 +365,13 @@ impl<R: Runtime> Inner<R> {
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
             .copied()
+    }
+
+    /// The store's numbers of all accounts of the directory.
+    pub(crate) fn account_ids(&self) -> Vec<AccountId> {
+        let accounts = self.accounts.read();
+        let accounts = accounts.unwrap_or_else(PoisonError::into_inner);
+        accounts.values().copied().collect()
     }
 
     /// Whether mail from elsewhere is judged: without name servers nothing can be known of it.

@@ -1,10 +1,13 @@
 //! What the junk filter learns from in a message: its texts as `mox-message` decodes them, its words as `mox-junk` makes
 //! them.
 
-use mox_junk::{Counts, Extractor, Judgement, Limits, Parameters, Words};
+use core::ops::Range;
+
+use mox_junk::{Counts, Extractor, Limits};
+pub use mox_junk::{Deciding, Judgement, Parameters, Words};
 use mox_mailbox::{AccountId, ReadError, Reads, junk_learned, junk_word};
 use mox_message::Place;
-use mox_mime::Structure;
+use mox_mime::{Part, Structure};
 
 /// The words of a message, whose lines end in CRLF or LF.
 pub fn words(message: &[u8]) -> Words {
@@ -22,6 +25,23 @@ pub fn words_of(message: &[u8], structure: &Structure) -> Words {
         extractor.push(junk_place(place), text);
     });
     extractor.finish()
+}
+
+/// [`words`] of a message that is not in memory: its header, what stands before it included, its outermost part, and what
+/// `read` gives of the octets of its body.
+///
+/// # Errors
+/// Those of `read`.
+pub fn words_read<E, B: AsRef<[u8]>>(
+    header: &[u8],
+    part: &Part,
+    read: &mut dyn FnMut(Range<u64>) -> Result<B, E>,
+) -> Result<Words, E> {
+    let mut extractor = Extractor::new(Limits::default());
+    mox_message::pieces_read(header, part, read, &mut |place, text| {
+        extractor.push(junk_place(place), text);
+    })?;
+    Ok(extractor.finish())
 }
 
 fn junk_place(place: Place<'_>) -> mox_junk::Place<'_> {

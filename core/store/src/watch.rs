@@ -22,6 +22,8 @@ pub enum Topic {
     Account(AccountId),
     /// The outgoing queue; its number is that of the last published commit that touched it.
     Queue,
+    /// What junk filters are to learn or to forget; its number is that of the last published commit that added to it.
+    Junk,
     /// Anything at all; its number is that of the last published commit.
     Commit,
 }
@@ -136,6 +138,7 @@ impl Raised {
                 }
                 Touched::Account(account) => (Topic::Account(account), commit),
                 Touched::Queue => (Topic::Queue, commit),
+                Touched::Junk => (Topic::Junk, commit),
             };
             self.raise(topic, number);
         }

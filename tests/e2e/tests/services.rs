@@ -26,7 +26,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Everything a node spawns.
-const SERVICES: [&str; 6] = ["commit", "queue", "purge", "upkeep", "sweep", "listen"];
+const SERVICES: [&str; 7] = [
+    "commit", "queue", "purge", "upkeep", "sweep", "junk", "listen",
+];
 /// In which the process of a test finds its part: `runtime service`.
 const PART: &str = "MOX_TEST_PART";
 

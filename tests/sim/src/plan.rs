@@ -197,8 +197,8 @@ pub enum Deed {
 
 /// The mailboxes that clients use.
 pub const MAILBOXES: [&str; 3] = ["INBOX", "Archive", "Trash"];
-/// The flags that clients set.
-pub const FLAGS: [&str; 4] = ["\\Seen", "\\Flagged", "\\Answered", "swarm"];
+/// The flags that clients set. Not $Junk: who is called a junk mailer is put off, and then nothing need arrive.
+pub const FLAGS: [&str; 5] = ["\\Seen", "\\Flagged", "\\Answered", "swarm", "$NotJunk"];
 
 /// A loss of power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ pub const SITES: &[&str] = &[
     "node notice not written",
     "node piece not read",
     "node purge stops early",
+    "node words not read",
     "store dies before apply",
     "store dies before answer",
     "store dies before publish",
