@@ -10,8 +10,8 @@ use crate::mailboxes::resolve;
 use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
     AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
-    MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reputation,
-    taken,
+    MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reject,
+    reputation, taken,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -120,6 +120,8 @@ pub struct Beside {
     pub wrote: Option<(AccountId, Vec<u64>)>,
     /// The number of the file in which it was handed over: no second operation takes the same.
     pub file: Option<[u8; 16]>,
+    /// What it is known by if a copy of it was kept before, when it was not taken: that goes.
+    pub known_by: Vec<u64>,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out.
@@ -138,6 +140,13 @@ pub fn deliver_beside(
     let delivered = place(&mut edit, delivery)?;
     if let Some((decision, budget)) = &beside.decision {
         decision::keep(&mut edit, decision, *budget)?;
+    }
+    for target in delivery
+        .targets
+        .iter()
+        .filter(|_| !beside.known_by.is_empty())
+    {
+        reject::taken(&mut edit, target.account, &beside.known_by)?;
     }
     if let Some((account, hashes)) = &beside.wrote {
         let hashes = hashes.get(..WROTE_MAX).unwrap_or(hashes);

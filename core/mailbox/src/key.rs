@@ -70,10 +70,12 @@ pub enum Table {
     Taken = 28,
     /// Accounts whose junk filter is being learned anew, and how far that came.
     JunkRelearn = 29,
+    /// Copies of mail that was not taken.
+    Reject = 30,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 19] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 20] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -93,6 +95,7 @@ pub(crate) const ACCOUNT_TABLES: [Table; 19] = [
     Table::Annotation,
     Table::JunkDue,
     Table::JunkRelearn,
+    Table::Reject,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are

@@ -30,6 +30,7 @@ mod purge;
 mod queue;
 mod reads;
 mod recent;
+mod reject;
 mod reputation;
 mod restored;
 mod rows;
@@ -89,6 +90,9 @@ pub use reads::{
     VALUE_MAX,
 };
 pub use recent::{messages_from, recent_from, told};
+pub use reject::{
+    REJECT_OCTETS_MAX, REJECT_SECS, REJECTS_MAX, Rejected, has_reject, keep_rejected, purge_rejects,
+};
 pub use reputation::{JUNK_KEYWORDS, KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
 pub use rows::Usage;

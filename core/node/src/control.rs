@@ -18,13 +18,16 @@ impl<R: Runtime> Node<R> {
         let key = mox_server::decision::key(what);
         let found = mox_mailbox::decisions(&*published.view, &key, max);
         let found = found.map_err(|e| StartError(e.to_string()))?;
-        let records: Result<Vec<Record>, _> =
-            found.iter().map(|octets| Record::decode(octets)).collect();
-        let records = records.map_err(|e| StartError(e.to_string()))?;
-        Ok(records
-            .into_iter()
-            .filter(|record| record.is_about(what))
-            .collect())
+        let read = |octets: &Bytes| match Record::decode(octets) {
+            Ok(record) => Some(record),
+            // One of an earlier program keeps nobody from the others.
+            Err(error) => {
+                tracing::warn!(target: "store", %error, "a record of a decision is passed over");
+                None
+            }
+        };
+        let records = found.iter().filter_map(read);
+        Ok(records.filter(|record| record.is_about(what)).collect())
     }
 
     /// Has the junk filter of an account forget all, and learn again from its messages: it begins soon, and goes on in the

@@ -5,7 +5,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
-use mox_machine::{Secret, Seed, fault};
+use mox_machine::{Secret, Seed, Utc, fault};
 use mox_mailbox::{AccountId, Progress};
 use mox_server::{Directory, SentCounts, Signers};
 use mox_store::{Committer, Store, StoreError, Topic};
@@ -500,6 +500,26 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
     core::future::pending::<()>().await;
 }
 
+/// Removes copies of mail that was not taken, once they are old.
+async fn purge_rejects<R: Runtime>(node: &Inner<R>, now: Utc) {
+    let before = now - Duration::from_secs(mox_mailbox::REJECT_SECS.unsigned_abs());
+    for account in node.account_ids() {
+        loop {
+            let op = move |reads: &dyn mox_mailbox::Reads| {
+                mox_mailbox::purge_rejects(reads, account, before, now)
+            };
+            match node.store.run(op).await {
+                Ok(Progress::More(())) => {}
+                Ok(Progress::Done) => break,
+                Err(error) => {
+                    tracing::warn!(target: "store", %error, "old copies of refused mail were not removed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 /// Removes for good what was expunged, or left the queue, long enough ago.
 async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
     loop {
@@ -521,6 +541,7 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
                 }
             }
         }
+        purge_rejects(&node, now).await;
         let receiving = &node.config.receiving;
         let budget = mox_mailbox::DecisionBudget {
             octets: receiving.records_octets,

@@ -1,8 +1,10 @@
 //! The world of one SMTP session: who may send, to whom, and where the message goes.
 
+mod content;
 mod hand_in;
 mod judge;
 mod record;
+mod rejects;
 mod sending;
 mod trace;
 mod transaction;

@@ -11,6 +11,7 @@ mod check;
 mod dkim;
 mod dynamic_file;
 mod edit;
+mod incoming;
 mod locate;
 mod offers;
 mod problem;
@@ -27,6 +28,7 @@ pub use dynamic_file::{
 pub use edit::{
     EditError, add_account, add_address, add_domain, remove_account, remove_address, remove_domain,
 };
+pub use incoming::{Incoming, JunkFilter};
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
 pub use static_file::{

@@ -7,6 +7,7 @@
 mod again;
 mod change;
 mod checked;
+mod content;
 mod decide;
 mod facts;
 mod history;
@@ -16,10 +17,11 @@ mod text;
 mod ties;
 
 pub use change::{Change, smallest_change};
+pub use content::{CONTENT_WORDS_MAX, Content, ContentWord};
 pub use decide::{Decision, Reason, Rule, Verdict, Weight, decide};
 pub use facts::{
-    Authenticated, Connection, Content, DmarcFacts, Facts, Listing, Message, Method, Quarantine,
-    Recipient, Settings, Signature, Stage, Standing, Token,
+    Authenticated, Connection, DmarcFacts, Facts, Listing, Message, Method, Quarantine, Recipient,
+    Settings, Signature, Stage, Standing, Token,
 };
 pub use history::{History, Past};
 pub use record::{Judgement, RECORD_VERSION, Record, RecordError, key};

@@ -11,10 +11,10 @@ use mox_address::{Domain, Host, LocalPart, Path};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::SendLimits;
-use crate::config::{Dynamic, Static};
+use crate::config::{Dynamic, Incoming, Static};
 
 /// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Directory {
     postmaster: Postmaster,
     accounts: BTreeSet<String>,
@@ -24,6 +24,9 @@ pub struct Directory {
     imap_without: BTreeMap<String, Vec<String>>,
     /// What accounts may send, for those that have limits.
     send_limits: BTreeMap<String, SendLimits>,
+    /// What accounts want of mail from elsewhere; those that say nothing want what is usual.
+    incoming: BTreeMap<String, Incoming>,
+    usual: Incoming,
     /// By A-label name.
     domains: BTreeMap<Domain, LocalDomain>,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
@@ -116,6 +119,7 @@ impl Directory {
             }
             directory.set_imap_without(name, account.imap_without.clone());
             directory.send_limits.insert(name.clone(), account.send);
+            directory.set_incoming(name, account.incoming.clone());
             for address in &account.addresses {
                 // Checked when the configuration was read.
                 let _ = match &address.local {
@@ -125,6 +129,16 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// Says what an account wants of mail from elsewhere.
+    pub fn set_incoming(&mut self, account: &str, incoming: Incoming) {
+        self.incoming.insert(account.into(), incoming);
+    }
+
+    /// What an account wants of mail from elsewhere.
+    pub fn incoming(&self, account: &str) -> &Incoming {
+        self.incoming.get(account).unwrap_or(&self.usual)
     }
 
     /// Switches IMAP capabilities off for an account.
@@ -149,6 +163,8 @@ impl Directory {
             quotas: BTreeMap::new(),
             imap_without: BTreeMap::new(),
             send_limits: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            usual: Incoming::default(),
             domains: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }

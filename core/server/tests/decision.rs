@@ -7,9 +7,9 @@
 )]
 
 use mox_server::decision::{
-    Authenticated, Connection, Content, DmarcFacts, Facts, History, Judgement, Listing, Message,
-    Method, Past, Quarantine, Reason, Recipient, Record, Settings, Signature, Stage, Standing,
-    Token, Verdict, decide,
+    Authenticated, CONTENT_WORDS_MAX, Connection, Content, ContentWord, DmarcFacts, Facts, History,
+    Judgement, Listing, Message, Method, Past, Quarantine, Reason, Recipient, Record, Settings,
+    Signature, Stage, Standing, Token, Verdict, decide,
 };
 
 fn method(result: &str, subject: &str) -> Method {
@@ -333,7 +333,7 @@ fn r2_unproved_mail_of_an_author_who_proved_before_is_looked_at_strictly() {
     expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
     let judged = case(|_, message, ann| {
         unproved(message, ann, past(2, 0));
-        ann.content = content(0.5);
+        ann.content = content(0.6);
     });
     expect(&judged, Verdict::Defer, Reason::JunkContentStrict, NOT_NOW);
 }
@@ -453,7 +453,15 @@ fn content(probability: f64) -> Option<Content> {
     Some(Content {
         probability,
         is_significant: true,
-        words: vec![("casino".into(), 0.99)],
+        learned: (60, 70),
+        words: vec![ContentWord {
+            word: "casino".into(),
+            weight: (probability / (1.0 - probability)).ln(),
+            counts: (0, 9),
+        }],
+        others: 0,
+        others_weight: 0.0,
+        problem: None,
     })
 }
 
@@ -472,7 +480,7 @@ fn d10_a_client_without_a_name_is_suspicious_and_with_a_bad_past_put_off() {
     ] {
         let judged = case(|_, message, ann| {
             message.iprev.result = iprev.into();
-            ann.content = content(0.5);
+            ann.content = content(0.6);
         });
         assert_eq!(judged.decision.reason, reason);
     }
@@ -498,9 +506,9 @@ fn d11_a_token_gets_mail_past_what_comes_behind_it() {
 #[test]
 fn d12_content_counts_only_when_the_filter_knows_enough() {
     for (probability, is_significant, reason) in [
-        (0.95, true, Reason::NoBadSignals),
-        (0.96, true, Reason::JunkContent),
-        (0.96, false, Reason::NoBadSignals),
+        (0.7, true, Reason::NoBadSignals),
+        (0.71, true, Reason::JunkContent),
+        (0.99, false, Reason::NoBadSignals),
         (f64::NAN, true, Reason::NoBadSignals),
     ] {
         let (mut facts, mut ann) = (facts(), ann());
@@ -512,7 +520,66 @@ fn d12_content_counts_only_when_the_filter_knows_enough() {
         assert_eq!(decide(&facts, &ann).reason, reason, "{probability}");
     }
     let judged = case(|_, _, ann| ann.content = content(0.99));
-    assert_eq!(judged.change.unwrap().verdict, Verdict::Accept);
+    let change = judged.change.as_ref().map(|change| change.verdict);
+    assert_eq!(change, Some(Verdict::Accept));
+    let word = ("word".to_owned(), "casino +4.5951 (0, 9)".to_owned());
+    let evidence = |judged: &Judgement| {
+        let rules = &judged.decision.rules;
+        let rule = rules.iter().find(|rule| rule.name == "content").unwrap();
+        rule.evidence.clone()
+    };
+    assert!(evidence(&judged).contains(&word), "{judged:#?}");
+    // J-14: where it cannot be known nothing is refused, and the record says so.
+    let problem = Content::failed("a disk error".into());
+    let judged = case(|_, _, ann| ann.content = Some(problem));
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let problem = ("problem".to_owned(), "a disk error".to_owned());
+    assert_eq!(evidence(&judged), [problem]);
+}
+
+#[test]
+fn a_record_whose_words_do_not_add_up_to_its_probability_differs() {
+    let judged = case(|_, _, ann| ann.content = content(0.99));
+    let record = |judged: Judgement| Record {
+        id: "abc".into(),
+        facts: facts(),
+        recipients: vec![judged],
+        reply: String::new(),
+        dns: String::new(),
+    };
+    assert_eq!(record(judged.clone()).differences(), Vec::<String>::new());
+    let mut forged = judged;
+    forged.recipient.content.as_mut().unwrap().words[0].weight = -1.0;
+    let found = record(forged).differences();
+    assert!(found[0].contains("do not add up"), "{found:?}");
+}
+
+#[test]
+fn content_is_asked_for_only_where_the_decision_comes_to_it() {
+    let asks = |judged: Judgement| judged.decision.asks_for_content();
+    assert!(asks(case(|_, _, _| {})));
+    assert!(!asks(case(|_, _, ann| ann.history.author = past(1, 0))));
+    assert!(!asks(case(
+        |_, message, _| message.spf.result = "fail".into()
+    )));
+}
+
+#[test]
+fn what_is_kept_of_a_judgement_is_bounded_and_adds_up() {
+    let mut extractor = mox_junk::Extractor::new(mox_junk::Limits::default());
+    let text: String = (0..400).map(|n| format!("word{n}x ")).collect();
+    extractor.push(mox_junk::Place::Text, &text);
+    let learned = mox_junk::Counts { ham: 60, spam: 70 };
+    let counts = |id: mox_junk::WordId| mox_junk::Counts {
+        ham: (id.0 % 7) as u32,
+        spam: (id.0 % 11) as u32,
+    };
+    let parameters = mox_junk::Parameters::default();
+    let judgement = mox_junk::judge(&extractor.finish(), learned, &parameters, counts);
+    let content = Content::of(&judgement);
+    assert_eq!(content.words.len(), CONTENT_WORDS_MAX);
+    assert_eq!(content.others, judgement.deciding.len() - CONTENT_WORDS_MAX);
+    assert!(content.others > 50 && content.adds_up());
 }
 
 fn listed() -> Vec<Listing> {

@@ -6,6 +6,7 @@ use mox_mailbox::{AccountId, BodyHeader, BodyId, BodyRef, INLINE_BODY_MAX, Mailb
 use mox_uids::Uid;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -86,6 +87,39 @@ impl Spool {
     /// Whether it is small enough to be a row; [`finish`](Self::finish) does not block then.
     pub const fn is_inline(&self) -> bool {
         self.length <= INLINE_BODY_MAX as u64
+    }
+
+    /// Reads octets of what came so far; what lies beyond is left out. Blocks unless [`is_inline`](Self::is_inline).
+    ///
+    /// # Errors
+    /// What the disk said. The body is none the worse.
+    pub fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
+        let (start, end) = (range.start.min(self.length), range.end.min(self.length));
+        let written = self.length - self.pending_octets as u64;
+        let too_large = |_| io::ErrorKind::FileTooLarge;
+        let mut octets = BytesMut::new();
+        if start < end.min(written) {
+            let length = usize::try_from(end.min(written) - start).map_err(too_large)?;
+            let offset = BodyHeader::LEN as u64 + start;
+            let disk = &self.held.shared.disk;
+            let read = disk.read_at(&file_of(self.held.id), offset, length)?;
+            if read.len() < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            octets.extend_from_slice(&read);
+        }
+        let mut at = written;
+        for part in &self.pending {
+            let behind = at + part.len() as u64;
+            let (from, to) = (start.clamp(at, behind) - at, end.clamp(at, behind) - at);
+            if from < to {
+                let from = usize::try_from(from).map_err(too_large)?;
+                let to = usize::try_from(to).map_err(too_large)?;
+                octets.extend_from_slice(part.get(from..to).unwrap_or_default());
+            }
+            at = behind;
+        }
+        Ok(octets.freeze())
     }
 
     /// Writes what waits to the file, unless the body may still be a row. Blocks.

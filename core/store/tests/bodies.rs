@@ -41,6 +41,39 @@ fn nothing(store: &Store) -> Run<(), Stop> {
 }
 
 #[test]
+fn a_body_can_be_read_while_it_comes_in_wherever_it_is() {
+    let (store, _committer, _) = open();
+    for size in [0, 7, INLINE_BODY_MAX + 1, 3 * SPOOL_WRITE + 5] {
+        let octets = content(size);
+        let mut spool = store.spool();
+        // Some of it in the file, the rest in several pieces in memory.
+        let (written, waits) = octets.split_at(size / 3);
+        spool.push(Bytes::copy_from_slice(written));
+        spool.write().unwrap();
+        for piece in waits.chunks(5_000) {
+            spool.push(Bytes::copy_from_slice(piece));
+        }
+        let end = size as u64;
+        for range in [
+            0..end,
+            0..end / 3,
+            end / 3..end,
+            end / 4..end / 2,
+            1..end + 9,
+            end..end + 9,
+        ] {
+            let from = (range.start as usize).min(size);
+            let to = (range.end as usize).min(size).max(from);
+            assert_eq!(
+                spool.read(range.clone()).unwrap(),
+                octets[from..to],
+                "{size} {range:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn bodies_of_every_size_come_back_whole_and_in_parts() {
     let (store, mut committer, disk) = open();
     let sizes = [

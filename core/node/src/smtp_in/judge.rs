@@ -6,13 +6,15 @@ use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, Kinship};
 use mox_server::decision::{
-    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Stage, Standing,
-    Verdict, author_local_part, ties,
+    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Settings, Stage,
+    Standing, Verdict, author_local_part, ties,
 };
-use mox_server::{Checks, Origin};
-use std::net::IpAddr;
+use mox_server::{Arrived, Checks, Origin};
+use mox_store::Spool;
 
+use super::content::{Text, weigh};
 use super::record::{refusal, shown, with_a_labels};
+use super::trace::{Stamp, for_mailbox};
 use crate::node::Inner;
 
 /// Octets of name servers' answers that are kept in a record.
@@ -20,13 +22,12 @@ const DNS_MAX: usize = 24 * 1024;
 
 /// A message to be judged.
 pub(super) struct Case<'a> {
-    pub(super) id: &'a str,
-    pub(super) peer: IpAddr,
-    pub(super) hello: Option<&'a (Bytes, bool)>,
-    pub(super) tls: bool,
+    /// How it came.
+    pub(super) stamp: Stamp<'a>,
     pub(super) from: Option<&'a Path>,
     pub(super) origin: &'a Origin,
-    pub(super) size: u64,
+    pub(super) arrived: &'a Arrived,
+    pub(super) spool: Spool,
     /// Why it is a loop.
     pub(super) loops: Option<&'static str>,
     /// The mailboxes it is for, each with the recipient, and the account's name.
@@ -35,7 +36,7 @@ pub(super) struct Case<'a> {
 
 /// A mailbox a message is for.
 pub(super) struct Asked {
-    pub(super) address: String,
+    pub(super) address: Path,
     pub(super) account: String,
     pub(super) id: AccountId,
     pub(super) mailbox: String,
@@ -109,15 +110,16 @@ impl Judged {
 
 /// Asks name servers, for as long as an inquiry may take, and decides. It always comes to an end: what is not answered in time
 /// counts as a failure of DNS, which refuses nothing.
-pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> Judged {
-    let now = node.runtime.now().utc;
-    let helo = case.hello.map(|(name, _)| &name[..]).unwrap_or_default();
+pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judged, Spool) {
+    let (now, peer) = (case.stamp.now, case.stamp.peer);
+    let helo = case.stamp.hello.map(|(name, _)| &name[..]);
+    let helo = helo.unwrap_or_default();
     let sender = case.from.map(with_a_labels).unwrap_or_default();
     let receiver = node.config.hostname.to_ascii();
     let receiver = receiver.as_ref().unwrap_or(&node.config.hostname);
     let authors: Vec<&[u8]> = case.origin.authors.iter().map(|a| &a.domain[..]).collect();
     let checks = Checks {
-        ip: case.peer,
+        ip: peer,
         helo,
         mail_from: sender.as_bytes(),
         receiver: receiver.as_str(),
@@ -131,52 +133,81 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> Judged
             checks.run(facts)
         });
     let (checked, answers) = inquiry.await;
-    let mut message = Message::of(case.origin, &checked, case.size);
+    let iprev = &checked.iprev;
+    let reverse = iprev.name.as_ref().or_else(|| iprev.names.first());
+    let reverse = reverse.map(ToString::to_string);
+    let mut message = Message::of(case.origin, &checked, case.arrived.size);
     message.loops = case.loops.map(str::to_owned);
     let facts = Facts {
         stage: Stage::Message,
         at: now.secs(),
         connection: Connection {
-            ip: case.peer.to_canonical(),
+            ip: peer.to_canonical(),
             hello: shown(helo),
-            tls: case.tls,
+            tls: case.stamp.tls.is_some(),
         },
         sender: sender.clone(),
         sender_unreachable: None,
         has_resolver: true,
         message: Some(message),
     };
-    let recipients = case.mailboxes.into_iter().map(|asked| {
+    // As it will stand before the message when somebody looks for its words again, but for the recipient.
+    let stamp = Stamp {
+        reverse: reverse.as_deref(),
+        ..case.stamp
+    };
+    let first = case.mailboxes.first().map(|asked| &asked.address);
+    let header = first.map_or_else(String::new, |to| for_mailbox(&stamp, case.from, to));
+    let text = Text {
+        header: [header.as_bytes(), &case.arrived.header[..]].concat(),
+        part: case.arrived.structure.part.clone(),
+        spool: case.spool,
+    };
+    let directory = node.directory();
+    let mut recipients: Vec<(Recipient, Option<AccountId>)> = Vec::new();
+    for asked in case.mailboxes {
         let history = history(node, &facts, &asked);
+        let incoming = directory.incoming(&asked.account);
+        let filter = incoming.junk_filter.unwrap_or_default();
+        let has_filter = incoming.junk_filter.is_some();
+        let settings = Settings {
+            rejects_mailbox: incoming.rejects_mailbox.clone(),
+            junk_threshold: filter.threshold,
+            strict_threshold: filter.strict_threshold,
+            ..Settings::default()
+        };
         let recipient = Recipient {
             account: Some(asked.account),
             mailbox: asked.mailbox,
+            settings,
             history,
-            ..Recipient::new(asked.address, Standing::Known)
+            ..Recipient::new(asked.address.to_string(), Standing::Known)
         };
-        Judgement::of(&facts, recipient)
-    });
+        recipients.push((recipient, has_filter.then_some(asked.id)));
+    }
+    let asking = recipients
+        .iter_mut()
+        .map(|(recipient, id)| (recipient, *id));
+    let spool = weigh(node, &facts, asking, text).await;
+    let judged = recipients.into_iter();
+    let recipients = judged.map(|(recipient, _)| Judgement::of(&facts, recipient));
     let recipients = recipients.collect();
     let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
     if dns.len() > DNS_MAX {
         dns.clear();
     }
-    let iprev = &checked.iprev;
-    Judged {
+    let judged = Judged {
         fields: checks.fields(&checked),
-        reverse: iprev
-            .name
-            .as_ref()
-            .or_else(|| iprev.names.first())
-            .map(ToString::to_string),
         record: Record {
-            id: case.id.to_owned(),
+            id: stamp.id.to_owned(),
             facts,
             recipients,
             reply: String::new(),
             dns,
         },
-    }
+        reverse,
+    };
+    (judged, spool)
 }
 
 /// What earlier mail for this mailbox was like.

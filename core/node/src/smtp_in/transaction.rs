@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::judge::{Asked, Case, Judged, hash, judge};
 use super::record;
+use super::rejects::{self, Refused, known_by};
 use super::sending;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
@@ -247,32 +248,49 @@ impl Transaction {
         outcome
     }
 
+    /// How it came, without what only checks can tell.
+    fn stamp<'a, R: Runtime>(&'a self, node: &'a Inner<R>, arrival: &'a Arrival) -> Stamp<'a> {
+        Stamp {
+            id: &self.id,
+            hostname: &node.config.hostname,
+            service: arrival.service,
+            peer: arrival.peer.ip(),
+            hello: arrival.hello.as_ref(),
+            tls: arrival.tls.as_ref(),
+            authenticated: arrival.login.is_some() && arrival.file.is_none(),
+            utf8: self.params.utf8,
+            now: node.runtime.now().utc,
+            reverse: None,
+            results: "",
+        }
+    }
+
     /// What becomes of a message from elsewhere.
     async fn judge<R: Runtime>(
         &self,
         node: &Inner<R>,
         arrival: &Arrival,
         letterhead: Letterhead,
-        size: u64,
+        (arrived, spool): (&Arrived, Spool),
         loops: Option<&'static str>,
-    ) -> Judged {
+    ) -> (Judged, Spool) {
         let origin = letterhead.finish();
-        let asked = |local: &Local| Asked {
-            address: local.to.first().map(Path::to_string).unwrap_or_default(),
-            account: local.name.clone(),
-            id: local.account,
-            mailbox: local.mailbox.clone(),
+        let asked = |local: &Local| {
+            Some(Asked {
+                address: local.to.first()?.clone(),
+                account: local.name.clone(),
+                id: local.account,
+                mailbox: local.mailbox.clone(),
+            })
         };
         let case = Case {
-            id: &self.id,
-            peer: arrival.peer.ip(),
-            hello: arrival.hello.as_ref(),
-            tls: arrival.tls.is_some(),
+            stamp: self.stamp(node, arrival),
             from: self.from.as_ref(),
             origin: &origin,
-            size,
+            arrived,
+            spool,
             loops,
-            mailboxes: self.local.iter().map(asked).collect(),
+            mailboxes: self.local.iter().filter_map(asked).collect(),
         };
         judge(node, case).await
     }
@@ -322,9 +340,9 @@ impl Transaction {
         let loops = loops(&arrived, &self.local);
         let judged = match letterhead {
             Some(letterhead) => {
-                let judged = self
-                    .judge(node, arrival, letterhead, arrived.size, loops)
-                    .await;
+                let message = (&arrived, spool);
+                let (judged, back) = self.judge(node, arrival, letterhead, message, loops).await;
+                spool = back;
                 Some(judged)
             }
             None => match loops {
@@ -335,24 +353,34 @@ impl Transaction {
         if let Some(reply) = judged.as_ref().and_then(Judged::refusal) {
             if let Some(mut judged) = judged {
                 judged.record.reply = reply.to_string();
-                record::keep(node, &judged.record).await;
+                let reverse = judged.reverse.clone();
+                let results = judged.fields.clone();
+                let recipients = self.local.iter();
+                let refused = Refused {
+                    recipients: recipients
+                        .filter_map(|local| Some((local.account, local.to.first()?)))
+                        .collect(),
+                    from: self.from.as_ref(),
+                    stamp: Stamp {
+                        reverse: reverse.as_deref(),
+                        results: &results,
+                        ..self.stamp(node, arrival)
+                    },
+                    arrived: &arrived,
+                    spool,
+                    judged,
+                };
+                rejects::keep(node, refused).await;
             }
             return Err(reply);
         }
 
         let now = node.runtime.now().utc;
         let stamp = Stamp {
-            id: &self.id,
-            hostname: &node.config.hostname,
-            service: arrival.service,
-            peer: arrival.peer.ip(),
-            hello: arrival.hello.as_ref(),
-            tls: arrival.tls.as_ref(),
-            authenticated: arrival.login.is_some() && arrival.file.is_none(),
-            utf8: self.params.utf8,
             now,
             reverse: judged.as_ref().and_then(|judged| judged.reverse.as_deref()),
             results: judged.as_ref().map_or("", |judged| &judged.fields),
+            ..self.stamp(node, arrival)
         };
         let added = match &departing {
             Some(_) => {
@@ -466,6 +494,8 @@ impl Transaction {
             let ties = ties.flat_map(|to| mox_server::decision::written_to(&to));
             (login.id, ties.map(|tie| hash(&tie)).collect())
         });
+        let known_by = judged.as_ref().map(|judged| known_by(&judged.record));
+        let known_by = known_by.unwrap_or_default();
         let decision = judged.map(|mut judged| {
             for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
                 judgement.placed.clone_from(place);
@@ -477,6 +507,7 @@ impl Transaction {
             decision,
             wrote,
             file: arrival.file,
+            known_by,
         };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
@@ -577,7 +608,7 @@ fn mailbox_full() -> Reply {
 }
 
 /// The trace fields, what was missing in the header, and a blank line when there is no header to end.
-fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
+pub(super) fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
     let mut text = trace + added;
     if headless {
         text.push_str("\r\n");

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::check::{self, Check};
 use super::dkim::{Dkim, FileDkim};
+use super::incoming::{self, Incoming, JunkFilter};
 use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, setting};
 use super::problem::Problems;
@@ -15,7 +16,7 @@ use crate::SendLimits;
 use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
 
 /// `domains.ron`, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dynamic {
     /// The domains whose mail is taken, in A-labels.
     pub domains: BTreeMap<Domain, DomainRules>,
@@ -26,7 +27,7 @@ pub struct Dynamic {
 }
 
 /// Somebody who has mail here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Account {
     /// The domain of addresses that are written without one.
     pub domain: Domain,
@@ -40,6 +41,8 @@ pub struct Account {
     pub imap_without: Vec<String>,
     /// What it may send within a day.
     pub send: SendLimits,
+    /// What it wants of mail from elsewhere.
+    pub incoming: Incoming,
 }
 
 /// An address of an account.
@@ -95,6 +98,10 @@ struct FileAccount {
     messages_per_day: u32,
     #[serde(default = "default_new_recipients")]
     new_recipients_per_day: u32,
+    #[serde(default = "incoming::default_filter")]
+    junk_filter: Option<JunkFilter>,
+    #[serde(default = "incoming::default_rejects")]
+    rejects_mailbox: Option<String>,
 }
 
 const fn default_messages() -> u32 {
@@ -293,7 +300,13 @@ impl FileAccount {
                 "leave quota out for no limit",
             );
         }
+        let incoming = Incoming {
+            junk_filter: self.junk_filter,
+            rejects_mailbox: self.rejects_mailbox.clone(),
+        };
+        incoming.check(check, name);
         Some(Account {
+            incoming,
             domain: domain?,
             addresses,
             full_name: self.full_name.clone(),

@@ -12,6 +12,7 @@ use ron2::ast::Expr;
 use super::check::is_account_name;
 use super::dkim::Dkim;
 use super::dynamic_file::{Account, Address, Dynamic, explain, usual_send_limits};
+use super::incoming::Incoming;
 use super::locate::Located;
 use super::locate::Step::{self, Field, Key};
 use super::problem::Problems;
@@ -81,6 +82,7 @@ pub fn add_account(
             quota: None,
             imap_without: Vec::new(),
             send: usual_send_limits(),
+            incoming: Incoming::default(),
         },
     );
     confirm(

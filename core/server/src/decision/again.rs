@@ -12,6 +12,16 @@ impl Record {
     /// answered; empty when all agrees.
     pub fn differences(&self) -> Vec<String> {
         let mut found = self.checks_again();
+        for judgement in &self.recipients {
+            let recipient = &judgement.recipient;
+            let content = recipient.content.as_ref();
+            if content.is_some_and(|content| content.problem.is_none() && !content.adds_up()) {
+                found.push(format!(
+                    "the words do not add up to the probability for {}",
+                    recipient.address
+                ));
+            }
+        }
         let again = self.recompute();
         for (then, now) in self.recipients.iter().zip(&again.recipients) {
             if then.decision != now.decision {

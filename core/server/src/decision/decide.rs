@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Recipient};
-use super::rules::rules;
+use super::rules::{CONTENT, rules};
 
 /// What becomes of a message for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +162,13 @@ pub struct Decision {
     pub mailbox: Option<String>,
     /// The rules that were looked at, in order. The last one decided.
     pub rules: Vec<Rule>,
+}
+
+impl Decision {
+    /// Whether it comes to the content of the message: only then anybody has to ask the junk filter.
+    pub fn asks_for_content(&self) -> bool {
+        self.rules.iter().any(|rule| rule.name == CONTENT)
+    }
 }
 
 /// Decides about one recipient. The same facts give the same decision, on any machine.

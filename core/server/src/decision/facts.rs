@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::Content;
 use super::history::History;
+use crate::config::JunkFilter;
 
 /// What is known of a transaction and its message, the same for all recipients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,7 +161,7 @@ pub struct Recipient {
     pub token: Token,
     /// A new token for this author, to be offered.
     pub offer: Option<String>,
-    /// What the junk filter says, where there is one.
+    /// What the junk filter says, where there is one and the decision comes to it.
     pub content: Option<Content>,
 }
 
@@ -241,17 +243,6 @@ pub enum Token {
     Invalid(String),
 }
 
-/// What the junk filter says. This is its place: who has one fills it in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Content {
-    /// From 0 (not junk) to 1.
-    pub probability: f64,
-    /// The filter has learned from enough mail of both kinds.
-    pub is_significant: bool,
-    /// The words that decided, each with its probability.
-    pub words: Vec<(String, f64)>,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -262,8 +253,8 @@ impl Default for Settings {
             junk_mailbox: "Junk".into(),
             rejects_mailbox: Some("Rejects".into()),
             subject_token: false,
-            junk_threshold: 0.95,
-            strict_threshold: 0.25,
+            junk_threshold: JunkFilter::THRESHOLD,
+            strict_threshold: JunkFilter::STRICT_THRESHOLD,
         }
     }
 }

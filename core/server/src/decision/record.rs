@@ -7,7 +7,7 @@ use super::decide::{Decision, decide};
 use super::facts::{Facts, Recipient};
 
 /// The version of the stored form. A record of another version is not read.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
 /// One transaction, as far as something was decided in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

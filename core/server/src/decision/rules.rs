@@ -8,6 +8,9 @@ use super::text;
 /// How far above the threshold content may be for a token to be offered.
 const TOKEN_ABOVE: f64 = 0.2;
 
+/// The rule about content.
+pub(super) const CONTENT: &str = "content";
+
 /// What a rule that decides says.
 struct Outcome {
     verdict: Verdict,
@@ -408,9 +411,16 @@ impl Trial<'_> {
     fn content(&mut self, _: &Message) -> Option<Outcome> {
         let Some(content) = &self.recipient.content else {
             let because = "there is no junk filter";
-            self.note("content", Vec::new(), Weight::Silent, because);
+            self.note(CONTENT, Vec::new(), Weight::Silent, because);
             return None;
         };
+        if let Some(problem) = &content.problem {
+            // J-14: that nothing can be said refuses nothing.
+            let evidence = vec![("problem", problem.clone())];
+            let because = "what the junk filter says cannot be known now";
+            self.note(CONTENT, evidence, Weight::Silent, because);
+            return None;
+        }
         let settings = &self.recipient.settings;
         let is_strict =
             !self.suspicious.is_empty() && settings.junk_threshold > settings.strict_threshold;
@@ -423,11 +433,7 @@ impl Trial<'_> {
             ("threshold", format!("{threshold:.4}")),
         ];
         evidence.extend(self.suspicious.iter().map(|why| ("strict", (*why).into())));
-        let words = content
-            .words
-            .iter()
-            .map(|(word, p)| ("word", format!("{word} {p:.4}")));
-        evidence.extend(words);
+        evidence.extend(content.evidence());
         // A filter that says nothing sure must not refuse anything (A-04, J-14).
         let (weight, because) = match content.probability <= threshold {
             _ if !content.is_significant || content.probability.is_nan() => (
@@ -444,7 +450,7 @@ impl Trial<'_> {
                 (Weight::Against, "the content is like junk")
             }
         };
-        self.note("content", evidence, weight, because);
+        self.note(CONTENT, evidence, weight, because);
         None
     }
 

@@ -1,0 +1,288 @@
+//! Copies of mail that was not taken, in a mailbox of the account where its owner may look for them.
+//!
+//! There is one of each message, whatever how often it comes, and it goes when the message is taken after all, when it is old, or
+//! when there are too many. A copy that its owner has marked as junk or not is the owner's, and stays. Rows say which
+//! messages are such copies; all others in the mailbox are left alone.
+
+use bytes::Bytes;
+use core::ops::ControlFlow;
+use mox_machine::Utc;
+use mox_uids::{Uid, UidSet};
+use std::collections::BTreeSet;
+
+use crate::deliver::{Delivery, place};
+use crate::edit::{Edit, mailbox_row};
+use crate::junk::class_of;
+use crate::key::{Key, Parts, Table};
+use crate::mailbox_edit::keywords;
+use crate::mailboxes::resolve;
+use crate::varint::{self, Input};
+use crate::view::existing;
+use crate::{
+    AccountId, Batch, DecisionBudget, MailboxId, NewDecision, Progress, ReadError, Reads, Space,
+    Stop, decision, scan,
+};
+
+/// Messages in a mailbox, at most, for a copy to be put there; old copies make room.
+pub const REJECTS_MAX: u32 = 1_000;
+/// How long a copy is kept.
+pub const REJECT_SECS: i64 = 14 * 86_400;
+/// Octets of a message at most of which a copy is kept.
+pub const REJECT_OCTETS_MAX: u64 = 1024 * 1024;
+/// Copies that one operation removes beside what else it does.
+const REMOVED_BESIDE: usize = 2;
+/// Copies that one operation removes when it does nothing else.
+const REMOVED_AT_ONCE: usize = 100;
+/// Hashes by which a copy is known, at most.
+const HASHES_MAX: usize = 4;
+
+const VERSION: u8 = 1;
+const BY_HASH: u8 = 1;
+const BY_PLACE: u8 = 2;
+
+/// A message that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The copies: a target for each account that wants one.
+    pub delivery: Delivery,
+    /// What it is known by when it comes again: of its identifier, of its content.
+    pub hashes: Vec<u64>,
+}
+
+/// Keeps the record of the decision not to take a message, and copies of it for those who have none yet.
+pub fn keep_rejected(
+    reads: &dyn Reads,
+    new: &NewDecision,
+    budget: DecisionBudget,
+    rejected: &Rejected,
+) -> Result<(Batch, ()), Stop> {
+    let mut edit = Edit::new(reads, rejected.delivery.now);
+    decision::keep(&mut edit, new, budget)?;
+    let mut delivery = rejected.delivery.clone();
+    let (mut targets, mut served) = (Vec::new(), BTreeSet::new());
+    for target in core::mem::take(&mut delivery.targets) {
+        let account = target.account;
+        if served.insert(account)
+            && !has_any(reads, account, &rejected.hashes)?
+            && make_room(&mut edit, account, &target.mailbox)?
+        {
+            targets.push(target);
+        }
+    }
+    delivery.targets = targets;
+    for placed in place(&mut edit, &delivery)?.placed {
+        let (account, mailbox, uid) = (placed.account, placed.mailbox, placed.uid);
+        let hashes = rejected.hashes.get(..HASHES_MAX);
+        let hashes = hashes.unwrap_or(&rejected.hashes).to_vec();
+        for hash in &hashes {
+            edit.put(by_hash(account, *hash), encode_place(mailbox, uid));
+        }
+        let copy = Copy {
+            at: rejected.delivery.now,
+            hashes,
+        };
+        edit.put(by_place(account, mailbox, uid), copy.encode());
+    }
+    Ok((edit.finish()?, ()))
+}
+
+/// Whether an account has a copy of a message that is known by one of these.
+pub fn has_reject(
+    reads: &dyn Reads,
+    account: AccountId,
+    hashes: &[u64],
+) -> Result<bool, ReadError> {
+    has_any(reads, account, hashes)
+}
+
+/// Removes some of an account's copies that are from before a moment. Run it again until it says `Done`.
+pub fn purge_rejects(
+    reads: &dyn Reads,
+    account: AccountId,
+    before: Utc,
+    now: Utc,
+) -> Result<(Batch, Progress), Stop> {
+    let mut edit = Edit::new(reads, now);
+    edit.account(account)?;
+    let old = oldest(reads, account, REMOVED_AT_ONCE)?;
+    let count = old.len();
+    let mut removed = 0;
+    for (mailbox, uid, copy) in old.into_iter().filter(|(.., copy)| copy.at < before) {
+        forget(&mut edit, account, mailbox, uid, &copy)?;
+        removed += 1;
+    }
+    let progress = match removed == count && count == REMOVED_AT_ONCE {
+        true => Progress::More(()),
+        false => Progress::Done,
+    };
+    Ok((edit.finish()?, progress))
+}
+
+/// A message that is known by these was taken for an account: its copies go.
+pub(crate) fn taken(edit: &mut Edit<'_>, account: AccountId, hashes: &[u64]) -> Result<(), Stop> {
+    for hash in hashes {
+        let Some(row) = edit.get(&by_hash(account, *hash))? else {
+            continue;
+        };
+        let (mailbox, uid) = decode_place(&row)?;
+        let row = edit.get(&by_place(account, mailbox, uid))?;
+        if let Some(row) = row {
+            forget(edit, account, mailbox, uid, &Copy::decode(&row)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a copy.
+struct Copy {
+    at: Utc,
+    hashes: Vec<u64>,
+}
+
+impl Copy {
+    fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        varint::put_signed(&mut out, self.at.secs());
+        for hash in &self.hashes {
+            out.extend_from_slice(&hash.to_be_bytes());
+        }
+        out.into()
+    }
+
+    fn decode(row: &[u8]) -> Result<Self, ReadError> {
+        let mut input = Input::new(row, "reject");
+        input.version(VERSION)?;
+        let at = Utc::from_secs(input.signed()?);
+        let mut hashes = Vec::new();
+        while !input.is_empty() {
+            let mut hash = [0; 8];
+            for octet in &mut hash {
+                *octet = input.byte()?;
+            }
+            hashes.push(u64::from_be_bytes(hash));
+        }
+        Ok(Self { at, hashes })
+    }
+}
+
+fn by_hash(account: AccountId, hash: u64) -> Vec<u8> {
+    let key = Key::of(Table::Reject, account).bytes(&[BY_HASH]);
+    key.bytes(&hash.to_be_bytes()).done()
+}
+
+fn by_place(account: AccountId, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+    let key = Key::of(Table::Reject, account).bytes(&[BY_PLACE]);
+    key.u32(mailbox.0).u32(uid.0).done()
+}
+
+fn encode_place(mailbox: MailboxId, uid: Uid) -> Bytes {
+    let mut out = vec![VERSION];
+    varint::put(&mut out, u64::from(mailbox.0));
+    varint::put(&mut out, u64::from(uid.0));
+    out.into()
+}
+
+fn decode_place(row: &[u8]) -> Result<(MailboxId, Uid), ReadError> {
+    let mut input = Input::new(row, "reject");
+    input.version(VERSION)?;
+    let place = (MailboxId(input.number32()?), Uid(input.number32()?));
+    input.end()?;
+    Ok(place)
+}
+
+/// Whether one of these leads to a copy that is still there.
+fn has_any(reads: &dyn Reads, account: AccountId, hashes: &[u64]) -> Result<bool, ReadError> {
+    for hash in hashes {
+        if let Some(row) = reads.get(Space::Rows, &by_hash(account, *hash))? {
+            let (mailbox, uid) = decode_place(&row)?;
+            if keywords_of(reads, account, mailbox, uid)?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The keywords of a message; `None` when it is gone.
+fn keywords_of(
+    reads: &dyn Reads,
+    account: AccountId,
+    mailbox: MailboxId,
+    uid: Uid,
+) -> Result<Option<u64>, ReadError> {
+    if mailbox_row(reads, account, mailbox)?.is_none_or(|row| row.removed) {
+        return Ok(None);
+    }
+    let one: UidSet = [uid].into_iter().collect();
+    let found = existing(reads, account, mailbox, &one, uid, 1)?;
+    Ok(found.rows.first().map(|row| row.keywords))
+}
+
+/// Whether there is room for one more copy in a mailbox. Old ones are removed for that, and such as are too many.
+fn make_room(edit: &mut Edit<'_>, account: AccountId, mailbox: &str) -> Result<bool, Stop> {
+    let id = resolve(edit, account, mailbox, true)?;
+    for _ in 0..REMOVED_BESIDE {
+        if edit.mailbox(account, id)?.row.messages < REJECTS_MAX {
+            break;
+        }
+        // This operation removes each once only: what it has removed is not read again.
+        let mut old = oldest(edit.reads(), account, REMOVED_BESIDE)?.into_iter();
+        let next = old.find(|(mailbox, uid, _)| {
+            let row = edit.get(&by_place(account, *mailbox, *uid));
+            row.is_ok_and(|row| row.is_some())
+        });
+        let Some((mailbox, uid, copy)) = next else {
+            break;
+        };
+        forget(edit, account, mailbox, uid, &copy)?;
+    }
+    Ok(edit.mailbox(account, id)?.row.messages < REJECTS_MAX)
+}
+
+/// Copies in the order of their mailboxes, in each the oldest first.
+fn oldest(
+    reads: &dyn Reads,
+    account: AccountId,
+    max: usize,
+) -> Result<Vec<(MailboxId, Uid, Copy)>, ReadError> {
+    let mut found = Vec::new();
+    let prefix = Key::of(Table::Reject, account).bytes(&[BY_PLACE]).done();
+    scan::prefix(reads, &prefix, &mut |key, row| {
+        let mut parts = Parts::whole(key.get(prefix.len()..).unwrap_or_default());
+        let place = parts.u32().zip(parts.u32());
+        let (mailbox, uid) = place.ok_or_else(|| scan::bad_key("rejects"))?;
+        found.push((MailboxId(mailbox), Uid(uid), Copy::decode(&row)?));
+        Ok(match found.len() < max {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    })?;
+    Ok(found)
+}
+
+/// Removes a copy, unless its owner has marked it, and what is known of it.
+fn forget(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    mailbox: MailboxId,
+    uid: Uid,
+    copy: &Copy,
+) -> Result<(), Stop> {
+    let reads = edit.reads();
+    if let Some(bits) = keywords_of(reads, account, mailbox, uid)? {
+        let names = keywords(reads, account, mailbox)?.0;
+        if class_of(&names, bits).is_none() {
+            edit.mailbox(account, mailbox)?.take(uid)?;
+        }
+    }
+    edit.remove(by_place(account, mailbox, uid));
+    for hash in &copy.hashes {
+        let key = by_hash(account, *hash);
+        let row = edit.get(&key)?;
+        let place = row.map(|row| decode_place(&row)).transpose()?;
+        if place == Some((mailbox, uid)) {
+            edit.remove(key);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Copies of mail that was not taken: one of each message, limited in number and age, and gone when the message is taken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod engine;
+
+use bytes::Bytes;
+use engine::*;
+use mox_mailbox::*;
+use mox_uids::UidSet;
+
+const BUDGET: DecisionBudget = DecisionBudget { octets: 1 << 20 };
+
+/// Refuses a message that is known by these.
+fn refuse(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
+    let length = if hashes[0].is_multiple_of(2) {
+        100
+    } else {
+        20_000
+    };
+    let target = Target {
+        account,
+        mailbox: "Rejects".into(),
+        create: true,
+        prefix: Bytes::new(),
+        flags: Flags::SEEN,
+        keywords: Vec::new(),
+        date: engine.now,
+        origin: Bytes::new(),
+    };
+    let rejected = Rejected {
+        delivery: engine.delivery(length, vec![target]),
+        hashes: hashes.to_vec(),
+    };
+    let decision = NewDecision {
+        keys: vec!["bob@far.example".into()],
+        record: Bytes::from_static(b"why"),
+        at: engine.now,
+    };
+    engine
+        .run(|reads| keep_rejected(reads, &decision, BUDGET, &rejected))
+        .unwrap();
+}
+
+/// Takes a message that is known by these into INBOX.
+fn take(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
+    let target = Target {
+        account,
+        mailbox: "INBOX".into(),
+        create: true,
+        prefix: Bytes::new(),
+        flags: Flags::NONE,
+        keywords: Vec::new(),
+        date: engine.now,
+        origin: Bytes::new(),
+    };
+    let delivery = engine.delivery(100, vec![target]);
+    let beside = Beside {
+        known_by: hashes.to_vec(),
+        ..Beside::default()
+    };
+    engine
+        .run(|reads| deliver_beside(reads, &delivery, &beside))
+        .unwrap();
+}
+
+fn uids(engine: &Engine, account: AccountId) -> Vec<u32> {
+    let mailbox = engine.id(account, "Rejects");
+    let selected = select(&engine.rows, account, mailbox).unwrap().unwrap();
+    selected.uids.iter().map(|uid| uid.0).collect()
+}
+
+fn mark_not_junk(engine: &mut Engine, account: AccountId, uid: u32) {
+    let job = Mark {
+        account,
+        mailbox: engine.id(account, "Rejects"),
+        uids: UidSet::from_runs([uid..=uid]),
+        how: MarkHow::Add,
+        flags: Flags::NONE,
+        keywords: vec![NOT_JUNK.into()],
+        unchanged_since: None,
+    };
+    engine.mark(&job).unwrap();
+}
+
+#[test]
+fn there_is_one_copy_of_a_message_and_none_once_it_is_taken() {
+    let (mut engine, account) = Engine::with_account();
+    // By identifier and content; the second has another content, the third another identifier.
+    refuse(&mut engine, account, &[1, 10]);
+    refuse(&mut engine, account, &[1, 11]);
+    refuse(&mut engine, account, &[2, 10]);
+    assert_eq!(uids(&engine, account), [1]);
+    assert_eq!(has_reject(&engine.rows, account, &[10]), Ok(true));
+    refuse(&mut engine, account, &[3]);
+    engine.check();
+    take(&mut engine, account, &[4]);
+    assert_eq!(uids(&engine, account), [1, 2]);
+    take(&mut engine, account, &[1]);
+    assert_eq!(uids(&engine, account), [2]);
+    assert_eq!(has_reject(&engine.rows, account, &[10]), Ok(false));
+    assert_eq!(
+        decisions(&engine.rows, "bob@far.example", 9).unwrap().len(),
+        4
+    );
+    engine.check();
+}
+
+#[test]
+fn one_that_was_deleted_is_kept_again_and_one_that_was_marked_is_the_owners() {
+    let (mut engine, account) = Engine::with_account();
+    refuse(&mut engine, account, &[1]);
+    let mailbox = engine.id(account, "Rejects");
+    let one = UidSet::from_runs([1..=1]);
+    engine
+        .expunge(account, mailbox, &Doomed::These(one))
+        .unwrap();
+    refuse(&mut engine, account, &[1]);
+    refuse(&mut engine, account, &[3]);
+    assert_eq!(uids(&engine, account), [2, 3]);
+    mark_not_junk(&mut engine, account, 2);
+    take(&mut engine, account, &[1]);
+    take(&mut engine, account, &[3]);
+    assert_eq!(uids(&engine, account), [2]);
+    engine.check();
+}
+
+#[test]
+fn old_copies_go_and_of_too_many_the_oldest() {
+    let (mut engine, account) = Engine::with_account();
+    // What somebody put there is no copy of ours.
+    engine.put(account, "Rejects");
+    for n in 0..u64::from(REJECTS_MAX) + 5 {
+        refuse(&mut engine, account, &[n * 2]);
+        engine.later(1);
+    }
+    let now = uids(&engine, account);
+    assert_eq!(now.len() as u32, REJECTS_MAX);
+    assert_eq!(now[..3], [1, 8, 9]);
+    mark_not_junk(&mut engine, account, 8);
+    engine.check();
+    engine.later(REJECT_SECS - 500);
+    let before = mox_machine::Utc::from_secs(engine.now.secs() - REJECT_SECS);
+    let now = engine.now;
+    let mut steps = 0;
+    while engine
+        .run(|reads| purge_rejects(reads, account, before, now))
+        .unwrap()
+        != Progress::Done
+    {
+        steps += 1;
+    }
+    assert!(steps > 3, "{steps}");
+    let left = uids(&engine, account);
+    assert_eq!(left.len(), 502, "{left:?}");
+    assert_eq!(left[..3], [1, 8, 507]);
+    engine.check();
+}
