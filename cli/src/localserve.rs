@@ -202,6 +202,7 @@ fn listeners(
                 clear_auth: true,
                 tls: Some(tls.clone()),
                 offers: Offers::default(),
+                lists: Vec::new(),
             });
         }
     }

@@ -165,6 +165,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
                     clear_auth: in_clear,
                     tls: tls.clone(),
                     offers: listener.offers.clone(),
+                    lists: listener.dnsbls.clone(),
                 });
             }
         }
@@ -178,7 +179,10 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         mta_sts: https::mta_sts(),
         plan: mox_queue::Plan::default(),
         connections: connections(fixed),
-        receiving: Receiving::default(),
+        receiving: Receiving {
+            first_time_delay: fixed.first_time_sender_delay,
+            ..Receiving::default()
+        },
     })
 }
 

@@ -48,6 +48,9 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
             // Mail from other servers, port 25.
             smtp: (port: 25),
 
+            // Lists of addresses in DNS that are asked about strangers who bring mail; who is on one is put off.
+            // dnsbls: ["bl.example.org"],
+
             // Mail programs send here, TLS from the first byte, port 465.
             submissions: (port: 465),
 
@@ -95,6 +98,10 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit).
     // More are refused. Those from this machine itself are counted apart, so that nobody can lock you out.
     // connections: (total: 10000, per_address: 200),
+
+    // Seconds that a stranger's message is held back that nothing speaks against; 0 is not at all. Who sends junk to many
+    // does not wait, as a rule.
+    // first_time_sender_delay: 0,
 )
 "#,
         hostname = hostname.as_str(),
@@ -159,6 +166,22 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
 
             // IMAP extensions that are switched off for this account, whatever its listener offers.
             // imap_without: ["QRESYNC"],
+
+            // How likely junk a stranger's message may be by its words; less where something else is suspicious too. None
+            // leaves the junk filter without a say. It learns from what is moved to Junk and out of it in any case.
+            // junk_filter: (threshold: 0.7, strict_threshold: 0.5),
+
+            // Copies of mail that was not taken are kept here for 14 days, 1000 at most. None keeps no copies.
+            // rejects_mailbox: "Rejects",
+
+            // Where mail goes that is like this or that; the first one counts whose conditions all hold. mail_from and headers
+            // are regular expressions, verified_domain vouches for the message by DKIM or SPF. What list_allow_domain vouches
+            // for is taken whatever else is wrong with it; is_forward says that somebody forwards it; what would not be
+            // taken goes to accept_rejects_to_mailbox.
+            // rulesets: [
+            //     (mailbox: "Lists/rust", headers: {{"^list-id$": "rust"}}, list_allow_domain: "lists.example.org"),
+            //     (mailbox: "INBOX", mail_from: "@old\\.example$", is_forward: true),
+            // ],
         ),
     }},
 )

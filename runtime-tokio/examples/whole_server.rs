@@ -75,6 +75,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         clear_auth: true, // on loopback, without a certificate
         tls: None,        // `mox_node::server_config` makes one of a certificate and its key
         offers: mox_node::Offers::default(),
+        lists: Vec::new(),
     };
     Ok(Config {
         listeners: ports.iter().map(listener).collect(),

@@ -37,8 +37,6 @@ pub struct Config {
 /// How mail from elsewhere is judged, where there are name servers to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiving {
-    /// Lists of addresses that are asked about clients of whom nothing else is known (RFC 5782); none.
-    pub lists: Vec<Name>,
     /// How long mail waits that nothing speaks against, of somebody about whom nothing is known; not at all.
     pub first_time_delay: Duration,
     /// How long records of decisions are kept; 30 days.
@@ -50,7 +48,6 @@ pub struct Receiving {
 impl Default for Receiving {
     fn default() -> Self {
         Self {
-            lists: Vec::new(),
             first_time_delay: Duration::ZERO,
             records_kept: Duration::from_secs(30 * 24 * 3600),
             records_octets: 256 << 20,
@@ -95,6 +92,8 @@ pub struct ListenerConfig {
     pub tls: Option<Arc<ServerConfig>>,
     /// What submission and IMAP offer.
     pub offers: Offers,
+    /// Lists of addresses that are asked about clients of whom nothing else is known (RFC 5782).
+    pub lists: Vec<Name>,
 }
 
 /// What a listener speaks.

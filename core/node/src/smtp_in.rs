@@ -3,6 +3,8 @@
 mod content;
 mod hand_in;
 mod judge;
+mod lists;
+mod recipients;
 mod record;
 mod rejects;
 mod sending;
@@ -262,6 +264,7 @@ impl<R: Runtime> SmtpHost<R> {
             peer: self.peer,
             tls: self.tls.clone(),
             hello: self.hello.clone(),
+            lists: self.config.lists.clone(),
             login: self.login.clone(),
             file: None,
         };

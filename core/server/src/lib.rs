@@ -11,6 +11,7 @@ mod intake;
 pub mod junk;
 mod letterhead;
 mod lookup;
+pub mod ruleset;
 mod scrub;
 pub mod search;
 mod sending_limits;

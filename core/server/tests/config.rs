@@ -132,12 +132,13 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
-         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, connections"
+         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, connections, \
+         first_time_sender_delay"
     );
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
         "mox.ron:5:44: listeners.\"public\": there is no setting \"smpt\" here; correct the spelling or remove it; \
-         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, capture, \
+         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, dnsbls, capture, \
          sasl_mechanisms, imap_without, imap_compress, imap_message_limit"
     );
 }
@@ -251,6 +252,132 @@ fn an_account_may_be_without_some_imap_capabilities() {
         error.starts_with(start) && error.lines().count() == 1,
         "{error}"
     );
+}
+
+/// `domains.ron` with these settings of al.
+fn with_al(settings: &str) -> String {
+    DOMAINS.replace("quota: 1000000", &format!("quota: 1000000, {settings}"))
+}
+
+#[test]
+fn what_an_account_wants_of_incoming_mail_is_read_and_the_rest_is_usual() {
+    let incoming = |text: &str| {
+        let dynamic = Dynamic::parse("domains.ron", text, &fixed()).unwrap();
+        dynamic.accounts["al"].incoming.clone()
+    };
+    let usual = incoming(DOMAINS);
+    assert_eq!(
+        usual.junk_filter.map(|f| (f.threshold, f.strict_threshold)),
+        Some((0.7, 0.5))
+    );
+    assert_eq!(usual.rejects_mailbox.as_deref(), Some("Rejects"));
+    let other = incoming(&with_al(
+        r#"junk_filter: (threshold: 0.9), rejects_mailbox: None, rulesets: [
+            (mailbox: "Lists", headers: {"^list-id$": "rust"}, list_allow_domain: "lists.example"),
+            (mailbox: "INBOX", mail_from: "@old\\.example$", is_forward: true),
+        ]"#,
+    ));
+    assert_eq!(
+        other.junk_filter.map(|f| (f.threshold, f.strict_threshold)),
+        Some((0.9, 0.5))
+    );
+    assert_eq!(other.rejects_mailbox, None);
+    assert_eq!(other.rulesets.len(), 2);
+    assert!(other.rulesets[1].is_forward && other.rulesets[0].mail_from.is_none());
+    let none = incoming(&with_al("junk_filter: None"));
+    assert_eq!(none.junk_filter, None);
+    let both = Directory::new(
+        &fixed(),
+        &Dynamic::parse("domains.ron", DOMAINS, &fixed()).unwrap(),
+    );
+    assert_eq!(both.incoming("al"), &usual);
+    assert_eq!(both.incoming("nobody"), &usual);
+}
+
+#[test]
+fn what_cannot_be_meant_of_incoming_mail_is_named_with_its_place() {
+    for (settings, setting, what) in [
+        (
+            "junk_filter: (threshold: 0.3)",
+            "junk_filter.threshold",
+            "0.3 is no threshold",
+        ),
+        (
+            "junk_filter: (threshold: 0.6, strict_threshold: 0.8)",
+            "junk_filter.strict_threshold",
+            "above the other",
+        ),
+        (
+            "junk_filter: (treshold: 0.6)",
+            "junk_filter",
+            "there is no setting \"treshold\"",
+        ),
+        (
+            "rejects_mailbox: \"Inbox\"",
+            "rejects_mailbox",
+            "INBOX cannot be",
+        ),
+        (
+            "rejects_mailbox: \"a//b\"",
+            "rejects_mailbox",
+            "cannot be the name of a mailbox",
+        ),
+        (
+            "rulesets: [(mailbox: \"a\")]",
+            "rulesets[0].mailbox",
+            "no condition",
+        ),
+        (
+            "rulesets: [(mailbox: \"a\", mail_from: \"(\")]",
+            "rulesets[0].mail_from",
+            "no regular expression",
+        ),
+        (
+            "rulesets: [(mailbox: \"a\", headers: {\"x\": \"[\"})]",
+            "rulesets[0].headers",
+            "no regular expression",
+        ),
+        (
+            "rulesets: [(mailbox: \"a\", verified_domain: \"a..b\")]",
+            "rulesets[0].verified_domain",
+            "no domain name",
+        ),
+    ] {
+        let errors = dynamic_errors(&with_al(settings));
+        assert!(errors.contains(what), "{settings}: {errors}");
+        assert!(errors.contains(setting), "{settings}: {errors}");
+        let line = DOMAINS
+            .lines()
+            .position(|line| line.contains("quota: 1000000"))
+            .unwrap()
+            + 1;
+        assert!(
+            errors.contains(&format!("domains.ron:{line}:")),
+            "{settings}: {errors}"
+        );
+    }
+}
+
+#[test]
+fn lists_and_the_delay_of_strangers_are_read_and_checked() {
+    let text = MOX.replace("smtp: ()", "dnsbls: [\"bl.example.org\"], smtp: ()");
+    let text = text.replace(
+        "    postmaster",
+        "    first_time_sender_delay: 15,\n    postmaster",
+    );
+    let conf = Static::parse("mox.ron", &text).unwrap();
+    assert_eq!(
+        conf.listeners["public"].dnsbls[0].to_string(),
+        "bl.example.org"
+    );
+    assert_eq!(conf.first_time_sender_delay.as_secs(), 15);
+    let bad = text
+        .replace("bl.example.org", "bl..org")
+        .replace("delay: 15", "delay: 3000");
+    let errors = static_errors(&bad);
+    for part in ["no domain name", "dnsbls[0]", "3000 seconds are too long"] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
 }
 
 #[test]

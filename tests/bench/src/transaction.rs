@@ -58,6 +58,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
             clear_auth: true,
             tls: None,
             offers: mox_node::Offers::default(),
+            lists: Vec::new(),
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

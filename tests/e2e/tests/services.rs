@@ -152,6 +152,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
             clear_auth: true,
             tls: None,
             offers: mox_node::Offers::default(),
+            lists: Vec::new(),
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

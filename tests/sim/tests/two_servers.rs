@@ -111,6 +111,7 @@ impl Server {
             clear_auth: true,
             tls: None,
             offers: mox_node::Offers::default(),
+            lists: Vec::new(),
         });
         Config {
             hostname,

@@ -73,6 +73,7 @@ impl<R: Runtime> Node<R> {
             peer: SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0),
             tls: None,
             hello: None,
+            lists: Vec::new(),
             login: Some(login),
             file: Some(file),
         };

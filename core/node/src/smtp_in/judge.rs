@@ -2,17 +2,19 @@
 
 use bytes::Bytes;
 use mox_address::{Path, Reply};
-use mox_dns::MasterFile;
+use mox_dns::{MasterFile, Name};
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, Kinship};
 use mox_server::decision::{
-    Connection, Earlier, Facts, History, Judgement, Message, Recipient, Record, Settings, Stage,
-    Standing, Verdict, author_local_part, ties,
+    Connection, Facts, Judgement, Message, Reason, Recipient, Record, Stage, Verdict,
+    author_local_part, decide, ties,
 };
 use mox_server::{Arrived, Checks, Origin};
 use mox_store::Spool;
 
 use super::content::{Text, weigh};
+use super::lists;
+use super::recipients::known_of;
 use super::record::{refusal, shown, with_a_labels};
 use super::trace::{Stamp, for_mailbox};
 use crate::node::Inner;
@@ -28,6 +30,8 @@ pub(super) struct Case<'a> {
     pub(super) origin: &'a Origin,
     pub(super) arrived: &'a Arrived,
     pub(super) spool: Spool,
+    /// Lists that may be asked about the client.
+    pub(super) lists: &'a [Name],
     /// Why it is a loop.
     pub(super) loops: Option<&'static str>,
     /// The mailboxes it is for, each with the recipient, and the account's name.
@@ -93,6 +97,12 @@ impl Judged {
         .encode()
     }
 
+    /// Nothing is known of the sender, and nothing speaks against the message.
+    pub(super) fn is_first_time(&self) -> bool {
+        let mut decisions = self.record.recipients.iter().map(|r| &r.decision);
+        decisions.any(|decision| decision.reason == Reason::NoBadSignals)
+    }
+
     /// The decision in short, as a header field.
     pub(super) fn field(&self, nth: usize) -> String {
         let Some(judgement) = self.record.recipients.get(nth) else {
@@ -138,7 +148,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
     let reverse = reverse.map(ToString::to_string);
     let mut message = Message::of(case.origin, &checked, case.arrived.size);
     message.loops = case.loops.map(str::to_owned);
-    let facts = Facts {
+    let mut facts = Facts {
         stage: Stage::Message,
         at: now.secs(),
         connection: Connection {
@@ -152,43 +162,32 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         message: Some(message),
     };
     // As it will stand before the message when somebody looks for its words again, but for the recipient.
+    let fields = checks.fields(&checked);
     let stamp = Stamp {
         reverse: reverse.as_deref(),
+        results: &fields,
         ..case.stamp
     };
     let first = case.mailboxes.first().map(|asked| &asked.address);
     let header = first.map_or_else(String::new, |to| for_mailbox(&stamp, case.from, to));
+    let header = [header.as_bytes(), &case.arrived.header[..]].concat();
+    let mut recipients = known_of(node, &facts, case.mailboxes, &header).await;
     let text = Text {
-        header: [header.as_bytes(), &case.arrived.header[..]].concat(),
+        header,
         part: case.arrived.structure.part.clone(),
         spool: case.spool,
     };
-    let directory = node.directory();
-    let mut recipients: Vec<(Recipient, Option<AccountId>)> = Vec::new();
-    for asked in case.mailboxes {
-        let history = history(node, &facts, &asked);
-        let incoming = directory.incoming(&asked.account);
-        let filter = incoming.junk_filter.unwrap_or_default();
-        let has_filter = incoming.junk_filter.is_some();
-        let settings = Settings {
-            rejects_mailbox: incoming.rejects_mailbox.clone(),
-            junk_threshold: filter.threshold,
-            strict_threshold: filter.strict_threshold,
-            ..Settings::default()
-        };
-        let recipient = Recipient {
-            account: Some(asked.account),
-            mailbox: asked.mailbox,
-            settings,
-            history,
-            ..Recipient::new(asked.address.to_string(), Standing::Known)
-        };
-        recipients.push((recipient, has_filter.then_some(asked.id)));
-    }
     let asking = recipients
         .iter_mut()
         .map(|(recipient, id)| (recipient, *id));
     let spool = weigh(node, &facts, asking, text).await;
+    let asks = |(recipient, _): &(Recipient, _)| decide(&facts, recipient).asks_for_lists();
+    if !case.lists.is_empty() && recipients.iter().any(asks) {
+        let listings = lists::ask(node, case.lists, peer).await;
+        if let Some(message) = &mut facts.message {
+            message.listings = listings;
+        }
+    }
     let judged = recipients.into_iter();
     let recipients = judged.map(|(recipient, _)| Judgement::of(&facts, recipient));
     let recipients = recipients.collect();
@@ -197,7 +196,6 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         dns.clear();
     }
     let judged = Judged {
-        fields: checks.fields(&checked),
         record: Record {
             id: stamp.id.to_owned(),
             facts,
@@ -205,31 +203,10 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
             reply: String::new(),
             dns,
         },
+        fields,
         reverse,
     };
     (judged, spool)
-}
-
-/// What earlier mail for this mailbox was like.
-fn history<R: Runtime>(node: &Inner<R>, facts: &Facts, asked: &Asked) -> History {
-    let published = node.store.published();
-    let view = &*published.view;
-    let lookup = |tie: &str| {
-        let past = mox_mailbox::past(view, asked.id, hash(tie))?;
-        let earlier = past.into_iter().map(|past| Earlier {
-            at: past.at,
-            junk: past.junk,
-            local_part: past.local_part,
-        });
-        Ok::<_, mox_mailbox::ReadError>(earlier.collect())
-    };
-    History::read(facts, &asked.mailbox, lookup).unwrap_or_else(|error| {
-        tracing::error!(target: "store", account = asked.account, %error, "what earlier mail was like cannot be read");
-        History {
-            failed: true,
-            ..History::default()
-        }
-    })
 }
 
 /// Of what messages have in common.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mox_address::{Path, Reply};
+use mox_dns::Name;
 use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::judge::{Asked, Case, Judged, hash, judge};
 use super::record;
@@ -26,6 +28,7 @@ use crate::auth::Login;
 use crate::budget::Held;
 use crate::config::Service;
 use crate::node::Inner;
+use crate::tls::sleep;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
 pub(crate) const RECEIVED_MAX: usize = 100;
@@ -82,6 +85,8 @@ pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
     pub(super) tls: Option<TlsFacts>,
     pub(super) hello: Option<(Bytes, bool)>,
+    /// Lists that may be asked about the peer.
+    pub(super) lists: Vec<Name>,
     /// Whose it is.
     pub(super) login: Option<Login>,
     /// It was handed over on this machine in the file of this number, by somebody who may speak for anybody.
@@ -289,6 +294,7 @@ impl Transaction {
             origin: &origin,
             arrived,
             spool,
+            lists: &arrival.lists,
             loops,
             mailboxes: self.local.iter().filter_map(asked).collect(),
         };
@@ -375,6 +381,9 @@ impl Transaction {
             return Err(reply);
         }
 
+        if judged.as_ref().is_some_and(Judged::is_first_time) {
+            hold_back(node).await;
+        }
         let now = node.runtime.now().utc;
         let stamp = Stamp {
             now,
@@ -534,6 +543,16 @@ impl Transaction {
             Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
             Err(error) => Err(reply_to(&error)),
         }
+    }
+}
+
+/// Who sends junk for the first time has better things to do than to wait; mail servers have not. A stop does not wait.
+async fn hold_back<R: Runtime>(node: &Inner<R>) {
+    let mut left = node.config.receiving.first_time_delay;
+    while !left.is_zero() && !node.registry.is_stopping() {
+        let some = left.min(Duration::from_secs(1));
+        sleep(&node.runtime, some).await;
+        left -= some;
     }
 }
 

@@ -91,6 +91,7 @@ impl World {
             clear_auth: true,
             tls: None,
             offers: self.offers.clone(),
+            lists: Vec::new(),
         };
         let config = Config {
             listeners: [Service::Smtp, Service::Submission, Service::Imap]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::check::{self, Check};
 use super::dkim::{Dkim, FileDkim};
-use super::incoming::{self, Incoming, JunkFilter};
+use super::incoming::{self, FileRuleset, Incoming, JunkFilter};
 use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, setting};
 use super::problem::Problems;
@@ -102,6 +102,8 @@ struct FileAccount {
     junk_filter: Option<JunkFilter>,
     #[serde(default = "incoming::default_rejects")]
     rejects_mailbox: Option<String>,
+    #[serde(default)]
+    rulesets: Vec<FileRuleset>,
 }
 
 const fn default_messages() -> u32 {
@@ -303,6 +305,7 @@ impl FileAccount {
         let incoming = Incoming {
             junk_filter: self.junk_filter,
             rejects_mailbox: self.rejects_mailbox.clone(),
+            rulesets: incoming::rulesets(check, name, &self.rulesets),
         };
         incoming.check(check, name);
         Some(Account {

@@ -1,9 +1,12 @@
 //! How an account's mail from elsewhere is judged, and where it goes: part of its entry in `domains.ron`.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::check::Check;
-use super::locate::Step::{Field, Key};
+use super::locate::Step::{self, Field, Item, Key};
+use crate::ruleset::{HEADER_PATTERNS_MAX, Pattern, RULESETS_MAX, Ruleset};
 
 /// What an account wants of mail from elsewhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +15,98 @@ pub struct Incoming {
     pub junk_filter: Option<JunkFilter>,
     /// Copies of what was not taken go here; `None` where none are kept.
     pub rejects_mailbox: Option<String>,
+    /// Where mail goes that is like this or that; the first that matches counts.
+    pub rulesets: Vec<Ruleset>,
+}
+
+/// A ruleset as it stands in the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename = "ruleset", deny_unknown_fields)]
+pub(super) struct FileRuleset {
+    mailbox: String,
+    #[serde(default)]
+    mail_from: Option<String>,
+    #[serde(default)]
+    verified_domain: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    list_allow_domain: Option<String>,
+    #[serde(default)]
+    is_forward: bool,
+    #[serde(default)]
+    accept_rejects_to_mailbox: Option<String>,
+}
+
+impl FileRuleset {
+    fn check(&self, check: &mut Check<'_>, account: &str, nth: usize) -> Option<Ruleset> {
+        let at = |field| {
+            [
+                Field("accounts"),
+                Key(account),
+                Field("rulesets"),
+                Item(nth),
+                Field(field),
+            ]
+        };
+        check.mailbox(&at("mailbox"), &self.mailbox);
+        if let Some(mailbox) = &self.accept_rejects_to_mailbox {
+            check.mailbox(&at("accept_rejects_to_mailbox"), mailbox);
+        }
+        if self.mail_from.is_none() && self.verified_domain.is_none() && self.headers.is_empty() {
+            check.problem(
+                &at("mailbox"),
+                "this ruleset has no condition",
+                "add one of mail_from, verified_domain and headers",
+            );
+        }
+        check.at_most(&at("headers"), self.headers.len(), HEADER_PATTERNS_MAX);
+        let mut pattern = |path: &[Step<'_>], text: &str| match Pattern::new(text) {
+            Ok(pattern) => Some(pattern),
+            Err(why) => {
+                let what = format!("{text:?} is no regular expression: {why}");
+                check.problem(path, &what, "correct it; letter case does not count");
+                None
+            }
+        };
+        let mail_from = self.mail_from.as_ref();
+        let mail_from = mail_from.map(|text| pattern(&at("mail_from"), text));
+        let mut headers = Vec::new();
+        for (name, value) in &self.headers {
+            let here = at("headers");
+            let path = [here[0], here[1], here[2], here[3], here[4], Key(name)];
+            headers.extend(pattern(&path, name).zip(pattern(&path, value)));
+        }
+        let mut domain = |field, text: &Option<String>| {
+            let read = text.as_ref().map(|text| check.domain(&at(field), text));
+            read.map_or(Some(None), |read| read.map(Some))
+        };
+        Some(Ruleset {
+            verified_domain: domain("verified_domain", &self.verified_domain)?,
+            list_allow_domain: domain("list_allow_domain", &self.list_allow_domain)?,
+            mail_from: match mail_from {
+                Some(read) => Some(read?),
+                None => None,
+            },
+            headers,
+            mailbox: self.mailbox.clone(),
+            is_forward: self.is_forward,
+            accept_rejects_to_mailbox: self.accept_rejects_to_mailbox.clone(),
+        })
+    }
+}
+
+/// Checks the rulesets of an account.
+pub(super) fn rulesets(
+    check: &mut Check<'_>,
+    account: &str,
+    rulesets: &[FileRuleset],
+) -> Vec<Ruleset> {
+    let here = [Field("accounts"), Key(account), Field("rulesets")];
+    check.at_most(&here, rulesets.len(), RULESETS_MAX);
+    let all = rulesets.iter().take(RULESETS_MAX).enumerate();
+    all.filter_map(|(nth, ruleset)| ruleset.check(check, account, nth))
+        .collect()
 }
 
 /// How sure the junk filter must be.
@@ -45,6 +140,7 @@ impl Default for Incoming {
         Self {
             junk_filter: default_filter(),
             rejects_mailbox: default_rejects(),
+            rulesets: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mox_address::Domain;
 use serde::Deserialize;
@@ -44,6 +45,8 @@ pub struct Static {
     pub relay: Option<Relay>,
     /// How many may be connected.
     pub connections: Connections,
+    /// How long mail of a stranger is held back that nothing speaks against.
+    pub first_time_sender_delay: Duration,
 }
 
 /// How many connections are open at a time; more are refused. Those from this machine itself are counted apart.
@@ -112,6 +115,8 @@ pub struct Listener {
     pub imap: Option<StartTlsPort>,
     /// Reading mail, TLS from the first byte.
     pub imaps: Option<Port>,
+    /// Lists of addresses in DNS that are asked about strangers who bring mail here.
+    pub dnsbls: Vec<mox_dns::Name>,
     /// All sessions here are recorded.
     pub capture: Option<Capture>,
     /// What submission and IMAP offer.
@@ -215,6 +220,12 @@ impl Listener {
     }
 }
 
+/// Lists of addresses of a listener at most.
+const DNSBLS_MAX: usize = 10;
+/// Seconds that a stranger's message may be held back at most: other servers wait ten minutes for a reply to it (RFC 5321
+/// 4.5.3.2.6).
+const FIRST_TIME_SENDER_DELAY_MAX: u64 = 300;
+
 /// As it stands in the file.
 #[derive(Debug, Deserialize)]
 #[serde(rename = "mox.ron", deny_unknown_fields)]
@@ -235,6 +246,8 @@ struct File {
     relay: Option<String>,
     #[serde(default)]
     connections: Connections,
+    #[serde(default)]
+    first_time_sender_delay: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -257,6 +270,8 @@ struct FileListener {
     imap: Option<FileStartTlsPort>,
     #[serde(default)]
     imaps: Option<FilePort>,
+    #[serde(default)]
+    dnsbls: Vec<String>,
     #[serde(default)]
     capture: Option<Capture>,
     #[serde(default)]
@@ -379,6 +394,13 @@ impl File {
                 &format!("{CONNECTIONS_DEFAULT} is usual"),
             );
         }
+        if self.first_time_sender_delay > FIRST_TIME_SENDER_DELAY_MAX {
+            check.problem(
+                &[Field("first_time_sender_delay")],
+                &format!("{} seconds are too long", self.first_time_sender_delay),
+                &format!("at most {FIRST_TIME_SENDER_DELAY_MAX}; 0 is none"),
+            );
+        }
         let resolvers = self
             .resolvers
             .iter()
@@ -421,6 +443,7 @@ impl File {
                 None => None,
             },
             connections: self.connections,
+            first_time_sender_delay: Duration::from_secs(self.first_time_sender_delay),
         })
     }
 }
@@ -482,6 +505,20 @@ impl FileListener {
         offers::check_message_limit(check, limit, self.imap_message_limit);
         let mechanisms = setting("listeners", name, "sasl_mechanisms");
         let mechanisms = offers::mechanisms(check, mechanisms, self.sasl_mechanisms.as_deref());
+        check.at_most(&at("dnsbls"), self.dnsbls.len(), DNSBLS_MAX);
+        let mut dnsbls = Vec::new();
+        for (n, text) in self.dnsbls.iter().enumerate() {
+            let path = [here[0], here[1], Field("dnsbls"), Item(n)];
+            let zone = check.domain(&path, text);
+            dnsbls.extend(zone.and_then(|zone| mox_dns::Name::from_domain(&zone).ok()));
+        }
+        if !self.dnsbls.is_empty() && self.smtp.is_none() {
+            check.problem(
+                &at("dnsbls"),
+                "lists are asked about mail from other servers, which this listener does not take",
+                "add smtp: (), or remove dnsbls",
+            );
+        }
         let plain = |s: FilePort, standard| Port {
             port: s.port.unwrap_or(standard),
         };
@@ -499,6 +536,7 @@ impl FileListener {
             submissions: self.submissions.map(|s| plain(s, 465)),
             imap: self.imap.map(|s| starttls(s, 143)),
             imaps: self.imaps.map(|s| plain(s, 993)),
+            dnsbls,
             capture: self.capture,
             offers: Offers {
                 mechanisms,

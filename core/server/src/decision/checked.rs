@@ -1,6 +1,8 @@
 //! The checks of a message as facts of a decision.
 
-use super::facts::{Authenticated, DmarcFacts, Message, Method, Signature};
+use mox_dns::{DnsblHealth, DnsblReport, Health, Listed};
+
+use super::facts::{Authenticated, DmarcFacts, Listing, Message, Method, Signature};
 use crate::authentication::Checked;
 use crate::letterhead::Origin;
 
@@ -42,6 +44,33 @@ impl Message {
             },
             author: author(origin, checked),
             listings: Vec::new(),
+        }
+    }
+}
+
+impl Listing {
+    /// What a list says of an address. One whose test entries are not as they should is not believed; one that could not be
+    /// asked for them is.
+    pub fn of(
+        zone: &mox_dns::Name,
+        is_v6: bool,
+        health: &DnsblHealth,
+        report: &DnsblReport,
+    ) -> Self {
+        let health = if is_v6 { health.v6 } else { health.v4 };
+        let is_reliable = matches!(health, Health::Good | Health::Unknown(_));
+        let text = match (report.listed, health) {
+            (Listed::Yes, _) if is_reliable => report.explanation.as_deref().map(cut),
+            (_, Health::ListsAll) => Some("it lists everybody".into()),
+            (_, Health::ListsNothing) => Some("it lists nobody".into()),
+            (_, Health::Meaningless(why)) | (Listed::Meaningless(why), _) => Some(why.into()),
+            (Listed::Unknown(_), _) => Some("no answer".into()),
+            _ => None,
+        };
+        Self {
+            zone: zone.to_string(),
+            listed: report.listed == Listed::Yes && is_reliable,
+            text,
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Recipient};
-use super::rules::{CONTENT, rules};
+use super::rules::{CONTENT, DNSBL, rules};
 
 /// What becomes of a message for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +168,11 @@ impl Decision {
     /// Whether it comes to the content of the message: only then anybody has to ask the junk filter.
     pub fn asks_for_content(&self) -> bool {
         self.rules.iter().any(|rule| rule.name == CONTENT)
+    }
+
+    /// Whether it comes to what lists say of the client: only then anybody has to ask them.
+    pub fn asks_for_lists(&self) -> bool {
+        self.rules.iter().any(|rule| rule.name == DNSBL)
     }
 }
 

@@ -211,6 +211,8 @@ pub struct Settings {
     pub junk_mailbox: String,
     /// Refused mail is kept here.
     pub rejects_mailbox: Option<String>,
+    /// What would be refused is taken into this mailbox: the matching ruleset wants it so.
+    pub accept_rejects_to: Option<String>,
     /// A token in the Subject gets mail past the filter.
     pub subject_token: bool,
     /// Up to this probability of being junk content is acceptable.
@@ -252,6 +254,7 @@ impl Default for Settings {
             quarantine: Quarantine::Junk,
             junk_mailbox: "Junk".into(),
             rejects_mailbox: Some("Rejects".into()),
+            accept_rejects_to: None,
             subject_token: false,
             junk_threshold: JunkFilter::THRESHOLD,
             strict_threshold: JunkFilter::STRICT_THRESHOLD,

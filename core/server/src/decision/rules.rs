@@ -10,6 +10,8 @@ const TOKEN_ABOVE: f64 = 0.2;
 
 /// The rule about content.
 pub(super) const CONTENT: &str = "content";
+/// The rule about lists.
+pub(super) const DNSBL: &str = "dnsbl";
 
 /// What a rule that decides says.
 struct Outcome {
@@ -52,11 +54,12 @@ pub(super) fn rules(facts: &Facts, recipient: &Recipient) -> Decision {
         too_junky: None,
     };
     let outcome = trial.run();
+    let (outcome, elsewhere) = trial.rejects(outcome);
     let settings = &recipient.settings;
     Decision {
         mailbox: match outcome.verdict {
             Verdict::Accept => Some(recipient.mailbox.clone()),
-            Verdict::Junk => Some(settings.junk_mailbox.clone()),
+            Verdict::Junk => Some(elsewhere.unwrap_or_else(|| settings.junk_mailbox.clone())),
             _ if !outcome.reason.keeps_a_copy() => None,
             Verdict::Defer | Verdict::Refuse => settings.rejects_mailbox.clone(),
         },
@@ -129,6 +132,22 @@ impl Trial<'_> {
             "nothing speaks against the message",
         );
         accept(Reason::NoBadSignals)
+    }
+
+    /// What a ruleset has taken that would not be: the outcome then, and the mailbox.
+    fn rejects(&mut self, outcome: Outcome) -> (Outcome, Option<String>) {
+        let mailbox = self.recipient.settings.accept_rejects_to.clone();
+        let is_reject = !outcome.verdict.is_taken() && outcome.reason.keeps_a_copy();
+        let Some(mailbox) = mailbox.filter(|_| is_reject) else {
+            return (outcome, None);
+        };
+        if let Some(last) = self.rules.last_mut() {
+            last.weight = Weight::Against;
+        }
+        let evidence = vec![("mailbox", mailbox.clone())];
+        let because = "a ruleset takes what would not be taken";
+        self.note("accept-rejects", evidence, Weight::Decides, because);
+        (junk(outcome.reason), Some(mailbox))
     }
 
     fn note(&mut self, name: &str, evidence: Vec<(&str, String)>, weight: Weight, because: &str) {
@@ -478,7 +497,7 @@ impl Trial<'_> {
             (None, false) => (Weight::For, "the client's address is on no list"),
         };
         self.listed = listing.map(|listing| listing.zone.clone());
-        self.note("dnsbl", evidence, weight, because);
+        self.note(DNSBL, evidence, weight, because);
         None
     }
 

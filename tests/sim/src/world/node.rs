@@ -84,6 +84,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         clear_auth: true,
         tls: tls.clone(),
         offers: mox_node::Offers::default(),
+        lists: Vec::new(),
     });
     Ok(Config {
         listeners: listeners.collect(),

@@ -77,6 +77,7 @@ impl House {
             clear_auth: true,
             tls: None,
             offers: mox_node::Offers::default(),
+            lists: Vec::new(),
         });
         let config = Config {
             hostname: hostname.clone(),

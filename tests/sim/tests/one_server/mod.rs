@@ -34,6 +34,9 @@ pub struct One {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub options: Options,
     pub plan: mox_queue::Plan,
+    pub lists: Vec<mox_dns::Name>,
+    pub receiving: mox_node::Receiving,
+    pub incoming: mox_server::config::Incoming,
     /// Why the process ended by itself.
     exit: Arc<Mutex<Option<String>>>,
 }
@@ -58,6 +61,9 @@ impl One {
                 ..Options::default()
             },
             plan: mox_queue::Plan::default(),
+            lists: Vec::new(),
+            receiving: mox_node::Receiving::default(),
+            incoming: mox_server::config::Incoming::default(),
             exit: Arc::default(),
         }
     }
@@ -108,6 +114,7 @@ impl One {
             clear_auth: true,
             tls: self.tls.clone(),
             offers: mox_node::Offers::default(),
+            lists: self.lists.clone(),
         });
         Config {
             listeners: listeners.collect(),
@@ -118,7 +125,7 @@ impl One {
             mta_sts: mox_node::MtaSts::default(),
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
-            receiving: mox_node::Receiving::default(),
+            receiving: self.receiving.clone(),
         }
     }
 
@@ -138,6 +145,7 @@ impl One {
         directory.add_domain(&domain, DomainRules::default());
         let local = LocalPart::parse("ann", false).unwrap();
         directory.add_address("ann", &local, &domain).unwrap();
+        directory.set_incoming("ann", self.incoming.clone());
         let runtime = self.runtime.clone();
         let node = Node::start(runtime, config, directory, bound, store, committer)
             .await

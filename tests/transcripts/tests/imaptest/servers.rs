@@ -57,6 +57,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         clear_auth: true,
         tls: None,
         offers: mox_node::Offers::default(),
+        lists: Vec::new(),
     };
     let config = Config {
         listeners: vec![listener],

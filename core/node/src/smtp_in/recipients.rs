@@ -1,0 +1,91 @@
+//! What is known of the recipients beside the message: what their accounts want of mail like it, and what earlier mail was
+//! like.
+
+use mox_driver::{Pool, Runtime};
+use mox_mailbox::{AccountId, ReadError};
+use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing};
+use mox_server::ruleset::matching;
+
+use super::judge::{Asked, hash};
+use crate::node::Inner;
+
+/// The recipients, each with its account if its junk filter has a say. `header` is that of the message, with what will stand
+/// before it.
+pub(super) async fn known_of<R: Runtime>(
+    node: &Inner<R>,
+    facts: &Facts,
+    mailboxes: Vec<Asked>,
+    header: &[u8],
+) -> Vec<(Recipient, Option<AccountId>)> {
+    let directory = node.directory();
+    let mut recipients = Vec::new();
+    for asked in mailboxes {
+        let incoming = directory.incoming(&asked.account);
+        let ruleset = match incoming.rulesets.is_empty() {
+            true => None,
+            false => {
+                // Patterns over a long header take their time.
+                let (directory, account) = (directory.clone(), asked.account.clone());
+                let (facts, header) = (facts.clone(), header.to_vec());
+                let look = Box::new(move || {
+                    let rulesets = &directory.incoming(&account).rulesets;
+                    let found = matching(rulesets, &facts, &header);
+                    found.map(|(nth, ruleset)| (nth, ruleset.clone()))
+                });
+                node.runtime.blocking(Pool::Compute, look).await
+            }
+        };
+        let filter = incoming.junk_filter.unwrap_or_default();
+        let mut settings = Settings {
+            rejects_mailbox: incoming.rejects_mailbox.clone(),
+            junk_threshold: filter.threshold,
+            strict_threshold: filter.strict_threshold,
+            ..Settings::default()
+        };
+        let mut mailbox = asked.mailbox;
+        if let Some((nth, ruleset)) = ruleset {
+            settings.ruleset = Some(nth);
+            settings.list_allow = ruleset.list_allow_domain.map(|domain| domain.to_string());
+            settings.is_forward = ruleset.is_forward;
+            settings.accept_rejects_to = ruleset.accept_rejects_to_mailbox;
+            mailbox = ruleset.mailbox;
+        }
+        let recipient = Recipient {
+            account: Some(asked.account),
+            history: history(node, facts, asked.id, &mailbox),
+            mailbox,
+            settings,
+            ..Recipient::new(asked.address.to_string(), Standing::Known)
+        };
+        let has_filter = incoming.junk_filter.is_some();
+        recipients.push((recipient, has_filter.then_some(asked.id)));
+    }
+    recipients
+}
+
+/// What earlier mail for this mailbox was like.
+fn history<R: Runtime>(
+    node: &Inner<R>,
+    facts: &Facts,
+    account: AccountId,
+    mailbox: &str,
+) -> History {
+    let published = node.store.published();
+    let view = &*published.view;
+    let lookup = |tie: &str| {
+        let past = mox_mailbox::past(view, account, hash(tie))?;
+        let earlier = past.into_iter().map(|past| Earlier {
+            at: past.at,
+            junk: past.junk,
+            local_part: past.local_part,
+        });
+        Ok::<_, ReadError>(earlier.collect())
+    };
+    History::read(facts, mailbox, lookup).unwrap_or_else(|error| {
+        tracing::error!(target: "store", account = account.0, %error, "what earlier mail was like cannot be read");
+        History {
+            failed: true,
+            ..History::default()
+        }
+    })
+}

@@ -1,0 +1,161 @@
+//! Rulesets of an account: where mail goes that is like this or that, and what holds for it beside. The first one that
+//! matches a message counts.
+
+use std::sync::Arc;
+
+use mox_address::Domain;
+use mox_mime::header::{self, Field};
+use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
+
+use crate::decision::Facts;
+
+/// Octets of a pattern at most.
+pub const PATTERN_MAX: usize = 1_000;
+/// Rulesets of an account at most.
+pub const RULESETS_MAX: usize = 100;
+/// Pairs of patterns for header fields in a ruleset at most.
+pub const HEADER_PATTERNS_MAX: usize = 20;
+/// Octets of memory that a pattern may take when it is read.
+const PATTERN_SIZE_MAX: usize = 256 * 1024;
+/// Fields of a header that are looked at.
+const FIELDS_MAX: usize = 200;
+/// Octets of a field's value that are looked at.
+const VALUE_MAX: usize = 4 * 1024;
+
+/// What is done with mail of a kind. All conditions that are given hold for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ruleset {
+    /// Is found in the address of MAIL FROM, its domain in A-labels.
+    pub mail_from: Option<Pattern>,
+    /// Vouches for the message by DKIM or SPF, itself or a domain below it; in A-labels.
+    pub verified_domain: Option<Domain>,
+    /// For each pair there is a field in whose name the first is found, and in its value the second.
+    pub headers: Vec<(Pattern, Pattern)>,
+    /// Where it goes.
+    pub mailbox: String,
+    /// What this domain vouches for is taken whatever else is wrong with it.
+    pub list_allow_domain: Option<Domain>,
+    /// Somebody forwards it, whose addresses tell nothing about the author.
+    pub is_forward: bool,
+    /// What would not be taken goes here.
+    pub accept_rejects_to_mailbox: Option<String>,
+}
+
+/// A regular expression, matched in time that grows with the text only, whatever its letters' case.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    regex: Arc<Regex>,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Pattern {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() > PATTERN_MAX {
+            return Err(format!("it is longer than {PATTERN_MAX} bytes"));
+        }
+        let config = Regex::config()
+            .nfa_size_limit(Some(PATTERN_SIZE_MAX))
+            .onepass_size_limit(Some(PATTERN_SIZE_MAX))
+            .hybrid_cache_capacity(PATTERN_SIZE_MAX);
+        let regex = Regex::builder()
+            .configure(config)
+            .syntax(syntax::Config::new().case_insensitive(true))
+            .build(text)
+            .map_err(|error| match error.syntax_error() {
+                Some(syntax) => syntax.to_string(),
+                None => error.to_string(),
+            })?;
+        Ok(Self {
+            text: text.into(),
+            regex: Arc::new(regex),
+        })
+    }
+
+    /// Whether it is found anywhere in a text.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+/// The first ruleset that matches, and its place.
+pub fn matching<'r>(
+    rulesets: &'r [Ruleset],
+    facts: &Facts,
+    header: &[u8],
+) -> Option<(usize, &'r Ruleset)> {
+    let mut all = rulesets.iter().enumerate();
+    all.find(|(_, ruleset)| ruleset.matches(facts, header))
+}
+
+impl Ruleset {
+    /// Whether it matches a message with this header, with what will stand before it.
+    pub fn matches(&self, facts: &Facts, header: &[u8]) -> bool {
+        let has_condition =
+            self.mail_from.is_some() || self.verified_domain.is_some() || !self.headers.is_empty();
+        let from = |pattern: &Pattern| pattern.is_in(&facts.sender);
+        has_condition
+            && self.mail_from.as_ref().is_none_or(from)
+            && self
+                .verified_domain
+                .as_ref()
+                .is_none_or(|domain| is_vouched_for(facts, domain))
+            && self.headers.iter().all(|pair| has_field(header, pair))
+    }
+}
+
+/// Whether a domain, or one below it, vouches for a message: by a signature, or by SPF for MAIL FROM or EHLO.
+fn is_vouched_for(facts: &Facts, domain: &Domain) -> bool {
+    let Some(message) = &facts.message else {
+        return false;
+    };
+    let helo = (message.helo.result == "pass").then_some(message.helo.subject.as_str());
+    let is_within = |name: &str| {
+        let name = name.trim_end_matches('.').to_lowercase();
+        let domain = domain.as_str().to_lowercase();
+        let above = name.strip_suffix(&domain);
+        above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    };
+    message.vouching().chain(helo).any(is_within)
+}
+
+fn has_field(header: &[u8], (name, value): &(Pattern, Pattern)) -> bool {
+    let mut fields = header::split(header).take(FIELDS_MAX);
+    fields.any(
+        |Field {
+             name: n, value: v, ..
+         }| {
+            let cut = v.get(..VALUE_MAX).unwrap_or(v);
+            name.is_in(&String::from_utf8_lossy(n))
+                && value.is_in(mox_message::text::header_text(cut).trim())
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_found_anywhere_in_any_case_and_bad_ones_are_refused() {
+        let pattern = Pattern::new("^Re: .*(news|letter)").unwrap();
+        assert!(pattern.is_in("re: my NEWSletter"));
+        assert!(!pattern.is_in("fw: re: news"));
+        for bad in ["(", "a{1000}{1000}{1000}", &"a".repeat(PATTERN_MAX + 1)] {
+            assert!(Pattern::new(bad).is_err(), "{bad}");
+        }
+        // Backtracking would take for ever.
+        let slow = Pattern::new("(a*)*$b").unwrap();
+        assert!(!slow.is_in(&"a".repeat(4_000)));
+    }
+}

@@ -1,0 +1,303 @@
+//! What accounts and lists have to say about mail of strangers: rulesets, copies of what is refused, lists of addresses, and
+//! that it waits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod one_server;
+
+use mox_dns::{MasterFile, Name};
+use mox_driver::Runtime;
+use mox_node::Outgoing;
+use mox_server::config::Incoming;
+use mox_server::decision::{Reason, Record, Verdict};
+use mox_server::ruleset::{Pattern, Ruleset};
+use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
+use one_server::{One, PASSWORD, ours};
+use std::time::Duration;
+
+/// far.example names its client, forged.example does not; good.lists lists us, all.lists everybody, gone.lists nobody.
+const ZONE: &str = "\
+far.example. TXT \"v=spf1 ip4:10.0.2.1 -all\"\n\
+forged.example. TXT \"v=spf1 -all\"\n\
+mx.far.example. A 10.0.2.1\n\
+1.2.0.10.in-addr.arpa. PTR mx.far.example.\n\
+2.0.0.127.good.lists. A 127.0.0.2\n\
+1.2.0.10.good.lists. A 127.0.0.4\n\
+1.2.0.10.good.lists. TXT \"sends junk\"\n\
+1.0.0.127.all.lists. A 127.0.0.2\n\
+2.0.0.127.all.lists. A 127.0.0.2\n\
+1.2.0.10.all.lists. A 127.0.0.2\n\
+1.2.0.10.gone.lists. A 203.0.113.1\n";
+
+/// Brings a message of this sender to ann; the reply to it, and how long that took.
+async fn bring(client: &SimRuntime, from: &str, text: &str) -> (String, Duration) {
+    let stream = client.connect(ours(25), None).await.unwrap();
+    let mut smtp = Dialogue::new(stream);
+    smtp.expect("220").await.unwrap();
+    for (line, code) in [
+        ("EHLO mx.far.example".to_owned(), "250"),
+        (format!("MAIL FROM:<{from}>"), "250"),
+        ("RCPT TO:<ann@ours.example>".to_owned(), "250"),
+        ("DATA".to_owned(), "354"),
+    ] {
+        smtp.say(&format!("{line}\r\n")).await.unwrap();
+        smtp.expect(code).await.unwrap();
+    }
+    let begun = client.now().mono;
+    smtp.say(&format!("{text}.\r\n")).await.unwrap();
+    let reply = smtp.reply().await.unwrap();
+    (reply, client.now().mono.since(begun))
+}
+
+/// All that is in a mailbox of ann's; empty when there is no such mailbox.
+async fn read(client: &SimRuntime, mailbox: &str) -> String {
+    let stream: SimStream = client.connect(ours(143), None).await.unwrap();
+    let mut imap = Dialogue::new(stream);
+    imap.line().await.unwrap();
+    let login = format!("LOGIN ann@ours.example \"{PASSWORD}\"");
+    imap.command(&login).await.unwrap();
+    let selected = imap.command(&format!("SELECT {mailbox}")).await.unwrap();
+    if !selected.contains(" OK ") || selected.contains("* 0 EXISTS") {
+        return String::new();
+    }
+    imap.command("FETCH 1:* (FLAGS BODY.PEEK[])").await.unwrap()
+}
+
+fn text(from: &str, subject: &str) -> String {
+    format!("From: <{from}>\r\nMessage-ID: <{subject}@id>\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+}
+
+/// The newest record, which decides the same again.
+fn newest(one: &One) -> Record {
+    let record = one.node().explain("ann@ours.example", 1).unwrap().remove(0);
+    assert_eq!(record.differences(), Vec::<String>::new(), "{record:#?}");
+    record
+}
+
+fn world<F: Future<Output = ()> + Send>(
+    set: impl FnOnce(&mut One) + Send + 'static,
+    scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
+) {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let client = world.computer("client", [10, 0, 2, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = MasterFile::parse(ZONE).unwrap();
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
+        set(&mut one);
+        one.start().await;
+        scenario(one, client).await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+fn ruleset(mailbox: &str) -> Ruleset {
+    Ruleset {
+        mail_from: None,
+        verified_domain: None,
+        headers: Vec::new(),
+        mailbox: mailbox.into(),
+        list_allow_domain: None,
+        is_forward: false,
+        accept_rejects_to_mailbox: None,
+    }
+}
+
+#[test]
+fn one_copy_of_what_is_refused_is_kept_and_none_of_what_is_taken_then() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let forged = text("bob@forged.example", "offer");
+            for _ in 0..2 {
+                let (reply, _) = bring(&client, "bob@forged.example", &forged).await;
+                assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+                let record = newest(&one);
+                let placed = record.recipients[0].placed.as_deref();
+                assert_eq!(placed, Some("Rejects"));
+                let kept = read(&client, "Rejects").await;
+                assert_eq!(kept.matches("Subject: offer").count(), 1, "{kept}");
+                assert!(kept.contains("\\Seen"), "{kept}");
+                assert!(kept.contains("; defer; spf-policy\r\n"), "{kept}");
+            }
+            // The same message, by way of a client that its sender names.
+            let (reply, _) = bring(&client, "bob@far.example", &forged).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            assert_eq!(read(&client, "Rejects").await, "");
+            one.stop().await;
+        },
+    );
+    world(
+        |one| {
+            one.incoming = Incoming {
+                rejects_mailbox: None,
+                ..Incoming::default()
+            };
+        },
+        |one, client| async move {
+            let forged = text("bob@forged.example", "offer");
+            let (reply, _) = bring(&client, "bob@forged.example", &forged).await;
+            assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+            assert_eq!(newest(&one).recipients[0].placed, None);
+            assert_eq!(read(&client, "Rejects").await, "");
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn the_first_ruleset_that_matches_says_where_mail_goes_and_what_holds_for_it() {
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    let domain = |text: &str| mox_address::Domain::parse(text, false).unwrap();
+    let rulesets = vec![
+        Ruleset {
+            verified_domain: Some(domain("example")),
+            headers: vec![(pattern("^subject$"), pattern("^list: "))],
+            list_allow_domain: Some(domain("far.example")),
+            ..ruleset("Lists/far")
+        },
+        Ruleset {
+            mail_from: Some(pattern("^forwarder@")),
+            is_forward: true,
+            ..ruleset("Forwarded")
+        },
+        Ruleset {
+            headers: vec![(pattern("subject"), pattern("bill"))],
+            accept_rejects_to_mailbox: Some("Doubtful".into()),
+            ..ruleset("Bills")
+        },
+    ];
+    world(
+        move |one| one.incoming.rulesets = rulesets,
+        |one, client| async move {
+            for (from, subject, mailbox, verdict, reason) in [
+                (
+                    "bob@far.example",
+                    "List: news",
+                    "Lists/far",
+                    Verdict::Accept,
+                    Reason::ListAllow,
+                ),
+                // Nobody vouches for it.
+                (
+                    "bob@forged.example",
+                    "list: fake",
+                    "Rejects",
+                    Verdict::Defer,
+                    Reason::SpfPolicy,
+                ),
+                (
+                    "forwarder@forged.example",
+                    "hi",
+                    "Forwarded",
+                    Verdict::Accept,
+                    Reason::NoBadSignals,
+                ),
+                (
+                    "bob@far.example",
+                    "your BILL",
+                    "Bills",
+                    Verdict::Accept,
+                    Reason::NoBadSignals,
+                ),
+                (
+                    "bob@forged.example",
+                    "a bill",
+                    "Doubtful",
+                    Verdict::Junk,
+                    Reason::SpfPolicy,
+                ),
+                (
+                    "bob@far.example",
+                    "hello",
+                    "INBOX",
+                    Verdict::Accept,
+                    Reason::NoBadSignals,
+                ),
+            ] {
+                let (reply, _) = bring(&client, from, &text(from, subject)).await;
+                let code = if verdict.is_taken() { "250 " } else { "451 " };
+                assert!(reply.starts_with(code), "{subject}: {reply}");
+                let record = newest(&one);
+                let decision = &record.recipients[0].decision;
+                assert_eq!(
+                    (decision.verdict, decision.reason),
+                    (verdict, reason),
+                    "{subject}"
+                );
+                let there = read(&client, mailbox).await;
+                assert!(
+                    there.contains(&format!("Subject: {subject}\r\n")),
+                    "{subject}: {there}"
+                );
+            }
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn a_list_that_can_be_relied_on_has_strangers_put_off() {
+    for (zones, listed, reason) in [
+        (&["good.lists"][..], true, Reason::DnsBlocklisted),
+        (
+            &["all.lists", "gone.lists", "nowhere.lists"],
+            false,
+            Reason::NoBadSignals,
+        ),
+        (&["all.lists", "good.lists"], true, Reason::DnsBlocklisted),
+    ] {
+        world(
+            move |one| {
+                one.lists = zones
+                    .iter()
+                    .map(|zone| Name::parse(zone).unwrap())
+                    .collect()
+            },
+            move |one, client| async move {
+                let mail = text("bob@far.example", "hello");
+                let (reply, _) = bring(&client, "bob@far.example", &mail).await;
+                assert_eq!(reply.starts_with("451 4.3.0 "), listed, "{zones:?} {reply}");
+                let record = newest(&one);
+                assert_eq!(record.recipients[0].decision.reason, reason, "{zones:?}");
+                let listings = record.facts.message.unwrap().listings;
+                assert_eq!(listings.len(), zones.len());
+                let good = listings.iter().find(|listing| listing.listed);
+                let said = good.and_then(|listing| listing.text.as_deref());
+                assert_eq!(said, listed.then_some("sends junk"));
+                one.stop().await;
+            },
+        );
+    }
+}
+
+#[test]
+fn mail_of_a_stranger_waits_and_mail_of_whom_one_knows_does_not() {
+    let delay = Duration::from_secs(15);
+    let pattern = Pattern::new("^known@").unwrap();
+    world(
+        move |one| {
+            one.receiving.first_time_delay = delay;
+            one.incoming.rulesets = vec![Ruleset {
+                mail_from: Some(pattern),
+                list_allow_domain: Some(mox_address::Domain::parse("far.example", false).unwrap()),
+                ..ruleset("INBOX")
+            }];
+        },
+        move |one, client| async move {
+            for (from, waits) in [("known@far.example", false), ("bob@far.example", true)] {
+                let (reply, took) = bring(&client, from, &text(from, "hello")).await;
+                assert!(reply.starts_with("250 "), "{reply}");
+                assert_eq!(took >= delay, waits, "{from}: {took:?}");
+            }
+            one.stop().await;
+        },
+    );
+}
