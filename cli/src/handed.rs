@@ -167,11 +167,15 @@ impl Taking {
 
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         self.clear_up().await;
+        let mut is_told = false;
         loop {
+            let now = Instant::now();
+            self.later.retain(|_, at| now < *at);
             let folder = self.folder.clone();
             let found = smol::unblock(move || complete(&folder)).await;
             match found {
                 Ok(files) => {
+                    is_told = false;
                     let mut taken = Vec::new();
                     for file in files {
                         if self.take(file).await {
@@ -180,9 +184,11 @@ impl Taking {
                     }
                     self.forget(taken).await;
                 }
-                Err(error) => {
+                Err(error) if !is_told => {
+                    is_told = true;
                     tracing::error!(target: "handed", folder = %self.folder.0.display(), %error, "what programs left cannot be looked at");
                 }
+                Err(_) => {}
             }
             smol::Timer::after(LOOK_EVERY).await;
         }
@@ -193,9 +199,13 @@ impl Taking {
         match self.node.taken_files(FILES_MAX) {
             Ok(taken) => {
                 let folder = self.folder.clone();
-                let files = taken.clone();
-                smol::unblock(move || files.iter().for_each(|file| remove(&folder, file))).await;
-                self.forget(taken).await;
+                let files = taken;
+                let gone = move || -> Vec<[u8; 16]> {
+                    let gone = files.into_iter().filter(|file| remove(&folder, file));
+                    gone.collect()
+                };
+                let gone = smol::unblock(gone).await;
+                self.forget(gone).await;
             }
             Err(error) => tracing::error!(target: "handed", error, "what was taken cannot be read"),
         }
@@ -203,16 +213,19 @@ impl Taking {
 
     /// Whether the message of a file is in the store, and the file gone.
     async fn take(&mut self, file: [u8; 16]) -> bool {
-        if self.later.get(&file).is_some_and(|at| Instant::now() < *at) {
+        if self.later.contains_key(&file) {
             return false;
         }
-        self.later.remove(&file);
         let name = name(&file);
         match self.hand_in(file).await {
             Ok(()) => {
                 let folder = self.folder.clone();
-                smol::unblock(move || remove(&folder, &file)).await;
-                true
+                let is_gone = smol::unblock(move || remove(&folder, &file)).await;
+                if !is_gone {
+                    // Its number stays in the store as long as it does.
+                    self.later.insert(file, Instant::now() + AGAIN_AFTER);
+                }
+                is_gone
             }
             Err(NotTaken::Later(why)) => {
                 tracing::warn!(target: "handed", name, why, "a message that a program left is not taken yet");
@@ -316,14 +329,15 @@ fn number(name: &str) -> Option<[u8; 16]> {
     (name.len() == 32).then(|| octets.try_into().ok()).flatten()
 }
 
-/// Its file is removed; one that stays is removed by the next start.
-fn remove(folder: &Folder, file: &[u8; 16]) {
+/// Removes a file; whether it is gone.
+fn remove(folder: &Folder, file: &[u8; 16]) -> bool {
     let path = folder.0.join(format!("{}.{MAIL}", name(file)));
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::error!(target: "handed", path = %path.display(), %error, "a file cannot be removed");
+            false
         }
-        _ => {}
+        _ => true,
     }
 }
 

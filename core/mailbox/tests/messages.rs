@@ -767,7 +767,7 @@ fn undoing_a_copy_into_a_mailbox_or_account_that_is_gone_takes_only_the_record_o
 #[test]
 fn a_message_that_was_handed_over_in_a_file_is_taken_once_until_the_file_is_forgotten() {
     let (mut e, a) = Engine::with_account();
-    let mut take = |e: &mut Engine, file: u8| {
+    let take = |e: &mut Engine, file: u8| {
         let delivery = e.delivery(100, vec![target(a, "INBOX")]);
         let beside = Beside {
             file: Some([file; 16]),
