@@ -133,13 +133,21 @@ impl ConfigFiles {
         let new = match edit {
             ConfigEdit::AddDomain { domain } => {
                 let parsed = ascii_domain(domain)?;
-                let keys = NewKeys::make(&parsed, now())?;
+                let keys = NewKeys::make(&parsed, now(), folder)?;
                 let new = add_domain(name, &text, fixed, domain, &keys.dkim);
                 made = Some(keys);
                 new
             }
             ConfigEdit::RemoveDomain { domain } => {
-                left = self.dynamic.dkim.get(&ascii_domain(domain)?).cloned();
+                let now = Dynamic::parse(name, &text, fixed);
+                let mut now = now.map_err(|e| Failure::Failed(e.to_string()))?.dkim;
+                left = now.remove(&ascii_domain(domain)?);
+                // Two domains may have one key.
+                if let Some(dkim) = &mut left {
+                    let others = || now.values().flat_map(|other| other.selectors.values());
+                    dkim.selectors
+                        .retain(|_, selector| others().all(|other| other.key != selector.key));
+                }
                 remove_domain(name, &text, fixed, domain)
             }
             ConfigEdit::AddAccount { account, address } => {
@@ -156,14 +164,18 @@ impl ConfigFiles {
         if let Some(keys) = &made {
             keys.write(folder)?;
         }
-        files::replace(&self.dynamic_path, new.as_bytes()).map_err(|e| {
+        let taken = take_in(&self.dynamic_path, &new, &self.fixed).and_then(|taken| {
+            let replaced = files::replace(&self.dynamic_path, new.as_bytes());
+            replaced.map_err(|e| Failure::io("replace", &self.dynamic_path, &e))?;
+            Ok(taken)
+        });
+        (self.dynamic, self.signers, self.keys) = taken.inspect_err(|_| {
             made.iter().for_each(|keys| keys.undo(folder));
-            Failure::io("replace", &self.dynamic_path, &e)
         })?;
         if let Some(dkim) = &left {
             domain_keys::put_aside(folder, dkim)?;
         }
-        self.reload()
+        Ok(())
     }
 
     /// All addresses.
@@ -259,13 +271,18 @@ pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
 }
 
 fn load_dynamic(path: &Path, fixed: &Static) -> Result<(Dynamic, Signers, Keys), Failure> {
-    let (file, text) = (path.display().to_string(), read(path)?);
+    take_in(path, &read(path)?, fixed)
+}
+
+/// The same, of this text.
+fn take_in(path: &Path, text: &str, fixed: &Static) -> Result<(Dynamic, Signers, Keys), Failure> {
+    let file = path.display().to_string();
     let wrong = |e: Problems| Failure::Failed(e.to_string());
-    let dynamic = Dynamic::parse(&file, &text, fixed).map_err(wrong)?;
+    let dynamic = Dynamic::parse(&file, text, fixed).map_err(wrong)?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     match load_keys(folder, &dynamic) {
         Ok((signers, keys)) => Ok((dynamic, signers, keys)),
-        Err(bad) => Err(wrong(bad_keys(&file, &text, &bad))),
+        Err(bad) => Err(wrong(bad_keys(&file, text, &bad))),
     }
 }
 

@@ -28,13 +28,33 @@ pub(crate) struct NewKeys {
 
 impl NewKeys {
     /// An RSA key that everybody verifies, and an Ed25519 key; their names tell the year, so that it is seen when they are old.
-    pub(crate) fn make(domain: &Domain, now: Utc) -> Result<Self, Failure> {
+    /// The letters behind it are the first for which neither there nor among those put aside is a file.
+    pub(crate) fn make(domain: &Domain, now: Utc, config: &Path) -> Result<Self, Failure> {
         let year = now.civil().year;
+        let folder = config.join(KEY_FOLDER);
+        let is_free = |letter: char, kind: &str| {
+            let name = format!("{year}{letter}.{domain}.{kind}.pem");
+            [folder.join(&name), folder.join(OLD).join(&name)]
+                .iter()
+                .all(|path| fs::symlink_metadata(path).is_err())
+        };
+        let mut pairs = ('a'..='y').step_by(2).zip(('b'..='z').step_by(2));
+        let free = pairs.find(|(one, other)| is_free(*one, "ed25519") && is_free(*other, "rsa"));
+        let (one, other) = free.ok_or_else(|| {
+            Failure::Failed(format!(
+                "{} has keys with all letters of {year}: remove old ones",
+                folder.display()
+            ))
+        })?;
         let mut new = Self {
             dkim: Dkim::default(),
             files: Vec::new(),
         };
-        for (letter, kind, pem) in [('b', "rsa", make_rsa()?), ('a', "ed25519", make_ed25519()?)] {
+        let made = [
+            (other, "rsa", make_rsa()?),
+            (one, "ed25519", make_ed25519()?),
+        ];
+        for (letter, kind, pem) in made {
             let selector = format!("{year}{letter}");
             let name = format!("{selector}.{domain}.{kind}.pem");
             let key = DkimSelector::with_key(format!("{KEY_FOLDER}/{name}"));

@@ -3,15 +3,16 @@
 //! A message is a file that appears under its name when it is complete and synced, and goes once the store has it. Its number goes
 //! into the store in the same operation, so that a file that is still there behind it is not taken again.
 
-use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, lchown};
+mod leaving;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use mox_machine::Seed;
 use mox_node::{Node, NotTaken};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Envelope;
@@ -30,6 +31,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Files looked at in one round; the others have their turn in the next one.
 const FILES_MAX: usize = 1_000;
+/// Files in the folder at most: with as many no further message is left.
+const FOLDER_MAX: usize = 20_000;
 /// Octets of an envelope at most: of 1,000 recipients.
 const ENVELOPE_MAX: u64 = 512 * 1024;
 /// Octets read at a time.
@@ -44,16 +47,6 @@ const REFUSED: &str = "refused";
 #[derive(Debug, Clone)]
 pub(crate) struct Folder(PathBuf);
 
-/// A message that is being written. Dropped before its end, it is removed.
-#[derive(Debug)]
-pub(crate) struct Leaving {
-    folder: PathBuf,
-    name: String,
-    file: File,
-    size: u64,
-    is_done: bool,
-}
-
 impl Folder {
     /// That of a data directory.
     pub(crate) fn below(data_dir: &Path) -> Self {
@@ -62,85 +55,6 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
-    }
-
-    /// Makes it, for the owner of the data directory; also one that somebody made and then had no time to give away.
-    fn make(&self) -> io::Result<()> {
-        let made = DirBuilder::new().mode(0o700).create(&self.0);
-        let is_new = match made {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
-            made => made.map(|()| true)?,
-        };
-        let Some(above) = self.0.parent() else {
-            return Ok(());
-        };
-        if Uid::effective().is_root() {
-            let (owner, ours) = (fs::metadata(above)?, fs::symlink_metadata(&self.0)?);
-            if ours.is_dir() && ours.uid() != owner.uid() {
-                lchown(&self.0, Some(owner.uid()), Some(owner.gid()))?;
-            }
-        }
-        match is_new {
-            true => sync(above),
-            false => Ok(()),
-        }
-    }
-
-    /// Begins to leave a message, under a number that follows from the seed.
-    pub(crate) fn begin(&self, seed: &Seed) -> io::Result<Leaving> {
-        self.make()?;
-        let number = seed.child("handed", 0);
-        let name: String = (number.bytes().iter().take(16))
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        let path = self.0.join(format!("{name}.{NEW}"));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        let leaving = Leaving {
-            folder: self.0.clone(),
-            name,
-            file,
-            size: 0,
-            is_done: false,
-        };
-        if Uid::effective().is_root() {
-            // So that the server can read it, whoever that is.
-            let owner = fs::metadata(&self.0)?;
-            chown(&path, Some(owner.uid()), Some(owner.gid()))?;
-        }
-        Ok(leaving)
-    }
-}
-
-impl Leaving {
-    /// The next octets, of which there may be so many in all.
-    pub(crate) fn write(&mut self, octets: &[u8], max: u64) -> io::Result<()> {
-        self.size += octets.len() as u64;
-        if self.size > max.saturating_add(ENVELOPE_MAX) {
-            let why = format!("it has more than {max} octets");
-            return Err(io::Error::new(ErrorKind::FileTooLarge, why));
-        }
-        self.file.write_all(octets)
-    }
-
-    /// The message is complete: once this is done it stays, whatever happens.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
-        let path = |end| self.folder.join(format!("{}.{end}", self.name));
-        fs::rename(path(NEW), path(MAIL))?;
-        self.is_done = true;
-        sync(&self.folder)
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if !self.is_done {
-            let _ = fs::remove_file(self.folder.join(format!("{}.{NEW}", self.name)));
-        }
     }
 }
 
@@ -172,7 +86,8 @@ impl Taking {
             let now = Instant::now();
             self.later.retain(|_, at| now < *at);
             let folder = self.folder.clone();
-            let found = smol::unblock(move || complete(&folder)).await;
+            let waiting: HashSet<[u8; 16]> = self.later.keys().copied().collect();
+            let found = smol::unblock(move || complete(&folder, &waiting)).await;
             match found {
                 Ok(files) => {
                     is_told = false;
@@ -283,14 +198,14 @@ fn name(file: &[u8; 16]) -> String {
     file.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The numbers of complete files, the oldest first. Those that nobody goes on writing are removed.
-fn complete(folder: &Folder) -> io::Result<Vec<[u8; 16]>> {
+/// The numbers of complete files but those that wait, the oldest first. Those that nobody goes on writing are removed.
+fn complete(folder: &Folder, waiting: &HashSet<[u8; 16]>) -> io::Result<Vec<[u8; 16]>> {
     let entries = match fs::read_dir(&folder.0) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut found = Vec::new();
-    for entry in entries.take(100 * FILES_MAX) {
+    for entry in entries.take(FOLDER_MAX) {
         let entry = entry?;
         let file_name = entry.file_name();
         let Some((name, end)) = file_name.to_str().and_then(|name| name.split_once('.')) else {
@@ -300,7 +215,7 @@ fn complete(folder: &Folder) -> io::Result<Vec<[u8; 16]>> {
             continue;
         };
         match (end, number(name)) {
-            (MAIL, Some(number)) => found.push((modified, number)),
+            (MAIL, Some(number)) if !waiting.contains(&number) => found.push((modified, number)),
             (NEW, Some(_)) => {
                 let age = SystemTime::now().duration_since(modified);
                 if age.is_ok_and(|age| age > ABANDONED_AFTER) {
@@ -385,21 +300,29 @@ fn next(mut file: File) -> Result<(File, Bytes), NotTaken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mox_machine::Seed;
+    use std::os::unix::fs::chown;
 
     #[test]
     fn a_message_appears_when_it_is_complete_and_is_gone_when_it_is_not() {
         let data = std::env::temp_dir().join(format!("mox-handed-{}", std::process::id()));
         fs::create_dir_all(&data).unwrap();
         let folder = Folder::below(&data);
-        assert_eq!(complete(&folder).unwrap(), Vec::<[u8; 16]>::new());
+        assert_eq!(
+            complete(&folder, &HashSet::new()).unwrap(),
+            Vec::<[u8; 16]>::new()
+        );
         let seed = Seed::from_number(7);
         let mut one = folder.begin(&seed).unwrap();
         one.write(b"x", 10).unwrap();
-        assert_eq!(complete(&folder).unwrap(), Vec::<[u8; 16]>::new());
-        let number = number(&one.name).unwrap();
-        assert_eq!(name(&number), one.name);
+        assert_eq!(
+            complete(&folder, &HashSet::new()).unwrap(),
+            Vec::<[u8; 16]>::new()
+        );
+        let number = number(one.name()).unwrap();
+        assert_eq!(name(&number), one.name());
         one.finish().unwrap();
-        assert_eq!(complete(&folder).unwrap(), [number]);
+        assert_eq!(complete(&folder, &HashSet::new()).unwrap(), [number]);
         let other = folder.begin(&Seed::from_number(8)).unwrap();
         drop(other);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Quickstart) -> Result<(), Failure> {
     let seed = os_seed()?;
     let password = generate_password(&seed.child("password", 0));
     let row = derive(&password, false, &seed.child("salt", 0))?;
-    let keys = NewKeys::make(&plan.domain, now())?;
+    let keys = NewKeys::make(&plan.domain, now(), &plan.config)?;
 
     let made = plan.write(&keys).and_then(|()| {
         let offline = Offline::open(&plan.data)?;

@@ -107,13 +107,10 @@ fn list(config: Option<PathBuf>) -> ExitCode {
     }
 }
 
+/// Never in the working directory, which may be anybody's: root would leave its mail with them.
 fn locate(config: Option<PathBuf>) -> PathBuf {
-    let is_named = config.is_some() || std::env::var_os("MOXCONF").is_some();
-    let path = ConfigFiles::locate_in(config);
-    match is_named || path.exists() {
-        true => path,
-        false => USUAL_CONFIG.into(),
-    }
+    let named = config.is_some() || std::env::var_os("MOXCONF").is_some();
+    ConfigFiles::locate_in(config.or_else(|| (!named).then(|| USUAL_CONFIG.into())))
 }
 
 fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Result<(), Failed> {

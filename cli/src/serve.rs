@@ -51,8 +51,9 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         serve.capture_files,
         serve.capture_octets,
     )?;
-    let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
-    let fixed = &files.fixed;
+    let mut files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    let fixed = files.fixed.clone();
+    let fixed = &fixed;
     let levels = Levels {
         default: args.loglevel.unwrap_or(fixed.log_level),
         targets: fixed.log_levels.clone(),
@@ -77,6 +78,8 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
             }
         }
         privileges::drop_to(&fixed.user)?;
+        // What that user cannot read would keep every later change out: better to hear of it now.
+        files.reload()?;
     }
     process.record(&plan, &seed)?;
     // The file belongs to the user the server has become.
@@ -322,10 +325,10 @@ impl Admin {
             change(&mut files).map_err(CtlError::failed)?;
             (files.directory(), files.signers.clone())
         };
-        let reloaded = self.node.reload(directory).await;
-        reloaded.map_err(CtlError::failed)?;
+        // Before there is a domain, so that none of its mail leaves without.
         self.node.sign_with(signers);
-        Ok(())
+        let reloaded = self.node.reload(directory).await;
+        reloaded.map_err(CtlError::failed)
     }
 
     /// Long reads of the store are not for the threads of the sessions.

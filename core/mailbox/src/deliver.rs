@@ -124,8 +124,8 @@ pub struct Beside {
     pub known_by: Vec<u64>,
 }
 
-/// Hashes of a message that an account wrote, at most; more are left out.
-pub const WROTE_MAX: usize = 100;
+/// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
+pub const WROTE_MAX: usize = 500;
 
 /// Delivers a message, and keeps what is to be kept beside it.
 pub fn deliver_beside(

@@ -227,8 +227,11 @@ impl<R: Runtime> SmtpHost<R> {
             },
         };
         if let (Target::Remote, Some(login)) = (&target, &self.login) {
-            let remote = transaction.remote.iter().chain([&to]);
-            sending::check(&self.node, login, remote)?;
+            // Whoever is named twice is one recipient.
+            if !transaction.remote.contains(&to) {
+                let so_far = transaction.new_remote;
+                transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
+            }
         }
         transaction.add(to, target);
         Ok(())

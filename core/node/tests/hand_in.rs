@@ -45,7 +45,7 @@ fn a_file_that_is_still_there_after_its_message_was_taken_is_not_taken_again() {
     let is_once =
         |server: &Server| server.messages("u1") == 1 && server.node.queue(10).unwrap().len() == 1;
     assert_eq!(hand_in(&server, 7, &to), Ok(()));
-    assert!(is_once(&server));
+    wait_for("a delivery", || is_once(&server));
     assert_eq!(hand_in(&server, 7, &to), Ok(()));
     assert!(is_once(&server));
     // The power fails before the file is gone.
@@ -56,7 +56,7 @@ fn a_file_that_is_still_there_after_its_message_was_taken_is_not_taken_again() {
     assert_eq!(hand_in(&server, 7, &to), Ok(()));
     assert!(is_once(&server));
     assert_eq!(hand_in(&server, 8, &["u1@localhost"]), Ok(()));
-    assert_eq!(server.messages("u1"), 2);
+    wait_for("another", || server.messages("u1") == 2);
     block_on(server.node.forget_file([7; 16])).unwrap();
     assert_eq!(server.node.taken_files(10).unwrap(), [[8; 16]]);
     server.stop();
@@ -72,7 +72,7 @@ fn who_cannot_be_delivered_to_is_told_to_the_sender() {
     block_on(server.node.reload(directory)).unwrap();
     let to = ["nobody@own.example", "u1@localhost"];
     assert_eq!(hand_in(&server, 1, &to), Ok(()));
-    assert_eq!(server.messages("u1"), 1);
+    wait_for("a delivery", || server.messages("u1") == 1);
     wait_for("a notice", || server.messages("u0") == 1);
     server.stop();
 }

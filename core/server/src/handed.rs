@@ -176,13 +176,14 @@ impl Handing {
     fn begin(&mut self, whole: &Whole<'_>, out: &mut Vec<u8>) -> Result<(), Wrong> {
         self.is_begun = true;
         // Some programs hand over a mailbox's separator, too.
-        let separator = match whole.header.starts_with(b"From ") {
-            true => whole
+        let separator = match whole.header.strip_prefix(b"From ") {
+            // `From :` is a field (RFC 5322 4.5).
+            Some(behind) if !behind.trim_ascii_start().starts_with(b":") => whole
                 .header
                 .iter()
                 .position(|b| *b == b'\n')
                 .map_or(0, |at| at + 1),
-            false => 0,
+            _ => 0,
         };
         let block = whole.header.get(separator..).unwrap_or_default();
         // Lines before the first that is no field are the header; with none the message is all body.
@@ -192,7 +193,9 @@ impl Handing {
             .last()
             .map_or(0, |field| field.start + field.raw.len());
         let (block, rest) = block.split_at_checked(end).unwrap_or((block, &[]));
-        if whole.header.len() > HEADER_MAX && rest.is_empty() {
+        // What is cut within a line may be cut within the name of a field.
+        let is_cut = !rest.windows(2).any(|two| two == b"\r\n");
+        if whole.header.len() > HEADER_MAX && is_cut {
             return Err(Wrong::Header);
         }
         let envelope = self.envelope(block)?;
@@ -224,22 +227,23 @@ impl Handing {
                 false => Ok(()),
             }
         };
-        for text in &self.wish.recipients {
-            add(self.path(text)?)?;
-        }
-        if self.wish.from_header {
-            for field in recipient_fields(block) {
-                for entry in mox_mime::addresses(field, HANDED_TO_MAX + 1) {
-                    // A group's begin and end have no host.
-                    let (Some(local), Some(host)) = (entry.local, entry.host) else {
-                        continue;
-                    };
-                    let (local, host) = (
-                        String::from_utf8_lossy(&local).into_owned(),
-                        String::from_utf8_lossy(&host).into_owned(),
-                    );
-                    add(self.complete(&local, &host)?)?;
+        // Given ones are lists of addresses too, as in fields.
+        let given = self.wish.recipients.iter().map(String::as_bytes);
+        let named = match self.wish.from_header {
+            true => recipient_fields(block),
+            false => Vec::new(),
+        };
+        for list in given.chain(named) {
+            for entry in mox_mime::addresses(list, HANDED_TO_MAX + 1) {
+                // A group's begin and end have no host.
+                let (Some(local), Some(host)) = (entry.local, entry.host) else {
+                    continue;
+                };
+                let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+                if local.is_empty() {
+                    return Err(Wrong::Address(text(list.trim_ascii())));
                 }
+                add(self.complete(&text(&local), &text(&host))?)?;
             }
         }
         if to.is_empty() {
@@ -277,15 +281,14 @@ impl Handing {
     }
 
     fn author_field(&self) -> String {
-        let sender = match &self.wish.sender {
-            Some(text) => self.path(text).ok(),
-            None => None,
-        };
-        let sender = sender.map_or_else(
-            || format!("{}@{}", self.wish.user, self.wish.host),
-            |path| path.to_string(),
-        );
+        let sender = self.wish.sender.as_deref();
+        let sender = sender.and_then(|text| self.path(text).ok());
+        let sender = sender.or_else(|| self.complete(&self.wish.user, "").ok());
+        let sender = sender.map_or_else(String::new, |path| path.to_string());
         match &self.wish.full_name {
+            Some(name) if !name.is_ascii() => {
+                format!("From: {} <{sender}>\r\n", encoded_words(name))
+            }
             Some(name) => {
                 let name: String = name.chars().filter(|c| !c.is_control()).collect();
                 let name = name.replace('\\', "\\\\").replace('"', "\\\"");
@@ -294,6 +297,35 @@ impl Handing {
             None => format!("From: {sender}\r\n"),
         }
     }
+}
+
+/// A name in encoded words of UTF-8, a line each (RFC 2047).
+fn encoded_words(name: &str) -> String {
+    /// Octets of an encoded word.
+    const WORD_MAX: usize = 75;
+    let mut words = vec![String::new()];
+    for c in name.chars().filter(|c| !c.is_control()) {
+        let mut octets = [0; 4];
+        let one: String = (c.encode_utf8(&mut octets).bytes())
+            .map(|b| match b {
+                b' ' => "_".into(),
+                b if b.is_ascii_alphanumeric() => char::from(b).to_string(),
+                b => format!("={b:02X}"),
+            })
+            .collect();
+        let last = words.last().map_or(0, String::len);
+        match words.last_mut() {
+            Some(word) if last + one.len() + "=?utf-8?Q??=".len() <= WORD_MAX => {
+                word.push_str(&one)
+            }
+            _ => words.push(one),
+        }
+    }
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| format!("=?utf-8?Q?{word}?="))
+        .collect();
+    words.join("\r\n ")
 }
 
 /// The values of the fields that name recipients: those of a message that is sent once more, if there are any (RFC 5322 3.6.6).
@@ -315,6 +347,10 @@ fn recipient_fields(block: &[u8]) -> Vec<&[u8]> {
 struct Lines {
     state: State,
     dot_ends: bool,
+    /// No empty line came yet: a CR alone is space, since programs that let nobody begin a field think of LF only.
+    in_header: bool,
+    /// Nothing stands in this line yet.
+    is_empty: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,6 +373,8 @@ impl Lines {
         Self {
             state: State::Start,
             dot_ends,
+            in_header: true,
+            is_empty: true,
         }
     }
 
@@ -346,34 +384,44 @@ impl Lines {
         }
     }
 
-    fn next(&self, octet: u8, out: &mut Vec<u8>) -> State {
+    fn next(&mut self, octet: u8, out: &mut Vec<u8>) -> State {
         match (self.state, octet) {
             (State::Ended, _) | (State::Dot | State::DotCr, b'\n') => return State::Ended,
             (State::Start, b'.') if self.dot_ends => return State::Dot,
             (State::Dot, b'\r') => return State::DotCr,
-            // A CR alone is taken for a line end, which is what it was meant as.
-            (State::Cr, b'\n') => {
-                out.extend_from_slice(b"\r\n");
-                return State::Start;
+            (State::Cr, b'\n') => return self.end_line(out),
+            (State::Cr, _) if self.in_header => {
+                out.push(b' ');
+                self.is_empty = false;
             }
-            (State::Cr, _) => out.extend_from_slice(b"\r\n"),
+            // A CR alone is taken for a line end, which is what it was meant as.
+            (State::Cr, _) => {
+                self.end_line(out);
+            }
             (State::Dot, _) => out.push(b'.'),
             (State::DotCr, _) => out.extend_from_slice(b".\r\n"),
             (State::Start | State::Within, _) => {}
         }
-        let is_start = matches!(self.state, State::Cr | State::DotCr);
+        let is_start = match self.state {
+            State::Cr => !self.in_header,
+            state => state == State::DotCr,
+        };
         match octet {
             b'.' if is_start && self.dot_ends => State::Dot,
             b'\r' => State::Cr,
-            b'\n' => {
-                out.extend_from_slice(b"\r\n");
-                State::Start
-            }
+            b'\n' => self.end_line(out),
             octet => {
                 out.push(octet);
+                self.is_empty = false;
                 State::Within
             }
         }
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>) -> State {
+        out.extend_from_slice(b"\r\n");
+        self.in_header &= !core::mem::replace(&mut self.is_empty, true);
+        State::Start
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
@@ -491,6 +539,62 @@ mod tests {
     }
 
     #[test]
+    fn given_recipients_are_lists_of_addresses() {
+        let given = wish(&[
+            "root,bob@b.example",
+            "Ann <ann@a.example>, \"x y\"@x.example",
+            " carl ",
+        ]);
+        assert_eq!(
+            addresses(&handed(&given, "\n").unwrap().0),
+            [
+                "root@mx.example.org",
+                "bob@b.example",
+                "ann@a.example",
+                "\"x y\"@x.example",
+                "carl@mx.example.org"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_carriage_return_begins_no_field() {
+        let (envelope, message) = handed(
+            &wish(&[]),
+            "To: a@a.example\nSubject: x\rBcc: b@b.example\r\r\nX: y\n\nc\rd\n",
+        )
+        .unwrap();
+        assert_eq!(addresses(&envelope), ["a@a.example"]);
+        assert_eq!(
+            message,
+            "From: root@mx.example.org\r\nTo: a@a.example\r\nSubject: x Bcc: b@b.example \r\nX: y\r\n\r\nc\r\nd\r\n"
+        );
+    }
+
+    #[test]
+    fn a_from_field_with_space_before_its_colon_is_one() {
+        let input = "From : ann@a.example\nTo: x\n\n";
+        let (_, message) = handed(&wish(&["x"]), input).unwrap();
+        assert_eq!(message, "From : ann@a.example\r\nTo: x\r\n\r\n");
+    }
+
+    #[test]
+    fn a_name_beyond_ascii_and_a_user_of_a_domain_give_a_field_that_everybody_reads() {
+        let mut named = wish(&["x"]);
+        named.full_name = Some("J\u{fc}rgen M".into());
+        named.user = "DOM\\ann b".into();
+        let (envelope, message) = handed(&named, "\n").unwrap();
+        assert!(!envelope.utf8);
+        assert_eq!(
+            message,
+            "From: =?utf-8?Q?J=C3=BCrgen_M?= <\"DOM\\\\ann b\"@mx.example.org>\r\n\r\n"
+        );
+        let long = encoded_words(&"\u{fc}".repeat(30));
+        let lines: Vec<usize> = long.split("\r\n ").map(str::len).collect();
+        assert_eq!(lines, [72, 72, 72]);
+    }
+
+    #[test]
     fn a_dot_alone_ends_a_message_unless_it_shall_not() {
         let of = |dot_ends, input| {
             let wish = Wish {
@@ -521,6 +625,10 @@ mod tests {
         let wrong = |wish: &Wish, input: &str| handed(wish, input).unwrap_err();
         assert_eq!(wrong(&wish(&[]), "Subject: x\n\n"), Wrong::NoRecipients);
         assert_eq!(wrong(&wish(&["a b"]), ""), Wrong::Address("a b".into()));
+        for nobody in ["(none)", "John Smith", "a@a.example, \"\"", "(open"] {
+            let input = format!("Cc: {nobody}\n\n");
+            assert_eq!(wrong(&wish(&[]), &input), Wrong::Address(nobody.into()));
+        }
         assert_eq!(wrong(&wish(&["x"]), "a: b\n\n\0"), Wrong::Nul);
         let many = format!("To: {}\n\n", "x, ".repeat(10));
         assert_eq!(addresses(&handed(&wish(&[]), &many).unwrap().0).len(), 1);
@@ -531,6 +639,10 @@ mod tests {
         assert_eq!(pushed, Err(Wrong::TooManyRecipients));
         let mut handing = Handing::new(wish(&["x"]));
         let long = format!("X: {}\n\n", "x".repeat(HEADER_MAX));
+        assert_eq!(handing.push(long.as_bytes(), &mut out), Err(Wrong::Header));
+        // Also where the limit is within the name of a field, which then is no field.
+        let mut handing = Handing::new(wish(&["x"]));
+        let long = format!("X: {}\nBcc: y@y.example\n\n", "x".repeat(HEADER_MAX - 6));
         assert_eq!(handing.push(long.as_bytes(), &mut out), Err(Wrong::Header));
     }
 

@@ -61,15 +61,20 @@ impl SentCounts {
             let Some(limit) = limit.filter(|_| more > 0) else {
                 return Ok(());
             };
-            let counts = hours.iter().filter(|hour| hour.number > number - HOURS);
-            let mut left = counts.clone().map(|hour| u64::from(of(hour))).sum::<u64>();
+            // What was sent when the clock was ahead was sent now at the latest.
+            let hours = hours.iter().map(|hour| Hour {
+                number: hour.number.min(number),
+                ..*hour
+            });
+            let counts = hours.filter(|hour| hour.number > number - HOURS);
+            let mut left = counts.clone().map(|hour| u64::from(of(&hour))).sum::<u64>();
             let fits = |sent: u64| sent + u64::from(more) <= u64::from(limit);
             if fits(left) {
                 return Ok(());
             }
             let mut clears = None;
             for hour in counts {
-                left -= u64::from(of(hour));
+                left -= u64::from(of(&hour));
                 if fits(left) {
                     clears = Some(Utc((hour.number + HOURS) * HOUR * 1_000_000));
                     break;
@@ -91,12 +96,23 @@ impl SentCounts {
         .map_err(reached(false))
     }
 
+    /// A message that was counted was not sent after all.
+    pub fn give_back(&mut self, account: &str, new_recipients: u32) {
+        if let Some(hour) = self.0.get_mut(account).and_then(VecDeque::back_mut) {
+            hour.messages = hour.messages.saturating_sub(1);
+            hour.new_recipients = hour.new_recipients.saturating_sub(new_recipients);
+        }
+    }
+
     /// One more message was sent, to so many new recipients.
     pub fn count(&mut self, account: &str, new_recipients: u32, now: Utc) {
         let number = now.secs().div_euclid(HOUR);
         let hours = self.0.entry(account.to_owned()).or_default();
-        // A clock that was set back adds to the last hour it knew.
-        match hours.back_mut().filter(|hour| hour.number >= number) {
+        // The clock was set back.
+        for hour in hours.iter_mut() {
+            hour.number = hour.number.min(number);
+        }
+        match hours.back_mut().filter(|hour| hour.number == number) {
             Some(hour) => {
                 hour.messages = hour.messages.saturating_add(1);
                 hour.new_recipients = hour.new_recipients.saturating_add(new_recipients);
@@ -107,9 +123,10 @@ impl SentCounts {
                 new_recipients,
             }),
         }
-        while hours
-            .front()
-            .is_some_and(|hour| hour.number <= number - HOURS)
+        while hours.len() > HOURS as usize
+            || hours
+                .front()
+                .is_some_and(|hour| hour.number <= number - HOURS)
         {
             hours.pop_front();
         }
@@ -117,7 +134,7 @@ impl SentCounts {
 }
 
 impl LimitReached {
-    /// What to say to who submits.
+    /// What to say to who submits: temporary while waiting helps.
     pub fn reply(&self) -> Reply {
         let what = match self.of_messages {
             true => "messages",
@@ -141,7 +158,8 @@ impl LimitReached {
             true => text.replacen("send to ", "send ", 1),
             false => text,
         };
-        Reply::new(451, 7, 1, text)
+        let code = if self.clears.is_some() { 451 } else { 550 };
+        Reply::new(code, 7, 1, text)
     }
 }
 
@@ -197,8 +215,33 @@ mod tests {
         assert_eq!(reached(11).clears, None);
         assert_eq!(
             reached(11).reply().to_string(),
-            "451 4.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
+            "550 5.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_locks_nobody_out_longer_than_a_day() {
+        let mut sent = SentCounts::default();
+        let ann = limits(1, 100);
+        sent.count("ann", 0, at(24 * 365));
+        let reached = sent.check("ann", ann, 0, at(0)).unwrap_err();
+        assert_eq!(reached.clears, Some(at(24)));
+        sent.count("bob", 0, at(0));
+        assert_eq!(sent.check("ann", limits(2, 100), 0, at(0)), Ok(()));
+        sent.count("ann", 0, at(0));
+        assert!(sent.check("ann", limits(2, 100), 0, at(23)).is_err());
+        assert_eq!(sent.check("ann", limits(2, 100), 0, at(24)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_not_sent_after_all_does_not_count() {
+        let mut sent = SentCounts::default();
+        let ann = limits(1, 2);
+        sent.count("ann", 2, at(0));
+        assert!(sent.check("ann", ann, 1, at(0)).is_err());
+        sent.give_back("ann", 2);
+        assert_eq!(sent.check("ann", ann, 2, at(0)), Ok(()));
+        sent.give_back("nobody", 2);
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Departing {
         &self.author
     }
 
+    /// The header as it was submitted; empty when it is too long.
+    pub fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     /// Whether the author's domain signs.
     pub fn is_signed(&self) -> bool {
         self.signing.is_some()

@@ -155,22 +155,16 @@ fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotT
 }
 
 fn target<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Target, NotTaken> {
-    let (name, mailbox) = match (node.directory().find(to), &node.config.outgoing) {
-        (
-            Found::Account {
-                account, mailbox, ..
-            },
-            _,
-        ) => (account, mailbox),
-        (Found::NotOurs, Outgoing::Sink(name)) => (name.clone(), None),
-        // The queue finds out that there is nobody, and tells the sender.
-        (Found::UnknownLocalPart | Found::NotOurs, _) => return Ok(Target::Remote),
-    };
-    Ok(Target::Local {
-        account: node.account_id(&name).ok_or_else(unreachable)?,
-        name,
-        mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
-    })
+    match (node.directory().find(to), &node.config.outgoing) {
+        (Found::NotOurs, Outgoing::Sink(name)) => Ok(Target::Local {
+            account: node.account_id(name).ok_or_else(unreachable)?,
+            name: name.clone(),
+            mailbox: mox_mailbox::INBOX.into(),
+        }),
+        // The queue tries again where there is no room now, finds out where there is nobody, and tells the sender: no recipient
+        // keeps the message from others.
+        _ => Ok(Target::Remote),
+    }
 }
 
 fn unreachable() -> NotTaken {

@@ -10,34 +10,32 @@ use super::record;
 use crate::auth::Login;
 use crate::node::Inner;
 
-/// Whether an account may send one more message to these recipients elsewhere.
-pub(super) fn check<'p, R: Runtime>(
+/// Whether an account may send one more message to `so_far` recipients elsewhere that it never wrote to, and to this one: with it there
+/// are so many of them.
+pub(super) fn check<R: Runtime>(
     node: &Inner<R>,
     login: &Login,
-    remote: impl Iterator<Item = &'p Path>,
-) -> Result<(), Reply> {
+    so_far: u32,
+    to: &Path,
+) -> Result<u32, Reply> {
     let limits = node.directory().send_limits(&login.account);
     if limits == SendLimits::default() {
-        return Ok(());
+        return Ok(so_far);
     }
-    let new = new_recipients(node, login, limits, remote);
+    let is_new = limits.new_recipients.is_some() && is_new(node, login, to);
+    let new = so_far.saturating_add(u32::from(is_new));
     let sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
     let now = node.runtime.now().utc;
     let checked = sent.check(&login.account, limits, new, now);
-    checked.map_err(|reached| reached.reply())
+    checked.map(|()| new).map_err(|reached| reached.reply())
 }
 
-/// The same, and counts it: two messages at once are not both the last one.
-pub(super) fn take<'p, R: Runtime>(
-    node: &Inner<R>,
-    login: &Login,
-    remote: impl Iterator<Item = &'p Path>,
-) -> Result<(), Reply> {
+/// The same for all of a message, and counts it: two messages at once are not both the last one.
+pub(super) fn take<R: Runtime>(node: &Inner<R>, login: &Login, new: u32) -> Result<(), Reply> {
     let limits = node.directory().send_limits(&login.account);
     if limits == SendLimits::default() {
         return Ok(());
     }
-    let new = new_recipients(node, login, limits, remote);
     let mut sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
     let now = node.runtime.now().utc;
     let checked = sent.check(&login.account, limits, new, now);
@@ -46,24 +44,21 @@ pub(super) fn take<'p, R: Runtime>(
     Ok(())
 }
 
-/// Those that the account never wrote to.
-fn new_recipients<'p, R: Runtime>(
-    node: &Inner<R>,
-    login: &Login,
-    limits: SendLimits,
-    remote: impl Iterator<Item = &'p Path>,
-) -> u32 {
-    if limits.new_recipients.is_none() {
-        return 0;
+/// The message was not stored: it does not count.
+pub(super) fn give_back<R: Runtime>(node: &Inner<R>, login: &Login, new: u32) {
+    if node.directory().send_limits(&login.account) != SendLimits::default() {
+        let mut sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.give_back(&login.account, new);
     }
+}
+
+/// Whether the account never wrote there.
+fn is_new<R: Runtime>(node: &Inner<R>, login: &Login, to: &Path) -> bool {
     let published = node.store.published();
-    let is_new = |to: &&Path| {
-        let ties = mox_server::decision::written_to(&record::with_a_labels(to));
-        let past = ties
-            .first()
-            .map(|tie| mox_mailbox::past(&*published.view, login.id, hash(tie)));
-        // What cannot be read counts as new: it is a limit for trouble.
-        !past.is_some_and(|past| past.is_ok_and(|past| !past.is_empty()))
-    };
-    u32::try_from(remote.filter(is_new).count()).unwrap_or(u32::MAX)
+    let ties = mox_server::decision::written_to(&record::with_a_labels(to));
+    let past = ties
+        .first()
+        .map(|tie| mox_mailbox::past(&*published.view, login.id, hash(tie)));
+    // What cannot be read counts as new: it is a limit for trouble.
+    !past.is_some_and(|past| past.is_ok_and(|past| !past.is_empty()))
 }

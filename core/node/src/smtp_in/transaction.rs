@@ -9,11 +9,13 @@ use mox_mailbox::{
     AccountId, Beside, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
     Target as MailboxTarget,
 };
-use mox_server::{Arrived, Departing, Intake, Letterhead, Scrub, StoredStructure, Submitted};
+use mox_server::{
+    Arrived, Departing, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted,
+};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub(crate) struct Transaction {
     foreign: bool,
     pub(super) local: Vec<Local>,
     pub(super) remote: Vec<Path>,
+    /// Those of them to whom the sender never wrote, as far as that is limited.
+    pub(super) new_remote: u32,
     content: Option<Content>,
 }
 
@@ -131,6 +135,7 @@ impl Transaction {
             foreign,
             local: Vec::new(),
             remote: Vec::new(),
+            new_remote: 0,
             content: None,
         }
     }
@@ -338,10 +343,11 @@ impl Transaction {
         let arrived = intake.finish();
         let departing = submitted.map(Submitted::finish);
         if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
+            // What stands before its first field ends the header: nothing of it can be read then.
+            if arrived.headless {
+                return Err(NoAuthor::From.reply());
+            }
             check_author(node, arrival, departing)?;
-        }
-        if let (None, Some(login), false) = (arrival.file, &arrival.login, self.remote.is_empty()) {
-            sending::take(node, login, self.remote.iter())?;
         }
         let loops = loops(&arrived, &self.local);
         let judged = match letterhead {
@@ -392,8 +398,9 @@ impl Transaction {
             ..self.stamp(node, arrival)
         };
         let added = match &departing {
-            Some(_) => {
-                trace::missing_fields(&arrived.header, &stamp, &node.session_seed("message-id"))
+            Some(departing) => {
+                let seed = node.session_seed("message-id");
+                trace::missing_fields(departing.header(), &stamp, &seed)
             }
             None => String::new(),
         };
@@ -448,7 +455,7 @@ impl Transaction {
             .collect();
         // What stays here needs no proof of where it comes from.
         let signatures = match departing {
-            Some(departing) if !self.remote.is_empty() => {
+            Some(departing) if !self.remote.is_empty() && !arrived.headless => {
                 sign(node, departing, added.clone(), now).await?
             }
             _ => String::new(),
@@ -500,8 +507,10 @@ impl Transaction {
         let wrote = arrival.login.as_ref().map(|login| {
             let recipients = self.local.iter().flat_map(|l| &l.to).chain(&self.remote);
             let ties = recipients.map(record::with_a_labels);
-            let ties = ties.flat_map(|to| mox_server::decision::written_to(&to));
-            (login.id, ties.map(|tie| hash(&tie)).collect())
+            let ties: Vec<_> = ties
+                .map(|to| mox_server::decision::written_to(&to).into_iter())
+                .collect();
+            (login.id, hashes(ties))
         });
         let known_by = judged.as_ref().map(|judged| known_by(&judged.record));
         let known_by = known_by.unwrap_or_default();
@@ -518,6 +527,13 @@ impl Transaction {
             file: arrival.file,
             known_by,
         };
+        let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {
+            (None, Some(login), false) => Some((login, self.new_remote)),
+            _ => None,
+        };
+        if let Some((login, new)) = limited {
+            sending::take(node, login, new)?;
+        }
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),
@@ -541,9 +557,24 @@ impl Transaction {
             Ok(_) => Ok(self.id),
             // Somebody was interrupted behind that operation.
             Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
-            Err(error) => Err(reply_to(&error)),
+            Err(error) => {
+                if let Some((login, new)) = limited {
+                    sending::give_back(node, login, new);
+                }
+                Err(reply_to(&error))
+            }
         }
     }
+}
+
+/// Hashes of what is remembered of recipients, each once: first all addresses, which limits count, then domains.
+fn hashes(mut ties: Vec<impl Iterator<Item = String>>) -> Vec<u64> {
+    let addresses: Vec<String> = ties.iter_mut().filter_map(Iterator::next).collect();
+    let mut seen = BTreeSet::new();
+    let all = addresses.into_iter().chain(ties.into_iter().flatten());
+    all.map(|tie| hash(&tie))
+        .filter(|hash| seen.insert(*hash))
+        .collect()
 }
 
 /// Who sends junk for the first time has better things to do than to wait; mail servers have not. A stop does not wait.
