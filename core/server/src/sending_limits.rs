@@ -158,7 +158,8 @@ impl LimitReached {
             true => text.replacen("send to ", "send ", 1),
             false => text,
         };
-        let code = if self.clears.is_some() { 451 } else { 550 };
+        // Whoever tries again with the recipients that were refused alone gets further, unless none is allowed.
+        let code = if self.limit > 0 { 451 } else { 550 };
         Reply::new(code, 7, 1, text)
     }
 }
@@ -215,8 +216,10 @@ mod tests {
         assert_eq!(reached(11).clears, None);
         assert_eq!(
             reached(11).reply().to_string(),
-            "550 5.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
+            "451 4.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
         );
+        let nobody = sent.check("bob", limits(100, 0), 1, at(2)).unwrap_err();
+        assert!(nobody.reply().is_permanent());
     }
 
     #[test]
