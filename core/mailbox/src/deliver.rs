@@ -9,9 +9,9 @@ use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
-    AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
-    MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reject,
-    reputation, taken,
+    AccountId, BATCH_ROWS_MAX, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags,
+    Limit, MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue,
+    reject, reputation, taken,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -50,6 +50,14 @@ pub enum Body {
 }
 
 impl Body {
+    /// Its octets, without what is put before it.
+    pub(crate) const fn length(&self) -> u64 {
+        match self {
+            Self::New(new) => new.length,
+            Self::Stored(body) => body.length,
+        }
+    }
+
     /// Its number.
     pub const fn id(&self) -> BodyId {
         match self {
@@ -127,6 +135,9 @@ pub struct Beside {
 /// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
 pub const WROTE_MAX: usize = 500;
 
+/// Rows of an operation from which on it removes no more copies of what was not taken before.
+const TAKEN_BELOW: usize = BATCH_ROWS_MAX - WROTE_MAX / 2 - 100;
+
 /// Delivers a message, and keeps what is to be kept beside it.
 pub fn deliver_beside(
     reads: &dyn Reads,
@@ -146,6 +157,10 @@ pub fn deliver_beside(
         .iter()
         .filter(|_| !beside.known_by.is_empty())
     {
+        // A copy that stays goes when it is old; a message with one row too many is never taken.
+        if edit.weight() > TAKEN_BELOW {
+            break;
+        }
         reject::taken(&mut edit, target.account, &beside.known_by)?;
     }
     if let Some((account, hashes)) = &beside.wrote {

@@ -16,7 +16,7 @@ use mox_uids::{Uid, UidSet};
 
 use crate::account::account_row;
 use crate::edit::{Edit, mailbox_row};
-use crate::junk_relearn::{is_forgetting, is_relearning};
+use crate::junk_relearn::is_forgetting;
 use crate::key::{self, Parts, Table};
 use crate::mailbox_edit::keywords;
 use crate::rows::{decode_change, encode_change};
@@ -98,7 +98,7 @@ pub fn junk_class(
     Ok(learned(reads, account, mailbox, uid)?.map(|learned| learned.class))
 }
 
-/// Up to `max` messages that are due, of any account whose filter is not being learned anew ([`junk_relearn`](crate::junk_relearn)).
+/// Up to `max` messages that are due, of any account whose filter is not being forgotten ([`junk_relearn`](crate::junk_relearn)).
 pub fn junk_due(reads: &dyn Reads, max: usize) -> Result<Vec<JunkDue>, ReadError> {
     let mut dues: Vec<JunkDue> = Vec::new();
     scan::prefix(reads, &[Table::JunkDue as u8], &mut |key, row| {
@@ -108,7 +108,7 @@ pub fn junk_due(reads: &dyn Reads, max: usize) -> Result<Vec<JunkDue>, ReadError
         let mailbox = MailboxId(mailbox);
         // With a removed account its filter goes anyway; what is to be forgotten first is not added to.
         if account_row(reads, account)?.is_none_or(|row| row.removed)
-            || is_relearning(reads, account)?
+            || is_forgetting(reads, account)?
         {
             return Ok(ControlFlow::Continue(()));
         }

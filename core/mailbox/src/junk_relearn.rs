@@ -104,11 +104,6 @@ pub fn junk_relearn_step(reads: &dyn Reads, account: AccountId) -> Result<(Batch
     Ok((edit.finish()?, progress))
 }
 
-/// Whether messages of an account have to wait.
-pub(crate) fn is_relearning(reads: &dyn Reads, account: AccountId) -> Result<bool, ReadError> {
-    Ok(stage(reads, account)?.is_some())
-}
-
 /// Whether a part of an account's filter may be gone.
 pub(crate) fn is_forgetting(reads: &dyn Reads, account: AccountId) -> Result<bool, ReadError> {
     Ok(matches!(stage(reads, account)?, Some(Stage::Forgetting)))

@@ -1,7 +1,7 @@
 //! Copies of mail that was not taken, in a mailbox of the account where its owner may look for them.
 //!
-//! There is one of each message, whatever how often it comes, and it goes when the message is taken after all, when it is old, or
-//! when there are too many. A copy that its owner has marked as junk or not is the owner's, and stays. Rows say which
+//! There is one of each message, whatever how often it comes, and it goes when the message is taken after all, or when it is old.
+//! Where there are too many no more are kept: whoever sends what nobody takes must fill no disk and no quota. A copy that its owner has marked as junk or not is the owner's, and stays. Rows say which
 //! messages are such copies; all others in the mailbox are left alone.
 
 use bytes::Bytes;
@@ -23,14 +23,14 @@ use crate::{
     Stop, decision, scan,
 };
 
-/// Messages in a mailbox, at most, for a copy to be put there; old copies make room.
+/// Messages in a mailbox, at most, for a copy to be put there.
 pub const REJECTS_MAX: u32 = 1_000;
+/// Octets of a mailbox, at most, with a copy that is put there; and no more than a twentieth of the account's quota.
+pub const REJECTS_OCTETS_MAX: u64 = 20 * 1024 * 1024;
 /// How long a copy is kept.
 pub const REJECT_SECS: i64 = 14 * 86_400;
 /// Octets of a message at most of which a copy is kept.
 pub const REJECT_OCTETS_MAX: u64 = 1024 * 1024;
-/// Copies that one operation removes beside what else it does.
-const REMOVED_BESIDE: usize = 2;
 /// Copies that one operation removes when it does nothing else.
 const REMOVED_AT_ONCE: usize = 100;
 /// Hashes by which a copy is known, at most.
@@ -64,7 +64,7 @@ pub fn keep_rejected(
         let account = target.account;
         if served.insert(account)
             && !has_any(reads, account, &rejected.hashes)?
-            && make_room(&mut edit, account, &target.mailbox)?
+            && has_room(&mut edit, account, &target.mailbox, delivery.body.length())?
         {
             targets.push(target);
         }
@@ -218,25 +218,18 @@ fn keywords_of(
     Ok(found.rows.first().map(|row| row.keywords))
 }
 
-/// Whether there is room for one more copy in a mailbox. Old ones are removed for that, and such as are too many.
-fn make_room(edit: &mut Edit<'_>, account: AccountId, mailbox: &str) -> Result<bool, Stop> {
+/// Whether there is room for one more copy in a mailbox.
+fn has_room(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    mailbox: &str,
+    octets: u64,
+) -> Result<bool, Stop> {
+    let share = edit.account(account)?.quota.map(|quota| quota / 20);
+    let most = share.unwrap_or(u64::MAX).min(REJECTS_OCTETS_MAX);
     let id = resolve(edit, account, mailbox, true)?;
-    for _ in 0..REMOVED_BESIDE {
-        if edit.mailbox(account, id)?.row.messages < REJECTS_MAX {
-            break;
-        }
-        // This operation removes each once only: what it has removed is not read again.
-        let mut old = oldest(edit.reads(), account, REMOVED_BESIDE)?.into_iter();
-        let next = old.find(|(mailbox, uid, _)| {
-            let row = edit.get(&by_place(account, *mailbox, *uid));
-            row.is_ok_and(|row| row.is_some())
-        });
-        let Some((mailbox, uid, copy)) = next else {
-            break;
-        };
-        forget(edit, account, mailbox, uid, &copy)?;
-    }
-    Ok(edit.mailbox(account, id)?.row.messages < REJECTS_MAX)
+    let row = &edit.mailbox(account, id)?.row;
+    Ok(row.messages < REJECTS_MAX && row.size.saturating_add(octets) <= most)
 }
 
 /// Copies in the order of their mailboxes, in each the oldest first.

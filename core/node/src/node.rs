@@ -92,6 +92,8 @@ pub(crate) struct Inner<R: Runtime> {
     signers: RwLock<Arc<Signers>>,
     /// What accounts have sent since the start.
     pub(crate) sent: Mutex<SentCounts>,
+    /// Messages that wait because they are the first of their authors.
+    pub(crate) held_back: AtomicUsize,
     accounts: RwLock<Arc<BTreeMap<String, AccountId>>>,
     seed: Seed,
     transactions: AtomicU64,
@@ -143,6 +145,7 @@ impl<R: Runtime> Node<R> {
             directory: RwLock::new(Arc::new(directory)),
             signers: RwLock::default(),
             sent: Mutex::default(),
+            held_back: AtomicUsize::new(0),
             accounts: RwLock::default(),
             transactions: AtomicU64::new(0),
             sessions: AtomicU64::new(0),

@@ -16,7 +16,7 @@ pub(crate) struct Mark {
 }
 
 /// The last commit that the mark on a disk calls durable, and the last that rows have. Rows with less than the mark have lost
-/// data, and [`Store::open`](crate::Store::open) refuses them. `None` for what is not there.
+/// data, and [`Store::open`](crate::Store::open) refuses them. `None` for what is not there; rows that say nothing have commit 0.
 ///
 /// # Errors
 /// The disk or the rows cannot be read.

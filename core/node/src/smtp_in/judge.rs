@@ -88,7 +88,8 @@ impl Judged {
             return Bytes::new();
         };
         let facts = &self.record.facts;
-        let ties = ties(facts, &judgement.recipient.mailbox);
+        let recipient = &judgement.recipient;
+        let ties = ties(facts, &recipient.mailbox, recipient.settings.is_forward);
         let [a, b, c, d, ..] = hash(&author_local_part(facts)).to_be_bytes();
         Kinship {
             hashes: ties.iter().map(|tie| hash(tie)).collect(),

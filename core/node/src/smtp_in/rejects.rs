@@ -4,11 +4,12 @@ use bytes::Bytes;
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
 use mox_mailbox::{
-    AccountId, Body, Delivery, Flags, MailboxId, REJECT_OCTETS_MAX, Reads, Rejected, Target,
+    AccountId, Body, Delivery, Flags, MailboxId, NewBody, REJECT_OCTETS_MAX, Reads, Rejected,
+    Target,
 };
 use mox_server::decision::{Record, Verdict};
 use mox_server::{Arrived, StoredStructure};
-use mox_store::{BodyFacts, Spool};
+use mox_store::{BodyFacts, DiskSpace, Spool};
 use mox_uids::Uid;
 use std::collections::BTreeSet;
 
@@ -35,6 +36,12 @@ pub(super) fn known_by(record: &Record) -> Vec<u64> {
     let message_id = message.and_then(|message| message.message_id.as_deref());
     let message_id = message_id.map(|id| hash(&format!("message-id {id}")));
     message_id.into_iter().collect()
+}
+
+/// What it is known by besides: its content.
+pub(super) fn known_by_content(body: &NewBody) -> u64 {
+    let content = body.blake3.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(content)
 }
 
 /// Keeps the record, with copies where there are to be some. Nothing that goes wrong here changes the reply.
@@ -64,7 +71,8 @@ pub(super) async fn keep<R: Runtime>(node: &Inner<R>, mut refused: Refused<'_>) 
 
 /// The copies that are to be kept; where they are stands in the record.
 fn targets<R: Runtime>(node: &Inner<R>, refused: &mut Refused<'_>) -> Vec<Target> {
-    if refused.arrived.size > REJECT_OCTETS_MAX {
+    // On a disk that is nearly full nobody needs what nobody takes.
+    if refused.arrived.size > REJECT_OCTETS_MAX || node.store.space() != DiskSpace::Enough {
         return Vec::new();
     }
     let known_by = known_by(&refused.judged.record);
@@ -131,9 +139,8 @@ async fn with_copies<R: Runtime>(
     let spooled = node.runtime.blocking(Pool::Bodies, finish).await;
     let spooled = spooled.map_err(|error| error.to_string())?;
     let body = spooled.body().clone();
-    let content = body.blake3.first_chunk().copied().unwrap_or_default();
     let mut hashes = known_by(record);
-    hashes.push(u64::from_be_bytes(content));
+    hashes.push(known_by_content(&body));
     let rejected = Rejected {
         delivery: Delivery {
             body: Body::New(body),

@@ -19,11 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::judge::{Asked, Case, Judged, hash, judge};
 use super::record;
-use super::rejects::{self, Refused, known_by};
+use super::rejects::{self, Refused, known_by, known_by_content};
 use super::sending;
 use super::trace::{self, Stamp};
 use crate::auth::Login;
@@ -406,24 +407,33 @@ impl Transaction {
         };
         let structure = StoredStructure::encode(&arrived.structure);
         let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
-        let (at_once, later) = self.local.split_at(at_once.min(self.local.len()));
-        has_room(node, later, arrived.size)?;
         let places: Vec<Option<String>> = match &judged {
             Some(judged) => (0..self.local.len()).map(|nth| judged.place(nth)).collect(),
             None => Vec::new(),
         };
         // The queue asks the directory where a message goes, which knows nothing of what was decided.
-        let is_elsewhere = |(local, place): (&Local, &Option<String>)| {
-            place.as_ref().is_some_and(|place| *place != local.mailbox)
+        let is_elsewhere = |nth: &usize| {
+            let (local, place) = (self.local.get(*nth), places.get(*nth));
+            let place = place.and_then(Option::as_ref);
+            local.is_some_and(|local| place.is_some_and(|place| *place != local.mailbox))
         };
-        let placed_later = places.iter().skip(at_once.len());
-        if later.iter().zip(placed_later).any(is_elsewhere) {
+        let mut order: Vec<usize> = (0..self.local.len()).collect();
+        order.sort_by_key(|nth| !is_elsewhere(nth));
+        let (at_once, later) = order.split_at(at_once.min(order.len()));
+        if later.iter().any(is_elsewhere) {
             return Err(too_many());
         }
+        let later: Vec<&Local> = later
+            .iter()
+            .filter_map(|nth| self.local.get(*nth))
+            .collect();
+        has_room(node, &later, arrived.size)?;
         let targets = at_once
             .iter()
-            .enumerate()
-            .filter_map(|(nth, local)| Some((nth, local.to.first()?, local)))
+            .filter_map(|nth| {
+                let local = self.local.get(*nth)?;
+                Some((*nth, local.to.first()?, local))
+            })
             .map(|(nth, to, local)| MailboxTarget {
                 account: local.account,
                 mailbox: places
@@ -512,7 +522,11 @@ impl Transaction {
                 .collect();
             (login.id, hashes(ties))
         });
-        let known_by = judged.as_ref().map(|judged| known_by(&judged.record));
+        let known_by = judged.as_ref().map(|judged| {
+            let mut known_by = known_by(&judged.record);
+            known_by.push(known_by_content(&body));
+            known_by
+        });
         let known_by = known_by.unwrap_or_default();
         let decision = judged.map(|mut judged| {
             for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
@@ -577,13 +591,30 @@ fn hashes(mut ties: Vec<impl Iterator<Item = String>>) -> Vec<u64> {
         .collect()
 }
 
-/// Who sends junk for the first time has better things to do than to wait; mail servers have not. A stop does not wait.
+/// Who sends junk for the first time has better things to do than to wait; mail servers have not. A stop does not wait, and nobody
+/// does behind many who do: what they sent takes memory.
 async fn hold_back<R: Runtime>(node: &Inner<R>) {
     let mut left = node.config.receiving.first_time_delay;
+    let place = HeldBack(&node.held_back);
+    if place.0.fetch_add(1, Ordering::Relaxed) >= HELD_BACK_MAX {
+        return;
+    }
     while !left.is_zero() && !node.registry.is_stopping() {
         let some = left.min(Duration::from_secs(1));
         sleep(&node.runtime, some).await;
         left -= some;
+    }
+}
+
+/// Messages that are held back at once, at most.
+const HELD_BACK_MAX: usize = 100;
+
+/// One of them.
+struct HeldBack<'a>(&'a AtomicUsize);
+
+impl Drop for HeldBack<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -638,7 +669,7 @@ async fn sign<R: Runtime>(
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.
-fn has_room<R: Runtime>(node: &Inner<R>, later: &[Local], octets: u64) -> Result<(), Reply> {
+fn has_room<R: Runtime>(node: &Inner<R>, later: &[&Local], octets: u64) -> Result<(), Reply> {
     let published = node.store.published();
     for local in later {
         match mox_mailbox::has_room(&*published.view, local.account, octets) {

@@ -22,7 +22,7 @@ use mox_node::{Bound, Config, Greeting, ListenerConfig, MtaSts, Node, Offers, Ou
 use mox_queue::Plan;
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
-use mox_store::{MemDisk, MemKv, Options, Store};
+use mox_store::{Kv, MemDisk, MemKv, Options, Store, durable_and_found};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -64,11 +64,20 @@ impl World {
     }
 
     /// The store as it would be after the power failed now.
+    ///
+    /// Rows and files cannot be looked at in one moment while the server runs: what was marked durable between the two is looked at
+    /// again.
     pub fn crash(&self) -> Self {
-        Self {
-            kv: self.kv.crash(0),
-            disk: self.disk.crash(),
-            ..self.clone()
+        loop {
+            let (kv, disk) = (self.kv.crash(0), self.disk.crash());
+            let (durable, found) = durable_and_found(&disk, kv.reads()).unwrap();
+            if durable.unwrap_or(0) <= found.unwrap_or(0) {
+                return Self {
+                    kv,
+                    disk,
+                    ..self.clone()
+                };
+            }
         }
     }
 

@@ -475,7 +475,8 @@ impl Trial<'_> {
 
     /// D14: lists count only for what is acceptable so far.
     fn dnsbl(&mut self, message: &Message) -> Option<Outcome> {
-        if self.too_junky.is_some() {
+        // Without a trace in the record: nobody needs to ask lists about a forwarder.
+        if self.too_junky.is_some() || self.recipient.settings.is_forward {
             return None;
         }
         let listing = message.listings.iter().find(|listing| listing.listed);

@@ -20,7 +20,8 @@ pub struct Earlier {
 }
 
 /// What of a message is remembered, so that later ones can be compared with it: each a word and what it is about, for this mailbox only.
-pub fn ties(facts: &Facts, mailbox: &str) -> Vec<String> {
+/// Of one that was forwarded nothing is that tells of the forwarder.
+pub fn ties(facts: &Facts, mailbox: &str, is_forward: bool) -> Vec<String> {
     let Some(message) = &facts.message else {
         return Vec::new();
     };
@@ -32,6 +33,14 @@ pub fn ties(facts: &Facts, mailbox: &str) -> Vec<String> {
         ties.extend(organization(&domain).map(|o| of_author("organization", proved, &o)));
     }
     ties.extend(signers(message).into_iter().map(|d| format!("signed {d}")));
+    let named = |ties: Vec<String>| -> Vec<String> {
+        ties.into_iter()
+            .map(|tie| format!("{mailbox}\0{tie}"))
+            .collect()
+    };
+    if is_forward {
+        return named(ties);
+    }
     if message.spf.result == "pass" && !facts.sender.is_empty() {
         ties.push(format!("sender {}", facts.sender.to_lowercase()));
         ties.push(format!(
@@ -49,9 +58,7 @@ pub fn ties(facts: &Facts, mailbox: &str) -> Vec<String> {
             .enumerate()
             .map(|(n, net)| format!("ip{} {net}", n + 1)),
     );
-    ties.into_iter()
-        .map(|tie| format!("{mailbox}\0{tie}"))
-        .collect()
+    named(ties)
 }
 
 /// The local part of the only author, in lower case; empty when there is none.

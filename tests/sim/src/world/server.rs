@@ -138,7 +138,7 @@ impl Server {
             (marks, opened.map(drop))
         });
         // What no mark calls durable may be gone: nobody can tell that from a crash.
-        let is_less = matches!(marks, Some((Some(durable), found)) if found < Some(durable));
+        let is_less = matches!(marks, Some((Some(durable), found)) if found.unwrap_or(0) < durable);
         let (kind, fine) = match &opened {
             Ok(()) => ("taken", !is_less),
             Err(error) => (
