@@ -195,7 +195,7 @@ impl Taking {
 }
 
 fn name(file: &[u8; 16]) -> String {
-    file.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(*file))
 }
 
 /// The numbers of complete files but those that wait, the oldest first. Those that nobody goes on writing are removed.
@@ -230,18 +230,9 @@ fn complete(folder: &Folder, waiting: &HashSet<[u8; 16]>) -> io::Result<Vec<[u8;
     Ok(found.into_iter().map(|(_, number)| number).collect())
 }
 
-fn number(name: &str) -> Option<[u8; 16]> {
-    let digits = name.bytes().map(|b| match b {
-        b'0'..=b'9' => Some(b - b'0'),
-        b'a'..=b'f' => Some(b - b'a' + 10),
-        _ => None,
-    });
-    let digits: Vec<u8> = digits.collect::<Option<_>>()?;
-    let octets: Vec<u8> = digits
-        .chunks(2)
-        .map(|two| two.iter().fold(0, |n, d| n << 4 | d))
-        .collect();
-    (name.len() == 32).then(|| octets.try_into().ok()).flatten()
+fn number(text: &str) -> Option<[u8; 16]> {
+    let number = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
+    (name(&number) == text).then_some(number)
 }
 
 /// Removes a file; whether it is gone.

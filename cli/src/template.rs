@@ -171,7 +171,7 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
             // leaves the junk filter without a say. It learns from what is moved to Junk and out of it in any case.
             // junk_filter: (threshold: 0.7, strict_threshold: 0.5),
 
-            // Copies of mail that was not taken are kept here for 14 days, 1000 at most. None keeps no copies.
+            // Copies of mail that was not taken are kept here for 14 days, 1000 and 20 MiB at most. None keeps none.
             // rejects_mailbox: "Rejects",
 
             // Where mail goes that is like this or that; the first one counts whose conditions all hold. mail_from and headers

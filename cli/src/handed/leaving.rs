@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
-use super::{ENVELOPE_MAX, FOLDER_MAX, Folder, MAIL, NEW, sync};
+use super::{ENVELOPE_MAX, FOLDER_MAX, Folder, MAIL, NEW, name, sync};
 
 /// A message that is being written. Dropped before its end, it is removed.
 #[derive(Debug)]
@@ -60,9 +60,8 @@ impl Folder {
         let folder = self.open()?;
         self.check_room(&folder)?;
         let number = seed.child("handed", 0);
-        let name: String = (number.bytes().iter().take(16))
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let number = number.bytes().first_chunk().copied().unwrap_or_default();
+        let name = name(&number);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let file = openat(&folder, format!("{name}.{NEW}").as_str(), flags, mode)?;

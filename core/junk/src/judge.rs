@@ -70,6 +70,11 @@ pub struct Deciding {
     pub weight: f64,
 }
 
+/// The probability that the logarithm of the odds stands for.
+pub fn probability(log_odds: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-log_odds))
+}
+
 /// Weighs the words of a message. `counts` looks up what was learned of a word.
 pub fn judge(
     words: &Words,
@@ -106,7 +111,7 @@ pub fn judge(
         })
         .collect();
     let log_odds: f64 = deciding.iter().map(|word| word.weight).sum();
-    let probability = 1.0 / (1.0 + libm::exp(-log_odds));
+    let probability = probability(log_odds);
     Judgement {
         probability,
         log_odds,

@@ -47,5 +47,5 @@ mod words;
 
 pub use counts::{Class, Counts};
 pub use extract::{Extractor, FEATURES, Place};
-pub use judge::{Deciding, Judgement, Parameters, judge};
+pub use judge::{Deciding, Judgement, Parameters, judge, probability};
 pub use words::{Limits, Word, WordId, Words};

@@ -9,9 +9,9 @@ use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
-    AccountId, BATCH_ROWS_MAX, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags,
-    Limit, MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue,
-    reject, reputation, taken,
+    AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
+    MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reject,
+    reputation, taken,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -136,7 +136,7 @@ pub struct Beside {
 pub const WROTE_MAX: usize = 500;
 
 /// Rows of an operation from which on it removes no more copies of what was not taken before.
-const TAKEN_BELOW: usize = BATCH_ROWS_MAX - WROTE_MAX / 2 - 100;
+const TAKEN_BELOW: usize = 650;
 
 /// Delivers a message, and keeps what is to be kept beside it.
 pub fn deliver_beside(

@@ -1,7 +1,7 @@
 //! Learning an account's filter anew: all it learned is forgotten, then every message that says what it is becomes due.
 //!
-//! A row says how far that came, so that it goes on after a crash. While it is there, [`junk_due`](crate::junk_due) has
-//! nothing of the account.
+//! A row says how far that came, so that it goes on after a crash. While there is something to forget, [`junk_due`](crate::junk_due)
+//! has nothing of the account.
 
 use bytes::Bytes;
 use core::ops::ControlFlow;
@@ -81,7 +81,8 @@ pub fn junk_relearning(reads: &dyn Reads) -> Result<Option<AccountId>, ReadError
     Ok(found)
 }
 
-/// Does a part of it: forgets some, or makes some messages due. Run it again until it says `Done`.
+/// Does a part of it: forgets some, or makes some messages due. Run it again until it says `Done`, best when nothing of the account is
+/// due: what one step makes due is one row.
 pub fn junk_relearn_step(reads: &dyn Reads, account: AccountId) -> Result<(Batch, Progress), Stop> {
     let mut edit = Edit::new(reads, Utc::default());
     edit.account(account)?;

@@ -92,7 +92,7 @@ pub use reads::{
 pub use recent::{messages_from, recent_from, told};
 pub use reject::{
     REJECT_OCTETS_MAX, REJECT_SECS, REJECTS_MAX, REJECTS_OCTETS_MAX, Rejected, has_reject,
-    keep_rejected, purge_rejects,
+    has_room_for_reject, keep_rejected, purge_rejects,
 };
 pub use reputation::{JUNK_KEYWORDS, KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;

@@ -10,12 +10,13 @@ use mox_machine::Utc;
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeSet;
 
+use crate::account::account_row;
 use crate::deliver::{Delivery, place};
 use crate::edit::{Edit, mailbox_row};
 use crate::junk::class_of;
 use crate::key::{Key, Parts, Table};
 use crate::mailbox_edit::keywords;
-use crate::mailboxes::resolve;
+use crate::mailboxes::mailbox_id;
 use crate::varint::{self, Input};
 use crate::view::existing;
 use crate::{
@@ -63,8 +64,8 @@ pub fn keep_rejected(
     for target in core::mem::take(&mut delivery.targets) {
         let account = target.account;
         if served.insert(account)
-            && !has_any(reads, account, &rejected.hashes)?
-            && has_room(&mut edit, account, &target.mailbox, delivery.body.length())?
+            && !has_reject(reads, account, &rejected.hashes)?
+            && has_room_for_reject(reads, account, &target.mailbox, delivery.body.length())?
         {
             targets.push(target);
         }
@@ -86,13 +87,38 @@ pub fn keep_rejected(
     Ok((edit.finish()?, ()))
 }
 
-/// Whether an account has a copy of a message that is known by one of these.
+/// Whether an account has a copy, which is still there, of a message that is known by one of these.
 pub fn has_reject(
     reads: &dyn Reads,
     account: AccountId,
     hashes: &[u64],
 ) -> Result<bool, ReadError> {
-    has_any(reads, account, hashes)
+    for hash in hashes {
+        if let Some(row) = reads.get(Space::Rows, &by_hash(account, *hash))? {
+            let (mailbox, uid) = decode_place(&row)?;
+            if keywords_of(reads, account, mailbox, uid)?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether there is room for a copy of so many octets in a mailbox of an account.
+pub fn has_room_for_reject(
+    reads: &dyn Reads,
+    account: AccountId,
+    mailbox: &str,
+    octets: u64,
+) -> Result<bool, ReadError> {
+    let share = account_row(reads, account)?.and_then(|row| Some(row.quota? / 20));
+    let most = share.unwrap_or(u64::MAX).min(REJECTS_OCTETS_MAX);
+    let row = match mailbox_id(reads, account, mailbox)? {
+        Some(id) => mailbox_row(reads, account, id)?,
+        None => None,
+    };
+    let (messages, size) = row.map_or((0, 0), |row| (row.messages, row.size));
+    Ok(messages < REJECTS_MAX && size.saturating_add(octets) <= most)
 }
 
 /// Removes some of an account's copies that are from before a moment. Run it again until it says `Done`.
@@ -190,19 +216,6 @@ fn decode_place(row: &[u8]) -> Result<(MailboxId, Uid), ReadError> {
     Ok(place)
 }
 
-/// Whether one of these leads to a copy that is still there.
-fn has_any(reads: &dyn Reads, account: AccountId, hashes: &[u64]) -> Result<bool, ReadError> {
-    for hash in hashes {
-        if let Some(row) = reads.get(Space::Rows, &by_hash(account, *hash))? {
-            let (mailbox, uid) = decode_place(&row)?;
-            if keywords_of(reads, account, mailbox, uid)?.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
 /// The keywords of a message; `None` when it is gone.
 fn keywords_of(
     reads: &dyn Reads,
@@ -216,20 +229,6 @@ fn keywords_of(
     let one: UidSet = [uid].into_iter().collect();
     let found = existing(reads, account, mailbox, &one, uid, 1)?;
     Ok(found.rows.first().map(|row| row.keywords))
-}
-
-/// Whether there is room for one more copy in a mailbox.
-fn has_room(
-    edit: &mut Edit<'_>,
-    account: AccountId,
-    mailbox: &str,
-    octets: u64,
-) -> Result<bool, Stop> {
-    let share = edit.account(account)?.quota.map(|quota| quota / 20);
-    let most = share.unwrap_or(u64::MAX).min(REJECTS_OCTETS_MAX);
-    let id = resolve(edit, account, mailbox, true)?;
-    let row = &edit.mailbox(account, id)?.row;
-    Ok(row.messages < REJECTS_MAX && row.size.saturating_add(octets) <= most)
 }
 
 /// Copies in the order of their mailboxes, in each the oldest first.

@@ -177,33 +177,37 @@ fn copies_take_a_twentieth_of_a_quota_and_no_more() {
 
 #[test]
 fn what_many_were_put_off_with_is_taken_by_all_of_them() {
-    let (mut engine, first) = Engine::with_account();
-    let mut all = vec![first];
-    for n in 0..69 {
-        all.push(engine.account(&format!("more{n}"), None).unwrap());
+    for count in [1, 40, 55, 70, 100] {
+        let (mut engine, first) = Engine::with_account();
+        let mut all = vec![first];
+        for n in 1..count {
+            all.push(engine.account(&format!("more{n}"), None).unwrap());
+        }
+        for account in &all {
+            refuse(&mut engine, *account, &[2]);
+        }
+        let targets = all.iter().map(|account| Target {
+            account: *account,
+            mailbox: "INBOX".into(),
+            create: true,
+            prefix: Bytes::new(),
+            flags: Flags::NONE,
+            keywords: Vec::new(),
+            date: engine.now,
+            origin: Bytes::new(),
+        });
+        let delivery = engine.delivery(100, targets.collect());
+        let beside = Beside {
+            known_by: vec![2],
+            ..Beside::default()
+        };
+        // Copies that are more than one operation removes go when they are old.
+        let delivered = engine
+            .run(|reads| deliver_beside(reads, &delivery, &beside))
+            .unwrap();
+        assert_eq!(delivered.placed.len(), count);
+        let has_one = has_reject(&engine.rows, first, &[2]);
+        assert_eq!(has_one, Ok(count >= 55), "{count}");
+        engine.check();
     }
-    for account in &all {
-        refuse(&mut engine, *account, &[2]);
-    }
-    let targets = all.iter().map(|account| Target {
-        account: *account,
-        mailbox: "INBOX".into(),
-        create: true,
-        prefix: Bytes::new(),
-        flags: Flags::NONE,
-        keywords: Vec::new(),
-        date: engine.now,
-        origin: Bytes::new(),
-    });
-    let delivery = engine.delivery(100, targets.collect());
-    let beside = Beside {
-        known_by: vec![2],
-        ..Beside::default()
-    };
-    // Their copies are more than one operation removes; they go when they are old.
-    let delivered = engine
-        .run(|reads| deliver_beside(reads, &delivery, &beside))
-        .unwrap();
-    assert_eq!(delivered.placed.len(), 70);
-    engine.check();
 }

@@ -83,10 +83,9 @@ async fn turn<R: Runtime>(
     };
     let looked = node.runtime.blocking(Pool::Bodies, Box::new(look)).await;
     let (relearning, due) = looked.map_err(|e| e.to_string())?;
-    // A step makes messages of one mailbox due, which are learned before the next.
-    if let Some(account) =
-        relearning.filter(|account| due.iter().all(|due| due.account != *account))
-    {
+    // A step makes messages of one mailbox due, which are learned before the next. What is due is known when it fits on a page.
+    let is_done = |account: &AccountId| due.iter().all(|due| due.account != *account);
+    if let Some(account) = relearning.filter(|account| due.len() < PAGE && is_done(account)) {
         relearn(node, account).await?;
         if due.is_empty() {
             return Ok(true);

@@ -1,6 +1,8 @@
 //! The world of one SMTP session: who may send, to whom, and where the message goes.
 
 mod content;
+mod departing;
+mod first_time;
 mod hand_in;
 mod judge;
 mod lists;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::scratch::{Scratch, wait_for};
+use crate::scratch::{Scratch, run, wait_for};
 
 /// The password of every account of a local server.
 pub const PASSWORD: &str = "moxmoxmox";
@@ -119,6 +119,29 @@ impl Localserve {
     /// What it has said so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.scratch.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// What `moxctl` says to these words, asking this server: exit code and stdout.
+    pub fn ask(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(moxctl())
+            .arg("--ctl")
+            .arg(self.scratch.path().join("data/ctl"))
+            .args(words)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    }
+
+    /// What `moxctl explain --recompute` says of records in JSON, without a server.
+    ///
+    /// # Panics
+    /// When one is decided otherwise now.
+    pub fn recomputed(&self, records: &str) -> String {
+        let file = self.scratch.write("records.json", records);
+        let words = ["explain", "--recompute", "--from", file.to_str().unwrap()];
+        let text = run(moxctl().to_str().unwrap(), &words, b"");
+        String::from_utf8(text).unwrap()
     }
 
     /// Ends it, and demands that it ends well and leaves a store that is in order.

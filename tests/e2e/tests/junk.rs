@@ -8,11 +8,10 @@
 )]
 
 use std::net::Ipv4Addr;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mox_e2e::{Imap, Localserve, NameServer, Smtp, Zone, moxctl};
+use mox_e2e::{Imap, Localserve, NameServer, Smtp, Zone};
 
 /// Messages of each kind that are learned: a few more than it takes to mean anything.
 const EACH: u32 = 55;
@@ -42,18 +41,6 @@ fn bring(server: &Localserve, kind: &str, n: u32) -> String {
     smtp.command("DATA", "354");
     smtp.raw(format!("{}.\r\n", text(kind, n)).as_bytes());
     smtp.reply().unwrap()
-}
-
-fn run(server: &Localserve, args: &[&str]) -> (Option<i32>, String) {
-    let socket = server.scratch().path().join("data/ctl");
-    let output = Command::new(moxctl())
-        .arg("--ctl")
-        .arg(socket)
-        .args(args)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code(), text)
 }
 
 /// How many messages a mailbox has.
@@ -109,7 +96,7 @@ fn what_users_call_junk_is_put_off_with_the_words_that_decided_and_a_copy_is_kep
     };
     assert!(reply.starts_with("451 4.3.0 "), "{reply}");
     let id = format!("<{n}@junk.example>");
-    let (code, told) = run(&server, &["explain", &id]);
+    let (code, told) = server.ask(&["explain", &id]);
     assert_eq!(code, Some(0));
     for part in [
         "defer (junk-content), kept in Rejects",
@@ -120,24 +107,13 @@ fn what_users_call_junk_is_put_off_with_the_words_that_decided_and_a_copy_is_kep
     }
     // What is wanted comes in, of a stranger too.
     assert!(bring(&server, "ham", 3_000).starts_with("250 "));
-    let (_, told) = run(&server, &["explain", "<3000@ham.example>"]);
+    let (_, told) = server.ask(&["explain", "<3000@ham.example>"]);
     assert!(told.contains("accept (no-bad-signals)"), "{told}");
     assert!(told.contains("word=subject:meeting -"), "{told}");
 
     // All records decide the same again, without a server.
-    let (_, json) = run(
-        &server,
-        &["explain", "--json", "--max", "500", "mox@localhost"],
-    );
-    let file = server.scratch().path().join("records.json");
-    std::fs::write(&file, &json).unwrap();
-    let output = Command::new(moxctl())
-        .args(["explain", "--recompute", "--from"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let again = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{again}");
+    let (_, json) = server.ask(&["explain", "--json", "--max", "500", "mox@localhost"]);
+    server.recomputed(&json);
 
     // Tried again, there is one copy still; taken, there is none.
     assert!(bring(&server, "junk", n).starts_with("451 4.3.0 "));
@@ -163,7 +139,7 @@ fn what_users_call_junk_is_put_off_with_the_words_that_decided_and_a_copy_is_kep
 
     // Learned again from the messages there are.
     imap.ok("STORE 1:* +FLAGS.SILENT ($Junk)");
-    assert_eq!(run(&server, &["retrain", "--account", "mox"]).0, Some(0));
+    assert_eq!(server.ask(&["retrain", "--account", "mox"]).0, Some(0));
     let begun = Instant::now();
     while bring(&server, "junk", 9_000).starts_with("250 ") {
         assert!(

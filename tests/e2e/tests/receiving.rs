@@ -9,7 +9,7 @@
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use mox_e2e::{Localserve, NameServer, Zone, have, moxctl};
+use mox_e2e::{Localserve, NameServer, Zone, have};
 
 /// What swaks heard and said, for a message of this sender and author.
 fn swaks(server: &Localserve, from: &str, author: &str, subject: &str) -> String {
@@ -27,20 +27,6 @@ fn swaks(server: &Localserve, from: &str, author: &str, subject: &str) -> String
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Exit code and stdout.
-fn explain(server: &Localserve, args: &[&str]) -> (Option<i32>, String) {
-    let socket = server.scratch().path().join("data/ctl");
-    let output = Command::new(moxctl())
-        .arg("--ctl")
-        .arg(socket)
-        .arg("explain")
-        .args(args)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    (output.status.code(), text)
 }
 
 #[test]
@@ -92,30 +78,25 @@ fn what_swaks_sends_is_judged_and_explained() {
         let said = swaks(&server, from, author, subject);
         assert!(said.contains(reply), "{subject}: {said}");
         let message_id = format!("<{subject}@far.example>");
-        let (code, text) = explain(&server, &[&message_id]);
+        let (code, text) = server.ask(&["explain", &message_id]);
         assert_eq!(code, Some(0), "{subject}");
         assert!(text.contains(told), "{text}");
         // The id is what the other side was told.
         let id = text.split_whitespace().nth(1).unwrap();
         assert!(said.contains(id), "{subject}: {said}");
-        let (code, again) = explain(&server, &[id, "--recompute"]);
+        let (code, again) = server.ask(&["explain", id, "--recompute"]);
         assert_eq!((code, again), (Some(0), format!("{id}: agrees\n")));
         all.push(id.to_owned());
     }
     // From what was written alone, without a server.
-    let (_, json) = explain(&server, &["mox@localhost", "--json"]);
-    let file = server.scratch().path().join("records.json");
-    std::fs::write(&file, &json).unwrap();
-    let output = Command::new(moxctl())
-        .args(["explain", "--recompute", "--from"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}");
+    let (_, json) = server.ask(&["explain", "mox@localhost", "--json"]);
+    let text = server.recomputed(&json);
     for id in all {
         assert!(text.contains(&format!("{id}: agrees\n")), "{text}");
     }
-    assert_eq!(explain(&server, &["nobody@nowhere.example"]).0, Some(1));
+    assert_eq!(
+        server.ask(&["explain", "nobody@nowhere.example"]).0,
+        Some(1)
+    );
     server.stop();
 }

@@ -5,6 +5,7 @@ use mox_driver::{Pool, Runtime};
 use mox_mailbox::{AccountId, ReadError};
 use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing};
 use mox_server::ruleset::matching;
+use std::sync::Arc;
 
 use super::judge::{Asked, hash};
 use crate::node::Inner;
@@ -18,7 +19,7 @@ pub(super) async fn known_of<R: Runtime>(
     header: &[u8],
 ) -> Vec<(Recipient, Option<AccountId>)> {
     let directory = node.directory();
-    let mut recipients = Vec::new();
+    let (mut recipients, mut shared) = (Vec::new(), None);
     for asked in mailboxes {
         let incoming = directory.incoming(&asked.account);
         let ruleset = match incoming.rulesets.is_empty() {
@@ -26,10 +27,12 @@ pub(super) async fn known_of<R: Runtime>(
             false => {
                 // Patterns over a long header take their time.
                 let (directory, account) = (directory.clone(), asked.account.clone());
-                let (facts, header) = (facts.clone(), header.to_vec());
+                let shared =
+                    shared.get_or_insert_with(|| Arc::new((facts.clone(), header.to_vec())));
+                let message = Arc::clone(shared);
                 let look = Box::new(move || {
                     let rulesets = &directory.incoming(&account).rulesets;
-                    let found = matching(rulesets, &facts, &header);
+                    let found = matching(rulesets, &message.0, &message.1);
                     found.map(|(nth, ruleset)| (nth, ruleset.clone()))
                 });
                 node.runtime.blocking(Pool::Compute, look).await

@@ -97,6 +97,11 @@ fn targets<R: Runtime>(node: &Inner<R>, refused: &mut Refused<'_>) -> Vec<Target
         if served.len() >= at_once {
             break;
         }
+        let size = refused.arrived.size;
+        let has_room = mox_mailbox::has_room_for_reject(&*published.view, *account, &mailbox, size);
+        if !has_room.unwrap_or(true) {
+            continue;
+        }
         served.insert(*account);
         judgement.placed = Some(mailbox.clone());
         let field = refused.judged.field(nth);

@@ -9,9 +9,7 @@ use mox_mailbox::{
     AccountId, Beside, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
     Target as MailboxTarget,
 };
-use mox_server::{
-    Arrived, Departing, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted,
-};
+use mox_server::{Arrived, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
@@ -19,9 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
+use super::departing::{check_author, sign};
+use super::first_time::hold_back;
 use super::judge::{Asked, Case, Judged, hash, judge};
 use super::record;
 use super::rejects::{self, Refused, known_by, known_by_content};
@@ -31,7 +29,6 @@ use crate::auth::Login;
 use crate::budget::Held;
 use crate::config::Service;
 use crate::node::Inner;
-use crate::tls::sleep;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
 pub(crate) const RECEIVED_MAX: usize = 100;
@@ -591,33 +588,6 @@ fn hashes(mut ties: Vec<impl Iterator<Item = String>>) -> Vec<u64> {
         .collect()
 }
 
-/// Who sends junk for the first time has better things to do than to wait; mail servers have not. A stop does not wait, and nobody
-/// does behind many who do: what they sent takes memory.
-async fn hold_back<R: Runtime>(node: &Inner<R>) {
-    let mut left = node.config.receiving.first_time_delay;
-    let place = HeldBack(&node.held_back);
-    if place.0.fetch_add(1, Ordering::Relaxed) >= HELD_BACK_MAX {
-        return;
-    }
-    while !left.is_zero() && !node.registry.is_stopping() {
-        let some = left.min(Duration::from_secs(1));
-        sleep(&node.runtime, some).await;
-        left -= some;
-    }
-}
-
-/// Messages that are held back at once, at most.
-const HELD_BACK_MAX: usize = 100;
-
-/// One of them.
-struct HeldBack<'a>(&'a AtomicUsize);
-
-impl Drop for HeldBack<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Why a message loops (RFC 5321 6.3): too many hops, or a recipient it was already delivered to.
 fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
     if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
@@ -626,46 +596,6 @@ fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
     let recipients = local.iter().flat_map(|local| &local.to);
     mox_message::is_delivered_to(&arrived.header, recipients)
         .then_some("this message was already delivered here: it loops")
-}
-
-/// Whoever submits speaks for themselves: what is signed for a domain is signed for each of its addresses.
-fn check_author<R: Runtime>(
-    node: &Inner<R>,
-    arrival: &Arrival,
-    departing: &Departing,
-) -> Result<(), Reply> {
-    let author = match departing.author() {
-        Ok(author) => author,
-        Err(none) => return Err(none.reply()),
-    };
-    let login = arrival.login.as_ref();
-    match login.is_some_and(|login| node.directory().owns(&login.account, author)) {
-        true => Ok(()),
-        false => Err(Reply::new(550, 7, 1, "the address in From is not yours")),
-    }
-}
-
-/// The signatures that a message leaves with.
-async fn sign<R: Runtime>(
-    node: &Inner<R>,
-    departing: Departing,
-    added: String,
-    now: Utc,
-) -> Result<String, Reply> {
-    if !departing.is_signed() {
-        return Ok(String::new());
-    }
-    let work = move || departing.sign(&added, now);
-    let signed = node.runtime.blocking(Pool::Compute, Box::new(work)).await;
-    signed.map_err(|error| {
-        tracing::error!(target: "transaction", %error, "a message could not be signed");
-        Reply::new(
-            451,
-            3,
-            0,
-            "the message cannot be signed now, try again later",
-        )
-    })
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.

@@ -1,6 +1,6 @@
 //! What the junk filter of a recipient says of a message, as a fact of a decision.
 
-use mox_junk::{Deciding, Judgement};
+use mox_junk::{Deciding, Judgement, probability};
 use serde::{Deserialize, Serialize};
 
 /// Words that are kept of those that decided: the ones of most weight. The others are kept as a sum.
@@ -76,7 +76,7 @@ impl Content {
     pub fn adds_up(&self) -> bool {
         let kept: f64 = self.words.iter().map(|word| word.weight).sum();
         let log_odds = kept + self.others_weight;
-        (1.0 / (1.0 + (-log_odds).exp()) - self.probability).abs() <= ROUNDING
+        (probability(log_odds) - self.probability).abs() <= ROUNDING
     }
 
     /// For people.
