@@ -42,6 +42,14 @@ impl Belief {
         let forbidden = ["FETCH", "STORE", "SEARCH"]
             .iter()
             .any(|verb| command.starts_with(verb));
+        if let Some((first, _)) = command.split_once(":* +FLAGS.SILENT (\\Seen)") {
+            let first: usize = first.trim_start_matches("STORE ").parse().unwrap();
+            for (_, flags) in self.messages.iter_mut().skip(first - 1).flatten() {
+                if !flags.starts_with("\\Seen") {
+                    *flags = format!("\\Seen {flags}").trim_end().into();
+                }
+            }
+        }
         self.learn(&output, forbidden);
     }
 
@@ -114,7 +122,7 @@ fn command(rng: &mut Rng, messages: usize) -> String {
         2 => "UID FETCH 1:* FLAGS".into(),
         3 => format!("STORE {n} +FLAGS (\\Deleted)"),
         4 => format!("STORE {n} -FLAGS (\\Deleted \\Seen)"),
-        5 => format!("UID STORE {n}:* +FLAGS.SILENT (\\Seen)\r\na UID FETCH 1:* FLAGS"),
+        5 => format!("STORE {n}:* +FLAGS.SILENT (\\Seen)"),
         6 => "EXPUNGE".into(),
         7 => format!("MOVE {n} Work"),
         8 => format!("COPY {n}:* INBOX"),

@@ -53,6 +53,8 @@ pub struct Marked {
     pub rows: Vec<Row>,
     /// Those that `unchanged_since` left alone.
     pub modified: UidSet,
+    /// Those that changed, and the modification sequence each had before.
+    pub changed: Vec<(Uid, u64)>,
     /// The modification sequence of what changed; 0 when nothing did. What the mailbox has then is somebody else's.
     pub modseq: u64,
     /// Run the operation again from here; `None` when all is done.
@@ -77,7 +79,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
         (false, true) => Some(false),
         _ => None,
     };
-    let mut judgements = Vec::new();
+    let (mut judgements, mut changed) = (Vec::new(), Vec::new());
     let modseq = mailbox.modseq();
     let some = existing(
         reads,
@@ -108,6 +110,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
             if judged(row.keywords) != judgement {
                 judgements.push((row.uid, judgement));
             }
+            changed.push((row.uid, row.modseq));
             (row.flags, row.keywords) = new;
             if !mutant!(StoreKeepsModseq) {
                 row.modseq = modseq;
@@ -132,6 +135,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
     let marked = Marked {
         rows,
         modified: modified.into_iter().collect(),
+        changed,
         modseq,
         next,
     };

@@ -344,6 +344,14 @@ fn by_uid(
             last = *near.end();
         }
         let from = key::at(table, account, mailbox, first);
+        if first == last {
+            if let Some(row) = reads.get(Space::Rows, &from)?
+                && visit(Uid(first), row)?.is_break()
+            {
+                break;
+            }
+            continue;
+        }
         let to = key::behind(&key::at(table, account, mailbox, last));
         let mut stopped = ControlFlow::Continue(());
         scan::range(reads, Space::Rows, &from, &to, &mut |key, value| {

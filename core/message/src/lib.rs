@@ -10,6 +10,7 @@
 
 mod authentication;
 mod binary;
+pub mod contains;
 pub mod dsn;
 mod fold;
 mod identity;

@@ -3,6 +3,8 @@
 //! Only the single decoders of mail-parser are used here. Its whole-message parser recurses into messages within
 //! messages and must not see mail from outside.
 
+use std::borrow::Cow;
+
 use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::html::html_to_text;
 use mox_mime::{Inside, Params, Part, TransferDecoder, basic_charset, decode_params, decode_words};
@@ -43,30 +45,50 @@ pub fn is_text(part: &Part) -> bool {
 /// What cannot be converted is kept as well as it can be: an unknown charset is taken for UTF-8 or ISO-8859-1, an
 /// unknown transfer encoding for none.
 pub fn part_text(part: &Part, body: &[u8]) -> String {
+    shown_text(part, body).into_owned()
+}
+
+/// [`part_text`], borrowed where the octets are the text.
+pub(crate) fn shown_text<'b>(part: &Part, body: &'b [u8]) -> Cow<'b, str> {
     if !is_text(part) {
-        return String::new();
+        return Cow::Borrowed("");
     }
     let text = decoded_text(part, body);
     match part.subtype.eq_ignore_ascii_case(b"html") {
-        true => html_to_text(&text),
+        true => html_to_text(&text).into(),
         false => text,
     }
 }
 
 /// The characters of a part, HTML with its tags; see [`part_text`].
-pub(crate) fn decoded_text(part: &Part, body: &[u8]) -> String {
-    let mut octets = Vec::new();
-    let mut decoder = TransferDecoder::new(&part.encoding).unwrap_or(TransferDecoder::Identity);
-    decoder.push(body, &mut octets);
-    decoder.finish(&mut octets);
+pub(crate) fn decoded_text<'b>(part: &Part, body: &'b [u8]) -> Cow<'b, str> {
+    let octets = match TransferDecoder::new(&part.encoding) {
+        None | Some(TransferDecoder::Identity) => Cow::Borrowed(body),
+        Some(mut decoder) => {
+            let mut octets = Vec::new();
+            decoder.push(body, &mut octets);
+            decoder.finish(&mut octets);
+            Cow::Owned(octets)
+        }
+    };
     let charset = params_text(&part.params)
         .into_iter()
         .find(|(name, _)| name == "charset")
         .map_or_else(String::new, |(_, value)| value);
     let charset = charset.trim().to_ascii_lowercase();
+    if let Cow::Borrowed(octets) = octets
+        && matches!(
+            charset.as_str(),
+            "" | "utf-8" | "utf8" | "us-ascii" | "ascii"
+        )
+        && let Ok(text) = core::str::from_utf8(octets)
+    {
+        return text.into();
+    }
     charset_text(&charset, &octets)
         .or_else(|| basic_charset("us-ascii", &octets))
         .unwrap_or_default()
+        .into()
 }
 
 /// Characters of a [`preview`] at most (RFC 8970 3.2).

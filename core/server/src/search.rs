@@ -2,6 +2,7 @@
 
 use mox_imap::SearchKey;
 use mox_machine::Utc;
+use mox_message::contains::folded;
 use mox_uids::Uid;
 
 /// A message that a search looks at. Cheap columns are given; what must be read is read when a key needs it.
@@ -33,11 +34,6 @@ pub trait Candidate {
     fn header_contains(&mut self, needle: &str) -> Result<bool, Self::Error>;
     /// Whether a text part, decoded, contains `needle`, which is [`folded`].
     fn body_contains(&mut self, needle: &str) -> Result<bool, Self::Error>;
-}
-
-/// The form in which texts are compared: without regard to case.
-pub fn folded(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// What reading a message for a key costs.

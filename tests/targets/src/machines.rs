@@ -414,7 +414,7 @@ impl Case for ImapServer {
                 rows: Vec::new(),
                 others: UidSet::new(),
                 modified: UidSet::new(),
-                modseq: 1,
+                changed: Vec::new(),
             },
             imap::Ask::Expunge { .. } => imap::Answer::Expunged {
                 uids: UidSet::new(),

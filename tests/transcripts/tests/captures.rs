@@ -341,7 +341,7 @@ fn imap_capture() -> Capture<ImapServer> {
                 }],
                 others: UidSet::new(),
                 modified: UidSet::new(),
-                modseq: 6,
+                changed: vec![(6, UidSet::from_runs([1..=1]))],
             },
             _ => return None,
         })

@@ -40,7 +40,7 @@ pub(super) struct Append {
     /// REPLACE: the message that goes, if it is still there.
     replaces: bool,
     replace: Option<(BoxId, Uid)>,
-    /// Messages and parts so far.
+    /// Parts so far; a message that is whole is one.
     parts: u32,
     /// Octets of the present message, and those of its literal still to come.
     octets: u64,
@@ -256,11 +256,10 @@ impl Server {
             return Err(Reply::bad("UTF8=ACCEPT is not enabled"));
         }
         append.octets = 0;
-        self.append_count(append)?;
         if parts && !self.offers("CATENATE") {
             return Err(Reply::bad("a message literal was expected"));
         }
-        if append.parts > 1 && !self.offers("MULTIAPPEND") {
+        if append.parts > 0 && !self.offers("MULTIAPPEND") {
             return Err(Reply::bad("nothing may follow the message"));
         }
         match append.literal {
@@ -274,6 +273,7 @@ impl Server {
         }
     }
 
+    /// Counts a part; a message that is whole is one.
     fn append_count(&self, append: &mut Append) -> Result<(), Reply> {
         append.parts += 1;
         match append.parts > self.config.limits.append_parts {

@@ -121,6 +121,8 @@ pub enum Ask {
         flags: Vec<Flag>,
         /// CONDSTORE: leave messages alone that changed after this.
         unchanged_since: Option<u64>,
+        /// Up to here the session knows what others did.
+        known: u64,
     },
     /// COPY and MOVE. Answer `Copied` or `No`.
     Copy {
@@ -289,9 +291,9 @@ pub enum Answer {
         others: UidSet,
         /// Those that UNCHANGEDSINCE left alone.
         modified: UidSet,
-        /// The modification sequence of this change; 0 when it had no effect: the mailbox's own may be of a change that the
-        /// session was not told.
-        modseq: u64,
+        /// What this changed, by modification sequence. Left out are messages that somebody else changed after `known`: of
+        /// that the session was not told.
+        changed: Vec<(u64, UidSet)>,
     },
     /// COPY or MOVE is durable. The n-th of `from` became the n-th of `to`.
     Copied {

@@ -294,8 +294,8 @@ impl Server {
     pub(super) fn fetch_answer(&mut self, mut fetch: Box<Fetch>, answer: Answer) -> Next {
         match (fetch.waiting, answer) {
             (Waiting::Rows, Answer::Rows { rows, next }) => return self.page(fetch, rows, next),
-            (Waiting::Seen, Answer::Marked { rows, modseq, .. }) => {
-                let changed: UidSet = rows.iter().map(|row| row.uid).collect();
+            (Waiting::Seen, Answer::Marked { rows, changed, .. }) => {
+                let marked: UidSet = rows.iter().map(|row| row.uid).collect();
                 for row in rows {
                     let known = fetch.rows.binary_search_by_key(&row.uid, |r| r.uid);
                     if let Some(known) = known.ok().and_then(|at| fetch.rows.get_mut(at)) {
@@ -303,10 +303,13 @@ impl Server {
                             (row.flags, row.keywords, row.modseq);
                     }
                 }
-                fetch.marked.clone_from(&changed);
                 if let Some(selection) = &mut self.selected {
-                    selection.changed_by_us(changed, modseq);
+                    selection.contexts.note(&marked);
+                    for (modseq, uids) in changed {
+                        selection.changed_by_us(uids, modseq);
+                    }
                 }
+                fetch.marked = marked;
             }
             // The mark was refused (a quota, a disk): reading still works.
             (Waiting::Seen, Answer::No(_)) => {}
@@ -367,6 +370,7 @@ impl Server {
             how: MarkHow::Add,
             flags: [Flag::System(SystemFlags::SEEN)].into(),
             unchanged_since: None,
+            known: selection.modseq,
         };
         fetch.waiting = Waiting::Seen;
         Next::Wait(self.ask(ask), Job::Fetch(fetch))

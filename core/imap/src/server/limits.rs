@@ -82,7 +82,7 @@ pub struct Limits {
     /// Messages that one command takes (RFC 9738), of which a server should not take fewer than 1,000; 0 is no limit, and
     /// then MESSAGELIMIT is not offered.
     pub messages: u32,
-    /// Messages in one APPEND, and parts of a message that is put together: NO LIMIT.
+    /// Messages in one APPEND, each part of one that is put together counting as one: NO LIMIT.
     pub append_parts: u32,
     /// Searches of a mailbox that are kept up to date: NOUPDATE.
     pub contexts: u32,

@@ -72,8 +72,11 @@ impl Recordable for Server {
                 rows,
                 others,
                 modified,
-                ..
-            } => listed(rows) + others.weight() + modified.weight(),
+                changed,
+            } => {
+                let changed = changed.iter().map(|(_, uids)| uids.weight());
+                listed(rows) + others.weight() + modified.weight() + changed.sum::<usize>()
+            }
             Answer::Changes(changes) => {
                 listed(&changes.rows)
                     + changes.gone.weight()

@@ -22,8 +22,8 @@ use crate::wire::{put, put_number, write_flags};
 const PAGE: u32 = 500;
 /// New messages whose flags are told with their arrival; beyond that the client must ask.
 const FRESH_MAX: usize = 1_000;
-/// Own changes remembered so that they are not told again.
-const OWN_MAX: usize = 64;
+/// Own operations remembered so that they are not told again.
+const OWN_MAX: usize = 256;
 
 /// The selected mailbox as its client knows it.
 #[derive(Debug)]
@@ -92,9 +92,8 @@ impl Selection {
         self.uids.position(uid).map(|at| at + 1)
     }
 
-    /// This session changed these; the response to the command tells it.
+    /// This session changed these with one operation; the response to the command tells it.
     pub(super) fn changed_by_us(&mut self, uids: UidSet, modseq: u64) {
-        self.contexts.note(&uids);
         if modseq <= self.modseq {
             return;
         }
@@ -130,7 +129,7 @@ impl Selection {
     fn told(&self, row: &Row) -> bool {
         self.own
             .iter()
-            .any(|(modseq, uids)| row.modseq <= *modseq && uids.contains(row.uid))
+            .any(|(modseq, uids)| row.modseq == *modseq && uids.contains(row.uid))
     }
 
     /// Writes EXPUNGE for the messages of `uids`, counting down the numbers behind each, or one VANISHED, and forgets

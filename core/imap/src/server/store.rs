@@ -45,6 +45,7 @@ impl Server {
             how: args.how,
             flags: args.flags,
             unchanged_since: args.unchanged_since,
+            known: selection.modseq,
         };
         let store = Store {
             uids,
@@ -58,13 +59,13 @@ impl Server {
 
     /// The flags as they are now are told like those of a FETCH, also of messages that had them before.
     pub(super) fn stored(&mut self, store: Store, answer: Answer) -> Next {
-        let (rows, others, modified, modseq) = match answer {
+        let (rows, others, modified, changed) = match answer {
             Answer::Marked {
                 rows,
                 others,
                 modified,
-                modseq,
-            } => (rows, others, modified, modseq),
+                changed,
+            } => (rows, others, modified, changed),
             Answer::No(refusal) => return Next::Done(refusal.into()),
             _ => return Next::Done(Reply::unexpected()),
         };
@@ -73,7 +74,10 @@ impl Server {
         };
         let nameless = !store.silent && !selection.names_all(rows.iter());
         let told: UidSet = rows.iter().map(|row| row.uid).collect();
-        selection.changed_by_us(told.union(&others), modseq);
+        selection.contexts.note(&told.union(&others));
+        for (modseq, uids) in changed {
+            selection.changed_by_us(uids, modseq);
+        }
         let reply = if modified.is_empty() {
             Reply::ok()
         } else {

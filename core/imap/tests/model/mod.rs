@@ -626,6 +626,7 @@ impl Client {
                 how,
                 flags,
                 unchanged_since,
+                known,
             } => {
                 let told_max = world.told_max.unwrap_or(usize::MAX);
                 let mailbox = world.by_id(mailbox).unwrap();
@@ -647,7 +648,7 @@ impl Client {
                     }
                 }
                 let modseq = mailbox.modseq + 1;
-                let (mut rows, mut modified) = (Vec::new(), UidSet::new());
+                let (mut rows, mut modified, mut ours) = (Vec::new(), UidSet::new(), UidSet::new());
                 for uid in uids.iter() {
                     let Some(message) = mailbox.messages.get_mut(&uid.0) else {
                         continue;
@@ -663,6 +664,9 @@ impl Client {
                         MarkHow::Remove => (message.flags & !system, message.keywords & !bits),
                     };
                     if before != (message.flags, message.keywords) {
+                        if message.modseq <= known {
+                            ours.insert(uid);
+                        }
                         message.modseq = modseq;
                         rows.push(Self::row(uid.0, message, Want::default()));
                     }
@@ -676,7 +680,7 @@ impl Client {
                     rows,
                     others: untold.iter().map(|row| row.uid).collect(),
                     modified,
-                    modseq: if changed { modseq } else { 0 },
+                    changed: changed.then_some((modseq, ours)).into_iter().collect(),
                 }
             }
             Ask::Copy {

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 use mox_driver::{Pool, Runtime};
 use mox_imap::server::{Answer, BodyPart, BodyWhat, BoxId};
-use mox_mailbox::{AccountId, MailboxId, Meta, Reads};
+use mox_mailbox::{AccountId, Header, MailboxId, Meta, Reads};
 use mox_mime::{Part, Section, TransferDecoder, locate, part_at, parts};
 use mox_server::{Intake, StoredStructure};
 use mox_store::Store;
@@ -271,13 +271,21 @@ impl Message {
     /// The same, if it is stored beside the message.
     pub(super) fn stored_header(&self, view: &dyn Reads) -> Option<StoredHeader> {
         let stored = mox_mailbox::header(view, self.account, self.mailbox, self.uid).ok()??;
+        Some(self.with_prefix(stored))
+    }
+
+    /// What is stored of the header, with the prefix before it.
+    pub(super) fn with_prefix(&self, stored: Header) -> StoredHeader {
         if stored.cut {
-            return Some(StoredHeader::Cut);
+            return StoredHeader::Cut;
+        }
+        if self.meta.prefix.is_empty() {
+            return StoredHeader::Whole(stored.octets);
         }
         let mut joined = BytesMut::with_capacity(self.meta.prefix.len() + stored.octets.len());
         joined.extend_from_slice(&self.meta.prefix);
         joined.extend_from_slice(&stored.octets);
-        Some(StoredHeader::Whole(joined.freeze()))
+        StoredHeader::Whole(joined.freeze())
     }
 
     /// The same from the body, which may be long.
@@ -285,6 +293,23 @@ impl Message {
         let structure = structure(store, view, &self.meta)?;
         let end = self.meta.prefix.len() as u64 + structure.part.body;
         self.read_all(store, view, 0..end).ok()
+    }
+
+    /// The octets of a place in the body; what is no longer than a piece is not copied.
+    pub(super) fn body_at(
+        &self,
+        store: &Store,
+        view: &dyn Reads,
+        place: Range<u64>,
+    ) -> io::Result<Bytes> {
+        if place.end.saturating_sub(place.start) <= PIECE {
+            return store.read_body(view, &self.meta.body, place);
+        }
+        let mut octets = Vec::new();
+        self.body_octets(store, view, place, &mut |piece| {
+            octets.extend_from_slice(piece);
+        })?;
+        Ok(octets.into())
     }
 
     /// The octets of a place in the body, in pieces.

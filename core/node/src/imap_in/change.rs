@@ -120,6 +120,7 @@ impl<R: Runtime> ImapHost<R> {
                     how,
                     flags,
                     unchanged_since,
+                    known,
                 } => {
                     let (flags, keywords) = split(flags);
                     let how = match how {
@@ -137,7 +138,7 @@ impl<R: Runtime> ImapHost<R> {
                         keywords,
                         unchanged_since,
                     };
-                    mark_all(store, mark).await
+                    mark_all(store, mark, known).await
                 }
                 Ask::Copy {
                     mailbox,
@@ -182,9 +183,9 @@ pub(super) fn split(flags: Vec<Flag>) -> (Flags, Vec<String>) {
     (Flags(system.0), keywords)
 }
 
-async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>> {
+async fn mark_all(store: &Store, mark: Mark, known: u64) -> Result<Answer, StoreError<Stop>> {
     let (mut rows, mut others, mut modified) = (Vec::new(), UidSet::new(), UidSet::new());
-    let (mut modseq, mut from) = (0, Uid(1));
+    let (mut changed, mut from) = (Vec::new(), Uid(1));
     loop {
         let step = mark.clone();
         let marked = store
@@ -195,7 +196,10 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
         rows.extend(told.iter().map(row));
         others = others.union(&rest.iter().map(|row| row.uid).collect());
         modified = modified.union(&marked.modified);
-        modseq = marked.modseq.max(modseq);
+        if marked.modseq > 0 {
+            let ours = marked.changed.iter().filter(|(_, was)| *was <= known);
+            changed.push((marked.modseq, ours.map(|(uid, _)| *uid).collect()));
+        }
         match marked.next {
             Some(next) => from = next,
             None => {
@@ -203,7 +207,7 @@ async fn mark_all(store: &Store, mark: Mark) -> Result<Answer, StoreError<Stop>>
                     rows,
                     others,
                     modified,
-                    modseq,
+                    changed,
                 });
             }
         }

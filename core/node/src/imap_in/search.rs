@@ -1,19 +1,22 @@
 //! SEARCH over what is stored.
 
+use bytes::Bytes;
 use core::ops::ControlFlow;
 use mox_driver::{Pool, Runtime};
 use mox_imap::SearchKey;
 use mox_imap::server::{Answer, BoxId};
 use mox_machine::{Civil, Utc};
-use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Row};
+use mox_mailbox::{AccountId, Header, MailboxId, Meta, ReadError, Reads, Row};
+use mox_message::contains;
 use mox_mime::{Date, Inside, parts};
-use mox_server::search::{Candidate, Cost, cost, folded, matches, prepare};
+use mox_server::search::{Candidate, Cost, cost, matches, prepare};
 use mox_store::{Published, Store};
 use mox_uids::{Uid, UidSet};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::body::{Message, structure};
+use super::body::{Message, StoredHeader, structure};
 use super::shape::Shape;
 use super::{ImapHost, Response, mailbox_of, unreadable};
 use crate::all::all;
@@ -26,6 +29,8 @@ const ROWS_AT_ONCE: u32 = 5_000;
 const SLICES: u32 = 8;
 /// Messages that are worth a slice of their own.
 const SLICE_MIN: u32 = 32;
+/// Messages whose header is read ahead of a search, at most.
+const AHEAD_MAX: usize = 64;
 /// Octets of a text part that are searched; the rest of a longer one is passed over.
 const PART_MAX: u64 = 16 * 1024 * 1024;
 
@@ -128,11 +133,14 @@ impl Search {
         while let Some(first) = from {
             let page = mox_mailbox::rows(view, account, mailbox, among, first, PAGE)
                 .map_err(io::Error::other)?;
-            for row in &page.rows {
+            let mut ahead = Ahead::default();
+            for (at, row) in page.rows.iter().enumerate() {
                 let mut candidate = Stored {
                     search: self,
                     keywords: &keywords,
                     row,
+                    rest: page.rows.get(at..).unwrap_or_default(),
+                    ahead: &mut ahead,
                     read: None,
                 };
                 if matches(key, &mut candidate, self.now)? {
@@ -161,31 +169,94 @@ fn asks_modseq(key: &SearchKey) -> bool {
     }
 }
 
+/// Messages whose header was read before the search came to them: rows of neighbours are read at a fraction of what each
+/// would cost alone. The further a search reads every message, the more are read at once.
+#[derive(Default)]
+struct Ahead {
+    read: VecDeque<(Uid, Meta, Option<Header>)>,
+    count: usize,
+    /// The message behind the last one that was read.
+    next: Option<Uid>,
+}
+
+impl Ahead {
+    /// The first message of `rest`.
+    fn take(
+        &mut self,
+        search: &Search,
+        rest: &[Row],
+    ) -> Result<Option<(Meta, Option<Header>)>, ReadError> {
+        let Some(uid) = rest.first().map(|row| row.uid) else {
+            return Ok(None);
+        };
+        let is_wanted = |read: &VecDeque<(Uid, _, _)>| read.front().is_some_and(|m| m.0 >= uid);
+        while !is_wanted(&self.read) && self.read.pop_front().is_some() {}
+        if self.read.is_empty() {
+            self.count = match self.next == Some(uid) {
+                true => (self.count * 2).min(AHEAD_MAX),
+                false => 1,
+            };
+            self.next = rest.get(self.count).map(|row| row.uid);
+            let uids = rest.iter().take(self.count).map(|row| row.uid).collect();
+            self.fill(search, &uids)?;
+        }
+        let found = self.read.pop_front_if(|message| message.0 == uid);
+        Ok(found.map(|(_, meta, header)| (meta, header)))
+    }
+
+    fn fill(&mut self, search: &Search, uids: &UidSet) -> Result<(), ReadError> {
+        let view: &dyn Reads = &*search.published.view;
+        let (account, mailbox) = (search.account, search.mailbox);
+        mox_mailbox::metas(view, account, mailbox, uids, &mut |uid, meta| {
+            self.read.push_back((uid, meta, None));
+            ControlFlow::Continue(())
+        })?;
+        let mut places = self.read.iter_mut().peekable();
+        mox_mailbox::headers(view, account, mailbox, uids, &mut |uid, header| {
+            while places.next_if(|place| place.0 < uid).is_some() {}
+            if let Some(place) = places.next_if(|place| place.0 == uid) {
+                place.2 = Some(header);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+}
+
 /// A stored message that a search looks at.
 struct Stored<'s> {
     search: &'s Search,
     keywords: &'s [String],
     row: &'s Row,
-    read: Option<(Message, bytes::Bytes)>,
+    /// This row and those behind it.
+    rest: &'s [Row],
+    ahead: &'s mut Ahead,
+    read: Option<(Message, Bytes)>,
 }
 
 impl Stored<'_> {
     /// The message and its header, read once.
-    fn message(&mut self) -> io::Result<Option<&(Message, bytes::Bytes)>> {
+    fn message(&mut self) -> io::Result<Option<&(Message, Bytes)>> {
         if self.read.is_none() {
             let search = self.search;
-            let view: &dyn Reads = &*search.published.view;
-            let found = mox_mailbox::meta(view, search.account, search.mailbox, self.row.uid)
-                .map_err(|e: ReadError| io::Error::other(e))?;
-            let Some(meta) = found else { return Ok(None) };
-            let (account, mailbox, uid) = (search.account, search.mailbox, self.row.uid);
+            let found = self.ahead.take(search, self.rest);
+            let Some((meta, header)) = found.map_err(io::Error::other)? else {
+                return Ok(None);
+            };
             let message = Message {
-                account,
-                mailbox,
-                uid,
+                account: search.account,
+                mailbox: search.mailbox,
+                uid: self.row.uid,
                 meta,
             };
-            let header = message.header(&search.store, view).unwrap_or_default();
+            let header = match header.map(|stored| message.with_prefix(stored)) {
+                Some(StoredHeader::Whole(header)) => header,
+                Some(StoredHeader::Cut) => {
+                    let view = &*search.published.view;
+                    let whole = message.header_in_body(&search.store, view);
+                    whole.unwrap_or_default()
+                }
+                None => Bytes::new(),
+            };
             self.read = Some((message, header));
         }
         Ok(self.read.as_ref())
@@ -261,24 +332,12 @@ impl Candidate for Stored<'_> {
             return Ok(false);
         };
         let mut values = mox_mime::header::find_all(header, name);
-        Ok(values.any(|value| {
-            needle.is_empty() || folded(&mox_message::text::header_text(value)).contains(needle)
-        }))
+        Ok(values.any(|value| needle.is_empty() || contains::value_contains(value, needle)))
     }
 
     fn header_contains(&mut self, needle: &str) -> io::Result<bool> {
-        let Some((_, header)) = self.message()? else {
-            return Ok(false);
-        };
-        let mut fields = mox_mime::header::split(header);
-        Ok(fields.any(|field| {
-            let name = String::from_utf8_lossy(field.name);
-            folded(&format!(
-                "{name}: {}",
-                mox_message::text::header_text(field.value)
-            ))
-            .contains(needle)
-        }))
+        let message = self.message()?;
+        Ok(message.is_some_and(|(_, header)| contains::header_contains(header, needle)))
     }
 
     fn body_contains(&mut self, needle: &str) -> io::Result<bool> {
@@ -296,15 +355,8 @@ impl Candidate for Stored<'_> {
                 continue;
             }
             let place = part.body..part.end.min(part.body + PART_MAX);
-            let mut octets = Vec::new();
-            message.body_octets(&store, view, place, &mut |piece| {
-                octets.extend_from_slice(piece)
-            })?;
-            let found = match mox_message::text::part_text(part, &octets) {
-                text if folded(&text).contains(needle) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            };
-            if found.is_break() {
+            let octets = message.body_at(&store, view, place)?;
+            if contains::part_contains(part, &octets, needle) {
                 return Ok(true);
             }
         }

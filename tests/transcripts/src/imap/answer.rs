@@ -115,7 +115,8 @@ enum Text {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         others: String,
         modified: String,
-        modseq: u64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<(u64, String)>,
     },
     Copied {
         validity: u32,
@@ -264,12 +265,15 @@ fn text(answer: &Answer) -> Text {
             rows: page,
             others,
             modified,
-            modseq,
+            changed,
         } => Text::Marked {
             rows: rows(page),
             others: others.to_string(),
             modified: modified.to_string(),
-            modseq: *modseq,
+            changed: changed
+                .iter()
+                .map(|(modseq, uids)| (*modseq, uids.to_string()))
+                .collect(),
         },
         Answer::Copied { validity, from, to } => Text::Copied {
             validity: *validity,
@@ -412,12 +416,15 @@ fn answer(text: Text) -> Option<Answer> {
             rows,
             others,
             modified,
-            modseq,
+            changed,
         } => Answer::Marked {
             rows: rows_back(rows),
             others: set_back(&others)?,
             modified: set_back(&modified)?,
-            modseq,
+            changed: changed
+                .into_iter()
+                .map(|(modseq, uids)| Some((modseq, set_back(&uids)?)))
+                .collect::<Option<_>>()?,
         },
         Text::Copied { validity, from, to } => Answer::Copied {
             validity,

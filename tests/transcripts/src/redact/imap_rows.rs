@@ -50,12 +50,12 @@ pub(super) fn answer(answer: Answer, words: &Words) -> Answer {
             rows: page,
             others,
             modified,
-            modseq,
+            changed,
         } => Answer::Marked {
             rows: rows(page, words),
             others,
             modified,
-            modseq,
+            changed,
         },
         Answer::Piece { total, bytes } => {
             let mut octets = bytes.to_vec();
