@@ -43,24 +43,25 @@ pub fn header_contains(block: &[u8], needle: &str) -> bool {
     is_in(needle, text.as_bytes())
 }
 
-/// Whether a leaf's text, out of the octets of its body as stored, contains `needle`, which is [`folded`].
-pub fn part_contains(part: &Part, body: &[u8], needle: &str) -> bool {
-    text_contains(&shown_text(part, body), needle)
+/// Which of `needles`, all [`folded`], a leaf's text contains, out of the octets of its body as stored; those found are set
+/// to true.
+pub fn part_contains(part: &Part, body: &[u8], needles: &[&str], found: &mut [bool]) {
+    text_contains(&shown_text(part, body), needles, found);
 }
 
-/// Whether a text contains `needle`, which is [`folded`].
-fn text_contains(text: &str, needle: &str) -> bool {
-    // With an ASCII needle only the Kelvin sign and the dotted capital I are more than what ASCII's own cases say: they
-    // fold to `k`, and to `i` with a dot above.
-    let folds_alike = |text: &str| {
-        text.is_ascii() || needle.is_ascii() && !text.contains(['\u{212a}', '\u{130}'])
+fn text_contains(text: &str, needles: &[&str], found: &mut [bool]) {
+    // With ASCII needles only the Kelvin sign and the dotted capital I are more than what ASCII's own cases say: they fold
+    // to `k`, and to `i` with a dot above.
+    let ascii = text.is_ascii()
+        || needles.iter().all(|needle| needle.is_ascii())
+            && !text.contains(['\u{212a}', '\u{130}']);
+    let text = match ascii {
+        true => text.to_ascii_lowercase(),
+        false => folded(text),
     };
-    if !folds_alike(text) {
-        return is_in(needle, folded(text).as_bytes());
+    for (needle, found) in needles.iter().zip(found) {
+        *found |= is_in(needle, text.as_bytes());
     }
-    let mut octets: Vec<u8> = text.into();
-    octets.make_ascii_lowercase();
-    is_in(needle, &octets)
 }
 
 /// Appends [`header_text`] of a value, [`folded`].
@@ -89,7 +90,9 @@ mod tests {
         ) {
             let needle = folded(&needle);
             let slow: String = text.chars().flat_map(char::to_lowercase).collect();
-            prop_assert_eq!(text_contains(&text, &needle), slow.contains(&needle));
+            let mut found = [false, false];
+            text_contains(&text, &[needle.as_str(), ""], &mut found);
+            prop_assert_eq!(found, [slow.contains(&needle), true]);
             let value = format!(" {text}\r\n {text}=?utf-8?q?=C3=84?=");
             let slow: String = header_text(value.as_bytes()).chars().flat_map(char::to_lowercase).collect();
             prop_assert_eq!(value_contains(value.as_bytes(), &needle), slow.contains(&needle));

@@ -1,10 +1,11 @@
-//! What all sessions together may hold of the messages that are coming in (R10).
+//! What all sessions together may hold of messages: of those that are coming in, and of sections that were made to be
+//! fetched (R10).
 
 use mox_machine::{fault, mutant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Message octets that all sessions together may hold in memory.
+/// Message octets that all sessions together may hold in memory, of each of these.
 pub const BODIES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
 
 /// Octets of messages in memory, given back when dropped.

@@ -26,6 +26,7 @@ use crate::deflate::Compressed;
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::node::Inner;
 use append::Append;
+use body::Made;
 use shape::Shape;
 
 /// Answers one IMAP session.
@@ -44,6 +45,8 @@ pub(crate) struct ImapHost<R: Runtime> {
     claims: Option<MailboxId>,
     /// The keyword list the session knows, as the modification sequence of its last growth.
     keywords_seen: u64,
+    /// The section that pieces were asked for last, if it had to be made.
+    made: Option<Box<Made>>,
     /// The stream is compressed.
     compressed: Option<Compressed>,
 }
@@ -76,6 +79,7 @@ pub(crate) enum Done {
     Sasl(Box<Exchange>, Verdict),
     Login(Verdict),
     Written(Box<Append>, Result<(), Refusal>),
+    Made(Answer, Option<Box<Made>>),
     Answer(Answer),
 }
 
@@ -185,6 +189,7 @@ impl<R: Runtime> World for ImapHost<R> {
             observe: None,
             claims: None,
             keywords_seen: 0,
+            made: None,
             compressed: None,
         }
     }
@@ -259,6 +264,7 @@ impl<R: Runtime> World for ImapHost<R> {
                 self.login = None;
                 self.exchange = None;
                 self.append = None;
+                self.made = None;
                 self.observe = None;
                 Response::Now(Answer::Done)
             }
@@ -299,6 +305,10 @@ impl<R: Runtime> World for ImapHost<R> {
     fn done(&mut self, done: Done) -> Answer {
         match done {
             Done::Answer(answer) => answer,
+            Done::Made(answer, made) => {
+                self.made = made;
+                answer
+            }
             Done::Sasl(exchange, Verdict::Challenge(bytes)) => {
                 self.exchange = Some(exchange);
                 Answer::Challenge(bytes)
@@ -352,6 +362,7 @@ impl<R: Runtime> World for ImapHost<R> {
         match event {
             Event::Unselected => {
                 self.watch = None;
+                self.made = None;
                 if let Some(mailbox) = self.claims.take() {
                     recent::write(&self.node, (self.account(), mailbox));
                 }

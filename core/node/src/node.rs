@@ -80,6 +80,8 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) policies: Policies,
     pub(crate) queue_changed: queue_out::Changed,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
+    /// Octets of sections that were made for IMAP sessions and are kept for them.
+    pub(crate) made_bodies: Arc<AtomicUsize>,
     /// Octets that compressed sessions take.
     pub(crate) compressed: Arc<AtomicUsize>,
     pub(crate) told: Told,
@@ -139,6 +141,7 @@ impl<R: Runtime> Node<R> {
                 .map_err(|e| StartError(e.to_string()))?,
             queue_changed: queue_out::Changed::default(),
             bodies_in_flight: Arc::default(),
+            made_bodies: Arc::default(),
             compressed: Arc::default(),
             told: Told::default(),
             captures: front.outgoing_captures.clone(),

@@ -317,7 +317,18 @@ fn copy_part(
     let mut at = range.start;
     loop {
         let to = range.end.min(at.saturating_add(PIECE));
-        match message.answer(store, &*published.view, part, at..to) {
+        let (answer, made) = message.answer(store, &*published.view, part, &(at..to));
+        if let Some(octets) = made {
+            // All of it at once: it would be made again for each piece.
+            let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+            let start = usize::try_from(range.start).unwrap_or(usize::MAX);
+            let end = end.min(octets.len());
+            if !append.push(octets.slice(start.min(end)..end))? {
+                append.write()?;
+            }
+            return Ok(true);
+        }
+        match answer {
             Answer::Piece { total, bytes } => {
                 at = at.saturating_add(bytes.len() as u64);
                 let done = bytes.is_empty() || at >= total.min(range.end);

@@ -11,13 +11,16 @@ use mox_store::Store;
 use mox_uids::Uid;
 use std::io;
 
-use super::{ImapHost, Response, mailbox_of, refusal, unreadable};
+use super::{Done, ImapHost, Response, mailbox_of, refusal, unreadable};
+use crate::budget::Held;
 use crate::reread::reread;
 
 /// Octets of a body read at a time when all of it is looked at.
 const PIECE: u64 = 128 * 1024;
 /// Octets of a text that are looked at for a preview.
 const PREVIEW_OCTETS: u64 = 16 * 1024;
+/// A section that is made and no longer than this is made again for the next piece.
+const KEPT_MIN: usize = 64 * 1024;
 /// Octets of a part that is decoded for BINARY, at most.
 const DECODED_MAX: u64 = 64 * 1024 * 1024;
 
@@ -30,6 +33,13 @@ impl<R: Runtime> ImapHost<R> {
         range: Range<u64>,
     ) -> Response {
         let (account, id) = (self.account(), mailbox_of(mailbox));
+        if let Some(made) = &self.made
+            && (made.mailbox, made.uid) == (id, uid)
+            && made.part == part
+        {
+            return Response::Now(piece(&made.octets, &range));
+        }
+        self.made = None;
         let published = self.node.store.published();
         let meta = match mox_mailbox::meta(&*published.view, account, id, uid) {
             Ok(Some(meta)) => meta,
@@ -44,16 +54,61 @@ impl<R: Runtime> ImapHost<R> {
         };
         let is_light = message.meta.body.is_inline() && message.meta.structure.is_some();
         let store = self.node.store.clone();
-        let work = move || message.answer(&store, &*published.view, &part, range);
+        let mut held = Held::nothing(&self.node.made_bodies);
+        let work = move || {
+            let (answer, made) = message.answer(&store, &*published.view, &part, &range);
+            let made = made.filter(|octets| octets.len() > KEPT_MIN && held.take(octets.len()));
+            let made = made.map(|octets| Made {
+                mailbox: id,
+                uid,
+                part,
+                octets,
+                _held: held,
+            });
+            (answer, made.map(Box::new))
+        };
         // A small body is a row, read from memory as a rule; a file may have to wait for the disk, and a structure that was
         // too large to store is parsed again.
         match is_light {
-            true => Response::Now(work()),
+            true => {
+                let (answer, made) = work();
+                self.made = made;
+                Response::Now(answer)
+            }
             false => {
                 let running = self.node.runtime.blocking(Pool::Bodies, Box::new(work));
-                Response::answer_later(running)
+                Response::later(async move {
+                    let (answer, made) = running.await;
+                    Done::Made(answer, made)
+                })
             }
         }
+    }
+}
+
+/// A section that had to be made, kept for as long as the session asks for pieces of it: made anew for each piece, a long
+/// one would cost its length squared.
+pub(crate) struct Made {
+    mailbox: MailboxId,
+    uid: Uid,
+    part: BodyPart,
+    octets: Bytes,
+    _held: Held,
+}
+
+/// The octets of a section.
+enum Found {
+    /// A place in prefix and body.
+    Stored(Range<u64>),
+    /// Octets that are not stored like this.
+    Made(Bytes),
+}
+
+fn piece(octets: &Bytes, range: &Range<u64>) -> Answer {
+    let total = octets.len() as u64;
+    Answer::Piece {
+        total,
+        bytes: octets.slice(as_index(clipped(range, total))),
     }
 }
 
@@ -66,15 +121,20 @@ pub(super) struct Message {
 }
 
 impl Message {
+    /// The octets `range` of a section; and all of it, if it had to be made.
     pub(super) fn answer(
         &self,
         store: &Store,
         view: &dyn Reads,
         part: &BodyPart,
-        range: Range<u64>,
-    ) -> Answer {
-        match self.section(store, view, part, range) {
-            Ok(Some((total, bytes))) => Answer::Piece { total, bytes },
+        range: &Range<u64>,
+    ) -> (Answer, Option<Bytes>) {
+        let answer = match self.section(store, view, part) {
+            Ok(Some(Found::Made(octets))) => return (piece(&octets, range), Some(octets)),
+            Ok(Some(Found::Stored(place))) => match self.read(store, view, place, range) {
+                Ok((total, bytes)) => Answer::Piece { total, bytes },
+                Err(error) => unreadable(error),
+            },
             Ok(None) if part.what == BodyWhat::Binary && self.is_there(store, view, part) => {
                 refusal(
                     Some("UNKNOWN-CTE"),
@@ -83,7 +143,8 @@ impl Message {
             }
             Ok(None) => Answer::Missing,
             Err(error) => unreadable(error),
-        }
+        };
+        (answer, None)
     }
 
     /// Its body as parts of it are shown (RFC 3516 4.4): what only BINARY could show is in base64. `None` where the body
@@ -145,20 +206,19 @@ impl Message {
         }
     }
 
-    /// The length of a section and those octets of it; `None` when there is no such section.
+    /// A section; `None` when there is no such one.
     fn section(
         &self,
         store: &Store,
         view: &dyn Reads,
         part: &BodyPart,
-        range: Range<u64>,
-    ) -> io::Result<Option<(u64, Bytes)>> {
+    ) -> io::Result<Option<Found>> {
         let prefix = self.meta.prefix.len() as u64;
         // BINARY of a message is the message: what it has inside stays encoded.
         let whole_message =
             part.path.is_empty() && matches!(part.what, BodyWhat::All | BodyWhat::Binary);
         if whole_message {
-            return self.read(store, view, 0..self.meta.size, range).map(Some);
+            return Ok(Some(Found::Stored(0..self.meta.size)));
         }
         let section = match &part.what {
             BodyWhat::All | BodyWhat::Binary => Section::All,
@@ -175,17 +235,7 @@ impl Message {
         {
             return Ok(locate(&shown, &part.path, section).map(|found| {
                 let octets = text.slice(as_index(clipped(&found, text.len() as u64)));
-                let octets = match &part.what {
-                    BodyWhat::Fields(names) => {
-                        mox_mime::header::fields(&octets, names, false).into()
-                    }
-                    BodyWhat::NotFields(names) => {
-                        mox_mime::header::fields(&octets, names, true).into()
-                    }
-                    _ => octets,
-                };
-                let total = octets.len() as u64;
-                (total, octets.slice(as_index(clipped(&range, total))))
+                Found::Made(fields_of(&part.what, &octets).unwrap_or(octets))
             }));
         }
         let Some(found) = locate(&structure.part, &part.path, section) else {
@@ -197,33 +247,34 @@ impl Message {
             false => prefix + found.start,
         };
         let place = start..prefix + found.end;
-        let filtered = match &part.what {
-            BodyWhat::Fields(names) => {
+        Ok(Some(match &part.what {
+            BodyWhat::Fields(_) | BodyWhat::NotFields(_) => {
                 let block = self.read_all(store, view, place)?;
-                mox_mime::header::fields(&block, names, false)
-            }
-            BodyWhat::NotFields(names) => {
-                let block = self.read_all(store, view, place)?;
-                mox_mime::header::fields(&block, names, true)
+                Found::Made(fields_of(&part.what, &block).unwrap_or(block))
             }
             BodyWhat::Binary => {
                 let encoding = part_at(&structure.part, &part.path).map(|p| p.encoding.as_slice());
                 let Some(mut decoder) = TransferDecoder::new(encoding.unwrap_or_default()) else {
                     return Ok(None);
                 };
-                if place.end - place.start > DECODED_MAX {
+                let total = place.end.saturating_sub(place.start);
+                if total > DECODED_MAX {
                     return Ok(None);
                 }
-                let mut decoded = Vec::new();
-                decoder.push(&self.read_all(store, view, place)?, &mut decoded);
+                if matches!(decoder, TransferDecoder::Identity) {
+                    return Ok(Some(Found::Stored(place)));
+                }
+                let (mut decoded, mut at) = (Vec::new(), 0);
+                while at < total {
+                    let (_, piece) = self.read(store, view, place.clone(), &(at..at + PIECE))?;
+                    decoder.push(&piece, &mut decoded);
+                    at += PIECE;
+                }
                 decoder.finish(&mut decoded);
-                decoded
+                Found::Made(decoded.into())
             }
-            _ => return self.read(store, view, place, range).map(Some),
-        };
-        let total = filtered.len() as u64;
-        let cut = clipped(&range, total);
-        Ok(Some((total, Bytes::from(filtered).slice(as_index(cut)))))
+            _ => Found::Stored(place),
+        }))
     }
 
     /// The length of a place in prefix and body, and the octets `range` of it.
@@ -232,10 +283,10 @@ impl Message {
         store: &Store,
         view: &dyn Reads,
         place: Range<u64>,
-        range: Range<u64>,
+        range: &Range<u64>,
     ) -> io::Result<(u64, Bytes)> {
         let total = place.end.saturating_sub(place.start);
-        let cut = clipped(&range, total);
+        let cut = clipped(range, total);
         let wanted = place.start + cut.start..place.start + cut.end;
         let prefix = self.meta.prefix.len() as u64;
         let front = wanted.start.min(prefix)..wanted.end.min(prefix);
@@ -256,7 +307,7 @@ impl Message {
 
     fn read_all(&self, store: &Store, view: &dyn Reads, place: Range<u64>) -> io::Result<Bytes> {
         let length = place.end.saturating_sub(place.start);
-        self.read(store, view, place, 0..length)
+        self.read(store, view, place, &(0..length))
             .map(|(_, bytes)| bytes)
     }
 
@@ -336,6 +387,15 @@ impl Message {
 /// Whether a part has the transfer encoding `binary`.
 pub(super) fn has_binary(structure: &Part) -> bool {
     parts(structure).any(|part| part.encoding.eq_ignore_ascii_case(b"binary"))
+}
+
+/// The fields of a header block that HEADER.FIELDS and HEADER.FIELDS.NOT name; `None` for other sections.
+fn fields_of(what: &BodyWhat, block: &[u8]) -> Option<Bytes> {
+    match what {
+        BodyWhat::Fields(names) => Some(mox_mime::header::fields(block, names, false).into()),
+        BodyWhat::NotFields(names) => Some(mox_mime::header::fields(block, names, true).into()),
+        _ => None,
+    }
 }
 
 /// What is stored of a header.

@@ -20,11 +20,16 @@ use super::body::{Message, StoredHeader, structure};
 use super::shape::Shape;
 use super::{ImapHost, Response, mailbox_of, unreadable};
 use crate::all::all;
+use crate::node::Inner;
 
 /// Rows looked at in one scan.
 const PAGE: usize = 500;
 /// Rows that are looked at in a session's poll, at most: about a millisecond of work.
 const ROWS_AT_ONCE: u32 = 5_000;
+/// Messages that one step of a search looks at, at most.
+const STEP_MESSAGES: usize = 500;
+/// Octets of messages whose bodies one step reads, about.
+const STEP_OCTETS: u64 = 2 * 1024 * 1024;
 /// Slices of a mailbox that are looked through side by side, on as many threads as the pool has.
 const SLICES: u32 = 8;
 /// Messages that are worth a slice of their own.
@@ -54,31 +59,65 @@ impl<R: Runtime> ImapHost<R> {
         // Some rows are read in the same poll; many of them, and what may open bodies, go to the pool (R8).
         match cost(&key) {
             Cost::Row if shape == Shape::Set && among.len() <= ROWS_AT_ONCE => {
-                Response::Now(search.run(&among, &key))
+                let mut found = Found::default();
+                let all = search.look(&among, &key, &mut found, |_, _| false);
+                Response::Now(match all {
+                    Ok(()) => found.answer(&key),
+                    Err(error) => unreadable(error),
+                })
             }
             Cost::Row | Cost::Header | Cost::Body => {
-                let (search, key) = (Arc::new(search), Arc::new(key));
-                let shaped = (search.clone(), self.node.clone());
-                let run = |slice: UidSet| {
-                    let (search, key) = (search.clone(), key.clone());
-                    let work = Box::new(move || search.run(&slice, &key));
-                    self.node.runtime.blocking(Pool::Compute, work)
-                };
-                let running: Vec<_> = slices(&among).into_iter().map(run).collect();
+                let (search, node) = (Arc::new(search), self.node.clone());
+                let key = Arc::new(key);
+                let slice = |slice| in_steps(node.clone(), search.clone(), slice, key.clone());
+                let running: Vec<_> = slices(&among).into_iter().map(slice).collect();
                 Response::answer_later(async move {
-                    let found = joined(all(running).await);
+                    let mut found = Found::default();
+                    for slice in all(running).await {
+                        match slice {
+                            Ok(slice) => found.add(slice),
+                            Err(error) => return unreadable(error),
+                        }
+                    }
+                    let found = found.answer(&key);
                     let (Answer::Found { uids, modseq }, false) = (&found, shape == Shape::Set)
                     else {
                         return found;
                     };
                     let (uids, modseq) = (uids.clone(), *modseq);
-                    let (search, node) = shaped;
                     let work = Box::new(move || search.shape(&uids, modseq, &shape));
                     node.runtime.blocking(Pool::Compute, work).await
                 })
             }
         }
     }
+}
+
+/// Looks through one slice, some messages at a time: logins and signatures wait in the same pool, and a search that nobody
+/// waits for any more ends with its step.
+async fn in_steps<R: Runtime>(
+    node: Arc<Inner<R>>,
+    search: Arc<Search>,
+    mut left: UidSet,
+    key: Arc<SearchKey>,
+) -> io::Result<Found> {
+    let mut found = Found::default();
+    while !left.is_empty() {
+        let (search, key) = (search.clone(), key.clone());
+        let work = Box::new(move || {
+            let mut found = Found::default();
+            let enough = |messages, octets| messages >= STEP_MESSAGES || octets >= STEP_OCTETS;
+            search.look(&left, &key, &mut found, enough)?;
+            Ok::<_, io::Error>((found, left))
+        });
+        let (step, slice) = node.runtime.blocking(Pool::Compute, work).await?;
+        left = match step.next {
+            Some(next) => slice.intersection(&UidSet::from_runs([next.0..=u32::MAX])),
+            None => UidSet::new(),
+        };
+        found.add(step);
+    }
+    Ok(found)
 }
 
 /// The messages in slices of about the same number.
@@ -92,21 +131,27 @@ fn slices(among: &UidSet) -> Vec<UidSet> {
         .collect()
 }
 
-/// What all slices found; the first error, if there is one.
-fn joined(answers: Vec<Answer>) -> Answer {
-    let (mut found, mut highest) = (UidSet::new(), None);
-    for answer in answers {
-        match answer {
-            Answer::Found { uids, modseq } => {
-                found = found.union(&uids);
-                highest = highest.max(modseq);
-            }
-            other => return other,
-        }
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    uids: UidSet,
+    /// The highest modification sequence among them.
+    modseq: u64,
+    /// The first message that was not looked at.
+    next: Option<Uid>,
+}
+
+impl Found {
+    fn add(&mut self, more: Self) {
+        self.uids = self.uids.union(&more.uids);
+        self.modseq = self.modseq.max(more.modseq);
     }
-    Answer::Found {
-        uids: found,
-        modseq: highest,
+
+    fn answer(self, key: &SearchKey) -> Answer {
+        Answer::Found {
+            uids: self.uids,
+            modseq: asks_modseq(key).then_some(self.modseq),
+        }
     }
 }
 
@@ -119,43 +164,74 @@ pub(super) struct Search {
 }
 
 impl Search {
-    fn run(&self, among: &UidSet, key: &SearchKey) -> Answer {
-        self.found(among, key).unwrap_or_else(unreadable)
-    }
-
-    fn found(&self, among: &UidSet, key: &SearchKey) -> io::Result<Answer> {
+    /// Looks through messages, ascending, until it is enough: of messages looked at, and of octets in those that had to be
+    /// read.
+    fn look(
+        &self,
+        among: &UidSet,
+        key: &SearchKey,
+        found: &mut Found,
+        enough: impl Fn(usize, u64) -> bool,
+    ) -> io::Result<()> {
         let view = &*self.published.view;
         let (account, mailbox) = (self.account, self.mailbox);
         let keywords =
             mox_mailbox::mailbox_keywords(view, account, mailbox).map_err(io::Error::other)?;
-        let (mut uids, mut highest) = (Vec::new(), 0);
+        let needles = needles(key);
+        let (mut uids, mut messages, mut octets) = (Vec::new(), 0, 0);
         let mut from = among.first();
         while let Some(first) = from {
             let page = mox_mailbox::rows(view, account, mailbox, among, first, PAGE)
                 .map_err(io::Error::other)?;
             let mut ahead = Ahead::default();
+            from = page.next;
             for (at, row) in page.rows.iter().enumerate() {
+                if enough(messages, octets) {
+                    from = None;
+                    found.next = Some(row.uid);
+                    break;
+                }
                 let mut candidate = Stored {
                     search: self,
                     keywords: &keywords,
+                    needles: &needles,
                     row,
                     rest: page.rows.get(at..).unwrap_or_default(),
                     ahead: &mut ahead,
                     read: None,
+                    texts: None,
                 };
+                messages += 1;
                 if matches(key, &mut candidate, self.now)? {
                     uids.push(row.uid);
-                    highest = highest.max(row.modseq);
+                    found.modseq = found.modseq.max(row.modseq);
+                }
+                if candidate.texts.is_some() {
+                    octets += row.size;
                 }
             }
-            from = page.next;
         }
-        let modseq = asks_modseq(key).then_some(highest);
-        Ok(Answer::Found {
-            uids: uids.into_iter().collect(),
-            modseq,
-        })
+        found.uids = uids.into_iter().collect();
+        Ok(())
     }
+}
+
+/// What is looked for in bodies, once each.
+fn needles(key: &SearchKey) -> Vec<&str> {
+    fn collect<'k>(key: &'k SearchKey, into: &mut Vec<&'k str>) {
+        match key {
+            SearchKey::And(keys) => keys.iter().for_each(|key| collect(key, into)),
+            SearchKey::Or(a, b) => [a, b].into_iter().for_each(|key| collect(key, into)),
+            SearchKey::Not(key) => collect(key, into),
+            SearchKey::Body(text) | SearchKey::Text(text) => into.push(text),
+            _ => {}
+        }
+    }
+    let mut needles = Vec::new();
+    collect(key, &mut needles);
+    needles.sort_unstable();
+    needles.dedup();
+    needles
 }
 
 /// RFC 7162 3.1.5: a key with MODSEQ is answered with the highest one found.
@@ -231,6 +307,10 @@ struct Stored<'s> {
     rest: &'s [Row],
     ahead: &'s mut Ahead,
     read: Option<(Message, Bytes)>,
+    /// What is looked for in bodies, sorted.
+    needles: &'s [&'s str],
+    /// Which of that is in this one, once it was read.
+    texts: Option<Vec<bool>>,
 }
 
 impl Stored<'_> {
@@ -340,14 +420,28 @@ impl Candidate for Stored<'_> {
         Ok(message.is_some_and(|(_, header)| contains::header_contains(header, needle)))
     }
 
+    /// The body is read and decoded once, whatever is looked for in it.
     fn body_contains(&mut self, needle: &str) -> io::Result<bool> {
-        let (store, published) = (self.search.store.clone(), self.search.published.clone());
-        let view: &dyn Reads = &*published.view;
+        if self.texts.is_none() {
+            let mut found = vec![false; self.needles.len()];
+            self.look_into_body(&mut found)?;
+            self.texts = Some(found);
+        }
+        let at = self.needles.binary_search(&needle).ok();
+        let found = at.and_then(|at| self.texts.as_ref()?.get(at).copied());
+        Ok(found.unwrap_or(false))
+    }
+}
+
+impl Stored<'_> {
+    fn look_into_body(&mut self, found: &mut [bool]) -> io::Result<()> {
+        let (search, needles) = (self.search, self.needles);
+        let view: &dyn Reads = &*search.published.view;
         let Some((message, _)) = self.message()? else {
-            return Ok(false);
+            return Ok(());
         };
-        let Some(stored) = structure(&store, view, &message.meta) else {
-            return Ok(false);
+        let Some(stored) = structure(&search.store, view, &message.meta) else {
+            return Ok(());
         };
         for part in parts(&stored.part) {
             let is_text = part.media.eq_ignore_ascii_case(b"text");
@@ -355,11 +449,12 @@ impl Candidate for Stored<'_> {
                 continue;
             }
             let place = part.body..part.end.min(part.body + PART_MAX);
-            let octets = message.body_at(&store, view, place)?;
-            if contains::part_contains(part, &octets, needle) {
-                return Ok(true);
+            let octets = message.body_at(&search.store, view, place)?;
+            contains::part_contains(part, &octets, needles, found);
+            if found.iter().all(|found| *found) {
+                break;
             }
         }
-        Ok(false)
+        Ok(())
     }
 }
