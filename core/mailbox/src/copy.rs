@@ -14,12 +14,11 @@ use crate::edit::Edit;
 use crate::junk_rules::{Kept, keywords_after};
 use crate::key::{self, Parts, Referrer, Table};
 use crate::mailboxes::resolve;
-use crate::mark::{MARK_MESSAGES_MAX, STEP_ROWS};
+use crate::mark::{MARK_MESSAGES_MAX, STEP_OCTETS, STEP_ROWS};
 use crate::rows::{MetaRow, decode_change, encode_change};
 use crate::view::{existing, light_rows};
 use crate::{
-    AccountId, BATCH_BYTES_MAX, Batch, MailboxId, Progress, ReadError, Reads, Space, Stop,
-    VALUE_MAX, scan,
+    AccountId, Batch, MailboxId, Progress, ReadError, Reads, Space, Stop, VALUE_MAX, scan,
 };
 
 /// COPY or MOVE.
@@ -124,8 +123,7 @@ pub fn copy(
     let some = existing(reads, account, from, &copy.uids, cursor.next, STEP_ROWS / 3)?;
     let (mut originals, mut copies, mut next) = (Vec::new(), Vec::new(), some.next);
     for row in some.rows {
-        let full =
-            edit.weight() + 5 >= STEP_ROWS || edit.octets() + 3 * VALUE_MAX >= BATCH_BYTES_MAX;
+        let full = edit.weight() + 5 >= STEP_ROWS || edit.octets() + 3 * VALUE_MAX >= STEP_OCTETS;
         if row.uid > cursor.last {
             next = None;
             break;

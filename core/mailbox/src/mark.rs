@@ -14,6 +14,8 @@ use crate::{AccountId, Batch, Flags, MailboxId, Reads, Row, Space, Stop};
 pub const MARK_MESSAGES_MAX: usize = 4_096;
 /// Rows one operation of a job of several writes, about.
 pub(crate) const STEP_ROWS: usize = 800;
+/// Octets of such an operation, about.
+pub(crate) const STEP_OCTETS: usize = 4 * 1024 * 1024;
 
 /// STORE.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -80,9 +80,10 @@ pub enum Touched {
 
 /// The largest body kept in the store's own `Bodies` space, in octets; larger ones are files.
 pub const INLINE_BODY_MAX: usize = 16 * 1024;
-/// Rows in one batch at most; larger jobs are resumable.
-pub const BATCH_ROWS_MAX: usize = 1_000;
+/// Rows in one batch at most: room for an APPEND of 500 messages, which is one or nothing. Jobs that can be resumed take
+/// steps of [`STEP_ROWS`](crate::mark::STEP_ROWS).
+pub const BATCH_ROWS_MAX: usize = 4_096;
 /// Octets of keys and values in one batch at most.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Octets of one value at most.
 pub const VALUE_MAX: usize = 64 * 1024;

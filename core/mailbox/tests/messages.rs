@@ -117,9 +117,24 @@ fn append_does_not_make_mailboxes_and_refuses_what_is_wrong() {
 }
 
 #[test]
+fn five_hundred_messages_are_appended_in_one_operation() {
+    let (mut e, account) = Engine::with_account();
+    let messages: Vec<_> = (0..500)
+        .map(|_| e.delivery(10 * 1024, vec![target(account, "INBOX")]))
+        .collect();
+    let now = messages[0].now;
+    let placed = e
+        .run(|reads| mox_mailbox::append(reads, &messages, None, now))
+        .unwrap();
+    assert_eq!(placed.len(), 500);
+    assert!(placed.iter().all(|at| at.modseq == placed[0].modseq));
+    e.check();
+}
+
+#[test]
 fn a_hundred_targets_fit_one_operation_and_too_many_are_refused_whole() {
     let mut e = Engine::new();
-    let accounts: Vec<_> = (0..130)
+    let accounts: Vec<_> = (0..600)
         .map(|i| e.account(&format!("u{i}"), None).unwrap())
         .collect();
     let targets: Vec<_> = accounts.iter().map(|&a| target(a, "INBOX")).collect();

@@ -115,7 +115,7 @@ impl Default for Limits {
             page: 500,
             body_page: 64,
             messages: 0,
-            append_parts: 100,
+            append_parts: 500,
             contexts: 16,
             annotation: 32 * 1024,
             search_mailboxes: 1_000,

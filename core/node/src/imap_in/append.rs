@@ -26,8 +26,10 @@ pub(crate) struct Append {
     /// Messages that are complete.
     done: Vec<Complete>,
     open: Open,
-    /// Octets counted against the node's budget.
+    /// Octets of the present message counted against the node's budget.
     held: Held,
+    /// Those of complete ones that stay in memory until all are stored.
+    kept: Held,
     /// Octets of the present message at most, and so far.
     most: u64,
     octets: u64,
@@ -51,6 +53,14 @@ struct Complete {
     spooled: Spooled,
 }
 
+impl Complete {
+    /// Octets of it in memory: its header, and its body if that is a row.
+    fn in_memory(&self) -> usize {
+        let body = self.spooled.body().inline.as_ref();
+        self.arrived.header.len() + body.map_or(0, Bytes::len)
+    }
+}
+
 impl Append {
     /// Takes octets; false when the spool is to be written.
     fn push(&mut self, piece: Bytes) -> Result<bool, Refusal> {
@@ -60,10 +70,7 @@ impl Append {
         }
         if !self.held.take(piece.len()) {
             // What it held goes with it; the machine reads on to its end.
-            return Err(refuse(
-                "LIMIT",
-                "too many messages at once, try again later",
-            ));
+            return Err(too_many());
         }
         self.open.intake.push(&piece);
         Ok(!self.open.spool.push(piece))
@@ -104,6 +111,7 @@ impl<R: Runtime> ImapHost<R> {
                         done: Vec::new(),
                         open,
                         held: Held::nothing(&self.node.bodies_in_flight),
+                        kept: Held::nothing(&self.node.bodies_in_flight),
                         most: self.config.max_size,
                         octets: 0,
                     }));
@@ -116,9 +124,10 @@ impl<R: Runtime> ImapHost<R> {
                     append.octets = 0;
                     let result = match finish(&node, account, complete).await {
                         Ok(complete) => {
-                            append.done.push(complete);
                             append.held.give_back();
-                            Ok(())
+                            let fits = append.kept.take(complete.in_memory());
+                            append.done.push(complete);
+                            if fits { Ok(()) } else { Err(too_many()) }
                         }
                         Err(refusal) => Err(refusal),
                     };
@@ -228,6 +237,7 @@ impl<R: Runtime> ImapHost<R> {
                 mut done,
                 open,
                 held,
+                kept,
                 ..
             } = append;
             let now = node.runtime.now().utc;
@@ -256,7 +266,7 @@ impl<R: Runtime> ImapHost<R> {
                 };
                 let deliveries: Vec<Delivery> = done.iter().map(delivery).collect();
                 let result = mox_mailbox::append(reads, &deliveries, replaced, now);
-                drop(done);
+                drop((done, kept));
                 result
             });
             match delivered.await {
@@ -382,6 +392,10 @@ async fn finish<R: Runtime>(
         arrived,
         spooled,
     })
+}
+
+fn too_many() -> Refusal {
+    refuse("LIMIT", "too many messages at once, try again later")
 }
 
 fn not_open() -> Response {

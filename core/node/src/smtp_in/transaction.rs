@@ -36,8 +36,8 @@ pub(crate) const RECEIVED_MAX: usize = 100;
 /// Mailboxes that are served by the operation that takes the message, at most. The others are recipients of the queue, which
 /// delivers to them a moment later: an operation is bounded, and a message goes to as many as LIMITS says.
 pub(crate) const MAILBOXES_AT_ONCE: usize = 100;
-/// Octets those mailboxes may add to the operation in all: a quarter of what a batch may hold.
-const OCTETS_AT_ONCE: usize = mox_mailbox::BATCH_BYTES_MAX / 4;
+/// Octets those mailboxes may add to the operation in all.
+const OCTETS_AT_ONCE: usize = 1024 * 1024;
 /// Octets that a message adds to an operation beside its header and structure, for each mailbox: pages and small rows.
 const OCTETS_BESIDE: usize = 8 * 1024;
 
