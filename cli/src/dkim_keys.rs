@@ -14,7 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 
 use crate::args::authentication::DkimTxt;
-use crate::facts::{print, print_json};
+use crate::facts::{domain_name, print, print_json};
 use crate::failure::Failure;
 use crate::files::read_at_most;
 
@@ -130,7 +130,8 @@ pub(crate) fn print_record(txt: &DkimTxt) -> Result<(), Failure> {
     let key = read(Path::new("-"))?;
     let record = KeyRecord::of_key(key.public_key());
     let record = record.to_string();
-    let name = KeyRecord::question(&txt.selector, &txt.domain).ok_or_else(|| {
+    let domain = domain_name(&txt.domain)?.to_string();
+    let name = KeyRecord::question(&txt.selector, &domain).ok_or_else(|| {
         Failure::Usage(format!(
             "{:?} and {:?} make no domain name; write them like 2026a and example.org",
             txt.selector, txt.domain

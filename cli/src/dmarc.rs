@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::args::authentication::{Dmarc, DmarcCommand, DmarcLookup, DmarcVerify};
 use crate::dkim;
-use crate::facts::{Inquirer, domain_name, print, print_json};
+use crate::facts::{Inquirer, domain_name, in_a_labels, print, print_json};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::spf::{self, hostname, printable};
@@ -50,10 +50,12 @@ fn judge(verify: &DmarcVerify, message: &Message, inquirer: &mut Inquirer) -> Ju
     // First, while the table of facts has room.
     inquirer.run(|facts| author_policies(facts, &authors));
     let receiver = hostname();
+    // As the server does it: records are at A-labels.
+    let (helo, mail_from) = (in_a_labels(&verify.helo), in_a_labels(&verify.mail_from));
     let query = Query {
         ip: verify.ip,
-        helo: verify.helo.as_bytes(),
-        mail_from: verify.mail_from.as_bytes(),
+        helo: helo.as_bytes(),
+        mail_from: mail_from.as_bytes(),
         receiver: receiver.as_bytes(),
         time: now,
     };

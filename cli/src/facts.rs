@@ -128,10 +128,29 @@ pub(crate) fn domain_name(text: &str) -> Result<Name, Failure> {
     if text.is_ascii() {
         return Name::parse(text).map_err(|e| wrong(&e));
     }
-    let ascii = mox_address::Domain::parse(text.trim_end_matches('.'), true)
-        .and_then(|domain| domain.to_ascii())
-        .map_err(|e| wrong(&e))?;
-    Name::from_domain(&ascii).map_err(|e| wrong(&e))
+    // Label by label: those of `_dmarc` and the like are no host's.
+    let mut labels = Vec::new();
+    for label in text.trim_end_matches('.').split('.') {
+        labels.push(match label.is_ascii() {
+            true => label.to_owned(),
+            false => mox_address::Domain::parse(label, true)
+                .and_then(|label| label.to_ascii())
+                .map_err(|e| wrong(&e))?
+                .to_string(),
+        });
+    }
+    Name::parse(&labels.join(".")).map_err(|e| wrong(&e))
+}
+
+/// A host, or an address with its host, in A-labels where there are any.
+pub(crate) fn in_a_labels(address: &str) -> String {
+    let at = address.rfind('@').map_or(0, |at| at + 1);
+    let (local, host) = address.split_at(at);
+    if host.is_ascii() {
+        return address.to_owned();
+    }
+    let ascii = mox_address::Domain::parse(host, true).and_then(|host| host.to_ascii());
+    ascii.map_or_else(|_| address.to_owned(), |host| format!("{local}{host}"))
 }
 
 /// Writes the result of a command: text that ends in a line end, or a message.

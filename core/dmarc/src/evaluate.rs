@@ -145,12 +145,14 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
     let Some((policy_domain, record)) = own.policy() else {
         if own.failed.is_some() {
             report.verdict = Verdict::TempError;
+            report.policy = inherited(own.above.first());
         }
         return Ok(report);
     };
     // A record above one that DNS did not give may not be the one that holds.
     if own.failed.is_some() && policy_domain != domain {
         report.verdict = Verdict::TempError;
+        report.policy = inherited(own.records.first());
         return Ok(report);
     }
     let Some(record) = record.clone().usable() else {
@@ -196,6 +198,20 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
         report.disposition = policy.into();
     }
     Ok(report)
+}
+
+/// What may hold for a domain whose own record DNS did not give, so far as names above have one.
+fn inherited(above: Option<&(Name, Record)>) -> Policy {
+    let record = above.and_then(|(_, record)| record.clone().usable());
+    record.map_or(Policy::None, |record| {
+        let own = record.policy.unwrap_or(Policy::None);
+        let policy = record.subdomains.unwrap_or(own);
+        if record.testing {
+            policy.milder()
+        } else {
+            policy
+        }
+    })
 }
 
 /// What a record says of a domain (RFC 9989 4.10.1): p= for its own, np= or sp= for those below. `None` when DNS did not tell
@@ -254,9 +270,9 @@ fn aligned(
         return Ok(reached);
     }
     // Only a name within the author's organizational domain can have the same one: strangers cost no question, and whatever
-    // their name servers do changes nothing.
+    // their name servers do changes nothing. Where a name above did not answer, that domain may be there.
     let organizational = own.organizational();
-    let is_near = own.failed.is_some() || domain.is_within(&organizational);
+    let is_near = domain.is_within(own.failed.as_ref().unwrap_or(&organizational));
     if mode == Alignment::Strict || !is_near {
         return Ok(Aligned::No);
     }

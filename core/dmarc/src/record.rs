@@ -124,10 +124,10 @@ impl fmt::Display for Policy {
 impl Record {
     /// Whether a TXT record says that it is one of this version.
     pub fn is_record(text: &[u8]) -> bool {
-        let Ok(text) = core::str::from_utf8(text) else {
+        let first = text.split(|octet| *octet == b';').next();
+        let Ok(first) = core::str::from_utf8(first.unwrap_or_default()) else {
             return false;
         };
-        let first = text.split(';').next().unwrap_or_default();
         first.split_once('=').is_some_and(|(name, value)| {
             trim(name).eq_ignore_ascii_case("v") && trim(value) == "DMARC1"
         })
@@ -144,7 +144,8 @@ impl Record {
         if text.len() > RECORD_MAX {
             return Err("it is too long");
         }
-        let text = core::str::from_utf8(text).map_err(|_| "it is not UTF-8")?;
+        // What is not UTF-8 spoils the tag that it is in, like anything else that is wrong.
+        let text = String::from_utf8_lossy(text);
         let mut record = Self {
             policy: None,
             subdomains: None,

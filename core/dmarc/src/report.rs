@@ -89,6 +89,23 @@ pub struct Report {
     pub authentic: bool,
 }
 
+impl Report {
+    /// The strictest wish of the authors of whom it is not known yet whether the message passes for them: what may be due once
+    /// name servers answer.
+    pub fn pending(&self) -> Disposition {
+        let pending = self
+            .authors
+            .iter()
+            .filter(|a| a.verdict == Verdict::TempError);
+        let wish = |author: &Author| match author.record.as_ref().is_some_and(|r| r.testing) {
+            true => author.policy.milder(),
+            false => author.policy,
+        };
+        let wishes = pending.map(|author| Disposition::from(wish(author)));
+        wishes.max().unwrap_or(Disposition::None)
+    }
+}
+
 /// The outcome for one author's domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {

@@ -17,6 +17,8 @@ pub struct Walk {
     pub records: Vec<(Name, Record)>,
     /// DNS did not answer for this name: what is above or there is not known.
     pub failed: Option<Name>,
+    /// The records above that name, longest name first: what may hold.
+    pub above: Vec<(Name, Record)>,
 }
 
 /// Walks up from a domain, at most [`WALK_MAX`] questions.
@@ -30,17 +32,20 @@ pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
         start: start.clone(),
         records: Vec::new(),
         failed: None,
+        above: Vec::new(),
     };
     for (name, answer) in targets.into_iter().zip(answers) {
         match record(answer) {
             Found::Failed => {
-                walk.failed = Some(name);
-                break;
+                walk.failed.get_or_insert(name);
             }
             Found::Nothing => {}
             Found::Record(record) => {
                 let is_end = record.psd != Psd::Unknown;
-                walk.records.push((name, record));
+                match walk.failed {
+                    None => walk.records.push((name, record)),
+                    Some(_) => walk.above.push((name, record)),
+                }
                 if is_end {
                     break;
                 }

@@ -189,9 +189,10 @@ fn a_failure_of_dns_is_no_fail_and_only_where_it_matters() {
             }]
         },
     };
+    let (report, _) = check(&zone, &unknown(true), 1);
     assert_eq!(
-        check(&zone, &unknown(true), 1).0.verdict,
-        Verdict::TempError
+        (report.verdict, report.disposition, report.pending()),
+        (Verdict::TempError, Disposition::None, Disposition::Reject)
     );
     // A signature in a stranger's name does not keep the message from failing.
     assert_eq!(
@@ -203,10 +204,35 @@ fn a_failure_of_dns_is_no_fail_and_only_where_it_matters() {
         Err(Failure::Timeout),
     );
     let (report, _) = check(&zone, &spf(&[b"sub.example.org"], "stranger.example"), 1);
+    // What is written above may hold.
+    assert_eq!(
+        (report.verdict, report.disposition, report.pending()),
+        (Verdict::TempError, Disposition::None, Disposition::Reject)
+    );
+}
+
+#[test]
+fn no_stranger_is_near_where_the_names_above_the_author_do_not_answer() {
+    let mut zone = zone(&[("_dmarc.victim.example", "v=DMARC1; p=reject")]);
+    let above = Name::parse("_dmarc.example").unwrap();
+    zone.0.insert(above, Err(Failure::ServFail));
+    let (report, _) = check(&zone, &spf(&[b"victim.example"], "evil.test"), 1);
     assert_eq!(
         (report.verdict, report.disposition),
-        (Verdict::TempError, Disposition::None)
+        (Verdict::Fail, Disposition::Reject)
     );
+    let (report, _) = check(&zone, &spf(&[b"victim.example"], "other.example"), 1);
+    assert_eq!(
+        (report.verdict, report.pending()),
+        (Verdict::TempError, Disposition::Reject)
+    );
+}
+
+#[test]
+fn an_octet_that_is_no_text_spoils_its_tag_alone() {
+    let record = Record::parse(b"v=DMARC1; p=reject; note=\xff").unwrap();
+    assert_eq!(record.policy, Some(Policy::Reject));
+    assert!(Record::parse(b"v=DMARC1\xff; p=reject").is_err());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use core::fmt;
 use crate::{Answer, Facts, Failure, Name, Question, Record, RecordType};
 
 /// Names of a CNAME chain at most.
-const CHAIN_MAX: usize = 8;
+const CHAIN_MAX: usize = 17;
 /// The TTL of records that name none, in seconds.
 const TTL: u32 = 300;
 /// Octets of one string of a TXT record.

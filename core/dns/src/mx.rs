@@ -70,17 +70,24 @@ pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, M
     let mut unknown = None;
     for ((preference, name), pair) in exchanges.into_iter().zip(answers.chunks_exact(2)) {
         let [v4, v6] = pair else { continue };
-        unknown = [v4, v6]
+        let failed = [v4, v6]
             .into_iter()
             .filter_map(|answer| answer.why())
-            .find(|why| why.is_temporary())
-            .or(unknown);
+            .find(|why| why.is_temporary());
+        unknown = failed.or(unknown);
         let addresses = by_turns(v4, v6, &mut rng);
         if addresses.is_empty() {
             continue;
         }
-        // A family that has no addresses must not have them by forgery either.
-        let authentic = mx.authentic && v4.authentic && v6.authentic;
+        let mut found = [v4, v6]
+            .into_iter()
+            .filter(|answer| answer.addresses().next().is_some());
+        let authentic = mx.authentic && found.all(|answer| answer.authentic);
+        // RFC 7672 2.1.2, 2.2.2: a host that is vouched for is not used while a lookup on the way to it fails: whoever can
+        // hold back one answer could keep TLS from being asked for.
+        if authentic && failed.is_some() {
+            continue;
+        }
         let canonical = v4.canonical.as_ref().or(v6.canonical.as_ref());
         hosts.push(MailHost {
             canonical: canonical.unwrap_or(&name).clone(),

@@ -347,11 +347,27 @@ fn only_a_host_that_is_vouched_for_throughout_is_authentic_and_aliases_are_told(
     };
     assert!(build([true; 3]).authentic);
     assert_eq!(build([true; 3]).canonical, name("real.example"));
-    for n in 0..3 {
-        let mut trusted = [true; 3];
-        trusted[n] = false;
-        assert!(!build(trusted).authentic, "{n}");
-    }
+    assert!(!build([false, true, true]).authentic);
+    assert!(!build([true, false, true]).authentic);
+    // Who says without proof that there are no more addresses does not take the proof from those that are there.
+    assert!(build([true, true, false]).authentic);
+}
+
+#[test]
+fn a_host_that_is_vouched_for_is_not_used_while_half_of_its_addresses_are_not_told() {
+    let plan_of = |trusted: bool| {
+        let mut facts = world(&[
+            ("d.example", Mx, Ok(vec![mx(1, "h")])),
+            ("h", A, Ok(vec![a("192.0.2.1")])),
+            ("h", Aaaa, Err(Failure::Timeout)),
+        ]);
+        for key in [q("d.example", Mx), q("h", A)] {
+            facts.get_mut(&key).unwrap().authentic = trusted;
+        }
+        plan(&facts, 1)
+    };
+    assert_eq!(plan_of(true), MxPlan::Temporary(Failure::Timeout));
+    assert!(matches!(plan_of(false), MxPlan::Hosts(hosts) if hosts.len() == 1));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use mox_dns::stub::{Cache, CacheLimits, Do, Lookup, ResolverConfig};
-use mox_dns::{Answer, Facts, Inquiry, MxPlan, Name, Progress, Question, mail_hosts};
+use mox_dns::{Answer, Facts, Failure, Inquiry, MxPlan, Name, Progress, Question, mail_hosts};
 use mox_driver::{Datagram, Runtime, Timer};
 use mox_machine::{Mono, Seed, fault};
 use std::io;
@@ -65,8 +65,14 @@ impl Resolver {
                 Progress::Done(verdict) => return (verdict, inquiry.into_facts()),
                 Progress::Wait => wait_until(runtime, deadline).await,
                 Progress::Ask(questions) => {
+                    // What a slow name server has not answered by then is a timeout; the others' answers are kept.
+                    let late = || async {
+                        wait_until(runtime, deadline).await;
+                        Answer::failure(Failure::Timeout, 0)
+                    };
                     let lookups = questions.into_iter().map(|question| async move {
-                        let answer = self.lookup(runtime, question.clone()).await;
+                        let lookup = self.lookup(runtime, question.clone());
+                        let answer = future::or(lookup, late()).await;
                         (question, answer)
                     });
                     for (question, answer) in all(lookups).await {

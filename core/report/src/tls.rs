@@ -326,8 +326,11 @@ fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
             let count = u64::try_from(count).map_err(|_| E::custom(COUNT_WRONG))?;
             self.visit_u64(count)
         }
-        fn visit_f64<E: Error>(self, _: f64) -> Result<u64, E> {
-            Err(E::custom(COUNT_WRONG))
+        fn visit_f64<E: Error>(self, count: f64) -> Result<u64, E> {
+            match count.fract() == 0.0 && (0.0..=COUNT_MAX as f64).contains(&count) {
+                true => Ok(count as u64),
+                false => Err(E::custom(COUNT_WRONG)),
+            }
         }
     }
     from.deserialize_any(Count)

@@ -160,16 +160,22 @@ pub fn authors(block: &[u8]) -> Vec<Author> {
     authors
 }
 
-/// What cannot be converted stays as it is.
+/// A host in A-labels; empty when it is none that could be looked up. People are shown `victim.example` with an invisible or
+/// strange character as if it were without, and no record is there for it.
 fn a_labels(host: Vec<u8>) -> Vec<u8> {
     if host.is_ascii() {
-        return host;
+        let is_name = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_.".contains(octet);
+        let is_literal = host.starts_with(b"[") && host.ends_with(b"]");
+        return match is_literal || host.iter().all(is_name) {
+            true => host,
+            false => Vec::new(),
+        };
     }
     let domain = core::str::from_utf8(&host)
         .ok()
         .and_then(|text| Domain::parse(text, true).ok())
         .and_then(|domain| domain.to_ascii().ok());
-    domain.map_or(host, |domain| domain.as_str().as_bytes().to_vec())
+    domain.map_or_else(Vec::new, |domain| domain.as_str().as_bytes().to_vec())
 }
 
 fn cut(mut text: String) -> String {
@@ -209,6 +215,14 @@ mod tests {
             of("From: \"a@a.example\" <b@b.example>, c@c.example (c@d)\n"),
             ["b.example", "c.example"]
         );
+        for strange in ["\u{200e}", "\u{a0}", "\u{1}", "\\", "/", "?", "\u{7f}"] {
+            let shown_alike = of(&format!("From: Ann <ann@example.org{strange}>\n"));
+            assert!(
+                shown_alike.iter().any(String::is_empty) || shown_alike == ["example.org"],
+                "{strange:?}: {shown_alike:?}"
+            );
+        }
+        assert_eq!(of("From: <a@[192.0.2.1]>\n"), ["[192.0.2.1]"]);
         assert_eq!(of("From: nobody\n"), [""]);
         assert_eq!(of("From: a@a.example\nFrom: \n"), ["a.example", ""]);
         assert!(of("To: a@a.example\n").is_empty());

@@ -250,6 +250,12 @@ fn d2_what_the_authors_domain_wants_is_done_and_its_three_wishes_differ() {
     expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
     let judged = case(|_, message, _| {
         p_reject(message);
+        message.dmarc.result = "temperror".into();
+        message.dmarc.disposition = "defer".into();
+    });
+    expect(&judged, Verdict::Defer, Reason::DmarcUnknown, NOT_NOW);
+    let judged = case(|_, message, _| {
+        p_reject(message);
         message.dmarc.disposition = "none".into();
     });
     expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);

@@ -69,7 +69,7 @@ impl Record {
             (
                 "what the author's domain wants",
                 &message.dmarc.disposition,
-                dmarc.disposition.name(),
+                super::checked::disposition(&dmarc),
             ),
         ];
         pairs

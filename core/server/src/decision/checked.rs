@@ -1,5 +1,6 @@
 //! The checks of a message as facts of a decision.
 
+use mox_dmarc::Disposition;
 use mox_dns::{DnsblHealth, DnsblReport, Health, Listed};
 
 use super::facts::{Authenticated, DmarcFacts, Listing, Message, Method, Signature};
@@ -38,7 +39,7 @@ impl Message {
             dkim: checked.dkim.iter().map(signature).collect(),
             dmarc: DmarcFacts {
                 result: dmarc.verdict.name().into(),
-                disposition: dmarc.disposition.name().into(),
+                disposition: disposition(dmarc).into(),
                 policy_domain: dmarc.authors.iter().find_map(|a| a.policy_domain.clone()),
                 problem: dmarc.problem.map(str::to_owned),
             },
@@ -127,4 +128,13 @@ fn cut(text: &str) -> String {
     text.get(..text.floor_char_boundary(TEXT_MAX))
         .unwrap_or_default()
         .to_owned()
+}
+
+/// What the author's domain wants done, so far as name servers told: `defer` where more may come of it than is certain. Else
+/// whoever picks a name of that domain whose name servers are lame, or fills the table of answers, would be past its policy.
+pub(super) fn disposition(report: &mox_dmarc::Report) -> &'static str {
+    match report.pending() > report.disposition && report.disposition != Disposition::Reject {
+        true => "defer",
+        false => report.disposition.name(),
+    }
 }

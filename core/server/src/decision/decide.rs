@@ -58,6 +58,8 @@ pub enum Reason {
     NoAuthor,
     DmarcPolicy,
     DmarcQuarantine,
+    /// The author's domain may not vouch for it; name servers did not answer.
+    DmarcUnknown,
     ReputationError,
     Msgfromfull,
     Msgtofull,
@@ -95,6 +97,7 @@ impl Reason {
             Self::NoAuthor => "no-author",
             Self::DmarcPolicy => "dmarc-policy",
             Self::DmarcQuarantine => "dmarc-quarantine",
+            Self::DmarcUnknown => "dmarc-unknown",
             Self::ReputationError => "reputation-error",
             Self::Msgfromfull => "msgfromfull",
             Self::Msgtofull => "msgtofull",

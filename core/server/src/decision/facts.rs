@@ -108,7 +108,8 @@ pub struct Signature {
 pub struct DmarcFacts {
     /// `pass`, `fail` and so on; empty when it was not evaluated.
     pub result: String,
-    /// What the author's domain wants done: `none`, `quarantine`, `reject`.
+    /// What the author's domain wants done: `none`, `quarantine`, `reject`; `defer` when name servers did not answer and it
+    /// may be one of the latter.
     pub disposition: String,
     /// Whose record holds.
     pub policy_domain: Option<String>,

@@ -270,6 +270,11 @@ impl Trial<'_> {
                 "the author's domain does not vouch for the message, and wants such mail put aside",
                 Some(junk(Reason::DmarcQuarantine)),
             ),
+            ("defer", _) => (
+                Weight::Decides,
+                "name servers did not tell whether the author's domain vouches for the message, and it has a policy",
+                Some(defer(Reason::DmarcUnknown)),
+            ),
             _ => match dmarc.result.as_str() {
                 "pass" => (
                     Weight::For,
