@@ -6,7 +6,7 @@ use mox_dns::{Facts, Failure, Missing, Name, Question, RecordType};
 
 use crate::record::{Alignment, Policy, Record};
 use crate::report::{Author, Disposition, Report, Verdict};
-use crate::walk::{Walk, questions, walk};
+use crate::walk::{Walk, questions, same_organization, walk};
 
 /// Authors that are looked at; a message with more is not evaluated.
 pub const AUTHORS_MAX: usize = 8;
@@ -158,24 +158,26 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
     let Some(record) = record.clone().usable() else {
         return Ok(report);
     };
-    let record = &record;
-    report.organizational = own.organizational().to_string();
+    let organizational = own.organizational();
+    report.organizational = organizational.to_string();
     report.policy_domain = Some(policy_domain.to_string());
-    let Some(policy) = policy(facts, domain, policy_domain, record)? else {
+    let Some(policy) = policy(facts, domain, policy_domain, &record)? else {
         report.verdict = Verdict::TempError;
         return Ok(report);
     };
     report.policy = policy;
-    report.record = Some(record.clone());
+    let (spf_mode, dkim_mode, testing) = (record.spf, record.dkim, record.testing);
+    report.record = Some(record);
 
+    let near = (&own, &organizational);
     let spf = match &message.spf {
-        Some(spf) => aligned(facts, &own, spf, record.spf)?,
+        Some(spf) => aligned(facts, near, spf, spf_mode)?,
         None => Aligned::No,
     };
     report.spf_aligned = spf == Aligned::Pass;
     let mut unknown = spf == Aligned::Unknown;
     for (place, dkim) in message.dkim.iter().take(IDENTIFIERS_MAX).enumerate() {
-        match aligned(facts, &own, dkim, record.dkim)? {
+        match aligned(facts, near, dkim, dkim_mode)? {
             Aligned::Pass => {
                 report.dkim_aligned = Some(place);
                 break;
@@ -190,7 +192,7 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
         false => Verdict::Fail,
     };
     if report.verdict == Verdict::Fail {
-        let policy = if record.testing {
+        let policy = if testing {
             report.policy.milder()
         } else {
             report.policy
@@ -252,7 +254,7 @@ enum Aligned {
 /// aligned: else any stranger's broken signature would keep a message from failing.
 fn aligned(
     facts: &Facts,
-    own: &Walk,
+    (own, organizational): (&Walk, &Name),
     identifier: &Authenticated<'_>,
     mode: Alignment,
 ) -> Result<Aligned, Missing> {
@@ -271,18 +273,15 @@ fn aligned(
     }
     // Only a name within the author's organizational domain can have the same one: strangers cost no question, and whatever
     // their name servers do changes nothing. Where a name above did not answer, that domain may be there.
-    let organizational = own.organizational();
-    let is_near = domain.is_within(own.failed.as_ref().unwrap_or(&organizational));
+    let is_near = domain.is_within(own.failed.as_ref().unwrap_or(organizational));
     if mode == Alignment::Strict || !is_near {
         return Ok(Aligned::No);
     }
-    let other = walk(facts, &domain)?;
-    let is_same = other.organizational() == organizational;
     Ok(
-        match (other.failed.is_some() || own.failed.is_some(), is_same) {
-            (true, _) => Aligned::Unknown,
-            (false, true) => reached,
-            (false, false) => Aligned::No,
+        match same_organization(facts, own, organizational, &domain)? {
+            None => Aligned::Unknown,
+            Some(true) => reached,
+            Some(false) => Aligned::No,
         },
     )
 }

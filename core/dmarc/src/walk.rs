@@ -26,8 +26,8 @@ pub struct Walk {
 /// # Errors
 /// The questions whose answers `facts` lacks, all at once.
 pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
-    let targets = targets(start);
-    let answers = facts.all(&questions(start))?;
+    let (targets, questions): (Vec<Name>, Vec<Question>) = targets(start).into_iter().unzip();
+    let answers = facts.all(&questions)?;
     let mut walk = Walk {
         start: start.clone(),
         records: Vec::new(),
@@ -53,6 +53,36 @@ pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
         }
     }
     Ok(walk)
+}
+
+/// Whether a name within the organizational domain of `own` has the same one; `None` when DNS did not tell.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks.
+pub(crate) fn same_organization(
+    facts: &Facts,
+    own: &Walk,
+    organizational: &Name,
+    domain: &Name,
+) -> Result<Option<bool>, Missing> {
+    if own.failed.is_some() || own.records.iter().any(|(_, r)| r.psd == Psd::Yes) {
+        let other = walk(facts, domain)?;
+        let is_known = other.failed.is_none() && own.failed.is_none();
+        return Ok(is_known.then(|| other.organizational() == *organizational));
+    }
+    // What stands there and above is known: only what is between can end the walk earlier.
+    let between = targets(domain)
+        .into_iter()
+        .filter(|(name, _)| name != organizational && name.is_within(organizational));
+    let questions: Vec<Question> = between.map(|(_, question)| question).collect();
+    for answer in facts.all(&questions)? {
+        match record(answer) {
+            Found::Failed => return Ok(None),
+            Found::Record(record) if record.psd != Psd::Unknown => return Ok(Some(false)),
+            Found::Record(_) | Found::Nothing => {}
+        }
+    }
+    Ok(Some(true))
 }
 
 impl Walk {
@@ -96,31 +126,30 @@ impl Walk {
     }
 }
 
-/// The names that are asked: the start, then its ancestors of at most seven labels, without the root.
-fn targets(start: &Name) -> Vec<Name> {
-    let mut targets = Vec::from([start.clone()]);
-    let mut name = start.parent();
-    while let Some(next) = name {
-        if next.is_root() {
-            break;
+/// The names that are asked, each with its question: the start, then its ancestors of at most seven labels, without the root.
+/// A name too long for one more label has no record of its own.
+fn targets(start: &Name) -> Vec<(Name, Question)> {
+    let all = start.labels().count();
+    let (mut targets, mut left) = (Vec::with_capacity(all.min(WALK_MAX)), all);
+    let mut next = Some(start.clone());
+    while let Some(name) = next.filter(|_| left > 0) {
+        next = name.parent();
+        if (left < WALK_MAX || left == all)
+            && let Ok(owner) = name.child("_dmarc")
+        {
+            targets.push((name, Question::of(owner, RecordType::Txt)));
         }
-        if next.labels().count() < WALK_MAX {
-            targets.push(next.clone());
-        }
-        name = next.parent();
+        left -= 1;
     }
-    // A name too long for one more label has no record of its own.
-    targets.retain(|target| question(target).is_some());
     targets
 }
 
 /// What a walk from there asks, one question for each target.
 pub(crate) fn questions(start: &Name) -> Vec<Question> {
-    targets(start).iter().filter_map(question).collect()
-}
-
-fn question(domain: &Name) -> Option<Question> {
-    Some(Question::of(domain.child("_dmarc").ok()?, RecordType::Txt))
+    targets(start)
+        .into_iter()
+        .map(|(_, question)| question)
+        .collect()
 }
 
 enum Found {

@@ -81,9 +81,7 @@ impl Name {
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, NameError> {
         let mut wire = Builder::default();
         for label in labels {
-            for &octet in label {
-                wire.push(octet)?;
-            }
+            wire.extend(label)?;
             wire.end_label()?;
         }
         wire.finish()
@@ -114,9 +112,7 @@ impl Name {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut wire = Builder::default();
         let mut label = |text: &[u8]| {
-            for &octet in text {
-                wire.push(octet)?;
-            }
+            wire.extend(text)?;
             wire.end_label()
         };
         let mut all = || {
@@ -199,6 +195,14 @@ impl fmt::Display for Name {
             if n > 0 {
                 f.write_char('.')?;
             }
+            let is_plain = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_".contains(octet);
+            if let Some(text) = core::str::from_utf8(label)
+                .ok()
+                .filter(|_| label.iter().all(is_plain))
+            {
+                f.write_str(text)?;
+                continue;
+            }
             for &octet in label {
                 match octet {
                     b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
@@ -237,39 +241,58 @@ impl<'a> Iterator for Labels<'a> {
 }
 
 /// Collects labels, checking lengths as they grow.
-#[derive(Default)]
 struct Builder {
-    wire: Vec<u8>,
-    label: Vec<u8>,
+    wire: [u8; Name::MAX],
+    /// Where the length of the open label will be, and the end of what is there of it.
+    label: usize,
+    end: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            wire: [0; Name::MAX],
+            label: 0,
+            end: 1,
+        }
+    }
 }
 
 impl Builder {
     fn push(&mut self, octet: u8) -> Result<(), NameError> {
-        if self.label.len() == 63 {
+        self.extend(&[octet])
+    }
+
+    /// Octets of the open label.
+    fn extend(&mut self, octets: &[u8]) -> Result<(), NameError> {
+        let end = self.end.saturating_add(octets.len());
+        if end - self.label > 64 {
             return Err(NameError::TooLong);
         }
-        self.label.push(octet.to_ascii_lowercase());
+        let place = self.wire.get_mut(self.end..end).ok_or(NameError::TooLong)?;
+        place.copy_from_slice(octets);
+        place.make_ascii_lowercase();
+        self.end = end;
         Ok(())
     }
 
     fn end_label(&mut self) -> Result<(), NameError> {
-        let length = u8::try_from(self.label.len()).map_err(|_| NameError::TooLong)?;
+        let length = u8::try_from(self.end - self.label - 1).map_err(|_| NameError::TooLong)?;
         if length == 0 {
             return Err(NameError::EmptyLabel);
         }
-        self.wire.push(length);
-        self.wire.append(&mut self.label);
-        // With the final zero.
-        if self.wire.len() + 1 > Name::MAX {
+        // Behind it there must be room for the final zero.
+        if self.end >= Name::MAX {
             return Err(NameError::TooLong);
         }
+        *self.wire.get_mut(self.label).ok_or(NameError::TooLong)? = length;
+        (self.label, self.end) = (self.end, self.end + 1);
         Ok(())
     }
 
     fn finish(self) -> Result<Name, NameError> {
-        Ok(Name {
-            wire: self.wire.into_boxed_slice(),
-        })
+        let wire = self.wire.get(..self.label).ok_or(NameError::TooLong)?;
+        Ok(Name { wire: wire.into() })
     }
 }
 

@@ -86,11 +86,16 @@ impl<'a> MacroString<'a> {
 
     /// Whether the validated name of the client is needed.
     pub(crate) fn has_p(&self) -> bool {
-        pieces(self.0).any(|piece| matches!(piece, Ok(Piece::Expand(Expand { letter: b'p', .. }))))
+        has_macros(self.0)
+            && pieces(self.0)
+                .any(|piece| matches!(piece, Ok(Piece::Expand(Expand { letter: b'p', .. }))))
     }
 
     /// The text with values in place of macros; `None` when that is more than [`EXPANDED_MAX`] octets.
     pub(crate) fn expand(&self, values: &Values<'_>) -> Option<Vec<u8>> {
+        if !has_macros(self.0) {
+            return (self.0.len() <= EXPANDED_MAX).then(|| self.0.as_bytes().to_vec());
+        }
         let mut out = Vec::with_capacity(64);
         for piece in pieces(self.0).flatten() {
             match piece {
@@ -147,6 +152,10 @@ fn ends_in_top_label(text: &str) -> bool {
         && !octets.iter().all(u8::is_ascii_digit)
         && octets.first().is_some_and(|b| *b != b'-')
         && octets.last().is_some_and(|b| *b != b'-')
+}
+
+fn has_macros(text: &str) -> bool {
+    text.bytes().any(|b| b == b'%')
 }
 
 /// Splits a text into literal runs and macros; a macro that is none is an error and the end.

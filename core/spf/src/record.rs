@@ -120,18 +120,24 @@ impl<'a> Record<'a> {
             exp: None,
             unknown: Vec::new(),
         };
-        let terms = text.get(6..).unwrap_or_default().split(' ');
-        for term in terms.filter(|term| !term.is_empty()) {
-            record
-                .add(term)
-                .map_err(|what| SyntaxError { term, what })?;
+        let mut rest = text.get(6..).unwrap_or_default();
+        while !rest.is_empty() {
+            let end = rest.bytes().position(|b| b == b' ');
+            let (term, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = behind.get(1..).unwrap_or_default();
+            if !term.is_empty() {
+                record
+                    .add(term)
+                    .map_err(|what| SyntaxError { term, what })?;
+            }
         }
         Ok(record)
     }
 
     fn add(&mut self, term: &'a str) -> Result<(), &'static str> {
         // What ends the name says which kind of term it is.
-        let end = term.find([':', '=', '/']).unwrap_or(term.len());
+        let end = term.bytes().position(|b| matches!(b, b':' | b'=' | b'/'));
+        let end = end.unwrap_or(term.len());
         let (name, rest) = term.split_at(end);
         match rest.strip_prefix('=') {
             Some(value) => self.add_modifier(name, value),
@@ -260,9 +266,10 @@ fn dual_cidr(text: &str) -> Result<(&str, Cidr), &'static str> {
 
 /// What stands before and behind the last `mark`, if only digits stand behind it. A slash may be part of a name.
 fn split_number<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
-    let (rest, number) = text.rsplit_once(mark)?;
-    let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-    is_number.then_some((rest, number))
+    let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (rest, number) = text.split_at(text.len() - digits);
+    let rest = rest.strip_suffix(mark).filter(|_| digits > 0)?;
+    Some((rest, number))
 }
 
 fn prefix_length(text: &str, longest: u8) -> Result<u8, &'static str> {
