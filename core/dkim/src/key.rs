@@ -19,6 +19,8 @@ pub struct KeyRecord {
     pub sha1: bool,
     /// s=: the key is for mail.
     pub for_mail: bool,
+    /// s=: the key is for TLS reports (RFC 8460 3).
+    pub for_tls_reports: bool,
     /// t=y: the domain is trying DKIM out.
     pub testing: bool,
     /// t=s: i= must have the very domain of d=.
@@ -47,6 +49,7 @@ impl KeyRecord {
             sha256: true,
             sha1: false,
             for_mail: true,
+            for_tls_reports: true,
             testing: false,
             strict: true,
         }
@@ -141,6 +144,7 @@ impl KeyRecord {
             sha256: lists("h", "sha256"),
             sha1: lists("h", "sha1"),
             for_mail: get("s").is_none() || lists("s", "email") || lists("s", "*"),
+            for_tls_reports: get("s").is_none() || lists("s", "tlsrpt") || lists("s", "*"),
             testing: flag("y"),
             strict: flag("s"),
         })
@@ -160,9 +164,12 @@ impl fmt::Display for KeyRecord {
         if matches!(self.key, PublicKey::Ed25519(_)) {
             f.write_str(";k=ed25519")?;
         }
-        if !self.for_mail {
-            f.write_str(";s=other")?;
-        }
+        f.write_str(match (self.for_mail, self.for_tls_reports) {
+            (true, true) => "",
+            (true, false) => ";s=email",
+            (false, true) => ";s=tlsrpt",
+            (false, false) => ";s=other",
+        })?;
         match (self.testing, self.strict) {
             (true, true) => f.write_str(";t=y:s")?,
             (true, false) => f.write_str(";t=y")?,

@@ -90,6 +90,8 @@ pub struct Policy {
     pub unsigned_tail: bool,
     /// Seconds that t= may be ahead of our clock: 3,600.
     pub skew: u64,
+    /// The message is a TLS report, whose key may be for nothing else (RFC 8460 3): false.
+    pub tls_report: bool,
 }
 
 impl Default for Policy {
@@ -99,6 +101,7 @@ impl Default for Policy {
             rsa_bits_max: 8_192,
             unsigned_tail: true,
             skew: 3_600,
+            tls_report: false,
         }
     }
 }

@@ -282,8 +282,12 @@ impl Opened<'_> {
         if !(if is_sha1 { record.sha1 } else { record.sha256 }) {
             return refuse("the key is not for this hash");
         }
-        if !record.for_mail {
-            return refuse("the key is not for mail");
+        if !(if policy.tls_report {
+            record.for_tls_reports
+        } else {
+            record.for_mail
+        }) {
+            return refuse("the key is not for such mail");
         }
         if record.strict
             && signature

@@ -27,6 +27,7 @@ fn record(key: &dyn Sign) -> String {
         sha256: true,
         sha1: false,
         for_mail: true,
+        for_tls_reports: true,
         testing: false,
         strict: false,
     }

@@ -165,6 +165,14 @@ impl ServerExchange {
         }
     }
 
+    /// SCRAM: why the client is refused, once that was told to it and it may still say something (RFC 5802 section 3).
+    pub fn refusal(&self) -> Option<&Failure> {
+        match &self.state {
+            State::Refused(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     /// The credentials that [`Step::NeedCredentials`] wanted. With PLAIN and LOGIN this derives keys from the password,
     /// which takes milliseconds: run it as Compute.
     pub fn credentials(&mut self, credentials: &Credentials) -> Step {
