@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use mox_machine::{Utc, mutant};
 use mox_uids::Uid;
 
+use crate::dated::{self, Dated};
 use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
@@ -130,6 +131,8 @@ pub struct Beside {
     pub file: Option<[u8; 16]>,
     /// What it is known by if a copy of it was kept before, when it was not taken: that goes.
     pub known_by: Vec<u64>,
+    /// Rows that are found by their time: reports that were in it.
+    pub dated: Vec<(Dated, Utc, Bytes)>,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
@@ -151,6 +154,9 @@ pub fn deliver_beside(
     let delivered = place(&mut edit, delivery)?;
     if let Some((decision, budget)) = &beside.decision {
         decision::keep(&mut edit, decision, *budget)?;
+    }
+    for (kind, at, row) in &beside.dated {
+        dated::keep(&mut edit, *kind, *at, row)?;
     }
     for target in delivery
         .targets

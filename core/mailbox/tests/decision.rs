@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use mox_machine::Utc;
 use mox_mailbox::{
-    Batch, DECISION_MAX, DecisionBudget, MemRows, NewDecision, Progress, Space, decisions,
-    keep_decisions, purge_decisions,
+    Batch, DECISION_MAX, Dated, DecisionBudget, MemRows, NewDecision, Progress, Space, dated,
+    decisions, keep_dated, keep_decisions, purge_dated, purge_decisions,
 };
 
 const ROOM: DecisionBudget = DecisionBudget { octets: 1_000_000 };
@@ -99,4 +99,46 @@ fn what_is_kept_stays_within_its_budget_and_what_is_too_large_is_left_out() {
     assert!(store.found("id193").is_empty());
     store.keep(&new(300, &["big"], &"x".repeat(DECISION_MAX + 1)), ROOM);
     assert!(store.found("big").is_empty());
+}
+
+#[test]
+fn rows_by_time_are_found_the_newest_first_and_go_when_they_are_old() {
+    let mut store = Store::new();
+    store.keep(&new(60, &["id"], "a record"), ROOM);
+    let keep = |store: &mut Store, minutes: &[(i64, &'static str)]| {
+        let rows: Vec<_> = minutes
+            .iter()
+            .map(|(at, row)| (Utc::from_secs(*at), Bytes::from_static(row.as_bytes())))
+            .collect();
+        let (batch, ()) = keep_dated(&store.0, Dated::Refused, &rows).unwrap();
+        store.apply(batch);
+    };
+    keep(&mut store, &[(60, "one"), (120, "two")]);
+    // A second start within the same minute.
+    keep(&mut store, &[(120, "two again")]);
+    let found = |store: &Store, max| {
+        let rows = dated(&store.0, Dated::Refused, max, &|_| true)
+            .unwrap()
+            .into_iter();
+        rows.map(|row| String::from_utf8(row.to_vec()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&store, 10), ["two again", "two", "one"]);
+    assert_eq!(found(&store, 1), ["two again"]);
+    let wanted = dated(&store.0, Dated::Refused, 1, &|row| row == b"one").unwrap();
+    assert_eq!(wanted, [&b"one"[..]]);
+    assert!(
+        dated(&store.0, Dated::TlsReport, 1, &|_| true)
+            .unwrap()
+            .is_empty()
+    );
+    loop {
+        let (batch, progress) = purge_dated(&store.0, Dated::Refused, Utc::from_secs(120)).unwrap();
+        store.apply(batch);
+        if progress == Progress::Done {
+            break;
+        }
+    }
+    assert_eq!(found(&store, 10), ["two again", "two"]);
+    assert_eq!(store.found("id"), ["a record"]);
 }
