@@ -61,6 +61,8 @@ pub enum Command {
     Sendmail(Sendmail),
     /// Ask why mail was taken or not.
     Explain(Explain),
+    /// Judge mail again.
+    Backtest(Backtest),
     /// Have junk filters learn anew.
     Retrain(Retrain),
     /// Check the store.
@@ -409,9 +411,31 @@ pub struct Explain {
     /// records that --json wrote, instead of those of a server; - is stdin
     #[argh(option)]
     pub from: Option<PathBuf>,
+    /// say what would be decided under the configuration of this mox.ron and the domains.ron beside it
+    #[argh(option, long = "with")]
+    pub under: Option<PathBuf>,
+    /// what limiters refused before it came to a message, counted by the minute
+    #[argh(switch)]
+    pub refused: bool,
     /// records at most, the newest ones; default: 10
     #[argh(option, default = "10")]
     pub max: usize,
+}
+
+/// Judge all mail of an account again, in the order it came: what would have become of it with what its junk filter knew by then, and
+/// with the settings in force or with others. The newest 20,000 messages are looked at; nothing is changed.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "backtest")]
+pub struct Backtest {
+    /// the account
+    #[argh(option)]
+    pub account: String,
+    /// the mox.ron of another configuration, with a domains.ron beside it
+    #[argh(option, long = "with")]
+    pub under: Option<PathBuf>,
+    /// one JSON value with all that came of it
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Have the junk filter of an account forget all, and learn again from its messages as they are marked. The running server does

@@ -225,6 +225,20 @@ pub fn load_static(path: &Path) -> Result<Static, Failure> {
         .map_err(|e| Failure::Failed(e.to_string()))
 }
 
+/// The texts of a configuration that is only proposed: `mox.ron` and the `domains.ron` beside it. Blocks.
+pub(crate) fn proposed(path: &Path) -> Result<(String, String), Failure> {
+    let path = ConfigFiles::locate_in(Some(path.to_owned()));
+    let texts = (read(&path)?, read(&path.with_file_name("domains.ron"))?);
+    Ok(texts)
+}
+
+/// Its addresses. Keys are not looked for: they may be elsewhere.
+pub(crate) fn proposed_directory(fixed: &str, dynamic: &str) -> Result<Directory, Problems> {
+    let fixed = Static::parse("mox.ron", fixed)?;
+    let dynamic = Dynamic::parse("domains.ron", dynamic, &fixed)?;
+    Ok(Directory::new(&fixed, &dynamic))
+}
+
 /// The data directory that `mox.ron` names, as short as it can be said: `config/../data` is `data`.
 pub fn data_dir(static_path: &Path, fixed: &Static) -> PathBuf {
     let folder = static_path.parent().unwrap_or_else(|| Path::new(""));

@@ -27,6 +27,7 @@ pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 use core::fmt;
 
 use mox_machine::Secret;
+use mox_server::reports::ReportKind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -90,6 +91,28 @@ pub enum Command {
         what: String,
         /// Records at most.
         max: usize,
+    },
+    /// What limiters refused. Answered with a list of [`RefusedMinute`](mox_server::limiter::RefusedMinute)s, the newest first.
+    Refused {
+        /// Minutes at most.
+        max: usize,
+    },
+    /// Reports that came. Answered with a list of [`StoredReport`](mox_server::reports::StoredReport)s, the newest first.
+    Reports {
+        /// Which kind.
+        kind: ReportKind,
+        /// About which domain; `None` is all.
+        domain: Option<String>,
+        /// Reports at most.
+        max: usize,
+    },
+    /// Judge an account's mail again. Answered with a [`BacktestReport`](mox_server::backtest::BacktestReport), which takes about a
+    /// millisecond a message.
+    Backtest {
+        /// Whose.
+        account: String,
+        /// The text of `mox.ron` and of `domains.ron` to judge by; `None` is what is in force.
+        under: Option<(String, String)>,
     },
     /// Have the junk filter of an account learn anew. Answered with how many do.
     Retrain {

@@ -5,10 +5,12 @@ use core::fmt::Write;
 use mox_dkim::{AwsLc, Policy};
 use mox_dmarc::{Authenticated, Author, Record, Report, author_policies, evaluate, walk};
 use mox_dns::{Name, Question, RecordType};
+use mox_server::reports::ReportKind;
 use mox_server::{sender, signer};
 use mox_spf::{Limits, Query, check_host};
 use serde_json::{Value, json};
 
+use crate::args::Args;
 use crate::args::authentication::{Dmarc, DmarcCommand, DmarcLookup, DmarcVerify};
 use crate::dkim;
 use crate::facts::{Inquirer, domain_name, in_a_labels, print, print_json};
@@ -17,11 +19,12 @@ use crate::message::Message;
 use crate::spf::{self, hostname, printable};
 use crate::{reports, timestamp};
 
-pub(crate) fn run(dmarc: &Dmarc) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, dmarc: &Dmarc) -> Result<(), Failure> {
     match &dmarc.command {
         DmarcCommand::Verify(verify) => run_verify(verify),
         DmarcCommand::Lookup(lookup) => run_lookup(lookup),
         DmarcCommand::ParseReportMsg(parse) => reports::dmarc(parse),
+        DmarcCommand::Reports(list) => reports::list(args, ReportKind::Dmarc, list),
     }
 }
 

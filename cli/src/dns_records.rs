@@ -25,7 +25,8 @@ fn of_domain(files: &ConfigFiles, name: &str) -> Result<Vec<DnsRecord>, Failure>
 
 fn records(files: &ConfigFiles, domain: &Domain) -> Vec<DnsRecord> {
     let keys = files.keys.get(domain).map_or(&[][..], Vec::as_slice);
-    dns_records(&files.fixed, domain, keys)
+    let reports = files.dynamic.reports.get(domain).cloned();
+    dns_records(&files.fixed, domain, keys, &reports.unwrap_or_default())
 }
 
 pub(crate) fn show(args: &Args, command: &ConfigDnsRecords) -> Result<(), Failure> {

@@ -3,10 +3,13 @@
 use core::fmt::Write;
 
 use mox_machine::Utc;
-use mox_server::decision::{Judgement, Record, Rule, Weight};
+use mox_server::Directory;
+use mox_server::decision::{Decision, Judgement, Record, Rule, Weight};
+use mox_server::limiter::{Networks, RefusedMinute};
+use serde_json::json;
 
 use crate::args::{Args, Explain};
-use crate::config_files::ctl_socket;
+use crate::config_files::{ctl_socket, proposed, proposed_directory};
 use crate::ctl::{self, Command};
 use crate::facts::{print, print_json};
 use crate::failure::Failure;
@@ -16,6 +19,9 @@ use crate::files::read_at_most;
 const FILE_MAX: u64 = 64 << 20;
 
 pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
+    if explain.refused {
+        return refused(args, explain);
+    }
     let records = records(args, explain)?;
     if records.is_empty() {
         return Err(Failure::Failed(match &explain.what {
@@ -24,6 +30,12 @@ pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
             ),
             None => "there is no record in the file".into(),
         }));
+    }
+    if let Some(path) = &explain.under {
+        let (fixed, dynamic) = proposed(path)?;
+        let directory = proposed_directory(&fixed, &dynamic);
+        let directory = directory.map_err(|e| Failure::Failed(e.to_string()))?;
+        return under(&records, &directory, explain.json);
     }
     if explain.json {
         let all: Vec<_> = match explain.recompute {
@@ -40,6 +52,88 @@ pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
         true => recompute(&records, explain.json),
         false => Ok(()),
     }
+}
+
+/// What would be decided under another configuration.
+fn under(records: &[Record], directory: &Directory, as_json: bool) -> Result<(), Failure> {
+    let (mut all, mut out) = (Vec::new(), String::new());
+    for record in records {
+        for (was, under) in record.recipients.iter().zip(record.under(directory)) {
+            let (then, now) = (&was.decision, &under.judgement.decision);
+            let said = |d: &Decision| json!({"verdict": d.verdict, "reason": d.reason, "mailbox": d.mailbox});
+            all.push(json!({
+                "id": record.id,
+                "recipient": was.recipient.address,
+                "was": said(then),
+                "would_be": said(now),
+                "unknown": under.unknown,
+            }));
+            let line = |d: &Decision| {
+                let mailbox = d.mailbox.as_deref().unwrap_or("nowhere");
+                let (verdict, reason) = (d.verdict.name(), d.reason.name());
+                format!("{verdict} ({reason}), {}", printable(mailbox))
+            };
+            let (then, now) = (line(then), line(now));
+            let change = match then == now {
+                true => format!("still {then}"),
+                false => format!("{then} -> {now}"),
+            };
+            let (id, to) = (printable(&record.id), printable(&was.recipient.address));
+            let _ = writeln!(out, "{id} to <{to}>: {change}");
+            for unknown in &under.unknown {
+                let _ = writeln!(out, "    not in the record: {}", printable(unknown));
+            }
+        }
+    }
+    match as_json {
+        true => print_json(&all),
+        false => print(out),
+    }
+}
+
+/// What limiters refused.
+fn refused(args: &Args, explain: &Explain) -> Result<(), Failure> {
+    let others = explain.recompute || explain.from.is_some() || explain.under.is_some();
+    if explain.what.is_some() || others {
+        let text = "--refused lists what limiters counted: it goes with --max and --json only";
+        return Err(Failure::Usage(text.into()));
+    }
+    let socket = ctl_socket(args)?;
+    let command = Command::Refused { max: explain.max };
+    let minutes: Vec<RefusedMinute> = ctl::ask(&socket, &command)?;
+    if explain.json {
+        let value = serde_json::to_value(minutes)
+            .map_err(|e| Failure::Failed(format!("the counts cannot be written as JSON: {e}")))?;
+        return print_json(&value);
+    }
+    let mut out = String::new();
+    for minute in minutes {
+        let at = Utc::from_secs(minute.at);
+        for refused in minute.refused {
+            let from = match refused.class {
+                Some(class) => {
+                    let networks = Networks::of(refused.last);
+                    let network = networks.map_or(refused.last, |all| all.in_class(class));
+                    format!(
+                        "the budget of a {class}, the last {}",
+                        class.written(network)
+                    )
+                }
+                None => format!("the last from {}", refused.last),
+            };
+            let _ = writeln!(
+                out,
+                "{at}  {:>6}  {}: too many {}; {from}",
+                refused.count,
+                refused.service.name(),
+                refused.limiter.name(),
+            );
+        }
+    }
+    if out.is_empty() {
+        out.push_str("nothing was refused by a limiter\n");
+    }
+    print(out)
 }
 
 fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {

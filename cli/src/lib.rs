@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked.
 
 mod args;
+mod backtest;
 mod backup;
 mod capture;
 mod config_commands;
@@ -90,13 +91,14 @@ impl Args {
             // What is not help was done before.
             Command::Sendmail(_) => Err(Failure::Usage("run: moxctl sendmail --help".into())),
             Command::Explain(explain) => explain::run(&self, explain),
+            Command::Backtest(backtest) => backtest::run(&self, backtest),
             Command::Retrain(again) => retrain::run(&self, again),
             Command::Verify(verify) => verify::run(&self, verify),
             Command::Spf(spf) => spf::run(spf),
             Command::Dkim(dkim) => dkim::run(dkim),
-            Command::Dmarc(dmarc) => dmarc::run(dmarc),
+            Command::Dmarc(dmarc) => dmarc::run(&self, dmarc),
             Command::Mtasts(mtasts) => transport::mtasts(mtasts),
-            Command::Tlsrpt(tlsrpt) => transport::tlsrpt(tlsrpt),
+            Command::Tlsrpt(tlsrpt) => transport::tlsrpt(&self, tlsrpt),
             Command::Dane(dane) => transport::dane(dane),
             Command::Dnsbl(dnsbl) => dnsbl::run(dnsbl),
             Command::Dns(dns) => dns_lookup::run(dns),

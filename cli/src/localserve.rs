@@ -8,7 +8,9 @@ use std::time::Duration;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Secret, Seed};
-use mox_node::{Config, ConnectionLimits, ListenerConfig, Offers, Outgoing, Receiving, Service};
+use mox_node::{
+    Config, ConnectionLimits, ListenerConfig, LoginLimits, Offers, Outgoing, Receiving, Service,
+};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::LogLevel;
 use mox_server::{Directory, DomainRules};
@@ -80,10 +82,10 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         remote_port: local.remote_port,
         mta_sts: https::mta_sts(),
         plan: retries(local),
-        connections: ConnectionLimits {
-            total: descriptors::connections(ConnectionLimits::default().total),
-            per_address: None,
-        },
+        connections: ConnectionLimits::of_total(descriptors::connections(
+            ConnectionLimits::default().total,
+        )),
+        failed_logins: LoginLimits::NONE,
         receiving: Receiving::default(),
         hostname,
     };

@@ -1,13 +1,19 @@
-//! `moxctl dmarc parsereportmsg` and `moxctl tlsrpt parsereportmsg`: reports of other servers.
+//! `moxctl dmarc` and `moxctl tlsrpt` with `reports` and `parsereportmsg`: reports of other servers.
 
+use core::fmt::Write;
 use std::path::PathBuf;
 
+use mox_machine::Utc;
 use mox_report::{AggregateReport, Limits, Refused, TlsReport};
+use mox_server::reports::{ReportContent, ReportKind, StoredReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::transport::ParseReportMsg;
-use crate::facts::print_json;
+use crate::args::Args;
+use crate::args::transport::{ParseReportMsg, Reports};
+use crate::config_files::{ascii_domain, ctl_socket};
+use crate::ctl::{self, Command};
+use crate::facts::{print, print_json};
 use crate::failure::Failure;
 use crate::files::read_at_most;
 
@@ -103,4 +109,81 @@ fn run<T: Serialize>(
         None => Ok(()),
         Some(why) => Err(Failure::Failed(why)),
     }
+}
+
+/// Rows of a report that are shown to people.
+const SHOWN: usize = 10;
+
+/// Lists reports that came.
+pub(crate) fn list(args: &Args, kind: ReportKind, list: &Reports) -> Result<(), Failure> {
+    let domain = match &list.domain {
+        Some(name) => Some(ascii_domain(name)?.to_string()),
+        None => None,
+    };
+    let socket = ctl_socket(args)?;
+    let max = list.max;
+    let reports: Vec<StoredReport> = ctl::ask(&socket, &Command::Reports { kind, domain, max })?;
+    if list.json {
+        return print_json(&reports);
+    }
+    match reports.is_empty() {
+        true => print(format!("no {} came\n", kind.name())),
+        false => print(reports.iter().map(text).collect::<Vec<_>>().join("\n")),
+    }
+}
+
+fn text(report: &StoredReport) -> String {
+    let mut out = format!(
+        "{}  {}  {} ({}), report {}\n  from {} to {}\n",
+        Utc::from_secs(report.received),
+        report.domains.join(", "),
+        report.organization,
+        report.from,
+        report.report_id,
+        Utc::from_secs(report.begin),
+        Utc::from_secs(report.end),
+    );
+    let more = match &report.content {
+        ReportContent::Dmarc {
+            messages,
+            passed,
+            sources,
+            more,
+        } => {
+            let _ = writeln!(out, "  {messages} messages, {passed} passed");
+            for source in sources.iter().take(SHOWN) {
+                let _ = writeln!(
+                    out,
+                    "  {:>8}  {}  From {}: dkim {}, spf {}, {}",
+                    source.count,
+                    source.ip,
+                    source.header_from,
+                    source.dkim,
+                    source.spf,
+                    source.disposition,
+                );
+            }
+            u64::try_from(sources.len().saturating_sub(SHOWN)).unwrap_or(u64::MAX) + more
+        }
+        ReportContent::Tls {
+            successful,
+            failed,
+            failures,
+            more,
+        } => {
+            let _ = writeln!(out, "  {successful} sessions went well, {failed} failed");
+            for failure in failures.iter().take(SHOWN) {
+                let _ = writeln!(
+                    out,
+                    "  {:>8}  {}  {} {}",
+                    failure.count, failure.kind, failure.domain, failure.mx,
+                );
+            }
+            u64::try_from(failures.len().saturating_sub(SHOWN)).unwrap_or(u64::MAX) + more
+        }
+    };
+    if more > 0 {
+        let _ = writeln!(out, "            and {more} more");
+    }
+    out
 }

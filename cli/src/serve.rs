@@ -12,7 +12,8 @@ use base64::prelude::BASE64_STANDARD;
 use mox_driver::{Bind, Runtime};
 use mox_machine::{Seed, Utc};
 use mox_node::{
-    Config, ConnectionLimits, ListenerConfig, Node, Outgoing, Receiving, Service, StartError,
+    Config, ConnectionLimits, ListenerConfig, LoginLimits, Node, Outgoing, Receiving, Service,
+    StartError,
 };
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::args::{Args, Serve};
 use crate::capture::CapturePlan;
-use crate::config_files::{ConfigFiles, modified};
+use crate::config_files::{ConfigFiles, modified, proposed_directory};
 use crate::ctl::{
     Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, RetiredPage, retired,
 };
@@ -182,6 +183,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         mta_sts: https::mta_sts(),
         plan: mox_queue::Plan::default(),
         connections: connections(fixed),
+        failed_logins: failed_logins(fixed),
         receiving: Receiving {
             first_time_delay: fixed.first_time_sender_delay,
             ..Receiving::default()
@@ -191,11 +193,28 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
 
 fn connections(fixed: &Static) -> ConnectionLimits {
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let Connections { total, per_address } = fixed.connections;
+    let Connections {
+        total,
+        per_address,
+        per_minute,
+    } = fixed.connections;
     ConnectionLimits {
         total: descriptors::connections(size(total)),
         per_address: Some(size(per_address)).filter(|most| *most > 0),
+        per_minute: limit(per_minute),
     }
+}
+
+fn failed_logins(fixed: &Static) -> LoginLimits {
+    LoginLimits {
+        per_minute: limit(fixed.failed_logins.per_minute),
+        per_day: limit(fixed.failed_logins.per_day),
+    }
+}
+
+/// 0 is no limit.
+fn limit(number: u32) -> Option<u32> {
+    Some(number).filter(|most| *most > 0)
 }
 
 fn tls(
@@ -387,6 +406,27 @@ impl Admin {
                 let max = max.min(EXPLAINED_MAX);
                 let found = self.read(move |node| node.explain(&what, max)).await?;
                 serde_json::to_value(found).map_err(CtlError::failed)
+            }
+            Command::Refused { max } => {
+                let max = max.min(EXPLAINED_MAX);
+                let found = self.read(move |node| node.refused(max)).await?;
+                serde_json::to_value(found).map_err(CtlError::failed)
+            }
+            Command::Reports { kind, domain, max } => {
+                let max = max.min(EXPLAINED_MAX);
+                let found = self.read(move |node| node.reports(kind, domain.as_deref(), max));
+                serde_json::to_value(found.await?).map_err(CtlError::failed)
+            }
+            Command::Backtest { account, under } => {
+                let under = match under {
+                    Some((fixed, dynamic)) => {
+                        let directory = proposed_directory(&fixed, &dynamic);
+                        Some(directory.map_err(CtlError::failed)?)
+                    }
+                    None => None,
+                };
+                let run = self.read(move |node| node.backtest(&account, under.as_ref()));
+                serde_json::to_value(run.await?).map_err(CtlError::failed)
             }
             Command::QueueList { from, select } => {
                 let select = select.into();

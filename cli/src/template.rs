@@ -95,9 +95,13 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // Give all outgoing mail to this server, instead of to those of the recipients: "host:port".
     // relay: "smtp.example.net:25",
 
-    // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit).
-    // More are refused. Those from this machine itself are counted apart, so that nobody can lock you out.
-    // connections: (total: 10000, per_address: 200),
+    // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit), and how
+    // many may begin within a minute. Larger networks may have three times and nine times as many. More are refused. Those
+    // from this machine itself are counted apart, so that nobody can lock you out.
+    // connections: (total: 10000, per_address: 200, per_minute: 300),
+
+    // How many logins may fail from one address, the same way. Who logged in from there before still can.
+    // failed_logins: (per_minute: 10, per_day: 50),
 
     // Seconds that a stranger's message is held back that nothing speaks against; 0 is not at all. Who sends junk to many
     // does not wait, as a rule.

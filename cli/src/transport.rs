@@ -4,12 +4,14 @@ use core::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use mox_dns::{Facts, MailHost, Missing, MxPlan, Name, Question, RecordType, mail_hosts};
+use mox_server::reports::ReportKind;
 use mox_tls_policy::{
     Dane as Found, Demand, FetchError, NextHop, StsLookup, StsPolicy, TlsrptLookup as Report,
     dane_lookup, decide, policy_host, sts_lookup, tlsrpt_lookup,
 };
 use serde_json::{Value, json};
 
+use crate::args::Args;
 use crate::args::transport::{
     Dane, DaneCommand, DaneLookup, Mtasts, MtastsCommand, MtastsLookup, Tlsrpt, TlsrptCommand,
     TlsrptLookup,
@@ -25,10 +27,11 @@ pub(crate) fn mtasts(mtasts: &Mtasts) -> Result<(), Failure> {
     run_mtasts(lookup)
 }
 
-pub(crate) fn tlsrpt(tlsrpt: &Tlsrpt) -> Result<(), Failure> {
+pub(crate) fn tlsrpt(args: &Args, tlsrpt: &Tlsrpt) -> Result<(), Failure> {
     match &tlsrpt.command {
         TlsrptCommand::Lookup(lookup) => run_tlsrpt(lookup),
         TlsrptCommand::ParseReportMsg(parse) => reports::tlsrpt(parse),
+        TlsrptCommand::Reports(list) => reports::list(args, ReportKind::Tls, list),
     }
 }
 

@@ -85,6 +85,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        failed_logins: mox_node::LoginLimits::default(),
         receiving: mox_node::Receiving::default(),
         hostname: hostname.clone(),
     })

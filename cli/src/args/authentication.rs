@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use crate::args::transport::ParseReportMsg;
+use crate::args::transport::{ParseReportMsg, Reports};
 use crate::timestamp::Moment;
 
 /// Check and read SPF records (RFC 7208).
@@ -243,6 +243,8 @@ pub enum DmarcCommand {
     Lookup(DmarcLookup),
     /// Read reports.
     ParseReportMsg(ParseReportMsg),
+    /// List reports.
+    Reports(Reports),
 }
 
 /// Check SPF and DKIM of a message on stdin and evaluate DMARC. The first words printed are the result and what the domain

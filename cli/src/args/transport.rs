@@ -67,6 +67,8 @@ pub enum TlsrptCommand {
     Lookup(TlsrptLookup),
     /// Read reports.
     ParseReportMsg(ParseReportMsg),
+    /// List reports.
+    Reports(Reports),
 }
 
 /// Print where a domain wants TLS reports.
@@ -95,6 +97,21 @@ pub struct ParseReportMsg {
     #[argh(positional)]
     pub files: Vec<PathBuf>,
     /// one JSON value: a list with file, summary and report, or why it is refused, of each
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// List the reports of others that came to the running server and are believed, the newest first.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "reports")]
+pub struct Reports {
+    /// a domain of ours; default: all
+    #[argh(positional)]
+    pub domain: Option<String>,
+    /// reports at most; default: 20
+    #[argh(option, default = "20")]
+    pub max: usize,
+    /// one JSON array with all that is kept of each
     #[argh(switch)]
     pub json: bool,
 }

@@ -6,14 +6,16 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Secret, Seed};
 use mox_mailbox::AccountId;
 use mox_sasl::{Credentials, Failure, Iterations, Mechanism, ServerExchange, Step};
+use mox_server::limiter::Limiter;
 use mox_server::{Directory, decode_credentials};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::limiters::{Attempt, Caller, slow_down};
 use crate::node::Inner;
 
-/// Successful password checks that are remembered; beyond it all are forgotten.
+/// Password checks that are remembered, of right ones and of wrong ones; beyond it all are forgotten.
 const REMEMBERED_MAX: usize = 4_096;
 
 /// What judging passwords needs beside the store.
@@ -25,6 +27,8 @@ pub(crate) struct Authority {
     /// Keyed hashes of user, stored credentials and password that were found right: deriving keys from a password
     /// costs milliseconds, and clients log in again and again. A changed password changes the hash.
     remembered: Mutex<BTreeSet<[u8; 32]>>,
+    /// The same of those that were found wrong: who says the same again learns nothing, and is not a guesser.
+    wrong: Mutex<BTreeSet<[u8; 32]>>,
 }
 
 /// Somebody who proved to be a user.
@@ -42,6 +46,8 @@ pub(crate) struct Login {
 pub(crate) struct Exchange {
     server: ServerExchange,
     login: Option<Login>,
+    /// SCRAM: what comes next is a proof, right or wrong.
+    is_challenged: bool,
 }
 
 /// What came of a step.
@@ -63,6 +69,8 @@ pub(crate) enum Refused {
     Malformed,
     /// The store could not be read.
     Unavailable,
+    /// Too many logins failed from there: nobody looked at the password.
+    TooMany,
 }
 
 impl Refused {
@@ -71,6 +79,7 @@ impl Refused {
             Self::Credentials => Reply::new(535, 7, 8, "authentication failed"),
             Self::Malformed => Reply::new(501, 5, 2, "this is not a message of the mechanism"),
             Self::Unavailable => Reply::new(454, 7, 0, "authentication is not possible now"),
+            Self::TooMany => Reply::new(421, 7, 0, Limiter::FailedLogins.text()),
         }
     }
 }
@@ -82,6 +91,7 @@ impl Authority {
             unknown: OnceLock::new(),
             exchanges: AtomicU64::new(0),
             remembered: Mutex::default(),
+            wrong: Mutex::default(),
         }
     }
 
@@ -115,76 +125,128 @@ impl Authority {
         Some(Box::new(Exchange {
             server,
             login: None,
+            is_challenged: false,
         }))
     }
+}
 
-    fn is_remembered(&self, proof: &[u8; 32]) -> bool {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(proof)
-    }
+type Proofs = Mutex<BTreeSet<[u8; 32]>>;
 
-    fn remember(&self, proof: [u8; 32]) {
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear();
-        }
-        remembered.insert(proof);
+fn is_remembered(proofs: &Proofs, proof: &[u8; 32]) -> bool {
+    let proofs = proofs.lock().unwrap_or_else(PoisonError::into_inner);
+    proofs.contains(proof)
+}
+
+fn remember(proofs: &Proofs, proof: [u8; 32]) {
+    let mut proofs = proofs.lock().unwrap_or_else(PoisonError::into_inner);
+    if proofs.len() >= REMEMBERED_MAX {
+        proofs.clear();
     }
+    proofs.insert(proof);
 }
 
 /// The next step of an exchange with the client's response.
 pub(crate) async fn step<R: Runtime>(
     node: Arc<Inner<R>>,
+    caller: Caller,
     mut exchange: Box<Exchange>,
     response: Option<Secret<Bytes>>,
 ) -> (Box<Exchange>, Verdict) {
+    let verdict = next(&node, caller, &mut exchange, response).await;
+    if let Verdict::Refused(Refused::Credentials) = verdict {
+        slow_down(&node, caller).await;
+    }
+    (exchange, verdict)
+}
+
+async fn next<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    caller: Caller,
+    exchange: &mut Exchange,
+    response: Option<Secret<Bytes>>,
+) -> Verdict {
+    let mut attempt = None;
+    if exchange.is_challenged {
+        match begin(node, caller, exchange.login.as_ref()).await {
+            Ok(begun) => attempt = Some(begun),
+            Err(refused) => return Verdict::Refused(refused),
+        }
+    }
+    // A proof is judged without a wait from here on: no two of them use up the same room.
     let mut step = exchange
         .server
         .step(response.as_ref().map(|r| &r.expose()[..]));
     loop {
         step = match step {
-            Step::Challenge(bytes) => return (exchange, Verdict::Challenge(bytes)),
-            Step::NeedCredentials { user } => {
-                let Ok(known) = find(&node, &user) else {
-                    return (exchange, Verdict::Refused(Refused::Unavailable));
-                };
-                let password = exchange.server.password().cloned();
-                let next = match password {
-                    Some(password) => {
-                        let right = is_right(&node, &known, &user, password).await;
-                        exchange.server.verified(right)
+            Step::Challenge(bytes) => {
+                if let Some(attempt) = attempt {
+                    let is_proof = core::mem::replace(&mut exchange.is_challenged, false);
+                    match (is_proof, exchange.server.refusal(), &exchange.login) {
+                        // The salt was sent, and the proof comes.
+                        (false, ..) => exchange.is_challenged = true,
+                        (true, Some(Failure::WrongCredentials), _) => attempt.failed(node),
+                        (true, None, Some(login)) => attempt.succeeded(node, &login.account),
+                        (true, ..) => {}
                     }
-                    None => exchange.server.credentials(&known.credentials),
+                }
+                return Verdict::Challenge(bytes);
+            }
+            Step::NeedCredentials { user } => {
+                let Ok(known) = find(node, &user) else {
+                    return Verdict::Refused(Refused::Unavailable);
                 };
-                exchange.login = known.login;
-                next
+                exchange.login.clone_from(&known.login);
+                match exchange.server.password().cloned() {
+                    Some(password) => match judge(node, caller, &known, &user, password).await {
+                        Ok(right) => exchange.server.verified(right),
+                        Err(refused) => return Verdict::Refused(refused),
+                    },
+                    None => match begin(node, caller, known.login.as_ref()).await {
+                        Ok(begun) => {
+                            attempt = Some(begun);
+                            exchange.server.credentials(&known.credentials)
+                        }
+                        Err(refused) => return Verdict::Refused(refused),
+                    },
+                }
             }
             Step::Done { .. } => {
-                let verdict = match exchange.login.take() {
-                    Some(login) => Verdict::Authenticated(login),
-                    None => Verdict::Refused(Refused::Credentials),
-                };
-                return (exchange, verdict);
+                let login = exchange.login.take();
+                if let (Some(attempt), Some(login)) = (attempt, &login) {
+                    attempt.succeeded(node, &login.account);
+                }
+                let refused = Verdict::Refused(Refused::Credentials);
+                return login.map_or(refused, Verdict::Authenticated);
             }
             Step::Fail(why) => {
                 let refused = match why {
                     Failure::Malformed => Refused::Malformed,
                     _ => Refused::Credentials,
                 };
-                return (exchange, Verdict::Refused(refused));
+                if let (Some(attempt), Refused::Credentials) = (attempt, refused) {
+                    attempt.failed(node);
+                }
+                return Verdict::Refused(refused);
             }
         }
     }
 }
 
+/// An attempt to log in, once it may be judged.
+async fn begin<R: Runtime>(
+    node: &Inner<R>,
+    caller: Caller,
+    login: Option<&Login>,
+) -> Result<Attempt, Refused> {
+    let account = login.map(|login| &login.account[..]);
+    let attempt = Attempt::begin(node, caller, account).await;
+    attempt.map_err(|_| Refused::TooMany)
+}
+
 /// A user name and a password, as IMAP's LOGIN has them.
 pub(crate) async fn login<R: Runtime>(
     node: Arc<Inner<R>>,
+    caller: Caller,
     user: Bytes,
     password: Secret<Bytes>,
 ) -> Verdict {
@@ -198,9 +260,13 @@ pub(crate) async fn login<R: Runtime>(
     let Ok(known) = find(&node, &user) else {
         return Verdict::Refused(Refused::Unavailable);
     };
-    match is_right(&node, &known, &user, Secret::new(password)).await {
-        true => known.login.map_or(refused, Verdict::Authenticated),
-        false => refused,
+    match judge(&node, caller, &known, &user, Secret::new(password)).await {
+        Ok(true) => known.login.map_or(refused, Verdict::Authenticated),
+        Ok(false) => {
+            slow_down(&node, caller).await;
+            refused
+        }
+        Err(why) => Verdict::Refused(why),
     }
 }
 
@@ -239,13 +305,16 @@ fn find<R: Runtime>(node: &Inner<R>, user: &str) -> Result<Known, mox_mailbox::R
     })
 }
 
-async fn is_right<R: Runtime>(
+/// Whether a password is right, if it may be looked at: the one place where passwords are judged.
+async fn judge<R: Runtime>(
     node: &Inner<R>,
+    caller: Caller,
     known: &Known,
     user: &str,
     password: Secret<String>,
-) -> bool {
-    let mut hasher = blake3::Hasher::new_keyed(node.authority.seed.child("password", 0).bytes());
+) -> Result<bool, Refused> {
+    let authority = &node.authority;
+    let mut hasher = blake3::Hasher::new_keyed(authority.seed.child("password", 0).bytes());
     for part in [
         user.as_bytes(),
         known.row.expose(),
@@ -255,14 +324,26 @@ async fn is_right<R: Runtime>(
         hasher.update(part);
     }
     let proof = *hasher.finalize().as_bytes();
-    if node.authority.is_remembered(&proof) {
-        return true;
+    let attempt = begin(node, caller, known.login.as_ref()).await?;
+    let account = known.login.as_ref().map(|login| &login.account[..]);
+    if is_remembered(&authority.wrong, &proof) {
+        return Ok(false);
     }
-    let credentials = known.credentials.clone();
-    let work = Box::new(move || credentials.verify(password.expose()));
-    let right = node.runtime.blocking(Pool::Compute, work).await && known.login.is_some();
-    if right {
-        node.authority.remember(proof);
+    let right = is_remembered(&authority.remembered, &proof) || {
+        let credentials = known.credentials.clone();
+        let work = Box::new(move || credentials.verify(password.expose()));
+        node.runtime.blocking(Pool::Compute, work).await
+    };
+    match account.filter(|_| right) {
+        Some(account) => {
+            remember(&authority.remembered, proof);
+            attempt.succeeded(node, account);
+            Ok(true)
+        }
+        None => {
+            remember(&authority.wrong, proof);
+            attempt.failed(node);
+            Ok(false)
+        }
     }
-    right
 }

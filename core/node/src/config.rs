@@ -4,6 +4,7 @@ use mox_address::Domain;
 use mox_dns::Name;
 use mox_driver::Bind;
 use mox_server::config::Offers;
+use mox_server::limiter::LoginLimits;
 use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Config {
     pub plan: mox_queue::Plan,
     /// How many may be connected.
     pub connections: ConnectionLimits,
+    /// How many logins may fail, of all protocols together.
+    pub failed_logins: LoginLimits,
     /// How mail from elsewhere is judged.
     pub receiving: Receiving,
 }

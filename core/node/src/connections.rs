@@ -5,9 +5,10 @@ use core::time::Duration;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use mox_driver::Runtime;
 use mox_machine::Mono;
+use mox_server::limiter::{Limiter, NetworkClass, Networks, Rate, Rates};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{ListenerConfig, Service};
@@ -21,6 +22,8 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 const FORGOTTEN: usize = 4_096;
 /// Between two log lines about refused connections.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// The time in which connections are counted.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many connections are open at a time, of all listeners together. More are refused: `421 4.7.0`, `* BYE`, or closed
 /// at once where TLS would have to come first.
@@ -29,8 +32,22 @@ pub struct ConnectionLimits {
     /// In all. Those from this machine itself (loopback) are counted apart, with the same limit: nobody else can lock
     /// them out. Default 10,000.
     pub total: usize,
-    /// From one address; of IPv6 from one network of 64 bits. `None` is no limit; loopback has none. Default 200.
+    /// From one address; of IPv6 from one network of 64 bits. Larger networks may have more: [`NetworkClass::share`]. `None` is
+    /// no limit; loopback has none. Default 200.
     pub per_address: Option<usize>,
+    /// Begun from one address within a minute; the same holds. Default 300.
+    pub per_minute: Option<u32>,
+}
+
+impl ConnectionLimits {
+    /// As many as there is room for, from wherever they come.
+    pub const fn of_total(total: usize) -> Self {
+        Self {
+            total,
+            per_address: None,
+            per_minute: None,
+        }
+    }
 }
 
 impl Default for ConnectionLimits {
@@ -38,6 +55,7 @@ impl Default for ConnectionLimits {
         Self {
             total: 10_000,
             per_address: Some(200),
+            per_minute: Some(300),
         }
     }
 }
@@ -53,7 +71,10 @@ pub(crate) struct Connections {
 struct Counts {
     outside: usize,
     loopback: usize,
-    by_network: BTreeMap<IpAddr, usize>,
+    /// By the class of the network.
+    by_network: [BTreeMap<IpAddr, usize>; 3],
+    /// Those that began lately.
+    begun: Option<Rates>,
     refused: u64,
     /// Refused ones that are being told.
     told: usize,
@@ -64,65 +85,67 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Place {
     connections: Arc<Connections>,
-    peer: IpAddr,
+    /// `None` is this machine itself.
+    networks: Option<Networks>,
 }
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// There are too many in all.
-    Total,
-    /// There are too many from its address.
-    Address,
+pub(crate) struct Full {
+    pub(crate) limiter: Limiter,
+    /// Of the network whose budget is used up.
+    pub(crate) class: Option<NetworkClass>,
 }
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Total => "too many connections, try again later",
-            Self::Address => "too many connections from your address",
-        })
+        f.write_str(self.limiter.text())
     }
 }
 
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        let rate = |events| Rate {
+            events,
+            within: MINUTE,
+        };
+        let counts = Counts {
+            begun: limits.per_minute.map(|events| Rates::new(rate(events))),
+            ..Counts::default()
+        };
         Arc::new(Self {
             limits,
-            counts: Mutex::default(),
+            counts: Mutex::new(counts),
         })
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Full> {
-        let peer = peer.to_canonical();
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, now: Mono) -> Result<Place, Full> {
+        let networks = Networks::of(peer);
         let mut guard = self.counts();
         let counts = &mut *guard;
-        let all = match peer.is_loopback() {
-            true => &mut counts.loopback,
-            false => &mut counts.outside,
-        };
-        if *all >= self.limits.total {
+        if let Err(full) = counts.room(self.limits, networks.as_ref(), now) {
             counts.refused += 1;
-            return Err(Full::Total);
+            return Err(full);
         }
-        if !peer.is_loopback()
-            && let Some(most) = self.limits.per_address
-        {
-            let network = network(peer);
-            let same = counts.by_network.get(&network).copied();
-            let same = same.unwrap_or_default();
-            if same >= most {
-                counts.refused += 1;
-                return Err(Full::Address);
+        match &networks {
+            None => counts.loopback += 1,
+            Some(networks) => {
+                counts.outside += 1;
+                for ((_, network), counts) in networks.iter().zip(&mut counts.by_network) {
+                    *counts.entry(network).or_insert(0) += 1;
+                }
             }
-            counts.by_network.insert(network, same + 1);
         }
-        *all += 1;
         drop(guard);
         Ok(Place {
             connections: self.clone(),
-            peer,
+            networks,
         })
+    }
+
+    /// One more was refused, by somebody else.
+    pub(crate) fn count_refused(&self) {
+        self.counts().refused += 1;
     }
 
     /// How many were refused since the start.
@@ -146,31 +169,55 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.connections.counts();
-        if self.peer.is_loopback() {
-            counts.loopback -= 1;
-            return;
+impl Counts {
+    /// Whether there is room for one more. Beginning counts, whatever comes of it then.
+    fn room(
+        &mut self,
+        limits: ConnectionLimits,
+        networks: Option<&Networks>,
+        now: Mono,
+    ) -> Result<(), Full> {
+        let full = |limiter, class| Full { limiter, class };
+        if let (Some(networks), Some(begun)) = (networks, &mut self.begun) {
+            let taken = begun.take(networks, now);
+            taken.map_err(|class| full(Limiter::ConnectionRate, Some(class)))?;
         }
-        counts.outside -= 1;
-        let network = network(self.peer);
-        if let Some(same) = counts.by_network.get_mut(&network) {
-            *same -= 1;
-            if *same == 0 {
-                counts.by_network.remove(&network);
+        let all = match networks {
+            None => self.loopback,
+            Some(_) => self.outside,
+        };
+        if all >= limits.total {
+            return Err(full(Limiter::Total, None));
+        }
+        let (Some(networks), Some(most)) = (networks, limits.per_address) else {
+            return Ok(());
+        };
+        for ((class, network), counts) in networks.iter().zip(&self.by_network) {
+            let share = usize::try_from(class.share()).unwrap_or(1);
+            let same = counts.get(&network).copied().unwrap_or_default();
+            if same >= most.saturating_mul(share) {
+                return Err(full(Limiter::Connections, Some(class)));
             }
         }
+        Ok(())
     }
 }
 
-/// What counts as one address: a customer of a provider has at least 64 bits of IPv6 for himself.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(ip) => {
-            let bits = u128::from(ip) & !u128::from(u64::MAX);
-            Ipv6Addr::from(bits).into()
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.connections.counts();
+        let Some(networks) = &self.networks else {
+            counts.loopback -= 1;
+            return;
+        };
+        counts.outside -= 1;
+        for ((_, network), counts) in networks.iter().zip(&mut counts.by_network) {
+            if let Some(same) = counts.get_mut(&network) {
+                *same -= 1;
+                if *same == 0 {
+                    counts.remove(&network);
+                }
+            }
         }
     }
 }
@@ -247,54 +294,115 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn limits(
+        total: usize,
+        per_address: Option<usize>,
+        per_minute: Option<u32>,
+    ) -> ConnectionLimits {
+        ConnectionLimits {
+            total,
+            per_address,
+            per_minute,
+        }
+    }
+
+    fn full(limiter: Limiter, class: Option<NetworkClass>) -> Full {
+        Full { limiter, class }
+    }
+
+    const AT: Mono = Mono(0);
+
     #[test]
     fn an_address_that_left_may_come_again_and_loopback_is_never_locked_out() {
-        let connections = Connections::new(ConnectionLimits {
-            total: 3,
-            per_address: Some(2),
-        });
-        let enter = |peer: &str| connections.enter(ip(peer));
+        let connections = Connections::new(limits(3, Some(2), None));
+        let enter = |peer: &str| connections.enter(ip(peer), AT);
+        let too_many = full(Limiter::Connections, Some(NetworkClass::Address));
         let one = enter("192.0.2.1").unwrap();
         // The same address, as an IPv6 socket shows it.
         let two = enter("::ffff:192.0.2.1").unwrap();
-        assert_eq!(enter("192.0.2.1").unwrap_err(), Full::Address);
+        assert_eq!(enter("192.0.2.1").unwrap_err(), too_many);
         let other = enter("192.0.2.2").unwrap();
         drop(one);
         let one = enter("192.0.2.1").unwrap();
-        assert_eq!(enter("192.0.2.3").unwrap_err(), Full::Total);
+        let total = full(Limiter::Total, None);
+        assert_eq!(enter("192.0.2.3").unwrap_err(), total);
         let own: Vec<_> = ["127.0.0.1", "::1", "127.9.9.9"]
             .map(|peer| enter(peer).unwrap())
             .into();
-        assert_eq!(enter("::1").unwrap_err(), Full::Total);
+        assert_eq!(enter("::1").unwrap_err(), total);
         assert_eq!(connections.refused(), 3);
         drop((one, two, other, own));
         let counts = connections.counts();
         assert_eq!((counts.outside, counts.loopback), (0, 0));
-        assert!(counts.by_network.is_empty());
+        assert!(counts.by_network.iter().all(BTreeMap::is_empty));
     }
 
     #[test]
-    fn sixty_four_bits_of_ipv6_are_one_address() {
-        let connections = Connections::new(ConnectionLimits {
-            total: 9,
-            per_address: Some(1),
-        });
-        let _one = connections.enter(ip("2001:db8:1:2::1")).unwrap();
-        let same = connections.enter(ip("2001:db8:1:2:ffff::9"));
-        assert_eq!(same.unwrap_err(), Full::Address);
-        assert!(connections.enter(ip("2001:db8:1:3::1")).is_ok());
+    fn sixty_four_bits_of_ipv6_are_one_address_and_forty_eight_have_three_times_its_budget() {
+        let connections = Connections::new(limits(9, Some(1), None));
+        let enter = |peer: &str| connections.enter(ip(peer), AT);
+        let _one = enter("2001:db8:1:2::1").unwrap();
+        let same = enter("2001:db8:1:2:ffff::9").unwrap_err();
+        assert_eq!(same.class, Some(NetworkClass::Address));
+        let _two = enter("2001:db8:1:3::1").unwrap();
+        let _three = enter("2001:db8:1:4::1").unwrap();
+        let more = enter("2001:db8:1:5::1").unwrap_err();
+        assert_eq!(more.class, Some(NetworkClass::Neighbourhood));
+        assert!(enter("2001:db8:2:5::1").is_ok());
+    }
+
+    #[test]
+    fn who_comes_too_often_waits_and_this_machine_does_not() {
+        let connections = Connections::new(limits(9, None, Some(2)));
+        let enter = |peer: &str, at| connections.enter(ip(peer), Mono::default() + at);
+        let secs = Duration::from_secs;
+        for _ in 0..2 {
+            assert!(enter("192.0.2.1", secs(0)).is_ok());
+        }
+        let too_often = full(Limiter::ConnectionRate, Some(NetworkClass::Address));
+        assert_eq!(enter("192.0.2.1", secs(29)).unwrap_err(), too_often);
+        assert!(enter("192.0.2.1", secs(30)).is_ok());
+        for _ in 0..1_000 {
+            assert!(enter("127.0.0.1", secs(30)).is_ok());
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever others do, this machine itself gets in.
+        #[test]
+        fn no_sequence_of_events_locks_out_loopback(
+            steps in proptest::collection::vec((0u8..4, 0u8..40, 0u64..2_000), 0..200),
+            most in 1usize..5,
+        ) {
+            let limiters = crate::limiters::Limiters::new(
+                limits(2 * most, Some(most), Some(3)),
+                mox_server::limiter::LoginLimits { per_minute: Some(2), per_day: Some(3) },
+            );
+            let (mut now, mut places) = (mox_machine::Now::default(), Vec::new());
+            for (what, who, later) in steps {
+                now.mono = now.mono + Duration::from_millis(later);
+                let peer = IpAddr::from([10, 0, 0, who]);
+                match what {
+                    0 => places.extend(limiters.enter(peer, Service::Imap, now)),
+                    1 => drop(places.pop()),
+                    2 => limiters.guess_wrong(peer, now),
+                    _ => limiters.guess_wrong(ip("127.0.0.1"), now),
+                }
+                for service in [Service::Imap, Service::Smtp, Service::Submission] {
+                    proptest::prop_assert!(limiters.enter(ip("127.0.0.1"), service, now).is_ok());
+                    proptest::prop_assert!(limiters.enter(ip("::1"), service, now).is_ok());
+                }
+            }
+        }
     }
 
     #[test]
     fn a_flood_is_one_log_line_a_second_which_counts_it() {
-        let connections = Connections::new(ConnectionLimits {
-            total: 0,
-            per_address: None,
-        });
+        let connections = Connections::new(limits(0, None, None));
         let at = |millis| Mono::default() + Duration::from_millis(millis);
         let mut said = Vec::new();
         for millis in (0..2_000).step_by(250) {
-            assert!(connections.enter(ip("192.0.2.1")).is_err());
+            assert!(connections.enter(ip("192.0.2.1"), at(millis)).is_err());
             said.extend(connections.due_in_log(at(millis)));
         }
         assert_eq!(said, [1, 5]);

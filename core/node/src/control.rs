@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_machine::Secret;
+use mox_mailbox::Dated;
 use mox_server::decision::Record;
+use mox_server::limiter::RefusedMinute;
+use mox_server::reports::{ReportKind, StoredReport};
 use mox_store::StoreError;
 
 use crate::Node;
@@ -28,6 +31,41 @@ impl<R: Runtime> Node<R> {
         };
         let records = found.iter().filter_map(read);
         Ok(records.filter(|record| record.is_about(what)).collect())
+    }
+
+    /// What limiters refused, by the minute, the newest first and at most `max` of them.
+    pub fn refused(&self, max: usize) -> Result<Vec<RefusedMinute>, StartError> {
+        let published = self.inner.store.published();
+        let mut minutes = self.inner.limiters.waiting();
+        let found = mox_mailbox::dated(&*published.view, Dated::Refused, max, &|_| true);
+        let found = found.map_err(|e| StartError(e.to_string()))?;
+        minutes.extend(found.iter().filter_map(|row| RefusedMinute::decode(row)));
+        minutes.truncate(max);
+        Ok(minutes)
+    }
+
+    /// Reports of other servers, the newest first and at most `max`: about a domain, or about all.
+    pub fn reports(
+        &self,
+        kind: ReportKind,
+        domain: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<StoredReport>, StartError> {
+        let published = self.inner.store.published();
+        let rows = match kind {
+            ReportKind::Dmarc => Dated::DmarcReport,
+            ReportKind::Tls => Dated::TlsReport,
+        };
+        let wanted = |row: &[u8]| {
+            let about = |report: &StoredReport| domain.is_none_or(|name| report.is_about(name));
+            StoredReport::decode(row).is_some_and(|report| about(&report))
+        };
+        let found = mox_mailbox::dated(&*published.view, rows, max, &wanted);
+        let found = found.map_err(|e| StartError(e.to_string()))?;
+        Ok(found
+            .iter()
+            .filter_map(|row| StoredReport::decode(row))
+            .collect())
     }
 
     /// Has the junk filter of an account forget all, and learn again from its messages: it begins soon, and goes on in the

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::capture::Captures;
 use crate::config::{Config, ListenerConfig};
-use crate::connections::Connections;
+use crate::limiters::Limiters;
 use crate::listen;
 use crate::node::{Inner, Node, StartError};
 use crate::registry::Registry;
@@ -78,7 +78,7 @@ impl<R: Runtime> Bound<R> {
             seed: runtime.seed("node"),
             sessions: AtomicU64::new(0),
             registry: Arc::default(),
-            connections: Connections::new(config.connections),
+            limiters: Arc::new(Limiters::new(config.connections, config.failed_logins)),
             outgoing_captures: self.outgoing_captures,
             node: OnceLock::new(),
             config: Arc::new(config),
@@ -132,7 +132,7 @@ pub(crate) struct Front<R: Runtime> {
     pub(crate) runtime: R,
     pub(crate) config: Arc<Config>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) connections: Arc<Connections>,
+    pub(crate) limiters: Arc<Limiters>,
     pub(crate) outgoing_captures: Option<Arc<dyn Captures>>,
     pub(crate) seed: Seed,
     sessions: AtomicU64,

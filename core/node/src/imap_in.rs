@@ -16,6 +16,7 @@ use mox_driver::Runtime;
 use mox_imap::server::{Answer, Ask, BoxId, Config, Event, Refusal, Server};
 use mox_machine::{AskId, TlsFacts};
 use mox_mailbox::{AccountId, MailboxId, Stop};
+use mox_server::limiter::Limiter;
 use mox_store::{StoreError, Topic, Watch};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::auth::{self, Exchange, Login, Refused, Verdict};
 use crate::config::ListenerConfig;
 use crate::deflate::Compressed;
 use crate::in_order::{self, Abandoned, Visit, World};
+use crate::limiters::Caller;
 use crate::node::Inner;
 use append::Append;
 use body::Made;
@@ -89,6 +91,13 @@ impl<R: Runtime> ImapHost<R> {
         self.login.as_ref().map_or(AccountId(0), |login| login.id)
     }
 
+    fn caller(&self) -> Caller {
+        Caller {
+            peer: self.peer.ip(),
+            service: self.config.service,
+        }
+    }
+
     fn authenticated(&mut self, verdict: Verdict) -> Answer {
         let (listener, peer) = (&self.config.name, self.peer);
         match verdict {
@@ -104,6 +113,10 @@ impl<R: Runtime> ImapHost<R> {
             }
             Verdict::Refused(Refused::Unavailable) => {
                 refusal(Some("UNAVAILABLE"), "authentication is not possible now")
+            }
+            Verdict::Refused(Refused::TooMany) => {
+                tracing::info!(target: "auth", listener, %peer, "too many logins failed");
+                refusal(Some("LIMIT"), Limiter::FailedLogins.text())
             }
             Verdict::Refused(why) => {
                 tracing::info!(target: "auth", listener, %peer, ?why, "authentication failed");
@@ -215,14 +228,14 @@ impl<R: Runtime> World for ImapHost<R> {
                 let Some(exchange) = self.exchange.take() else {
                     return Response::no(Some("CANNOT"), "this mechanism is not offered");
                 };
-                let step = auth::step(self.node.clone(), exchange, response);
+                let step = auth::step(self.node.clone(), self.caller(), exchange, response);
                 Response::later(async move {
                     let (exchange, verdict) = step.await;
                     Done::Sasl(exchange, verdict)
                 })
             }
             Ask::Login { user, password } => {
-                let login = auth::login(self.node.clone(), user, password);
+                let login = auth::login(self.node.clone(), self.caller(), user, password);
                 Response::later(async move { Done::Login(login.await) })
             }
             Ask::Watch { mailbox, since } => {

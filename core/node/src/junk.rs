@@ -7,7 +7,6 @@ use bytes::Bytes;
 use mox_driver::{Pool, Runtime};
 use mox_machine::fault;
 use mox_mailbox::{AccountId, JunkDue, JunkSettled, Progress, ReadError, Reads, Stop};
-use mox_server::StoredStructure;
 use mox_server::junk::{Words, words_read};
 use mox_store::{Store, StoreError, Topic};
 use std::io;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::node::Inner;
-use crate::reread::reread;
+use crate::reread::outline;
 use crate::tls::sleep;
 
 /// Messages that are read from what is due at a time.
@@ -200,17 +199,7 @@ fn words_of(store: &Store, due: &JunkDue) -> io::Result<Option<Words>> {
     else {
         return Ok(None);
     };
-    let stored = meta.structure.as_deref().and_then(StoredStructure::decode);
-    let stored_header =
-        mox_mailbox::header(view, account, mailbox, uid).map_err(io::Error::other)?;
-    let (part, header) = match (stored, stored_header) {
-        (Some(structure), Some(header)) => (structure.part, header.octets),
-        _ => {
-            let again = reread(store, view, &meta.body)?;
-            (again.structure.part, again.header)
-        }
-    };
-    let header = [&meta.prefix[..], &header[..]].concat();
+    let (part, header) = outline(store, view, (account, mailbox, uid), &meta)?;
     let mut read = |range| store.read_body(view, &meta.body, range);
     words_read::<io::Error, Bytes>(&header, &part, &mut read).map(Some)
 }

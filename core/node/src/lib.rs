@@ -7,6 +7,7 @@
 
 mod all;
 mod auth;
+mod backtest;
 mod budget;
 mod capture;
 mod config;
@@ -18,6 +19,7 @@ mod front;
 mod imap_in;
 mod in_order;
 mod junk;
+mod limiters;
 mod listen;
 mod mta_sts;
 mod node;
@@ -39,6 +41,7 @@ pub use connections::ConnectionLimits;
 pub use deflate::{COMPRESSION_MAX, Deflate};
 pub use front::{Bound, Greeting};
 pub use mox_server::config::Offers;
+pub use mox_server::limiter::LoginLimits;
 pub use mta_sts::fetch_policy;
 pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use queue_admin::{Change, History, Queued, Selection};

@@ -45,10 +45,11 @@ pub(crate) async fn accept_loop<R: Runtime>(
             None => break,
             Some(Ok((stream, _))) if fault!("node accepted session refused") => drop(stream),
             Some(Ok((stream, peer))) => {
-                let (runtime, connections) = (&front.runtime, &front.connections);
-                let place = match connections.enter(peer.ip()) {
+                let (runtime, limiters) = (&front.runtime, &front.limiters);
+                let place = match limiters.enter(peer.ip(), config.service, runtime.now()) {
                     Ok(place) => place,
                     Err(why) => {
+                        let connections = &limiters.connections;
                         refuse(runtime, connections, &config, stream, peer.ip(), why);
                         continue;
                     }

@@ -5,8 +5,8 @@ use core::future::poll_fn;
 use core::task::Poll;
 use mox_dns::stub::ResolverConfig;
 use mox_driver::{Pool, Runtime};
-use mox_machine::{Secret, Seed, Utc, fault};
-use mox_mailbox::{AccountId, Progress};
+use mox_machine::{Secret, Seed, fault};
+use mox_mailbox::{AccountId, Batch, Dated, Progress, Reads, Stop};
 use mox_server::{Directory, SentCounts, Signers};
 use mox_store::{Committer, Store, StoreError, Topic};
 use std::collections::BTreeMap;
@@ -21,15 +21,18 @@ use crate::config::Config;
 use crate::front::{Bound, Front};
 use crate::imap_in::change::undo_copy;
 use crate::imap_in::recent::Told;
+use crate::limiters::Limiters;
 use crate::mta_sts::Policies;
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
-use crate::{junk, queue_out, tls};
+use crate::{junk, limiters, queue_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Finished deliveries are kept for inspection this long.
 const RETIRED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Reports of other servers are kept this long.
+const REPORTS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How often expunged messages and finished deliveries past their time are removed for good.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
@@ -76,6 +79,7 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) store: Store,
     pub(crate) registry: Arc<Registry>,
     pub(crate) authority: Authority,
+    pub(crate) limiters: Arc<Limiters>,
     pub(crate) resolver: Resolver,
     pub(crate) policies: Policies,
     pub(crate) queue_changed: queue_out::Changed,
@@ -153,6 +157,7 @@ impl<R: Runtime> Node<R> {
             transactions: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             registry: front.registry.clone(),
+            limiters: front.limiters.clone(),
             closed: Gate::default(),
             hurried: Gate::default(),
             seed,
@@ -166,7 +171,7 @@ impl<R: Runtime> Node<R> {
         let initialised = node.inner.store.run(mox_mailbox::initialise).await;
         initialised.map_err(|e| StartError(e.to_string()))?;
         let fresh = Secret::new(*node.inner.seed.child("store secret", 0).bytes());
-        let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::store_secret(reads, &fresh);
+        let op = move |reads: &dyn Reads| mox_mailbox::store_secret(reads, &fresh);
         let secret = node.inner.store.run(op).await;
         let secret = secret.map_err(|e| StartError(e.to_string()))?;
         node.inner.authority.set_secret(&secret);
@@ -179,6 +184,7 @@ impl<R: Runtime> Node<R> {
         runtime.spawn_service("upkeep", Box::pin(upkeep_service(inner.clone())));
         runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
         runtime.spawn_service("junk", Box::pin(junk::service(inner.clone())));
+        runtime.spawn_service("limiters", Box::pin(limiters::service(inner.clone())));
         Ok(node)
     }
 
@@ -220,10 +226,11 @@ impl<R: Runtime> Node<R> {
             .await
             .is_ok();
         let in_order = emptied || self.settle().await;
-        let refused = self.front.connections.refused();
+        let refused = inner.limiters.connections.refused();
         if refused > 0 {
             tracing::info!(target: "listen", refused, "connections were refused since the start");
         }
+        limiters::write_all(inner).await;
         inner.store.close();
         poll_fn(|cx| inner.closed.poll(cx)).await;
         in_order
@@ -310,8 +317,7 @@ impl<R: Runtime> Node<R> {
         drop(published);
         // Side by side: one sync serves many of them.
         let ops = missing.into_iter().map(|(name, quota)| {
-            let op = move |reads: &dyn mox_mailbox::Reads| match mox_mailbox::account(reads, &name)?
-            {
+            let op = move |reads: &dyn Reads| match mox_mailbox::account(reads, &name)? {
                 Some(row) => mox_mailbox::set_quota(reads, row.id, quota),
                 None => {
                     let none = Secret::new(Bytes::new());
@@ -506,79 +512,57 @@ async fn commit_service<R: Runtime>(node: Arc<Inner<R>>, mut committer: Committe
     core::future::pending::<()>().await;
 }
 
-/// Removes copies of mail that was not taken, once they are old.
-async fn purge_rejects<R: Runtime>(node: &Inner<R>, now: Utc) {
-    let before = now - Duration::from_secs(mox_mailbox::REJECT_SECS.unsigned_abs());
-    for account in node.account_ids() {
-        loop {
-            let op = move |reads: &dyn mox_mailbox::Reads| {
-                mox_mailbox::purge_rejects(reads, account, before, now)
-            };
-            match node.store.run(op).await {
-                Ok(Progress::More(())) => {}
-                Ok(Progress::Done) => break,
-                Err(error) => {
-                    tracing::warn!(target: "store", %error, "old copies of refused mail were not removed");
-                    break;
-                }
+/// Runs an operation that removes a part of something, until nothing is left of it. `what` it is, for the log.
+async fn purge<R: Runtime>(
+    node: &Inner<R>,
+    what: &str,
+    op: impl Fn(&dyn Reads) -> Result<(Batch, Progress), Stop> + Clone + Send + 'static,
+) {
+    loop {
+        if fault!("node purge stops early") {
+            return;
+        }
+        match node.store.run(op.clone()).await {
+            Ok(Progress::More(())) => {}
+            Ok(Progress::Done) => return,
+            Err(error) => {
+                tracing::warn!(target: "store", %error, "purging {what} failed");
+                return;
             }
         }
     }
 }
 
-/// Removes for good what was expunged, or left the queue, long enough ago.
+/// Removes for good what was expunged, left the queue, or is kept for a time, once that is over.
 async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
     loop {
         let now = node.runtime.now().utc;
-        loop {
-            if fault!("node purge stops early") {
-                break;
-            }
-            match node
-                .store
-                .run(move |reads| mox_mailbox::purge(reads, now))
-                .await
-            {
-                Ok(Progress::More(())) => {}
-                Ok(Progress::Done) => break,
-                Err(error) => {
-                    tracing::warn!(target: "store", %error, "purging expunged messages failed");
-                    break;
-                }
-            }
+        let op = move |reads: &dyn Reads| mox_mailbox::purge(reads, now);
+        purge(&node, "expunged messages", op).await;
+        let before = now - Duration::from_secs(mox_mailbox::REJECT_SECS.unsigned_abs());
+        for account in node.account_ids() {
+            let op =
+                move |reads: &dyn Reads| mox_mailbox::purge_rejects(reads, account, before, now);
+            purge(&node, "copies of refused mail", op).await;
         }
-        purge_rejects(&node, now).await;
         let receiving = &node.config.receiving;
         let budget = mox_mailbox::DecisionBudget {
             octets: receiving.records_octets,
         };
         let before = now - receiving.records_kept;
-        loop {
-            let op = move |reads: &dyn mox_mailbox::Reads| {
-                mox_mailbox::purge_decisions(reads, before, budget)
-            };
-            match node.store.run(op).await {
-                Ok(Progress::More(())) => {}
-                Ok(Progress::Done) => break,
-                Err(error) => {
-                    tracing::warn!(target: "store", %error, "purging records of decisions failed");
-                    break;
-                }
-            }
+        let op = move |reads: &dyn Reads| mox_mailbox::purge_decisions(reads, before, budget);
+        purge(&node, "records of decisions", op).await;
+        for (kind, before) in [
+            (Dated::Refused, before),
+            (Dated::DmarcReport, now - REPORTS_KEPT),
+            (Dated::TlsReport, now - REPORTS_KEPT),
+        ] {
+            let op = move |reads: &dyn Reads| mox_mailbox::purge_dated(reads, kind, before);
+            purge(&node, "counts and reports", op).await;
         }
         let before = now - RETIRED_KEPT;
-        loop {
-            let op =
-                move |reads: &dyn mox_mailbox::Reads| mox_mailbox::purge_retired(reads, before);
-            match node.store.run(op).await {
-                Ok(Progress::More(())) => {}
-                Ok(Progress::Done) => break,
-                Err(error) => {
-                    tracing::warn!(target: "store", %error, "purging finished deliveries failed");
-                    break;
-                }
-            }
-        }
+        let op = move |reads: &dyn Reads| mox_mailbox::purge_retired(reads, before);
+        purge(&node, "finished deliveries", op).await;
         tls::sleep(&node.runtime, PURGE_EVERY).await;
     }
 }

@@ -1,8 +1,10 @@
 //! Looking through a stored message again, for what was too large to be stored beside it.
 
-use mox_mailbox::{BodyRef, Reads};
-use mox_server::{Arrived, Intake};
+use mox_mailbox::{AccountId, BodyRef, MailboxId, Meta, Reads};
+use mox_mime::Part;
+use mox_server::{Arrived, Intake, StoredStructure};
 use mox_store::Store;
+use mox_uids::Uid;
 use std::io;
 
 // A store keeps less of a header than it is given of a long one, and so knows that it is cut.
@@ -25,4 +27,24 @@ pub(crate) fn reread(store: &Store, view: &dyn Reads, body: &BodyRef) -> io::Res
         intake.push(&piece);
     }
     Ok(intake.finish())
+}
+
+/// The outermost part of a stored message, and its header with what stands before it: as stored beside it, or looked for again.
+/// Blocks.
+pub(crate) fn outline(
+    store: &Store,
+    view: &dyn Reads,
+    (account, mailbox, uid): (AccountId, MailboxId, Uid),
+    meta: &Meta,
+) -> io::Result<(Part, Vec<u8>)> {
+    let stored = meta.structure.as_deref().and_then(StoredStructure::decode);
+    let header = mox_mailbox::header(view, account, mailbox, uid).map_err(io::Error::other)?;
+    let (part, header) = match (stored, header) {
+        (Some(structure), Some(header)) => (structure.part, header.octets),
+        _ => {
+            let again = reread(store, view, &meta.body)?;
+            (again.structure.part, again.header)
+        }
+    };
+    Ok((part, [&meta.prefix[..], &header[..]].concat()))
 }

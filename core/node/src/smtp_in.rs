@@ -9,6 +9,7 @@ mod lists;
 mod recipients;
 mod record;
 mod rejects;
+mod reports;
 mod sending;
 mod trace;
 mod transaction;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use crate::auth::{Exchange, Login, Verdict};
 use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::in_order::{self, Abandoned, Visit, World};
+use crate::limiters::Caller;
 use crate::node::Inner;
 pub use hand_in::{HandIn, NotTaken};
 pub(crate) use transaction::mailboxes_at_once;
@@ -83,6 +85,13 @@ impl<R: Runtime> SmtpHost<R> {
         self.config.service != Service::Smtp
     }
 
+    fn caller(&self) -> Caller {
+        Caller {
+            peer: self.peer.ip(),
+            service: self.config.service,
+        }
+    }
+
     fn sasl(&mut self, mechanism: &[u8], response: Option<Secret<Bytes>>, first: bool) -> Response {
         if first || self.exchange.is_none() {
             let exporter = self.tls.as_ref().map(|t| t.exporter);
@@ -92,7 +101,7 @@ impl<R: Runtime> SmtpHost<R> {
         let Some(exchange) = self.exchange.take() else {
             return Response::reply(504, 5, 4, "this mechanism is not offered");
         };
-        let step = crate::auth::step(self.node.clone(), exchange, response);
+        let step = crate::auth::step(self.node.clone(), self.caller(), exchange, response);
         Response::later(async move {
             let (exchange, verdict) = step.await;
             Done::Sasl(exchange, verdict)

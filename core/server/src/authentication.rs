@@ -112,6 +112,20 @@ impl<'a> Checks<'a> {
         })
     }
 
+    /// The domains whose signatures vouch for the message as a TLS report (RFC 8460 3), by the answers of the checks.
+    pub fn tls_report_signers(&self, facts: &Facts) -> Vec<String> {
+        let policy = mox_dkim::Policy {
+            tls_report: true,
+            ..mox_dkim::Policy::default()
+        };
+        let judged = self
+            .signatures
+            .and_then(|hashed| hashed.judge(facts, &policy, self.time, &AwsLc).ok());
+        let reports = judged.unwrap_or_default();
+        let domains = reports.iter().filter_map(mox_dkim::Report::passing_domain);
+        domains.map(str::to_owned).collect()
+    }
+
     /// Received-SPF and Authentication-Results, with their line ends.
     pub fn fields(&self, checked: &Checked) -> String {
         let verdicts = Verdicts {

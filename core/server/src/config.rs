@@ -32,7 +32,8 @@ pub use incoming::{Incoming, JunkFilter};
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
 pub use static_file::{
-    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT, Certificate,
-    Connections, Listener, LogLevel, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX, Port, Relay,
-    StartTlsPort, Static, Tls,
+    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT,
+    CONNECTIONS_PER_MINUTE_DEFAULT, Certificate, Connections, FAILED_PER_DAY_DEFAULT,
+    FAILED_PER_MINUTE_DEFAULT, Listener, LogLevel, Logins, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX,
+    Port, Relay, StartTlsPort, Static, Tls,
 };

@@ -15,14 +15,16 @@ mod record;
 mod rules;
 mod text;
 mod ties;
+mod under;
 
 pub use change::{Change, smallest_change};
 pub use content::{CONTENT_WORDS_MAX, Content, ContentWord};
 pub use decide::{Decision, Reason, Rule, Verdict, Weight, decide};
 pub use facts::{
     Authenticated, Connection, DmarcFacts, Facts, Listing, Message, Method, Quarantine, Recipient,
-    Settings, Signature, Stage, Standing, Token,
+    ReportFound, Settings, Signature, Stage, Standing, Token,
 };
 pub use history::{History, Past};
 pub use record::{Judgement, RECORD_VERSION, Record, RecordError, key};
 pub use ties::{Earlier, author_local_part, ties, written_to};
+pub use under::{Under, under};

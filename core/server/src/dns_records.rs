@@ -6,7 +6,9 @@ use mox_address::Domain;
 use mox_dkim::KeyRecord;
 use mox_dns::{Answer, Failure, Question, Record, RecordType};
 
+use crate::ReportAddresses;
 use crate::config::Static;
+use crate::reports::ReportKind;
 
 /// Octets of one string of a TXT record.
 const STRING_MAX: usize = 255;
@@ -95,11 +97,12 @@ impl fmt::Display for DnsRecord {
 }
 
 /// What to publish for a domain: what follows from the configuration, the most needed first. `keys` are the domain's selectors
-/// with their public keys.
+/// with their public keys; `reports` says where reports about it go.
 pub fn dns_records(
     fixed: &Static,
     domain: &Domain,
     keys: &[(String, KeyRecord)],
+    reports: &ReportAddresses,
 ) -> Vec<DnsRecord> {
     let record = |name: String, data, need, purpose| DnsRecord {
         name,
@@ -109,6 +112,10 @@ pub fn dns_records(
     };
     let (host, at) = (&fixed.hostname, domain.as_str());
     let text = |text: &str| DnsData::Txt(text.to_owned());
+    let (dmarc, tls) = (
+        reports.local(ReportKind::Dmarc),
+        reports.local(ReportKind::Tls),
+    );
     let mut records = vec![
         record(
             at.into(),
@@ -141,13 +148,13 @@ pub fn dns_records(
     }
     records.push(record(
         format!("_dmarc.{at}"),
-        DnsData::Txt(format!("v=DMARC1; p=reject; rua=mailto:postmaster@{at}")),
+        DnsData::Txt(format!("v=DMARC1; p=reject; rua=mailto:{dmarc}@{at}")),
         Need::Required,
         "DMARC: others refuse what only claims to come from the domain, and report what they saw",
     ));
     records.push(record(
         format!("_smtp._tls.{at}"),
-        DnsData::Txt(format!("v=TLSRPTv1; rua=mailto:postmaster@{at}")),
+        DnsData::Txt(format!("v=TLSRPTv1; rua=mailto:{tls}@{at}")),
         Need::Recommended,
         "TLSRPT: others report failures of TLS on the way here",
     ));
@@ -292,7 +299,12 @@ mod tests {
     fn records() -> Vec<DnsRecord> {
         let fixed = Static::parse("mox.ron", MOX).unwrap();
         let domain = Domain::parse("example.org", false).unwrap();
-        dns_records(&fixed, &domain, &[("2026a".into(), key())])
+        dns_records(
+            &fixed,
+            &domain,
+            &[("2026a".into(), key())],
+            &ReportAddresses::default(),
+        )
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Pure decisions of a mail server: configuration, whose an address is, what a message is.
 
 mod authentication;
+pub mod backtest;
 pub mod config;
 mod credentials;
 pub mod decision;
@@ -10,7 +11,9 @@ mod head;
 mod intake;
 pub mod junk;
 mod letterhead;
+pub mod limiter;
 mod lookup;
+pub mod reports;
 pub mod ruleset;
 mod scrub;
 pub mod search;
@@ -28,7 +31,7 @@ pub use dns_records::{DnsData, DnsRecord, Need, Presence, dns_records};
 pub use handed::{Envelope, HANDED_TO_MAX, Handing, Wish, Wrong};
 pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
 pub use letterhead::{Author, LETTERHEAD_MAX, Letterhead, Origin, authors};
-pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster};
+pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
 pub use scrub::Scrub;
 pub use sending_limits::{LimitReached, SendLimits, SentCounts};
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};

@@ -12,6 +12,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::SendLimits;
 use crate::config::{Dynamic, Incoming, Static};
+use crate::reports::ReportKind;
 
 /// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,8 @@ pub struct Directory {
     usual: Incoming,
     /// By A-label name.
     domains: BTreeMap<Domain, LocalDomain>,
+    /// Where reports about domains go, for those that say so.
+    reports: BTreeMap<Domain, ReportAddresses>,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
     hosts: BTreeSet<Host>,
 }
@@ -49,6 +52,26 @@ pub struct DomainRules {
     pub separators: Vec<char>,
     /// `Jo@` and `jo@` are different addresses.
     pub case_sensitive: bool,
+}
+
+/// Where reports about a domain go: local parts; `None` is the postmaster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReportAddresses {
+    /// DMARC aggregate reports.
+    pub dmarc: Option<LocalPart>,
+    /// TLS reports.
+    pub tls: Option<LocalPart>,
+}
+
+impl ReportAddresses {
+    /// The local part for one kind of report.
+    pub fn local(&self, kind: ReportKind) -> &str {
+        let local = match kind {
+            ReportKind::Dmarc => &self.dmarc,
+            ReportKind::Tls => &self.tls,
+        };
+        local.as_ref().map_or(POSTMASTER, LocalPart::as_str)
+    }
 }
 
 /// Whose an address is.
@@ -112,6 +135,7 @@ impl Directory {
         for (name, domain) in &dynamic.domains {
             directory.add_domain(name, domain.clone());
         }
+        directory.reports.clone_from(&dynamic.reports);
         for (name, account) in &dynamic.accounts {
             directory.add_account(name);
             if let Some(quota) = account.quota {
@@ -166,6 +190,7 @@ impl Directory {
             incoming: BTreeMap::new(),
             usual: Incoming::default(),
             domains: BTreeMap::new(),
+            reports: BTreeMap::new(),
             hosts: BTreeSet::new(),
         }
     }
@@ -304,6 +329,26 @@ impl Directory {
             true => Found::UnknownLocalPart,
             false => Found::NotOurs,
         }
+    }
+
+    /// The kinds of reports that an address is for, about its own domain and others of ours.
+    pub fn reports_at(&self, address: &Path) -> Vec<ReportKind> {
+        let Host::Domain(name) = &address.host else {
+            return Vec::new();
+        };
+        let name = a_labels(name);
+        let Some(domain) = self.domains.get(&*name) else {
+            return Vec::new();
+        };
+        let usual = ReportAddresses::default();
+        let addresses = self.reports.get(&*name).unwrap_or(&usual);
+        let local = domain.rules.canonical(&address.local);
+        let is_for = |kind: &ReportKind| {
+            let for_reports = addresses.local(*kind);
+            local.as_deref() == Some(&domain.rules.fold(for_reports))
+        };
+        let kinds = [ReportKind::Dmarc, ReportKind::Tls];
+        kinds.into_iter().filter(is_for).collect()
     }
 
     /// The account that a login name belongs to: one of its listed addresses, with or without a subaddress.

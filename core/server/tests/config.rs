@@ -88,7 +88,7 @@ fn relay_resolvers_certificates_and_levels_are_read() {
     let text = MOX.replace(
         "    postmaster",
         "    relay: \"[2001:db8::1]:26\", resolvers: [\"127.0.0.1\", \"[::1]:5353\"], log_level: debug,
-    log_levels: {\"mox_node\": trace}, connections: (per_address: 7),
+    log_levels: {\"mox_node\": trace}, connections: (per_address: 7), failed_logins: (per_day: 0),
     postmaster",
     );
     let text = text.replace(
@@ -106,8 +106,14 @@ fn relay_resolvers_certificates_and_levels_are_read() {
     assert_eq!(conf.resolvers[0].to_string(), "127.0.0.1:53");
     assert_eq!(conf.resolvers[1].to_string(), "[::1]:5353");
     assert_eq!(conf.log_levels["mox_node"], LogLevel::Trace);
-    let Connections { total, per_address } = conf.connections;
-    assert_eq!((total, per_address), (10_000, 7));
+    let Connections {
+        total,
+        per_address,
+        per_minute,
+    } = conf.connections;
+    assert_eq!((total, per_address, per_minute), (10_000, 7, 300));
+    let failed = conf.failed_logins;
+    assert_eq!((failed.per_minute, failed.per_day), (10, 0));
     let Tls::Files(files) = &conf.listeners["public"].tls else {
         panic!("no files")
     };

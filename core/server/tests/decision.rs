@@ -71,6 +71,7 @@ fn ann() -> Recipient {
         token: Token::Absent,
         offer: None,
         content: None,
+        report: None,
     }
 }
 

@@ -66,6 +66,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        failed_logins: mox_node::LoginLimits::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

@@ -160,6 +160,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        failed_logins: mox_node::LoginLimits::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

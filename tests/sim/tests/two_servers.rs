@@ -122,6 +122,7 @@ impl Server {
             mta_sts: mox_node::MtaSts::default(),
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
+            failed_logins: mox_node::LoginLimits::default(),
             receiving: mox_node::Receiving::default(),
         }
     }

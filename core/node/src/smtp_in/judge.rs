@@ -9,6 +9,7 @@ use mox_server::decision::{
     Connection, Facts, Judgement, Message, Reason, Recipient, Record, Stage, Verdict,
     author_local_part, decide, ties,
 };
+use mox_server::reports::{ReportKind, StoredReport};
 use mox_server::{Arrived, Checks, Origin};
 use mox_store::Spool;
 
@@ -16,6 +17,7 @@ use super::content::{Text, weigh};
 use super::lists;
 use super::recipients::known_of;
 use super::record::{refusal, shown, with_a_labels};
+use super::reports::{Suspect, look};
 use super::trace::{Stamp, for_mailbox};
 use crate::node::Inner;
 
@@ -44,6 +46,8 @@ pub(super) struct Asked {
     pub(super) account: String,
     pub(super) id: AccountId,
     pub(super) mailbox: String,
+    /// Reports that are sent to its address.
+    pub(super) reports: Vec<ReportKind>,
 }
 
 /// What was found.
@@ -54,6 +58,8 @@ pub(super) struct Judged {
     pub(super) fields: String,
     /// The name of the peer's address.
     pub(super) reverse: Option<String>,
+    /// Reports in it that are believed.
+    pub(super) reports: Vec<StoredReport>,
 }
 
 impl Judged {
@@ -102,6 +108,13 @@ impl Judged {
     pub(super) fn is_first_time(&self) -> bool {
         let mut decisions = self.record.recipients.iter().map(|r| &r.decision);
         decisions.any(|decision| decision.reason == Reason::NoBadSignals)
+    }
+
+    /// The nth mailbox has nothing to read in it: it is a report, which is listed elsewhere.
+    pub(super) fn is_report(&self, nth: usize) -> bool {
+        let judgement = self.record.recipients.get(nth);
+        let report = judgement.and_then(|judgement| judgement.recipient.report.as_ref());
+        report.is_some_and(|report| report.problem.is_none())
     }
 
     /// The decision in short, as a header field.
@@ -172,11 +185,23 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
     let first = case.mailboxes.first().map(|asked| &asked.address);
     let header = first.map_or_else(String::new, |to| for_mailbox(&stamp, case.from, to));
     let header = [header.as_bytes(), &case.arrived.header[..]].concat();
+    let kinds: Vec<_> = case.mailboxes.iter().map(|m| m.reports.clone()).collect();
     let mut recipients = known_of(node, &facts, case.mailboxes, &header).await;
+    let suspect = Suspect {
+        transaction: stamp.id,
+        part: &case.arrived.structure.part,
+        size: case.arrived.size,
+        tls_signers: match kinds.iter().any(|kinds| kinds.contains(&ReportKind::Tls)) {
+            true => checks.tls_report_signers(&answers),
+            false => Vec::new(),
+        },
+    };
+    let looked = look(node, &facts, &mut recipients, &kinds, (suspect, case.spool));
+    let (spool, reports) = looked.await;
     let text = Text {
         header,
         part: case.arrived.structure.part.clone(),
-        spool: case.spool,
+        spool,
     };
     let asking = recipients
         .iter_mut()
@@ -206,6 +231,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         },
         fields,
         reverse,
+        reports,
     };
     (judged, spool)
 }

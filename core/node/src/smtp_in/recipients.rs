@@ -38,21 +38,9 @@ pub(super) async fn known_of<R: Runtime>(
                 node.runtime.blocking(Pool::Compute, look).await
             }
         };
-        let filter = incoming.junk_filter.unwrap_or_default();
-        let mut settings = Settings {
-            rejects_mailbox: incoming.rejects_mailbox.clone(),
-            junk_threshold: filter.threshold,
-            strict_threshold: filter.strict_threshold,
-            ..Settings::default()
-        };
-        let mut mailbox = asked.mailbox;
-        if let Some((nth, ruleset)) = ruleset {
-            settings.ruleset = Some(nth);
-            settings.list_allow = ruleset.list_allow_domain.map(|domain| domain.to_string());
-            settings.is_forward = ruleset.is_forward;
-            settings.accept_rejects_to = ruleset.accept_rejects_to_mailbox;
-            mailbox = ruleset.mailbox;
-        }
+        let matched = ruleset.as_ref().map(|(nth, ruleset)| (*nth, ruleset));
+        let settings = Settings::of(incoming, matched);
+        let mailbox = ruleset.map_or(asked.mailbox, |(_, ruleset)| ruleset.mailbox);
         let recipient = Recipient {
             account: Some(asked.account),
             history: history(node, facts, asked.id, &mailbox),

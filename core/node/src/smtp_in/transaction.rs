@@ -6,9 +6,10 @@ use mox_dns::Name;
 use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
-    AccountId, Beside, Body, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
+    AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
     Target as MailboxTarget,
 };
+use mox_server::reports::{ReportKind, StoredReport};
 use mox_server::{Arrived, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
 use mox_store::{BodyFacts, Spool, StoreError};
@@ -283,12 +284,16 @@ impl Transaction {
         loops: Option<&'static str>,
     ) -> (Judged, Spool) {
         let origin = letterhead.finish();
+        let directory = node.directory();
         let asked = |local: &Local| {
             Some(Asked {
                 address: local.to.first()?.clone(),
                 account: local.name.clone(),
                 id: local.account,
                 mailbox: local.mailbox.clone(),
+                reports: (local.to.iter())
+                    .flat_map(|to| directory.reports_at(to))
+                    .collect(),
             })
         };
         let case = Case {
@@ -348,7 +353,7 @@ impl Transaction {
             check_author(node, arrival, departing)?;
         }
         let loops = loops(&arrived, &self.local);
-        let judged = match letterhead {
+        let mut judged = match letterhead {
             Some(letterhead) => {
                 let message = (&arrived, spool);
                 let (judged, back) = self.judge(node, arrival, letterhead, message, loops).await;
@@ -447,7 +452,10 @@ impl Transaction {
                     &added,
                     arrived.headless,
                 ),
-                flags: Flags::NONE,
+                flags: match judged.as_ref().is_some_and(|judged| judged.is_report(nth)) {
+                    true => Flags::SEEN,
+                    false => Flags::NONE,
+                },
                 keywords: Vec::new(),
                 date: now,
                 origin: judged
@@ -525,6 +533,9 @@ impl Transaction {
             known_by
         });
         let known_by = known_by.unwrap_or_default();
+        let reports = judged
+            .as_mut()
+            .map(|judged| core::mem::take(&mut judged.reports));
         let decision = judged.map(|mut judged| {
             for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
                 judgement.placed.clone_from(place);
@@ -537,6 +548,7 @@ impl Transaction {
             wrote,
             file: arrival.file,
             known_by,
+            dated: reports.unwrap_or_default().iter().map(dated).collect(),
         };
         let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {
             (None, Some(login), false) => Some((login, self.new_remote)),
@@ -576,6 +588,16 @@ impl Transaction {
             }
         }
     }
+}
+
+/// A report as the store keeps it.
+fn dated(report: &StoredReport) -> (Dated, Utc, Bytes) {
+    let kind = match report.kind() {
+        ReportKind::Dmarc => Dated::DmarcReport,
+        ReportKind::Tls => Dated::TlsReport,
+    };
+    let at = Utc::from_secs(report.received);
+    (kind, at, Bytes::from(report.encode()))
 }
 
 /// Hashes of what is remembered of recipients, each once: first all addresses, which limits count, then domains.

@@ -112,6 +112,7 @@ impl World {
             mta_sts: self.mta_sts.clone(),
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
+            failed_logins: mox_node::LoginLimits::default(),
             receiving: mox_node::Receiving::default(),
             hostname,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mox_address::{Domain, LocalPart};
+use mox_address::{Domain, Host, LocalPart, Path};
 use serde::Deserialize;
 
 use super::check::{self, Check};
@@ -13,7 +13,7 @@ use super::offers::{self, setting};
 use super::problem::Problems;
 use super::static_file::Static;
 use crate::SendLimits;
-use crate::lookup::{AddressError, Directory, DomainRules, Postmaster};
+use crate::lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
 
 /// `domains.ron`, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Dynamic {
     pub domains: BTreeMap<Domain, DomainRules>,
     /// The keys of the domains that have some.
     pub dkim: BTreeMap<Domain, Dkim>,
+    /// Where reports about the domains go, for those that say so.
+    pub reports: BTreeMap<Domain, ReportAddresses>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
 }
@@ -81,6 +83,10 @@ struct FileDomain {
     case_sensitive: bool,
     #[serde(default)]
     dkim: Option<FileDkim>,
+    #[serde(default)]
+    dmarc_reports: Option<String>,
+    #[serde(default)]
+    tls_reports: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,6 +170,7 @@ impl Dynamic {
 impl File {
     fn check(self, check: &mut Check<'_>, postmaster: &Postmaster) -> Dynamic {
         let (mut domains, mut dkim) = (BTreeMap::new(), BTreeMap::new());
+        let mut reports = BTreeMap::new();
         let mut directory = Directory::empty(postmaster.clone());
         for (name, raw) in &self.domains {
             let Some(domain) = check.domain_key(&[Field("domains")], name) else {
@@ -203,6 +210,14 @@ impl File {
                 accounts.insert(name.clone(), account);
             }
         }
+        for (name, raw) in &self.domains {
+            let addresses = raw.reports(check, name, &directory);
+            if let Ok(domain) = Domain::parse(name, true).and_then(|domain| domain.to_ascii())
+                && addresses != ReportAddresses::default()
+            {
+                reports.insert(domain, addresses);
+            }
+        }
         if !self.accounts.contains_key(&postmaster.account) {
             check.problem(
                 &[Field("accounts")],
@@ -216,12 +231,37 @@ impl File {
         Dynamic {
             domains,
             dkim,
+            reports,
             accounts,
         }
     }
 }
 
 impl FileDomain {
+    /// The addresses for reports, which somebody must have.
+    fn reports(&self, check: &mut Check<'_>, name: &str, directory: &Directory) -> ReportAddresses {
+        let mut address = |field, text: &Option<String>| {
+            let text = text.as_ref()?;
+            let local = LocalPart::parse(text, false).ok()?;
+            let path = Path {
+                host: Host::Domain(Domain::parse(name, true).ok()?.to_ascii().ok()?),
+                local: local.clone(),
+            };
+            if !matches!(directory.find(&path), Found::Account { .. }) {
+                check.problem(
+                    &[Field("domains"), Key(name), Field(field)],
+                    &format!("nobody has the address {text}@{name}"),
+                    "give it to an account, or leave this out: reports go to postmaster then",
+                );
+            }
+            Some(local)
+        };
+        ReportAddresses {
+            dmarc: address("dmarc_reports", &self.dmarc_reports),
+            tls: address("tls_reports", &self.tls_reports),
+        }
+    }
+
     fn check(&self, check: &mut Check<'_>, name: &str) -> DomainRules {
         let here = [Field("domains"), Key(name), Field("subaddress_separators")];
         check.at_most(&here, self.subaddress_separators.len(), SEPARATORS_MAX);
@@ -237,6 +277,25 @@ impl FileDomain {
                     &format!("{text:?} is no separator"),
                     "use one ASCII character that can stand in an address, like \"+\" or \"-\"",
                 ),
+            }
+        }
+        for (field, text) in [
+            ("dmarc_reports", &self.dmarc_reports),
+            ("tls_reports", &self.tls_reports),
+        ] {
+            // It stands in a record as a part of a URI.
+            let is_plain = |text: &str| {
+                let mut chars = text.chars();
+                chars.all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            };
+            if let Some(text) = text
+                && !(is_plain(text) && LocalPart::parse(text, false).is_ok())
+            {
+                check.problem(
+                    &[here[0], here[1], Field(field)],
+                    &format!("{text:?} is no local part of letters, digits, dots, \"_\" and \"-\""),
+                    "write what stands before the @, like \"dmarc-reports\"",
+                );
             }
         }
         DomainRules {

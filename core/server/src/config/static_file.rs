@@ -45,6 +45,8 @@ pub struct Static {
     pub relay: Option<Relay>,
     /// How many may be connected.
     pub connections: Connections,
+    /// How many logins may fail.
+    pub failed_logins: Logins,
     /// How long mail of a stranger is held back that nothing speaks against.
     pub first_time_sender_delay: Duration,
 }
@@ -59,12 +61,43 @@ pub struct Connections {
     /// From one address; of IPv6 from one network of 64 bits. 0 is no limit.
     #[serde(default = "default_per_address")]
     pub per_address: u32,
+    /// Begun within a minute from one address; the same holds.
+    #[serde(default = "default_per_minute")]
+    pub per_minute: u32,
+}
+
+/// How many logins may fail from one address, of all protocols together; of IPv6 from one network of 64 bits. 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename = "failed_logins", deny_unknown_fields)]
+pub struct Logins {
+    /// Within a minute.
+    #[serde(default = "default_failed_per_minute")]
+    pub per_minute: u32,
+    /// Within a day.
+    #[serde(default = "default_failed_per_day")]
+    pub per_day: u32,
+}
+
+/// Failed logins within a minute, unless said otherwise.
+pub const FAILED_PER_MINUTE_DEFAULT: u32 = 10;
+/// Failed logins within a day, unless said otherwise.
+pub const FAILED_PER_DAY_DEFAULT: u32 = 50;
+
+impl Default for Logins {
+    fn default() -> Self {
+        Self {
+            per_minute: FAILED_PER_MINUTE_DEFAULT,
+            per_day: FAILED_PER_DAY_DEFAULT,
+        }
+    }
 }
 
 /// Connections in all, unless said otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 10_000;
 /// Connections from one address, unless said otherwise.
 pub const CONNECTIONS_PER_ADDRESS_DEFAULT: u32 = 200;
+/// Connections from one address within a minute, unless said otherwise.
+pub const CONNECTIONS_PER_MINUTE_DEFAULT: u32 = 300;
 /// The largest limit for connections.
 pub const CONNECTIONS_MAX: u32 = 1_000_000;
 
@@ -73,6 +106,7 @@ impl Default for Connections {
         Self {
             total: CONNECTIONS_DEFAULT,
             per_address: CONNECTIONS_PER_ADDRESS_DEFAULT,
+            per_minute: CONNECTIONS_PER_MINUTE_DEFAULT,
         }
     }
 }
@@ -247,6 +281,8 @@ struct File {
     #[serde(default)]
     connections: Connections,
     #[serde(default)]
+    failed_logins: Logins,
+    #[serde(default)]
     first_time_sender_delay: u64,
 }
 
@@ -327,6 +363,18 @@ const fn default_connections() -> u32 {
 
 const fn default_per_address() -> u32 {
     CONNECTIONS_PER_ADDRESS_DEFAULT
+}
+
+const fn default_per_minute() -> u32 {
+    CONNECTIONS_PER_MINUTE_DEFAULT
+}
+
+const fn default_failed_per_minute() -> u32 {
+    FAILED_PER_MINUTE_DEFAULT
+}
+
+const fn default_failed_per_day() -> u32 {
+    FAILED_PER_DAY_DEFAULT
 }
 
 const fn default_message_size() -> u64 {
@@ -443,6 +491,7 @@ impl File {
                 None => None,
             },
             connections: self.connections,
+            failed_logins: self.failed_logins,
             first_time_sender_delay: Duration::from_secs(self.first_time_sender_delay),
         })
     }

@@ -79,6 +79,7 @@ pub enum Reason {
     JunkContentStrict,
     DnsBlocklisted,
     NoBadSignals,
+    Reporting,
 }
 
 impl Reason {
@@ -117,6 +118,7 @@ impl Reason {
             Self::JunkContentStrict => "junk-content-strict",
             Self::DnsBlocklisted => "dns-blocklisted",
             Self::NoBadSignals => "no-bad-signals",
+            Self::Reporting => "reporting",
         }
     }
 }

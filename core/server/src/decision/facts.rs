@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use super::history::History;
 use crate::config::JunkFilter;
+use crate::reports::ReportKind;
 
 /// What is known of a transaction and its message, the same for all recipients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ pub struct Connection {
 }
 
 /// What is known of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Message {
     /// The addresses in From.
     pub authors: Vec<String>,
@@ -164,6 +165,22 @@ pub struct Recipient {
     pub offer: Option<String>,
     /// What the junk filter says, where there is one and the decision comes to it.
     pub content: Option<Content>,
+    /// The report in the message, where the address is one for reports.
+    #[serde(default)]
+    pub report: Option<ReportFound>,
+}
+
+/// A report of another server in a message to an address for such.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportFound {
+    /// What it is about.
+    pub kind: ReportKind,
+    /// The domains of ours that it is about.
+    pub domains: String,
+    /// What tells it from others of the same organization.
+    pub report_id: String,
+    /// Why it is not believed, or why there is none: then it counts for nothing.
+    pub problem: Option<String>,
 }
 
 impl Recipient {
@@ -179,6 +196,7 @@ impl Recipient {
             token: Token::Absent,
             offer: None,
             content: None,
+            report: None,
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What is kept of a decision: the facts and the verdicts, enough to make it again.
 
+mod older;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, smallest_change};
 use super::decide::{Decision, decide};
 use super::facts::{Facts, Recipient};
 
-/// The version of the stored form. A record of another version is not read.
-pub const RECORD_VERSION: u8 = 2;
+/// The version of the stored form. One of version 2 is read too; of another one not.
+pub const RECORD_VERSION: u8 = 3;
 
 /// One transaction, as far as something was decided in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,9 +110,13 @@ impl Record {
     /// # Errors
     /// When it is damaged, or of another version.
     pub fn decode(octets: &[u8]) -> Result<Self, RecordError> {
+        fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, RecordError> {
+            postcard::from_bytes(octets)
+                .map_err(|e| RecordError(format!("the record is damaged: {e}")))
+        }
         match octets.split_first() {
-            Some((&RECORD_VERSION, rest)) => postcard::from_bytes(rest)
-                .map_err(|e| RecordError(format!("the record is damaged: {e}"))),
+            Some((&RECORD_VERSION, rest)) => read(rest),
+            Some((2, rest)) => read::<older::Record2>(rest).map(Self::from),
             Some((version, _)) => Err(RecordError(format!(
                 "the record has version {version}, which this program does not read"
             ))),

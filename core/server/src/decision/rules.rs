@@ -110,11 +110,12 @@ impl Trial<'_> {
             self.note("checks", Vec::new(), Weight::Decides, because);
             return accept(Reason::NotJudged);
         }
-        let rules: [fn(&mut Self, &Message) -> Option<Outcome>; 10] = [
+        let rules: [fn(&mut Self, &Message) -> Option<Outcome>; 11] = [
             Self::list_allow,
             Self::author,
             Self::dmarc,
             Self::reputation,
+            Self::report,
             Self::spf,
             Self::iprev,
             Self::token,
@@ -345,6 +346,23 @@ impl Trial<'_> {
                 .push("earlier mail of this author was proved, and this is not");
         }
         outcome
+    }
+
+    /// D8: who reports to us is no stranger.
+    fn report(&mut self, _: &Message) -> Option<Outcome> {
+        let report = self.recipient.report.as_ref()?;
+        let evidence = vec![
+            ("kind", report.kind.name().to_owned()),
+            ("domains", report.domains.clone()),
+            ("report", report.report_id.clone()),
+        ];
+        if let Some(problem) = report.problem.clone() {
+            self.note("report", evidence, Weight::Silent, &problem);
+            return None;
+        }
+        let because = "it brings a report about a domain of ours, which its author vouches for";
+        self.note("report", evidence, Weight::Decides, because);
+        Some(accept(Reason::Reporting))
     }
 
     /// The sender is not known in person: transport.md 2.2, D9 and D10.

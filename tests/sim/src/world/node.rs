@@ -95,6 +95,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
+        failed_logins: mox_node::LoginLimits::default(),
         receiving: mox_node::Receiving::default(),
     })
 }

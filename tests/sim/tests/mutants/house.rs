@@ -88,6 +88,7 @@ impl House {
             mta_sts: mox_node::MtaSts::default(),
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
+            failed_logins: mox_node::LoginLimits::default(),
             receiving: mox_node::Receiving::default(),
         };
         let mut directory = Directory::local(0);

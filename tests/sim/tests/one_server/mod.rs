@@ -125,6 +125,7 @@ impl One {
             mta_sts: mox_node::MtaSts::default(),
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
+            failed_logins: mox_node::LoginLimits::default(),
             receiving: self.receiving.clone(),
         }
     }

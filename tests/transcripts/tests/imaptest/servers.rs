@@ -67,6 +67,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         mta_sts: mox_node::MtaSts::default(),
         plan: Plan::default(),
         connections: ConnectionLimits::default(),
+        failed_logins: mox_node::LoginLimits::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

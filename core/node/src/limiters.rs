@@ -1,0 +1,263 @@
+//! What one side may ask of the server, of all listeners together, and what became of those who asked too much.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use mox_driver::Runtime;
+use mox_machine::{Now, Utc};
+use mox_mailbox::Dated;
+use mox_server::limiter::{
+    Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Refusals, RefusedMinute,
+    RefusedService, Ticket,
+};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::Service;
+use crate::connections::{ConnectionLimits, Connections, Full, Place};
+use crate::node::Inner;
+use crate::tls::sleep;
+
+/// How long who failed to log in waits for the answer: a client that tries again at once is slower then.
+const FAILED_DELAY: Duration = Duration::from_secs(1);
+/// How many are made to wait at a time; beyond it answers come at once.
+const DELAYED_MAX: usize = 1_000;
+/// How long an attempt waits for others of its address that are being judged.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often.
+const WAITS_MAX: u32 = 100;
+/// How often what was refused is written to the store.
+const WRITTEN_EVERY: Duration = Duration::from_secs(60);
+
+/// The limiters.
+#[derive(Debug)]
+pub(crate) struct Limiters {
+    pub(crate) connections: Arc<Connections>,
+    /// Failed logins are limited.
+    judges_logins: bool,
+    logins: Mutex<FailedLogins>,
+    refusals: Mutex<Refusals>,
+    delayed: AtomicUsize,
+}
+
+impl Limiters {
+    pub(crate) fn new(connections: ConnectionLimits, logins: LoginLimits) -> Self {
+        Self {
+            connections: Connections::new(connections),
+            judges_logins: !logins.is_none(),
+            logins: Mutex::new(FailedLogins::new(logins)),
+            refusals: Mutex::default(),
+            delayed: AtomicUsize::new(0),
+        }
+    }
+
+    /// A place for a connection, or why there is none.
+    pub(crate) fn enter(&self, peer: IpAddr, service: Service, now: Now) -> Result<Place, Full> {
+        let entered = self
+            .connections
+            .enter(peer, now.mono)
+            .and_then(|place| self.greets(peer, service, now).map(|()| place));
+        entered.inspect_err(|full| self.refused(full.limiter, service, full.class, peer, now))
+    }
+
+    /// Whether it makes sense to talk to somebody who comes to log in.
+    fn greets(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
+        match Networks::of(peer).filter(|_| service != Service::Smtp) {
+            None => Ok(()),
+            Some(networks) => self.logins().greets(&networks, now.mono).map_err(|class| {
+                self.connections.count_refused();
+                Full {
+                    limiter: Limiter::FailedLogins,
+                    class: Some(class),
+                }
+            }),
+        }
+    }
+
+    fn refused(
+        &self,
+        limiter: Limiter,
+        service: Service,
+        class: Option<NetworkClass>,
+        peer: IpAddr,
+        now: Now,
+    ) {
+        let service = match service {
+            Service::Smtp => RefusedService::Smtp,
+            Service::Submission | Service::Submissions => RefusedService::Submission,
+            Service::Imap | Service::Imaps => RefusedService::Imap,
+        };
+        let peer = peer.to_canonical();
+        self.refusals()
+            .count((limiter, service), class, peer, now.utc);
+    }
+
+    /// Who may not even try.
+    fn turned_away(&self, caller: Caller, class: NetworkClass, now: Now) -> Full {
+        let limiter = Limiter::FailedLogins;
+        self.refused(limiter, caller.service, Some(class), caller.peer, now);
+        Full {
+            limiter,
+            class: Some(class),
+        }
+    }
+
+    /// What was refused and is not in the store yet, the newest first.
+    pub(crate) fn waiting(&self) -> Vec<RefusedMinute> {
+        self.refusals().waiting()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn guess_wrong(&self, peer: IpAddr, now: Now) {
+        if let Some(networks) = Networks::of(peer) {
+            let mut logins = self.logins();
+            if let Admission::Judge(ticket) = logins.admit(&networks, Some("ann"), now.mono) {
+                logins.failed(ticket, now.mono);
+            }
+        }
+    }
+
+    fn logins(&self) -> MutexGuard<'_, FailedLogins> {
+        // Nothing panics while it is held, so poison means nothing.
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who tries to log in, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    pub(crate) peer: IpAddr,
+    pub(crate) service: Service,
+}
+
+/// An attempt to log in that may be judged. What becomes of it must be told; one that is dropped comes to nothing.
+pub(crate) struct Attempt {
+    limiters: Arc<Limiters>,
+    /// `None` where nothing is limited.
+    ticket: Option<Ticket>,
+}
+
+impl Attempt {
+    /// An attempt to log in to an account; `None` is one that does not exist. It waits while others are judged that may use up
+    /// what the address has left.
+    pub(crate) async fn begin<R: Runtime>(
+        node: &Inner<R>,
+        caller: Caller,
+        account: Option<&str>,
+    ) -> Result<Self, Full> {
+        for _ in 0..WAITS_MAX {
+            match Self::at_once(node, caller, account) {
+                Ok(Some(attempt)) => return Ok(attempt),
+                Ok(None) => sleep(&node.runtime, WAIT).await,
+                Err(full) => return Err(full),
+            }
+        }
+        let now = node.runtime.now();
+        Err(node
+            .limiters
+            .turned_away(caller, NetworkClass::Address, now))
+    }
+
+    /// `None` while it must wait.
+    fn at_once<R: Runtime>(
+        node: &Inner<R>,
+        caller: Caller,
+        account: Option<&str>,
+    ) -> Result<Option<Self>, Full> {
+        let (limiters, now) = (&node.limiters, node.runtime.now());
+        let ticket = match Networks::of(caller.peer).filter(|_| limiters.judges_logins) {
+            None => None,
+            Some(networks) => {
+                let admission = limiters.logins().admit(&networks, account, now.mono);
+                match admission {
+                    Admission::Judge(ticket) => Some(ticket),
+                    Admission::Wait => return Ok(None),
+                    Admission::Refuse(class) => {
+                        return Err(limiters.turned_away(caller, class, now));
+                    }
+                }
+            }
+        };
+        Ok(Some(Self {
+            limiters: limiters.clone(),
+            ticket,
+        }))
+    }
+
+    /// It was the user of this account.
+    pub(crate) fn succeeded<R: Runtime>(mut self, node: &Inner<R>, account: &str) {
+        if let Some(ticket) = self.ticket.take() {
+            let now = node.runtime.now().mono;
+            self.limiters.logins().succeeded(ticket, account, now);
+        }
+    }
+
+    /// It was a guess, and wrong.
+    pub(crate) fn failed<R: Runtime>(mut self, node: &Inner<R>) {
+        if let Some(ticket) = self.ticket.take() {
+            let now = node.runtime.now().mono;
+            self.limiters.logins().failed(ticket, now);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.limiters.logins().dropped(ticket);
+        }
+    }
+}
+
+/// Has who failed to log in wait for a moment.
+pub(crate) async fn slow_down<R: Runtime>(node: &Inner<R>, caller: Caller) {
+    let limiters = &node.limiters;
+    if !limiters.judges_logins || Networks::of(caller.peer).is_none() {
+        return;
+    }
+    let before = limiters.delayed.fetch_add(1, Ordering::Relaxed);
+    let _delayed = Delayed(limiters);
+    if before < DELAYED_MAX {
+        sleep(&node.runtime, FAILED_DELAY).await;
+    }
+}
+
+/// One that waits.
+struct Delayed<'a>(&'a Limiters);
+
+impl Drop for Delayed<'_> {
+    fn drop(&mut self) {
+        self.0.delayed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Writes what was refused to the store, when a minute is over.
+pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
+    loop {
+        sleep(&node.runtime, WRITTEN_EVERY).await;
+        let over = node.limiters.refusals().take(Some(node.runtime.now().utc));
+        write(&node, over).await;
+    }
+}
+
+/// Writes all of it, since the server stops.
+pub(crate) async fn write_all<R: Runtime>(node: &Inner<R>) {
+    let all = node.limiters.refusals().take(None);
+    write(node, all).await;
+}
+
+async fn write<R: Runtime>(node: &Inner<R>, minutes: Vec<RefusedMinute>) {
+    if minutes.is_empty() {
+        return;
+    }
+    let row = |minute: &RefusedMinute| (Utc::from_secs(minute.at), minute.encode().into());
+    let rows: Vec<_> = minutes.iter().map(row).collect();
+    let op =
+        move |reads: &dyn mox_mailbox::Reads| mox_mailbox::keep_dated(reads, Dated::Refused, &rows);
+    if let Err(error) = node.store.run(op).await {
+        tracing::warn!(target: "store", %error, "what limiters refused was not kept");
+    }
+}

@@ -1,0 +1,239 @@
+//! What a decision would have been under another configuration.
+
+use mox_address::Path;
+
+use super::facts::{Facts, Recipient, Settings, Stage, Standing};
+use super::history::History;
+use super::record::{Judgement, Record};
+use crate::config::Incoming;
+use crate::lookup::{Directory, Found};
+use crate::ruleset::{Ruleset, matching};
+
+/// A decision under another configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Under {
+    /// The recipient's judgement.
+    pub judgement: Judgement,
+    /// What the record does not tell, so that it may have been decided otherwise all the same.
+    pub unknown: Vec<String>,
+}
+
+impl Settings {
+    /// What an account wants of a message that matches this ruleset of its, or none.
+    pub fn of(incoming: &Incoming, matched: Option<(usize, &Ruleset)>) -> Self {
+        let filter = incoming.junk_filter.unwrap_or_default();
+        let mut settings = Self {
+            rejects_mailbox: incoming.rejects_mailbox.clone(),
+            junk_threshold: filter.threshold,
+            strict_threshold: filter.strict_threshold,
+            ..Self::default()
+        };
+        if let Some((nth, ruleset)) = matched {
+            settings.ruleset = Some(nth);
+            let list = ruleset.list_allow_domain.as_ref();
+            settings.list_allow = list.map(ToString::to_string);
+            settings.is_forward = ruleset.is_forward;
+            settings
+                .accept_rejects_to
+                .clone_from(&ruleset.accept_rejects_to_mailbox);
+        }
+        settings
+    }
+}
+
+impl Record {
+    /// Each recipient under another configuration. What a record does not hold is told: header fields, what earlier mail for
+    /// another mailbox was like, and what a junk filter says that was not asked.
+    pub fn under(&self, directory: &Directory) -> Vec<Under> {
+        let recipients = self.recipients.iter();
+        recipients
+            .map(|judged| under(&self.facts, &judged.recipient, directory, None))
+            .collect()
+    }
+}
+
+/// One recipient under another configuration; with the message's header, if that is at hand.
+pub fn under(
+    facts: &Facts,
+    recipient: &Recipient,
+    directory: &Directory,
+    header: Option<&[u8]>,
+) -> Under {
+    let (mut changed, mut unknown) = (recipient.clone(), Vec::new());
+    let found = Path::parse(&recipient.address, true).map(|path| directory.find(&path));
+    match (facts.stage, found) {
+        (Stage::Sender, _) | (_, Err(_)) => {}
+        (_, Ok(Found::NotOurs)) => changed.standing = Standing::NotOurs,
+        (_, Ok(Found::UnknownLocalPart)) => changed.standing = Standing::UnknownLocalPart,
+        (
+            _,
+            Ok(Found::Account {
+                account, mailbox, ..
+            }),
+        ) => {
+            changed.standing = Standing::Known;
+            if facts.message.is_some() {
+                let mailbox = mailbox.unwrap_or_else(|| "INBOX".into());
+                let message = (facts, header);
+                settle(
+                    message,
+                    &mut changed,
+                    (&account, mailbox),
+                    directory,
+                    &mut unknown,
+                );
+            }
+            changed.account = Some(account);
+        }
+    }
+    let judgement = Judgement::of(facts, changed);
+    let lacks_content = judgement.decision.asks_for_content()
+        && judgement.recipient.content.is_none()
+        && judgement
+            .recipient
+            .account
+            .as_ref()
+            .is_some_and(|account| directory.incoming(account).junk_filter.is_some());
+    if lacks_content {
+        unknown.push("what the junk filter would say".into());
+    }
+    Under { judgement, unknown }
+}
+
+/// What the account wants, and where its mail goes.
+fn settle(
+    (facts, header): (&Facts, Option<&[u8]>),
+    recipient: &mut Recipient,
+    (account, mailbox): (&str, String),
+    directory: &Directory,
+    unknown: &mut Vec<String>,
+) {
+    let incoming = directory.incoming(account);
+    let matched = matching(&incoming.rulesets, facts, header.unwrap_or_default());
+    let before = matched.map_or(incoming.rulesets.len(), |(nth, _)| nth);
+    let asks_header = |ruleset: &Ruleset| !ruleset.headers.is_empty();
+    if header.is_none() && incoming.rulesets.iter().take(before).any(asks_header) {
+        unknown.push("whether a ruleset with conditions on header fields matches".into());
+    }
+    let mailbox = matched.map_or(mailbox, |(_, ruleset)| ruleset.mailbox.clone());
+    let is_other = recipient.account.as_deref() != Some(account) || recipient.mailbox != mailbox;
+    if is_other {
+        recipient.history = History::default();
+        unknown.push(format!(
+            "what earlier mail for {mailbox} of {account} was like"
+        ));
+    }
+    recipient.settings = Settings {
+        junk_mailbox: recipient.settings.junk_mailbox.clone(),
+        quarantine: recipient.settings.quarantine,
+        subject_token: recipient.settings.subject_token,
+        ..Settings::of(incoming, matched)
+    };
+    recipient.mailbox = mailbox;
+    if incoming.junk_filter.is_none() {
+        recipient.content = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Dynamic, Static};
+    use crate::decision::{Connection, Message, Reason, Verdict};
+
+    fn directory(account: &str) -> Directory {
+        let fixed = "(data_dir: \"d\", hostname: \"mx.example.org\", postmaster: (account: \"jo\"),
+            listeners: {\"a\": (ips: [\"127.0.0.1\"], smtp: ())})";
+        let fixed = Static::parse("mox.ron", fixed).unwrap();
+        let dynamic = format!(
+            "(domains: {{\"example.org\": ()}}, accounts: {{\"jo\": (domain: \"example.org\",
+            addresses: [\"jo\"], {account})}})"
+        );
+        Directory::new(
+            &fixed,
+            &Dynamic::parse("domains.ron", &dynamic, &fixed).unwrap(),
+        )
+    }
+
+    fn record() -> Record {
+        let mut message = Message {
+            authors: vec!["a@far.example".into()],
+            author_domains: vec!["far.example".into()],
+            size: 10,
+            ..Message::default()
+        };
+        message.dmarc.result = "none".into();
+        message.spf.result = "fail".into();
+        message.spf.subject = "far.example".into();
+        let facts = Facts {
+            stage: Stage::Message,
+            at: 0,
+            connection: Connection {
+                ip: [192, 0, 2, 1].into(),
+                hello: "far.example".into(),
+                tls: false,
+            },
+            sender: "a@far.example".into(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: Some(message),
+        };
+        let recipient = Recipient {
+            account: Some("jo".into()),
+            mailbox: "INBOX".into(),
+            ..Recipient::new("jo@example.org".into(), Standing::Known)
+        };
+        Record {
+            id: "1".into(),
+            recipients: vec![Judgement::of(&facts, recipient)],
+            facts,
+            reply: String::new(),
+            dns: String::new(),
+        }
+    }
+
+    fn told(account: &str) -> (Verdict, Reason, Vec<String>) {
+        let [under] = &record().under(&directory(account))[..] else {
+            unreachable!()
+        };
+        let decision = &under.judgement.decision;
+        (decision.verdict, decision.reason, under.unknown.clone())
+    }
+
+    #[test]
+    fn rulesets_and_accounts_of_another_configuration_hold() {
+        assert_eq!(told(""), (Verdict::Defer, Reason::SpfPolicy, vec![]));
+        let forwarded = "rulesets: [(mailbox: \"INBOX\", mail_from: \"@far\", is_forward: true)]";
+        let (verdict, reason, unknown) = told(forwarded);
+        assert_eq!((verdict, reason), (Verdict::Accept, Reason::NoBadSignals));
+        assert_eq!(unknown, ["what the junk filter would say"]);
+        let (verdict, ..) = told(&format!("{forwarded}, junk_filter: None"));
+        assert_eq!(verdict, Verdict::Accept);
+    }
+
+    #[test]
+    fn what_the_record_does_not_tell_is_said() {
+        let lists = "rulesets: [(mailbox: \"Lists\", headers: {\"List-Id\": \"x\"}), \
+                     (mailbox: \"Far\", mail_from: \"@far\")]";
+        let (verdict, reason, unknown) = told(lists);
+        assert_eq!((verdict, reason), (Verdict::Defer, Reason::SpfPolicy));
+        assert_eq!(
+            unknown,
+            [
+                "whether a ruleset with conditions on header fields matches",
+                "what earlier mail for Far of jo was like"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_nobodys_any_more_is_refused() {
+        let other = directory("").find(&Path::parse("al@example.org", true).unwrap());
+        assert_eq!(other, Found::UnknownLocalPart);
+        let mut record = record();
+        record.recipients[0].recipient.address = "al@example.org".into();
+        let under = record.under(&directory(""));
+        let reason = under[0].judgement.decision.reason;
+        assert_eq!(reason, Reason::UnknownRecipient);
+    }
+}

@@ -1,0 +1,148 @@
+//! What limiters do to guessers, and what they do not do to everybody else behind the same address.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod one_server;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mox_driver::Runtime;
+use mox_node::Outgoing;
+use mox_server::limiter::{Limiter, NetworkClass, RefusedService};
+use mox_sim::{Dialogue, Knobs, Sim, SimRuntime};
+use one_server::{One, arrive, inbox, ours, sleep, text};
+use std::time::Duration;
+
+/// One attempt to log in by IMAP; what the server said, the greeting if that was all.
+async fn try_imap(from: &SimRuntime, user: &str, password: &str) -> String {
+    let mut imap = Dialogue::new(from.connect(ours(143), None).await.unwrap());
+    let greeting = imap.line().await.unwrap();
+    if greeting.starts_with("* BYE") {
+        return greeting;
+    }
+    imap.command(&format!("LOGIN {user} {password}"))
+        .await
+        .unwrap()
+}
+
+/// The same by submission.
+async fn try_submission(from: &SimRuntime, user: &str, password: &str) -> String {
+    let mut smtp = Dialogue::new(from.connect(ours(587), None).await.unwrap());
+    let greeting = smtp.reply().await.unwrap();
+    if greeting.starts_with("421") {
+        return greeting;
+    }
+    smtp.say("EHLO phone.example\r\n").await.unwrap();
+    smtp.expect("250").await.unwrap();
+    let response = STANDARD.encode(format!("\0{user}\0{password}"));
+    smtp.say(&format!("AUTH PLAIN {response}\r\n"))
+        .await
+        .unwrap();
+    smtp.reply().await.unwrap()
+}
+
+#[test]
+fn an_office_with_a_phone_that_has_a_wrong_password_goes_on_receiving_and_reading() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let office = world.computer("office", [10, 0, 9, 1]);
+        let guesser = world.computer("guesser", [10, 0, 7, 1]);
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.start().await;
+        inbox(&office).await.unwrap();
+        let mut told = Vec::new();
+        for n in 0..120 {
+            // An app that adds a number to what it was told, so that no two passwords are the same.
+            told.push(try_imap(&office, "bob@ours.example", &format!("old{n}")).await);
+            told.push(try_submission(&office, "bob@ours.example", &format!("older{n}")).await);
+            if n % 10 == 0 {
+                arrive(&office, &text(&format!("number {n}"), 1))
+                    .await
+                    .unwrap();
+                let read = inbox(&office).await.unwrap();
+                assert!(read.contains(&format!("Subject: number {n}\r\n")), "{n}");
+            }
+        }
+        let wrong = told
+            .iter()
+            .filter(|t| t.contains("AUTHENTICATIONFAILED") || t.starts_with("535"));
+        assert!((10..60).contains(&wrong.count()));
+        assert!(told.iter().any(|t| t.contains("NO [LIMIT]")), "{told:?}");
+        assert!(told.iter().any(|t| t.starts_with("421 4.7.0")), "{told:?}");
+        // Who is no friend of the office is told at the door.
+        let mut tries = 0;
+        let bye = loop {
+            let said = try_imap(&guesser, "ann@ours.example", &format!("guess{tries}")).await;
+            if said.starts_with("* BYE") {
+                break said;
+            }
+            tries += 1;
+        };
+        assert!(bye.contains("too many failed logins"), "{bye}");
+        assert!((10..14).contains(&tries), "{tries}");
+        // What was refused is counted, in the store soon, and there after a start.
+        sleep(&office, Duration::from_secs(120)).await;
+        one.node().drain().await;
+        one.start().await;
+        let minutes = one.node().refused(100).unwrap();
+        let all: Vec<_> = minutes.iter().flat_map(|minute| &minute.refused).collect();
+        let by = |service| {
+            let of = all.iter().filter(|r| r.service == service);
+            of.map(|r| r.count).sum::<u64>()
+        };
+        assert!(by(RefusedService::Imap) > 50, "{minutes:?}");
+        assert!(by(RefusedService::Submission) > 50, "{minutes:?}");
+        assert_eq!(by(RefusedService::Smtp), 0, "{minutes:?}");
+        for refused in all {
+            assert_eq!(refused.limiter, Limiter::FailedLogins);
+            assert_eq!(refused.class, Some(NetworkClass::Address));
+        }
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn the_same_wrong_password_again_is_no_guess() {
+    let sim = Sim::new(2, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let phone = world.computer("phone", [10, 0, 9, 1]);
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.start().await;
+        for n in 0..100 {
+            let said = try_imap(&phone, "ann@ours.example", "yesterday").await;
+            assert!(said.contains("AUTHENTICATIONFAILED"), "{n}: {said}");
+        }
+        assert_eq!(one.node().refused(10).unwrap(), []);
+        inbox(&phone).await.unwrap();
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn who_connects_too_often_is_put_off_for_a_minute() {
+    let sim = Sim::new(3, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let client = world.computer("client", [10, 0, 9, 1]);
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.start().await;
+        let mut said = Vec::new();
+        for _ in 0..400 {
+            let stream = client.connect(ours(25), None).await.unwrap();
+            said.push(Dialogue::new(stream).reply().await.unwrap_or_default());
+        }
+        let greeted = said.iter().filter(|s| s.starts_with("220")).count();
+        assert!((300..400).contains(&greeted), "{greeted}");
+        let put_off =
+            "421 4.7.0 ours.example too many connections from your address, try again in a minute";
+        let told = said.iter().find(|s| s.starts_with("421")).unwrap();
+        assert_eq!(told.trim_end(), put_off);
+        sleep(&client, Duration::from_secs(60)).await;
+        arrive(&client, &text("later", 1)).await.unwrap();
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
