@@ -197,7 +197,7 @@ async fn mark(imap: &mut Dialogue<SimStream>, rng: &mut Rng) {
 fn delivered() -> Vec<Record> {
     let sim = Sim::new(7, Knobs::fault_free());
     let world = sim.clone();
-    let zone = MasterFile::parse(&zone()).unwrap();
+    let zone = MasterFile::parse(zone()).unwrap();
     let records = sim.run(async move {
         let mut rng = Seed::from_number(7).child("deliveries", 0).rng();
         let names = world.computer("names", [10, 0, 0, 53]);

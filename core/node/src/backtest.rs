@@ -117,10 +117,10 @@ impl<R: Runtime> Node<R> {
 
 fn record(view: &dyn Reads, id: &str) -> Result<Option<Record>, ReadError> {
     let found = mox_mailbox::decisions(view, &mox_server::decision::key(id), 4)?;
-    let records = found
+    let mut records = found
         .iter()
         .filter_map(|octets| Record::decode(octets).ok());
-    Ok(records.filter(|record| record.id == id).next())
+    Ok(records.find(|record| record.id == id))
 }
 
 /// All messages of a mailbox.
