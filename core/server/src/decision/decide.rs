@@ -58,8 +58,6 @@ pub enum Reason {
     NoAuthor,
     DmarcPolicy,
     DmarcQuarantine,
-    /// The author's domain may not vouch for it; name servers did not answer.
-    DmarcUnknown,
     ReputationError,
     Msgfromfull,
     Msgtofull,
@@ -79,7 +77,10 @@ pub enum Reason {
     JunkContentStrict,
     DnsBlocklisted,
     NoBadSignals,
+    // Stored records hold the place in this list: what is new goes to its end.
     Reporting,
+    /// The author's domain may not vouch for it; name servers did not answer.
+    DmarcUnknown,
 }
 
 impl Reason {
