@@ -382,18 +382,27 @@ impl Server {
         if !selection.write_fetch(out, row.uid, self.modes) {
             return None;
         }
-        let told = fetch.marked.contains(row.uid) && !fetch.items.contains(&FetchItem::Flags);
-        if told {
-            // The client learns of the \Seen that its command sets.
+        // The client learns of the \Seen that its command sets, by what RFC 7162 3.2.4 demands.
+        let marked = fetch.marked.contains(row.uid);
+        let tells = |item| marked && !fetch.items.contains(&item);
+        let mut written = false;
+        if self.modes.condstore && !self.modes.uid_only && tells(FetchItem::Uid) {
+            put!(out, "UID {}", row.uid);
+            written = true;
+        }
+        if tells(FetchItem::Flags) {
+            out.extend_from_slice(if written { b" " } else { b"" });
             selection.write_flags(out, &row, self.modes);
-            if self.modes.condstore && !fetch.items.contains(&FetchItem::Modseq) {
-                put!(out, " MODSEQ ({})", row.modseq);
-            }
+            written = true;
+        }
+        if self.modes.condstore && tells(FetchItem::Modseq) {
+            put!(out, "{}MODSEQ ({})", if written { " " } else { "" }, row.modseq);
+            written = true;
         }
         Some(Current {
             row,
             item: 0,
-            written: told,
+            written,
             literal: None,
         })
     }
