@@ -535,14 +535,9 @@ impl Server {
             } => self.selected(name, read_only, qresync, answer),
             Job::Resync(resync) => self.resync_answer(resync, answer),
             Job::Close => {
+                // RFC 7162 3.2.8: without HIGHESTMODSEQ, since the client was not told what went.
                 self.unselect();
-                match answer {
-                    // RFC 7162 3.2.8.
-                    Answer::Expunged { uids, modseq } if self.modes.qresync && !uids.is_empty() => {
-                        Next::Done(Reply::ok_with(alloc::format!("HIGHESTMODSEQ {modseq}")))
-                    }
-                    _ => Next::ok(),
-                }
+                Next::ok()
             }
             Job::Expunge(limited) => self.expunged(answer, limited),
             Job::ExpungeWhich => self.expunge_these(answer),
