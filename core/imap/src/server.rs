@@ -297,6 +297,7 @@ impl Server {
         let running = Running {
             tag: tag.to_vec(),
             verb,
+            forbids_expunge: verb.forbids_expunge() || command.searches_numbers(),
             ask: None,
             job: Job::Finish(Reply::ok()),
             since: self.now.unwrap_or_default().mono,

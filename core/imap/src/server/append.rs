@@ -141,6 +141,7 @@ impl Server {
         let running = Box::new(Running {
             tag,
             verb,
+            forbids_expunge: false,
             ask: None,
             job: Job::Login,
             since: self.now.unwrap_or_default().mono,

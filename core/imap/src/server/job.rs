@@ -23,6 +23,8 @@ use crate::wire::{GetMetadata, Malformed, Qresync, StatusItem, Verb, put};
 pub(super) struct Running {
     pub(super) tag: Vec<u8>,
     pub(super) verb: Verb,
+    /// Message numbers mean what they meant when it came, until it is answered (RFC 3501 7.4.1).
+    pub(super) forbids_expunge: bool,
     /// The ask it waits for.
     pub(super) ask: Option<AskId>,
     pub(super) job: Job,
@@ -235,12 +237,29 @@ impl Server {
             self.running = self.parked.take();
             return self.rest();
         }
-        let full = !running.verb.forbids_expunge() || mutant!(ExpungeDuringFetch);
+        let full = !running.forbids_expunge || mutant!(ExpungeDuringFetch);
         if self.begin_report(full) || self.begin_contexts() {
             running.ask = None;
             running.job = Job::Finish(reply);
             self.running = Some(running);
             return;
+        }
+        self.conclude(&running, reply);
+    }
+
+    /// Writes the tagged response. Of a command that took messages away it tells how far the client knows the mailbox now
+    /// (RFC 6851 4.4, RFC 8508 4.5): all that went before is told, that of others too.
+    fn conclude(&mut self, running: &Running, mut reply: Reply) {
+        if let Some(selection) = &self.selected
+            && self.modes.qresync
+            && running.verb.moves()
+            && reply.status == "OK"
+        {
+            let code = alloc::format!("HIGHESTMODSEQ {}", selection.modseq);
+            match reply.code {
+                None => reply.code = Some(code.into()),
+                Some(_) => put!(self.out.text(), "* OK [{code}] the last change\r\n"),
+            }
         }
         self.reply(&running.tag, Some(running.verb), &reply);
         self.rest();
@@ -264,8 +283,7 @@ impl Server {
         match running.job {
             Job::Finish(ref reply) => {
                 let reply = reply.clone();
-                self.reply(&running.tag, Some(running.verb), &reply);
-                self.rest();
+                self.conclude(&running, reply);
             }
             Job::Idle(true) => self.complete(running, Reply::ok()),
             _ => self.running = Some(running),

@@ -360,6 +360,7 @@ impl Server {
         self.running = Some(Box::new(Running {
             tag: Vec::new(),
             verb: Verb::UidFetch,
+            forbids_expunge: false,
             ask: None,
             job: Job::Fetch(Box::new(Fetch::of_arrivals(items, uids))),
             since: self.now.unwrap_or_default().mono,

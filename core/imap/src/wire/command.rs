@@ -201,6 +201,14 @@ impl Verb {
         )
     }
 
+    /// Takes messages out of the selected mailbox and puts others somewhere.
+    pub const fn moves(self) -> bool {
+        matches!(
+            self,
+            Self::Move | Self::UidMove | Self::Replace | Self::UidReplace
+        )
+    }
+
     /// Takes or tells message numbers (RFC 9586 3: refused once there are none any more).
     pub const fn has_numbers(self) -> bool {
         matches!(
@@ -360,6 +368,16 @@ pub struct StoreArgs {
 }
 
 impl Command {
+    /// Searches with message numbers: no message may go before the answer (RFC 7162 3.2.10.2, RFC 9051 7.5.1).
+    pub fn searches_numbers(&self) -> bool {
+        match self {
+            Self::Search(args) => args.numbers,
+            Self::MultiSearch(args) => args.search.numbers,
+            Self::Thread(args) => args.numbers,
+            _ => false,
+        }
+    }
+
     /// Reads the arguments of a command.
     pub fn parse(
         verb: Verb,

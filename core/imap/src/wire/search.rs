@@ -27,6 +27,8 @@ pub struct SearchArgs {
     pub returns: Option<SearchReturn>,
     /// MODSEQ was among the keys: the answer tells the highest one (RFC 7162 3.1.5).
     pub modseq: bool,
+    /// Message numbers were among the keys.
+    pub numbers: bool,
     /// SORT: in which order.
     pub order: Option<Vec<SortKey>>,
 }
@@ -133,6 +135,7 @@ impl SearchArgs {
             limits,
             left: limits.items,
             modseq: false,
+            numbers: false,
         };
         let key = keys.sequence(cursor, limits.nesting)?;
         cursor.end()?;
@@ -140,6 +143,7 @@ impl SearchArgs {
             key,
             returns,
             modseq: keys.modseq,
+            numbers: keys.numbers,
             order: None,
         })
     }
@@ -152,6 +156,8 @@ pub struct ThreadArgs {
     pub algorithm: Threading,
     /// What to look for.
     pub key: SearchKey,
+    /// Message numbers are in it.
+    pub numbers: bool,
 }
 
 impl ThreadArgs {
@@ -170,8 +176,12 @@ impl ThreadArgs {
         cursor.space()?;
         charset(cursor)?;
         cursor.space()?;
-        let key = SearchArgs::keys(cursor, known, limits, None)?.key;
-        Ok(Self { algorithm, key })
+        let SearchArgs { key, numbers, .. } = SearchArgs::keys(cursor, known, limits, None)?;
+        Ok(Self {
+            algorithm,
+            key,
+            numbers,
+        })
     }
 }
 
@@ -279,6 +289,7 @@ struct Keys<'a> {
     /// Keys that may still come.
     left: u32,
     modseq: bool,
+    numbers: bool,
 }
 
 impl Keys<'_> {
@@ -310,7 +321,8 @@ impl Keys<'_> {
             Some(b'*' | b'$' | b'0'..=b'9') if !self.known.numbers => {
                 return syntax("message numbers mean nothing here");
             }
-            Some(b'*' | b'$' | b'0'..=b'9') => {
+            Some(first @ (b'*' | b'$' | b'0'..=b'9')) => {
+                self.numbers |= first != b'$';
                 let set = SequenceSet::parse(cursor, self.known, self.limits)?;
                 return Ok(SearchKey::Uids(set.numbers_within(self.known.uids)));
             }
