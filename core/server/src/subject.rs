@@ -74,9 +74,34 @@ fn without_blob(text: &str) -> Option<&str> {
     inside.get(end..)?.strip_prefix(']').map(str::trim_start)
 }
 
-/// The form in which texts are compared: without regard to case, decomposed.
+/// The form in which texts are compared, that of RFC 5051 2: each character in title case, then decomposed.
 pub fn casemapped(text: &str) -> String {
-    text.chars().flat_map(char::to_uppercase).nfkd().collect()
+    text.chars().map(title_case).nfkd().collect()
+}
+
+/// The simple mapping of `UnicodeData.txt`, which gives one character for one.
+fn title_case(c: char) -> char {
+    let offset = |by: u32| char::from_u32(u32::from(c) + by).unwrap_or(c);
+    match c {
+        // Digraphs: the first letter only.
+        '\u{1c4}'..='\u{1c6}' => '\u{1c5}',
+        '\u{1c7}'..='\u{1c9}' => '\u{1c8}',
+        '\u{1ca}'..='\u{1cc}' => '\u{1cb}',
+        '\u{1f1}'..='\u{1f3}' => '\u{1f2}',
+        // Georgian has capitals, but no titles.
+        '\u{10d0}'..='\u{10ff}' => c,
+        // Greek with an iota, which stays below.
+        '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => offset(8),
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => offset(9),
+        // Of the others what has no capital of one character has none (\u{df}).
+        _ => {
+            let mut upper = c.to_uppercase();
+            match (upper.next(), upper.next()) {
+                (Some(upper), None) => upper,
+                _ => c,
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +132,21 @@ mod tests {
                 (base, is_reply),
                 "{subject}"
             );
+        }
+    }
+
+    #[test]
+    fn texts_are_compared_as_their_collation_says() {
+        for (text, mapped) in [
+            ("stra\u{df}e", "STRA\u{df}E"),
+            ("\u{1c6} \u{1c4}", "Dz\u{30c} Dz\u{30c}"),
+            ("\u{10d0}", "\u{10d0}"),
+            ("\u{fb01}", "fi"),
+            ("\u{1fb3}\u{1f80}", "\u{391}\u{345}\u{391}\u{313}\u{345}"),
+            ("i\u{131}\u{17f}", "IIS"),
+            ("\u{e4}\u{2460}", "A\u{308}1"),
+        ] {
+            assert_eq!(casemapped(text), mapped, "{text}");
         }
     }
 

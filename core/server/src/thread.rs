@@ -237,8 +237,9 @@ impl<'m> Forest<'m> {
             }
             let known = table.get(subject).copied();
             let better = known.is_none_or(|known| {
-                let dummy = !is_dummy(self, known) && is_dummy(self, root);
-                dummy || (is_reply(self, known) && !is_reply(self, root))
+                // (5)(B)(iv): one that is not there stays where it stands.
+                let replies = is_reply(self, known) && !is_reply(self, root);
+                !is_dummy(self, known) && (is_dummy(self, root) || replies)
             });
             if better {
                 table.insert(subject, root);
@@ -403,6 +404,13 @@ mod tests {
             message(2, 2, "b", &[], "foo"),
         ];
         assert_eq!(shown(&references(&equals)), "0/2 1/0 2/0");
+        // The place of what is not there is kept, though what comes later is no reply.
+        let kept = [
+            message(1, 1, "a", &["x"], "Re: foo"),
+            message(2, 2, "b", &["x"], "Re: foo"),
+            message(3, 3, "c", &[], "foo"),
+        ];
+        assert_eq!(shown(&references(&kept)), "0/3 1/0 2/0 3/0");
         let none = [message(1, 1, "a", &[], ""), message(2, 2, "b", &[], "")];
         assert_eq!(shown(&references(&none)), "1/0 2/0");
     }
