@@ -166,12 +166,18 @@ fn refused(error: &StoreError<Stop>, missing: &'static str) -> Refusal {
         StoreError::Panicked => "SERVERBUG",
         StoreError::Dead => "UNAVAILABLE",
     };
+    // What went wrong within is for the log, not for a client.
+    let text = match code {
+        "SERVERBUG" => "this failed, and the server's log says why".into(),
+        "UNAVAILABLE" => "the store is not available now".into(),
+        _ => error.to_string(),
+    };
     if matches!(code, "SERVERBUG" | "UNAVAILABLE") {
         tracing::error!(target: "store", %error, "an operation for an IMAP session failed");
     }
     Refusal {
         code: Some(code),
-        text: error.to_string(),
+        text,
     }
 }
 
@@ -262,7 +268,7 @@ impl<R: Runtime> World for ImapHost<R> {
             }
             Ask::Annotations { mailbox } => self.annotations(mailbox.as_deref()),
             Ask::Annotate { mailbox, entries } => self.annotate(mailbox, entries),
-            Ask::Quota { mailbox } => self.quota(mailbox.as_deref()),
+            Ask::Quota { .. } => self.quota(),
             Ask::Append { .. } | Ask::Piece(_) | Ask::Insert { .. } | Ask::Commit { .. } => {
                 self.append(ask)
             }
@@ -406,5 +412,27 @@ impl<R: Runtime> World for ImapHost<R> {
             return Poll::Ready((id, Answer::Modseq(number)));
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mox_mailbox::ReadError;
+
+    #[test]
+    fn what_fails_within_is_not_shown_to_clients() {
+        let read = Stop::Read(ReadError("row 7 of /var/lib/x is damaged".into()));
+        for (error, code) in [
+            (StoreError::Refused(read), "SERVERBUG"),
+            (StoreError::Panicked, "SERVERBUG"),
+            (StoreError::Dead, "UNAVAILABLE"),
+        ] {
+            let refusal = refused(&error, "NONEXISTENT");
+            assert_eq!(refusal.code, Some(code));
+            assert!(!refusal.text.contains(&error.to_string()), "{refusal:?}");
+        }
+        let told = refused(&StoreError::Refused(Stop::NoSuchMailbox), "NONEXISTENT");
+        assert_eq!(told.text, Stop::NoSuchMailbox.to_string());
     }
 }

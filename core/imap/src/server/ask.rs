@@ -208,9 +208,9 @@ pub enum Ask {
         /// REPLACE: this message of that mailbox goes in the same moment. It may be gone already.
         replace: Option<(BoxId, Uid)>,
     },
-    /// GETQUOTA and GETQUOTAROOT: there is one root, the account. Answer `Quota`, or `No` when `mailbox` is not there.
+    /// GETQUOTA and GETQUOTAROOT: there is one root at most, the account. Answer `Quota` or `No`.
     Quota {
-        /// The mailbox whose root is asked for; canonical UTF-8 name.
+        /// The mailbox whose root is asked for, which need not exist (RFC 9208 4.1.2); canonical UTF-8 name.
         mailbox: Option<String>,
     },
     /// All annotations of a mailbox, or of the account. Answer `Annotations` or `No`.
@@ -323,7 +323,7 @@ pub enum Answer {
     Quota {
         /// Octets of all messages.
         octets: u64,
-        /// How many may be.
+        /// How many may be; without a limit there is no root.
         most: Option<u64>,
     },
     /// Annotations by name, in order.
@@ -683,6 +683,8 @@ pub enum CloseReason {
     Drained,
     /// A line or literal over the limit that cannot be skipped, or bytes after STARTTLS.
     Violation,
+    /// The selected mailbox was deleted while its client waited in IDLE.
+    MailboxDeleted,
     /// The world failed in the middle of a response that could not be completed.
     Failed,
 }

@@ -1,4 +1,5 @@
-//! QUOTA, RFC 9208: one root, named "", for all mailboxes of an account; it limits STORAGE, if anything.
+//! QUOTA, RFC 9208: one root, named "", for all mailboxes of an account, which limits STORAGE. Without a limit there is none,
+//! since a root has a limit on something (`quota-list`).
 
 use alloc::string::String;
 
@@ -12,7 +13,7 @@ const UNIT: u64 = 1024;
 impl Server {
     pub(super) fn get_quota(&mut self, root: &[u8]) -> Next {
         if !root.is_empty() {
-            return Next::no("NONEXISTENT", "there is no such quota root");
+            return no_root();
         }
         Next::Wait(self.ask(Ask::Quota { mailbox: None }), Job::Quota(None))
     }
@@ -40,18 +41,23 @@ impl Server {
             let out = self.out.text();
             out.extend_from_slice(b"* QUOTAROOT ");
             out.extend_from_slice(&shown);
-            out.extend_from_slice(b" \"\"\r\n");
+            let root = most.map_or("", |_| " \"\"");
+            put!(out, "{root}\r\n");
         }
-        let out = self.out.text();
         match most {
             Some(most) => put!(
-                out,
+                self.out.text(),
                 "* QUOTA \"\" (STORAGE {} {})\r\n",
                 octets.div_ceil(UNIT),
                 most / UNIT
             ),
-            None => out.extend_from_slice(b"* QUOTA \"\" ()\r\n"),
+            None if mailbox.is_none() => return no_root(),
+            None => {}
         }
         Next::ok()
     }
+}
+
+fn no_root() -> Next {
+    Next::no("NONEXISTENT", "there is no such quota root")
 }

@@ -60,15 +60,11 @@ impl<R: Runtime> ImapHost<R> {
         Response::Now(answer().unwrap_or_else(unreadable))
     }
 
-    pub(super) fn quota(&self, mailbox: Option<&str>) -> Response {
+    /// All mailboxes have one root, those that are not there too (RFC 9208 4.1.2).
+    pub(super) fn quota(&self) -> Response {
         let published = self.node.store.published();
         let (view, account) = (&*published.view, self.account());
         let answer = || {
-            if let Some(name) = mailbox
-                && mox_mailbox::mailbox_id(view, account, name)?.is_none()
-            {
-                return Ok(no_mailbox());
-            }
             Ok::<_, ReadError>(Answer::Quota {
                 octets: mox_mailbox::usage(view, account)?.octets,
                 most: mox_mailbox::quota(view, account)?,
