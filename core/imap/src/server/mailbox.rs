@@ -10,7 +10,7 @@ use super::capability::Modes;
 use super::job::{Job, Next, Reply};
 use super::select::mailbox_id;
 use super::{Answer, Ask, MailboxEdit, MailboxInfo, Server, StatusFigures, on_wire};
-use crate::wire::{ListArgs, Pattern, StatusItem, put};
+use crate::wire::{ListArgs, ListSelect, Patterns, StatusItem, put};
 
 const INBOX: &str = "INBOX";
 
@@ -42,8 +42,8 @@ struct Entry {
     name: String,
     attributes: Vec<&'static str>,
     special_use: Option<String>,
-    /// CHILDINFO: shown for its subscribed children (RFC 5258 4).
-    child_info: bool,
+    /// CHILDINFO: shown for what is below it and meets these (RFC 5258 3.5).
+    child_info: ListSelect,
     exists: bool,
 }
 
@@ -266,19 +266,21 @@ impl Entry {
         }
         out.extend_from_slice(b") \"/\" ");
         out.extend_from_slice(&on_wire(&self.name, modes));
-        if self.child_info {
-            out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
-        }
+        let criteria: &[u8] = match (self.child_info.subscribed, self.child_info.special_use) {
+            (true, true) => b" (\"CHILDINFO\" (\"SUBSCRIBED\" \"SPECIAL-USE\"))",
+            (true, false) => b" (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+            (false, true) => b" (\"CHILDINFO\" (\"SPECIAL-USE\"))",
+            (false, false) => b"",
+        };
+        out.extend_from_slice(criteria);
         out.extend_from_slice(b"\r\n");
     }
 }
 
-fn patterns(args: &ListArgs) -> Vec<Pattern> {
+fn patterns(args: &ListArgs) -> Patterns {
     // An empty pattern among several names nothing (RFC 5258 3).
     let patterns = args.patterns.iter().filter(|p| !p.is_empty());
-    patterns
-        .map(|pattern| Pattern::new(&args.reference, pattern))
-        .collect()
+    Patterns::new(&args.reference, patterns.map(|pattern| &pattern[..]))
 }
 
 /// Every name above these, with `/` in between.
@@ -291,27 +293,35 @@ fn parents<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
 fn list_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
     let patterns = patterns(args);
     let with_children = parents(mailboxes.iter().filter(|m| m.exists).map(|m| &*m.name));
-    let with_subscribed = parents(mailboxes.iter().filter(|m| m.subscribed).map(|m| &*m.name));
     let select = args.select;
-    let mut entries = Vec::new();
-    for mailbox in mailboxes {
-        if !patterns
-            .iter()
-            .any(|pattern| pattern.matches(&mailbox.name))
-        {
-            continue;
-        }
-        let child_info =
-            select.recursive && select.subscribed && with_subscribed.contains(&*mailbox.name);
-        // A name without a mailbox is shown for its subscription only.
-        let selected = if select.subscribed {
-            mailbox.subscribed
-        } else {
-            mailbox.exists
+    // A name without a mailbox is shown for its subscription only.
+    let is_selected = |mailbox: &MailboxInfo| {
+        let there = match select.subscribed {
+            true => mailbox.subscribed,
+            false => mailbox.exists,
         };
-        let wrong_use = select.special_use && mailbox.special_use.is_none();
-        let shown_for_children = child_info && mailbox.exists;
-        if !shown_for_children && (!selected || wrong_use) {
+        there && (!select.special_use || mailbox.special_use.is_some())
+    };
+    let selected = mailboxes
+        .iter()
+        .filter(|m| select.recursive && is_selected(m));
+    let with_selected = parents(selected.map(|m| &*m.name));
+    let nowhere = |name: &str| MailboxInfo {
+        name: name.to_string(),
+        subscribed: false,
+        exists: false,
+        special_use: None,
+    };
+    let names: BTreeSet<&str> = mailboxes.iter().map(|m| &*m.name).collect();
+    // RFC 5258 3.5: parents that do not exist are shown for what is below them too.
+    let between: Vec<MailboxInfo> = with_selected
+        .difference(&names)
+        .map(|name| nowhere(name))
+        .collect();
+    let mut entries = Vec::new();
+    for mailbox in mailboxes.iter().chain(&between) {
+        let child_info = with_selected.contains(&*mailbox.name);
+        if !(child_info || is_selected(mailbox)) || !patterns.matches(&mailbox.name) {
             continue;
         }
         let mut attributes = Vec::new();
@@ -330,9 +340,15 @@ fn list_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
             name: mailbox.name.clone(),
             attributes,
             special_use: mailbox.special_use.clone(),
-            child_info,
+            child_info: match child_info {
+                true => select,
+                false => ListSelect::default(),
+            },
             exists: mailbox.exists,
         });
+    }
+    if !between.is_empty() {
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
     }
     entries
 }
@@ -348,10 +364,10 @@ fn lsub_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
         name: name.to_string(),
         attributes,
         special_use: None,
-        child_info: false,
+        child_info: ListSelect::default(),
         exists: false,
     };
-    let matching = |name: &&&str| patterns.iter().any(|pattern| pattern.matches(name));
+    let matching = |name: &&&str| patterns.matches(name);
     let mut entries: Vec<_> = subscribed
         .iter()
         .filter(matching)
@@ -360,10 +376,7 @@ fn lsub_entries(args: &ListArgs, mailboxes: &[MailboxInfo]) -> Vec<Entry> {
     // RFC 3501 6.3.9: a name that `%` cuts off is shown though it is not subscribed itself.
     let above = parents(subscribed.iter().copied());
     for name in above.difference(&subscribed) {
-        if patterns
-            .iter()
-            .any(|p| p.ends_in_percent() && p.matches(name))
-        {
+        if patterns.ends_in_percent() && patterns.matches(name) {
             entries.push(entry(name, [r"\Noselect"].into()));
         }
     }
