@@ -48,7 +48,8 @@ use self::notify::Notify;
 use self::output::Output;
 use self::report::{Report, Selection};
 use crate::wire::{
-    Allowed, Announced, AppendReader, Command, Framed, Framer, Head, Known, Malformed, Verb,
+    Allowed, Announced, AppendReader, Command, Framed, Framer, Head, Known, Malformed, Numbers,
+    Verb,
 };
 
 /// Octets of output not taken yet above which no further command is begun.
@@ -87,6 +88,10 @@ pub struct Server {
     selected: Option<Box<Selection>>,
     report: Option<Box<Report>>,
     notify: Option<Box<Notify>>,
+    /// NOTIFY was used: nothing is told of the selected mailbox but what it asks for (RFC 5465 3.1).
+    notified: bool,
+    /// Why NOTIFY ended, until the client can be told.
+    overflowed: Option<&'static str>,
     /// An IDLE that waits for what is told of new messages.
     parked: Option<Box<Running>>,
 }
@@ -127,6 +132,8 @@ impl Server {
             selected: None,
             report: None,
             notify: None,
+            notified: false,
+            overflowed: None,
             parked: None,
         }
     }
@@ -246,7 +253,10 @@ impl Server {
                 uids: &selection.uids,
                 saved: &selection.saved,
                 recent: &selection.recent,
-                numbers: !self.modes.uid_only,
+                numbers: match self.modes.uid_only {
+                    true => Numbers::UidsOnly,
+                    false => Numbers::Messages,
+                },
                 utf8,
                 charset,
                 limited,
@@ -372,8 +382,8 @@ impl Server {
                 Next::ok()
             }
             Command::Expunge(only) => self.expunge(only.as_ref()),
-            Command::Search(args) => self.search(args),
-            Command::MultiSearch(args) => self.multi_search(args),
+            Command::Search(args) => self.search(args, &running.tag),
+            Command::MultiSearch(args) => self.multi_search(args, &running.tag),
             Command::Thread(args) => self.thread(args),
             Command::GetMetadata(args) => self.get_metadata(args),
             Command::SetMetadata(args) => self.set_metadata(args),
@@ -405,7 +415,13 @@ impl Server {
             }
             (_, Some(verb)) => self.refusal(verb),
         };
-        let why = why.or_else(|| self.literal_off(&literal));
+        // RFC 5464 5: a value may be a literal8, with or without BINARY.
+        let literal8 = literal.binary && head.verb != Some(Verb::SetMetadata);
+        let judged = Announced {
+            binary: literal8,
+            ..literal
+        };
+        let why = why.or_else(|| self.literal_off(&judged));
         let why = match (why, head.verb, head.args) {
             (None, Some(verb), Some(args)) if verb.brings_message() => {
                 let mut reader = AppendReader::new(verb != Verb::Append);
@@ -421,7 +437,7 @@ impl Server {
             || held.len() as u64 + literal.size > limits.command as u64;
         let why = match why {
             None if too_big => Some(Malformed::Refused("TOOBIG", "the literal is too long")),
-            None if literal.binary => Some(Malformed::Syntax("a literal8 is not allowed here")),
+            None if literal8 => Some(Malformed::Syntax("a literal8 is not allowed here")),
             why => why,
         };
         match why {

@@ -26,7 +26,7 @@ mod url;
 
 pub use append::{AppendReader, AppendStep};
 pub use command::{Allowed, Command, Head, IdPair, StoreArgs, Verb};
-pub use cursor::{Known, Malformed, ParseLimits};
+pub use cursor::{Known, Malformed, Numbers, ParseLimits};
 pub use date::{INTERNAL_DATE_LENGTH, write_internal_date};
 pub(crate) use encode::{put, put_number, put_text};
 pub use encode::{write_astring, write_nstring, write_string, write_utf8_astring};

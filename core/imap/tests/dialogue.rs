@@ -572,7 +572,9 @@ fn mailboxes_are_created_listed_and_counted() {
          * STATUS INBOX (UIDNEXT 4 UNSEEN 3 RECENT 0)\r\nm OK STATUS completed\r\n\
          n NO [CANNOT] INBOX cannot be deleted\r\no NO [NONEXISTENT] no such mailbox\r\n\
          * LIST (\\HasNoChildren \\Sent) \"/\" Work/Gr&APw-n\r\np OK LIST completed\r\n\
-         * LIST (\\HasChildren \\Subscribed) \"/\" Work\r\nq OK LIST completed\r\nr OK UNSUBSCRIBE completed\r\n\
+         * LIST (\\HasChildren \\Subscribed) \"/\" Work\r\n\
+         * LIST (\\NonExistent) \"/\" gone (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n\
+         q OK LIST completed\r\nr OK UNSUBSCRIBE completed\r\n\
          * NAMESPACE ((\"\" \"/\")) NIL NIL\r\ns OK NAMESPACE completed\r\nt NO [ALREADYEXISTS] INBOX is always there\r\n"
     );
     assert_eq!(output, expected);
@@ -941,4 +943,48 @@ fn a_command_that_takes_long_is_not_forgotten() {
     client.session.answer(client.now, asked.unwrap(), found);
     client.run(&mut world);
     assert_eq!(client.text(), "* SEARCH\r\na OK SEARCH completed\r\n");
+}
+
+#[test]
+fn without_a_quota_there_is_no_quota_root() {
+    let mut world = World::new();
+    world.unlimited = true;
+    let mut client = Client::selected(&mut world);
+    assert_eq!(
+        client.say(&mut world, "a GETQUOTAROOT INBOX\r\nb GETQUOTA \"\"\r\n"),
+        "* QUOTAROOT INBOX\r\na OK GETQUOTAROOT completed\r\n\
+         b NO [NONEXISTENT] there is no such quota root\r\n"
+    );
+}
+
+#[test]
+fn the_end_of_notify_is_told_behind_a_response_that_is_half_written() {
+    let mut world = World::new();
+    let mut client = Client::selected(&mut world);
+    client.say(&mut world, "a NOTIFY SET (personal (MailboxName))\r\n");
+    client.refuse_observe = true;
+    let told = client.say(&mut world, "b FETCH 2 (BODY.PEEK[TEXT])\r\n");
+    assert_eq!(
+        told,
+        "* 2 FETCH (BODY[TEXT] {8}\r\nbody 2\r\n)\r\n\
+         * OK [NOTIFICATIONOVERFLOW] mailboxes cannot be observed now, nothing is told any more\r\n\
+         b OK FETCH completed\r\n"
+    );
+}
+
+#[test]
+fn where_all_keywords_are_given_no_other_is_promised() {
+    let mut world = World::new();
+    let mailbox = world.mailboxes.get_mut("INBOX").unwrap();
+    mailbox.keywords = (0..63).map(|n| format!("k{n}")).collect();
+    let mut client = Client::selected(&mut world);
+    let told = client.say(
+        &mut world,
+        "a STORE 1 +FLAGS.SILENT (last)\r\nb SELECT INBOX\r\n",
+    );
+    assert!(told.contains(" k62 last)] what"), "{told}");
+    let mailbox = world.mailboxes.get_mut("INBOX").unwrap();
+    mailbox.keywords.truncate(63);
+    let told = client.say(&mut world, "c SELECT INBOX\r\n");
+    assert!(told.contains(" k62 \\*)] what"), "{told}");
 }

@@ -37,10 +37,6 @@ impl Server {
         if self.tls {
             return Next::bad("TLS is active already");
         }
-        if self.compressed {
-            // RFC 4978 3: TLS comes below compression.
-            return Next::bad("it is too late for TLS, the stream is compressed");
-        }
         if !self.config.starttls {
             return Next::bad("TLS is not available");
         }
@@ -153,10 +149,11 @@ impl Server {
         }
     }
 
-    /// RFC 8437 2: the session is as it was before login; TLS and compression stay.
+    /// RFC 8437 2: the session is as it was before login; TLS stays.
     pub(super) fn unauthenticate(&mut self) -> Next {
         self.unselect();
         self.end_notify();
+        self.notified = false;
         Next::Wait(self.ask(Ask::Unauthenticate), Job::Unauthenticate)
     }
 

@@ -8,7 +8,8 @@ use super::job::{Job, Next, Reply, Running};
 use super::{Answer, Ask, Server, Threading};
 use crate::wire::{Verb, put, write_string};
 
-/// What a configuration can switch off. All but the last two are offered in every state unless it does.
+/// What a configuration can switch off. All but UNAUTHENTICATE (not while the stream is compressed) and the last two are offered
+/// in every state unless it does.
 pub const CAPABILITIES: [&str; 48] = [
     "IMAP4rev2",
     "LITERAL+",
@@ -158,6 +159,8 @@ impl Server {
         let complete = below.all(|(_, on)| !on.iter().any(|name| off(name)));
         let configured = match capability {
             "COMPRESS=DEFLATE" => self.config.compress,
+            // RFC 8437 4.1: compression would have to end with it.
+            "UNAUTHENTICATE" => !self.compressed,
             "MESSAGELIMIT" => self.config.limits.messages > 0,
             _ => true,
         };
@@ -207,7 +210,7 @@ impl Server {
         if self.authenticated {
             return list;
         }
-        if !self.tls && self.config.starttls && !self.compressed {
+        if !self.tls && self.config.starttls {
             list.push_str(" STARTTLS");
         }
         let mechanisms = self.config.mechanisms.iter();

@@ -12,7 +12,7 @@ use super::report::Selection;
 use super::search::write_esearch;
 use super::{Answer, Ask, Server};
 use crate::SearchKey;
-use crate::wire::{put, write_string};
+use crate::wire::{FetchItem, SearchReturn, put, write_string};
 
 /// A search that is kept up to date.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Context {
     /// Of the command that began it.
     pub(super) tag: Vec<u8>,
     pub(super) key: Arc<SearchKey>,
+    /// What is told of new messages that are found (RFC 5465 7).
+    pub(super) items: Vec<FetchItem>,
     /// It tells UIDs.
     pub(super) uid: bool,
     /// What the client knows to be found.
@@ -32,6 +34,10 @@ pub(super) struct Contexts {
     all: Vec<Context>,
     /// Messages that are new or changed since the contexts were looked at.
     changed: UidSet,
+    /// Those of them that are new.
+    arrived: UidSet,
+    /// New messages that were found, and what of them is still to be told.
+    due: Vec<(Vec<FetchItem>, UidSet)>,
     /// The search that is asked: for the context at this place, over these messages.
     asked: Option<(AskId, usize, UidSet)>,
 }
@@ -40,6 +46,12 @@ impl Contexts {
     pub(super) fn note(&mut self, uids: &UidSet) {
         if !self.all.is_empty() {
             self.changed = self.changed.union(uids);
+        }
+    }
+
+    pub(super) fn note_arrivals(&mut self, uids: &UidSet) {
+        if self.all.iter().any(|context| !context.items.is_empty()) {
+            self.arrived = self.arrived.union(uids);
         }
     }
 
@@ -78,6 +90,13 @@ impl Selection {
 }
 
 impl Server {
+    /// What is to be told of new messages that a search found. At most one entry a context and report is kept.
+    pub(super) fn take_due(&mut self) -> Option<(Vec<FetchItem>, UidSet)> {
+        let selection = self.selected.as_mut()?;
+        let (items, uids) = selection.contexts.due.pop()?;
+        Some((items, uids.intersection(&selection.uids)))
+    }
+
     /// Keeps a search, or says that it will not.
     pub(super) fn remember(&mut self, context: Option<Context>, tag: &[u8]) {
         let most = self.config.limits.contexts as usize;
@@ -85,7 +104,6 @@ impl Server {
             return;
         };
         let contexts = &mut selection.contexts.all;
-        contexts.retain(|other| other.tag != tag);
         match context.filter(|_| contexts.len() < most) {
             Some(context) => contexts.push(context),
             None => {
@@ -94,6 +112,20 @@ impl Server {
                 write_string(out, tag);
                 out.extend_from_slice(b"] this search is not kept up to date\r\n");
             }
+        }
+    }
+
+    /// RFC 5267 4.3: what is told later is known by its tag, so no other search may have it.
+    pub(super) fn tag_is_free(
+        &self,
+        tag: &[u8],
+        returns: Option<SearchReturn>,
+    ) -> Result<(), Next> {
+        let updates = returns.is_some_and(|returns| returns.update);
+        let selection = self.selected.as_ref().filter(|_| updates);
+        match selection.is_some_and(|s| s.contexts.all.iter().any(|c| c.tag == tag)) {
+            true => Err(Next::bad("a search with this tag is kept up to date")),
+            false => Ok(()),
         }
     }
 
@@ -126,6 +158,7 @@ impl Server {
         let changed = contexts.changed.intersection(&selection.uids);
         let Some(context) = contexts.all.get(place).filter(|_| !changed.is_empty()) else {
             contexts.changed = UidSet::new();
+            contexts.arrived = UidSet::new();
             return false;
         };
         let ask = Ask::Search {
@@ -157,7 +190,12 @@ impl Server {
                 let before = context.found.intersection(&changed);
                 let out = self.out.text();
                 context.tell(out, selection, "REMOVEFROM", &before.difference(&now));
-                context.tell(out, selection, "ADDTO", &now.difference(&before));
+                let found = now.difference(&before);
+                context.tell(out, selection, "ADDTO", &found);
+                let new = found.intersection(&selection.contexts.arrived);
+                if !context.items.is_empty() && !new.is_empty() {
+                    selection.contexts.due.push((context.items.clone(), new));
+                }
                 context.found = context.found.difference(&changed).union(&now);
             }
             selection.contexts.all = contexts;

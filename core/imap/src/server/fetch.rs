@@ -396,7 +396,12 @@ impl Server {
             written = true;
         }
         if self.modes.condstore && tells(FetchItem::Modseq) {
-            put!(out, "{}MODSEQ ({})", if written { " " } else { "" }, row.modseq);
+            put!(
+                out,
+                "{}MODSEQ ({})",
+                if written { " " } else { "" },
+                row.modseq
+            );
             written = true;
         }
         Some(Current {

@@ -5,8 +5,13 @@ use super::job::{Job, Next};
 
 impl Server {
     pub(super) fn idle(&mut self) -> Next {
+        if self.selected.as_ref().is_some_and(|s| s.vanished) {
+            return Next::no("NONEXISTENT", "the selected mailbox was deleted");
+        }
         self.out.line(b"+ idling");
-        self.begin_report(true);
+        if self.told_events().of_messages() {
+            self.begin_report(true);
+        }
         Next::Go(Job::Idle(false))
     }
 

@@ -187,6 +187,7 @@ impl From<Malformed> for Reply {
         match why {
             Malformed::Syntax(text) => Self::bad(text),
             Malformed::Refused(code, text) => Self::no(code, text),
+            Malformed::Wrong(code, text) => Self::bad_with(code, text),
         }
     }
 }
@@ -232,13 +233,16 @@ impl Server {
 
     /// Ends a command: what may be told about the selected mailbox comes first.
     fn complete(&mut self, mut running: Box<Running>, reply: Reply) {
+        self.tell_overflow();
+        self.tell_vanished();
         if running.tag.is_empty() {
             // Nobody gave this command: new messages are told.
             self.running = self.parked.take();
             return self.rest();
         }
         let full = !running.forbids_expunge || mutant!(ExpungeDuringFetch);
-        if self.begin_report(full) || self.begin_contexts() {
+        let reports = running.verb.reports() || self.told_events().of_messages();
+        if (reports && self.begin_report(full)) || self.begin_contexts() {
             running.ask = None;
             running.job = Job::Finish(reply);
             self.running = Some(running);

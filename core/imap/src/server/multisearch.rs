@@ -4,11 +4,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use mox_machine::AskId;
 use mox_uids::UidSet;
 
 use super::job::{Job, Next, Reply, Running};
-use super::search::{Found, extended};
-use super::{Answer, Ask, Server};
+use super::search::{Found, extended, few};
+use super::{Answer, Ask, BoxId, Server};
 use crate::SearchKey;
 use crate::wire::{MultiSearchArgs, SearchReturn, Source, put, write_string};
 
@@ -20,19 +21,34 @@ pub(super) struct MultiSearch {
     returns: SearchReturn,
     modseq: bool,
     /// Mailboxes still to be searched, last first.
-    left: Vec<String>,
+    left: Vec<Place>,
     /// UIDVALIDITY of the one that is searched.
     validity: u32,
     /// The messages that the session knows of, if it is the selected one.
     among: Option<Arc<UidSet>>,
 }
 
+/// A mailbox to be searched.
+#[derive(Debug)]
+enum Place {
+    /// The selected one, whatever its name is by now.
+    Selected,
+    Named(String),
+}
+
 impl Server {
-    pub(super) fn multi_search(&mut self, args: MultiSearchArgs) -> Next {
+    pub(super) fn multi_search(&mut self, args: MultiSearchArgs, tag: &[u8]) -> Next {
+        if let Err(next) = self.tag_is_free(tag, args.search.returns) {
+            return next;
+        }
         let alone = args.sources[..] == [Source::Selected];
-        let selected = self.selected.as_ref().map(|s| s.name.clone());
-        if selected.is_none() && args.sources.contains(&Source::Selected) {
-            return Next::bad("no mailbox is selected");
+        let selected = args.sources.contains(&Source::Selected);
+        match &self.selected {
+            None if selected => return Next::bad("no mailbox is selected"),
+            Some(selection) if selected && selection.vanished => {
+                return Next::no("NONEXISTENT", "the selected mailbox was deleted");
+            }
+            _ => {}
         }
         let all = SearchReturn {
             all: true,
@@ -45,10 +61,7 @@ impl Server {
         if args.search.modseq {
             self.use_condstore();
         }
-        let left = match args.sources.contains(&Source::Selected) {
-            true => selected.into_iter().collect(),
-            false => Vec::new(),
-        };
+        let left = selected.then_some(Place::Selected).into_iter().collect();
         let multi = Box::new(MultiSearch {
             sources: args.sources,
             key: Arc::new(args.search.key),
@@ -65,15 +78,40 @@ impl Server {
     }
 
     fn search_next(&mut self, mut multi: Box<MultiSearch>) -> Next {
-        let Some(name) = multi.left.last().cloned() else {
-            return Next::ok();
-        };
         multi.validity = 0;
-        let id = self.ask(Ask::Status {
-            name,
-            deleted_size: false,
-        });
+        let id = match (multi.left.last(), &self.selected) {
+            (Some(Place::Named(name)), _) => self.ask(Ask::Status {
+                name: name.clone(),
+                deleted_size: false,
+            }),
+            (Some(Place::Selected), Some(selection)) => {
+                let (mailbox, validity) = (selection.mailbox, selection.validity);
+                let among = Arc::clone(&selection.uids);
+                self.search_mailbox(&mut multi, mailbox, validity, Some(among), 0)
+            }
+            _ => return Next::ok(),
+        };
         Next::Wait(id, Job::MultiSearch(multi))
+    }
+
+    /// `known`: the messages of the selected mailbox, if it is that; `next`: the next UID of any other.
+    fn search_mailbox(
+        &mut self,
+        multi: &mut MultiSearch,
+        mailbox: BoxId,
+        validity: u32,
+        known: Option<Arc<UidSet>>,
+        next: u32,
+    ) -> AskId {
+        let below = (next > 1).then(|| 1..=next - 1);
+        let among = known.clone();
+        let among = among.unwrap_or_else(|| Arc::new(UidSet::from_runs(below)));
+        (multi.validity, multi.among) = (validity, known);
+        self.ask(Ask::Search {
+            mailbox,
+            among,
+            key: Arc::clone(&multi.key),
+        })
     }
 
     pub(super) fn multi_search_answer(
@@ -88,8 +126,7 @@ impl Server {
                     let sources = &multi.sources;
                     m.exists && sources.iter().any(|s| s.includes(&m.name, m.subscribed))
                 });
-                let mut names: Vec<String> = wanted.map(|m| m.name).collect();
-                names.retain(|name| !multi.left.contains(name));
+                let mut names: Vec<Place> = wanted.map(|m| Place::Named(m.name)).collect();
                 if names.len() >= self.config.limits.search_mailboxes as usize {
                     return Next::no("LIMIT", "too many mailboxes at once");
                 }
@@ -98,21 +135,16 @@ impl Server {
                 multi.left = names;
             }
             Answer::Status(figures) => {
-                let name = multi.left.last();
                 let selection = self.selected.as_ref();
-                let own = selection.filter(|s| name.is_some_and(|name| s.name == *name));
-                let below = (figures.next > 1).then(|| 1..=figures.next - 1);
-                let among = own.map_or_else(
-                    || Arc::new(UidSet::from_runs(below)),
-                    |selection| Arc::clone(&selection.uids),
-                );
-                multi.among = own.map(|_| Arc::clone(&among));
-                multi.validity = figures.validity;
-                let id = self.ask(Ask::Search {
-                    mailbox: figures.mailbox,
-                    among,
-                    key: Arc::clone(&multi.key),
-                });
+                let own = selection.filter(|s| s.mailbox == figures.mailbox);
+                if own.is_some() && multi.sources.contains(&Source::Selected) {
+                    // It was searched first.
+                    multi.left.pop();
+                    return self.search_next(multi);
+                }
+                let known = own.map(|selection| Arc::clone(&selection.uids));
+                let (mailbox, validity) = (figures.mailbox, figures.validity);
+                let id = self.search_mailbox(&mut multi, mailbox, validity, known, figures.next);
                 return Next::Wait(id, Job::MultiSearch(multi));
             }
             Answer::Found { uids, modseq } => {
@@ -126,7 +158,10 @@ impl Server {
             Answer::No(_) if multi.validity == 0 && !multi.left.is_empty() => {
                 multi.left.pop();
             }
-            Answer::No(refusal) => return Next::Done(refusal.into()),
+            Answer::No(refusal) => {
+                self.save_nothing(Some(multi.returns));
+                return Next::Done(refusal.into());
+            }
             _ => return Next::Done(Reply::unexpected()),
         }
         self.search_next(multi)
@@ -139,18 +174,23 @@ impl Server {
         modseq: Option<u64>,
         running: &Running,
     ) {
-        let name = multi.left.pop().unwrap_or_default();
+        let place = multi.left.pop();
         let returns = multi.returns;
         if returns.update {
             self.remember(None, &running.tag);
         }
         if let (true, Some(selection)) = (returns.save, &mut self.selected) {
-            selection.saved = uids.clone();
+            selection.saved = few(returns, &uids, None).unwrap_or_else(|| uids.clone());
         }
         if uids.is_empty() || !returns.tells() {
             return;
         }
-        let shown = self.on_wire(&name);
+        let shown = match (place, &self.selected) {
+            (Some(Place::Named(name)), _) => self.on_wire(&name),
+            // The name that its client knows it by.
+            (_, Some(selection)) => self.on_wire(&selection.name),
+            _ => return,
+        };
         let out = self.out.text();
         out.extend_from_slice(b"* ESEARCH (TAG ");
         write_string(out, &running.tag);

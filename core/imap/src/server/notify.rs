@@ -57,15 +57,17 @@ struct Look {
 
 impl Notify {
     fn events(&self, name: &str, subscribed: bool) -> Events {
-        let mut groups = self.set.others.iter();
-        let group = groups.find(|(source, _)| source.includes(name, subscribed));
-        group.map_or_else(Events::default, |(_, events)| *events)
+        // RFC 5465 6: several groups may be about one mailbox.
+        let groups = self.set.others.iter();
+        let groups = groups.filter(|(source, _)| source.includes(name, subscribed));
+        groups.fold(Events::default(), |all, (_, events)| all.union(*events))
     }
 }
 
 impl Server {
     pub(super) fn notify(&mut self, set: Option<NotifySet>) -> Next {
         self.end_notify();
+        self.notified = true;
         let Some(set) = set else {
             return Next::ok();
         };
@@ -96,6 +98,21 @@ impl Server {
     /// What is wanted of the selected mailbox.
     pub(super) fn selected_events(&self) -> Option<&SelectedEvents> {
         self.notify.as_ref()?.set.selected.as_ref()
+    }
+
+    /// Which events of the selected mailbox are told: all that are ever told, until NOTIFY is used; from then on those it asks
+    /// for, in IDLE too (RFC 5465 3.1 and 4).
+    pub(super) fn told_events(&self) -> Events {
+        let wanted = self.selected_events().map(|wanted| wanted.events);
+        match self.notified {
+            true => wanted.unwrap_or_default(),
+            false => Events {
+                new: true,
+                expunge: true,
+                flags: true,
+                ..Events::default()
+            },
+        }
     }
 
     /// Between two commands something may be told. The answer to NOTIFY itself waits for the first look.
@@ -159,8 +176,16 @@ impl Server {
         if let Some(running) = self.running.take_if(|r| matches!(r.job, Job::Notify)) {
             return self.proceed(running, Next::no("LIMIT", text));
         }
-        // In the middle of a response there is no place for it, and the client finds out when it asks.
+        self.overflowed = Some(text);
+        // In the middle of a response there is no place for it.
         if !self.in_response() {
+            self.tell_overflow();
+        }
+    }
+
+    /// Says that NOTIFY ended, if that is still to be said.
+    pub(super) fn tell_overflow(&mut self) {
+        if let Some(text) = self.overflowed.take() {
             put!(
                 self.out.text(),
                 "* OK [NOTIFICATIONOVERFLOW] {text}, nothing is told any more\r\n"
@@ -172,6 +197,10 @@ impl Server {
     pub(super) fn pump_notify(&mut self) -> bool {
         if !self.is_between() || self.out.octets() >= OUTPUT_HIGH {
             return false;
+        }
+        if let Some((items, uids)) = self.take_due() {
+            self.fetch_unasked(items, uids);
+            return true;
         }
         let Some(notify) = &mut self.notify else {
             return false;
@@ -320,12 +349,15 @@ impl Server {
 
     /// The selected mailbox is told of in its own way.
     fn tell_figures(&mut self, name: &str, events: Events, figures: &StatusFigures) {
-        if self.selected.as_ref().is_some_and(|s| s.name == name) {
+        let selected = self.selected.as_ref();
+        if selected.is_some_and(|s| s.mailbox == figures.mailbox) {
             return;
         }
         use StatusItem::{HighestModseq, Messages, UidNext, UidValidity};
         let items = [UidValidity, UidNext, Messages, HighestModseq];
-        let count = if events.flags { 4 } else { 3 };
+        // RFC 5465 5.2 and 5.3: also of messages, for who caches.
+        let modseq = events.flags || self.modes.condstore;
+        let count = if modseq { 4 } else { 3 };
         self.write_status(name, items.get(..count).unwrap_or_default(), figures);
     }
 
@@ -342,7 +374,6 @@ impl Server {
         wanted
     }
 
-    /// Fetches what is to be told of new messages, in a command that nobody gave. An IDLE waits that long.
     fn fetch_arrivals(&mut self) {
         let Some(notify) = &mut self.notify else {
             return;
@@ -356,6 +387,11 @@ impl Server {
             Some(selected) => selected.items.clone(),
             None => return,
         };
+        self.fetch_unasked(items, uids);
+    }
+
+    /// Fetches what is to be told of new messages, in a command that nobody gave. An IDLE waits that long.
+    fn fetch_unasked(&mut self, items: Vec<FetchItem>, uids: UidSet) {
         self.parked = self.running.take();
         self.running = Some(Box::new(Running {
             tag: Vec::new(),

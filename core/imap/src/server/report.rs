@@ -14,12 +14,14 @@ use mox_uids::{Uid, UidSet};
 
 use super::capability::Modes;
 use super::context::Contexts;
-use super::job::Job;
-use super::{Answer, Ask, BoxId, Changes, Event, Row, Server};
-use crate::wire::{put, put_number, write_flags};
+use super::job::{Job, Running};
+use super::{Answer, Ask, BoxId, Changes, CloseReason, Event, Row, Server, on_wire};
+use crate::wire::{Verb, put, put_number, write_flags};
 
 /// Rows of `Changes` asked for at a time.
 const PAGE: u32 = 500;
+/// Keywords that a mailbox can have: as many as a [`Row`] has bits.
+const KEYWORDS_MAX: usize = u64::BITS as usize;
 /// New messages whose flags are told with their arrival; beyond that the client must ask.
 const FRESH_MAX: usize = 1_000;
 /// Own operations remembered so that they are not told again.
@@ -29,7 +31,10 @@ const OWN_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Selection {
     pub(super) mailbox: BoxId,
+    /// As its client knows it; others may have renamed it.
     pub(super) name: String,
+    /// UIDVALIDITY
+    pub(super) validity: u32,
     pub(super) writable: bool,
     /// The messages the client knows of; a sequence number is a position in this.
     pub(super) uids: Arc<UidSet>,
@@ -51,6 +56,8 @@ pub(super) struct Selection {
     dirty: bool,
     /// The mailbox was deleted by somebody else.
     pub(super) vanished: bool,
+    /// And its client knows.
+    vanished_told: bool,
 }
 
 /// A report that is being put together.
@@ -72,6 +79,7 @@ impl Selection {
         Self {
             mailbox: selected.mailbox,
             name,
+            validity: selected.validity,
             writable,
             uids: selected.uids,
             gone: UidSet::new(),
@@ -84,6 +92,7 @@ impl Selection {
             watch: None,
             dirty: false,
             vanished: false,
+            vanished_told: false,
         }
     }
 
@@ -171,7 +180,9 @@ impl Selection {
         out.extend_from_slice(b")\r\n* OK [PERMANENTFLAGS (");
         if self.writable {
             out.extend_from_slice(&names);
-            out.extend_from_slice(b" \\*");
+            // RFC 3501 7.1: only while a new keyword can be kept.
+            let room = self.keywords.len() < KEYWORDS_MAX;
+            out.extend_from_slice(if room { b" \\*" } else { b"" });
         }
         out.extend_from_slice(b")] what may be stored\r\n");
     }
@@ -298,13 +309,17 @@ impl Server {
                     selection.vanished = true;
                 }
                 self.end_report();
+                self.tell_vanished();
             }
         }
         None
     }
 
     fn changes(&mut self, changes: Changes) {
-        let flags_wanted = self.selected_events().is_none_or(|w| w.events.flags);
+        // NOTIFY tells all that happened before it (RFC 5465 3.1).
+        let running = self.running.as_deref();
+        let before = running.is_some_and(|running| running.verb == Verb::Notify);
+        let flags_wanted = before || self.told_events().flags;
         let (Some(selection), Some(report)) = (&mut self.selected, &mut self.report) else {
             return;
         };
@@ -367,6 +382,7 @@ impl Server {
             let added = report.added.difference(&report.gone);
             if !added.is_empty() {
                 selection.uids = Arc::new(selection.uids.union(&added));
+                selection.contexts.note_arrivals(&added);
                 put!(out, "* {} EXISTS\r\n", selection.uids.len());
                 let recent = report.recent.intersection(&added);
                 if !recent.is_empty() {
@@ -421,16 +437,51 @@ impl Server {
         match answer {
             Answer::Modseq(modseq) if modseq > selection.modseq => selection.dirty = true,
             Answer::Modseq(_) => self.watch(),
-            _ => selection.vanished = true,
+            _ => {
+                selection.vanished = true;
+                self.tell_vanished();
+            }
         }
         self.tell_selected();
         None
     }
 
+    /// The selected mailbox was deleted: IMAP4rev2 has a response for that (RFC 9051 7.3.1). Who waits in IDLE and does not know it
+    /// would wait for ever.
+    pub(super) fn tell_vanished(&mut self) {
+        let deleted = |selection: &Selection| selection.vanished && !selection.vanished_told;
+        if self.in_response() || !self.selected.as_deref().is_some_and(deleted) {
+            return;
+        }
+        let idles = matches!(
+            self.running.as_deref(),
+            Some(Running {
+                job: Job::Idle(false),
+                ..
+            })
+        );
+        if idles && !self.modes.rev2 {
+            return self.close(
+                CloseReason::MailboxDeleted,
+                Some("the selected mailbox was deleted"),
+            );
+        }
+        let Some(selection) = &mut self.selected else {
+            return;
+        };
+        selection.vanished_told = true;
+        if self.modes.rev2 {
+            let out = self.out.text();
+            out.extend_from_slice(b"* LIST (\\NonExistent) \"/\" ");
+            out.extend_from_slice(&on_wire(&selection.name, self.modes));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Tells at once what is new, where the client wants that: in IDLE, and between commands with NOTIFY (RFC 5465 5).
     pub(super) fn tell_selected(&mut self) {
         let full = match self.running.as_ref().map(|running| &running.job) {
-            Some(Job::Idle(_)) => true,
+            Some(Job::Idle(_)) if self.told_events().of_messages() => true,
             Some(_) => return,
             None => match self.selected_events() {
                 Some(wanted) if wanted.events.of_messages() => !wanted.delayed,

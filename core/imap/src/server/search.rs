@@ -13,7 +13,9 @@ use super::message_limit::Limited;
 use super::report::Selection;
 use super::{Answer, Ask, Server, Want};
 use crate::SearchKey;
-use crate::wire::{SearchArgs, SearchReturn, put, put_number, write_numbers, write_string};
+use crate::wire::{
+    FetchItem, SearchArgs, SearchReturn, put, put_number, write_numbers, write_string,
+};
 
 /// Numbers written at a time.
 const PAGE: u32 = 8_000;
@@ -24,6 +26,8 @@ pub(super) struct Search {
     returns: Option<SearchReturn>,
     modseq: bool,
     key: Arc<SearchKey>,
+    /// What UPDATE tells of new messages.
+    update: Vec<FetchItem>,
     limited: Limited,
 }
 
@@ -95,7 +99,10 @@ impl Found {
 }
 
 impl Server {
-    pub(super) fn search(&mut self, args: SearchArgs) -> Next {
+    pub(super) fn search(&mut self, args: SearchArgs, tag: &[u8]) -> Next {
+        if let Err(next) = self.tag_is_free(tag, args.returns) {
+            return next;
+        }
         if args.modseq {
             self.use_condstore();
         }
@@ -112,6 +119,7 @@ impl Server {
             if args.order.is_some()
                 && let Err(next) = self.all_or_none(searched.len())
             {
+                self.save_nothing(returns);
                 return next;
             }
             let (highest, rest) = self.highest(searched);
@@ -121,6 +129,7 @@ impl Server {
             returns,
             modseq: args.modseq,
             key: Arc::clone(&key),
+            update: args.update,
             limited,
         };
         let ask = match args.order {
@@ -148,6 +157,14 @@ impl Server {
         asked.or_else(|| (self.modes.rev2 && !sort).then_some(all))
     }
 
+    /// RFC 5182 2.1: a SEARCH that fails saves that nothing was found.
+    pub(super) fn save_nothing(&mut self, returns: Option<SearchReturn>) {
+        let saves = returns.is_some_and(|r| r.save);
+        if let Some(selection) = self.selected.as_mut().filter(|_| saves) {
+            selection.saved = UidSet::new();
+        }
+    }
+
     pub(super) fn found(&mut self, search: Search, answer: Answer, running: &Running) -> Next {
         let uid = running.verb.is_uid();
         let returns = search.returns;
@@ -155,11 +172,7 @@ impl Server {
             Answer::Found { uids, modseq } => (uids, None, modseq),
             Answer::Sorted { uids, modseq } => (uids.iter().copied().collect(), Some(uids), modseq),
             Answer::No(refusal) => {
-                // RFC 5182 2.1: a SEARCH that fails saves that nothing was found.
-                let saves = returns.is_some_and(|r| r.save);
-                if let Some(selection) = self.selected.as_mut().filter(|_| saves) {
-                    selection.saved = UidSet::new();
-                }
+                self.save_nothing(returns);
                 return Next::Done(refusal.into());
             }
             _ => return Next::Done(Reply::unexpected()),
@@ -196,6 +209,7 @@ impl Server {
             let context = (list.is_none() && limited.is_none()).then(|| Context {
                 tag: running.tag.clone(),
                 key: search.key,
+                items: search.update,
                 uid,
                 found: set,
             });
@@ -265,7 +279,7 @@ impl Server {
 }
 
 /// The messages that are told where not all are: what SAVE saves then (RFC 5182 2.4, RFC 9394 3.2).
-fn few(returns: SearchReturn, set: &UidSet, list: Option<&[Uid]>) -> Option<UidSet> {
+pub(super) fn few(returns: SearchReturn, set: &UidSet, list: Option<&[Uid]>) -> Option<UidSet> {
     let partial = returns.partial;
     if returns.all || returns.count || !(returns.min || returns.max || partial.is_some()) {
         return None;

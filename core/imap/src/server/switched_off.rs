@@ -87,6 +87,7 @@ fn status(item: StatusItem, note: &mut impl FnMut(bool, &'static [&'static str])
 fn search(args: &SearchArgs, note: &mut impl FnMut(bool, &'static [&'static str])) {
     let returns = args.returns.unwrap_or_default();
     note(returns.save, &["SEARCHRES"]);
+    note(!args.update.is_empty(), &["NOTIFY"]);
     let display = |field| matches!(field, SortField::DisplayFrom | SortField::DisplayTo);
     match &args.order {
         Some(order) => {

@@ -29,6 +29,8 @@ enum Place {
     Utf8,
     /// Before a part of CATENATE (...
     Part,
+    /// Behind the literal of a part UTF8 (...
+    Utf8Part,
     /// Behind one.
     AfterPart,
     /// Behind a message.
@@ -133,6 +135,17 @@ impl AppendReader {
                     steps.push(AppendStep::Url(cursor.astring()?.into_owned()));
                     Place::AfterPart
                 }
+                // RFC 6855 4: `cat-part =/ utf8-literal`.
+                Place::Part if known.utf8 && cursor.eat_word("UTF8") => {
+                    utf8_literal(&mut cursor)?;
+                    steps.push(AppendStep::Literal);
+                    place = Place::Utf8Part;
+                    break true;
+                }
+                Place::Utf8Part => {
+                    cursor.expect(b')', "the part is not closed")?;
+                    Place::AfterPart
+                }
                 Place::Part => return syntax("TEXT or URL was expected"),
                 Place::AfterPart if cursor.eat(b')') => {
                     steps.push(AppendStep::End);
@@ -193,11 +206,7 @@ fn message(
         parts = true;
         Place::Part
     } else if cursor.eat_word("UTF8") {
-        cursor.space()?;
-        cursor.expect(b'(', "a message was expected")?;
-        if cursor.peek() != Some(b'~') || !at_announcement(cursor) {
-            return syntax("a literal8 was expected");
-        }
+        utf8_literal(cursor)?;
         utf8 = true;
         Place::Utf8
     } else {
@@ -213,6 +222,16 @@ fn message(
         steps.push(AppendStep::Literal);
     }
     Ok(place)
+}
+
+/// ` (` and a literal8.
+fn utf8_literal(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    cursor.space()?;
+    cursor.expect(b'(', "a literal8 in parentheses was expected")?;
+    match cursor.peek() == Some(b'~') && at_announcement(cursor) {
+        true => Ok(()),
+        false => syntax("a literal8 was expected"),
+    }
 }
 
 /// Nothing but `{n}`, `{n+}` or `~{n}` and CRLF is left.
@@ -273,6 +292,36 @@ mod tests {
         let steps = read(&mut reader, b" URL {9}\r\n/c;uid=12)");
         assert_eq!(steps, Ok(Some(vec![Url(b"/c;uid=12".to_vec()), End])));
         assert!(reader.is_complete());
+    }
+
+    #[test]
+    fn a_part_may_be_utf8_once_that_is_enabled() {
+        let enabled = Known {
+            utf8: true,
+            ..Known::NOTHING
+        };
+        let read = |reader: &mut AppendReader, text: &[u8]| {
+            reader.read(text, &enabled, &ParseLimits::default())
+        };
+        let mut reader = AppendReader::new(false);
+        let first = b"a CATENATE (UTF8 (~{3}\r\n";
+        assert!(
+            AppendReader::new(false)
+                .read(first, &Known::NOTHING, &ParseLimits::default())
+                .is_err()
+        );
+        let steps = read(&mut reader, first).unwrap().unwrap();
+        assert_eq!(steps[2..], [Literal]);
+        let steps = read(&mut reader, b") TEXT {3}\r\n");
+        assert_eq!(steps, Ok(Some(vec![Literal])));
+        assert_eq!(read(&mut reader, b")"), Ok(Some(vec![End])));
+        assert!(reader.is_complete());
+        for bad in [
+            &b"a CATENATE (UTF8 ({3}\r\n"[..],
+            b"a CATENATE (UTF8 ~{3}\r\n",
+        ] {
+            assert!(read(&mut AppendReader::new(false), bad).is_err());
+        }
     }
 
     #[test]

@@ -201,6 +201,12 @@ impl Verb {
         )
     }
 
+    /// What happened in the selected mailbox is told with it, wanted or not: for NOTIFY (RFC 5465 3.1), and where messages go,
+    /// so that the modification sequence that is told with them is that of everything before.
+    pub const fn reports(self) -> bool {
+        self.moves() || matches!(self, Self::Notify | Self::Expunge | Self::UidExpunge)
+    }
+
     /// Takes messages out of the selected mailbox and puts others somewhere.
     pub const fn moves(self) -> bool {
         matches!(

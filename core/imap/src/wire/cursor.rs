@@ -12,6 +12,8 @@ pub enum Malformed {
     /// It is grammatical, but more than a limit allows, or something that does not exist: a tagged NO with this code
     /// (empty for none) and text.
     Refused(&'static str, &'static str),
+    /// A tagged BAD with this code and text.
+    Wrong(&'static str, &'static str),
 }
 
 /// What the arguments of a command may refer to.
@@ -23,14 +25,25 @@ pub struct Known<'a> {
     pub saved: &'a UidSet,
     /// Those with \Recent.
     pub recent: &'a UidSet,
-    /// There are message numbers (not under UIDONLY, RFC 9586, nor in other mailboxes than the selected one).
-    pub numbers: bool,
+    /// What message numbers mean.
+    pub numbers: Numbers,
     /// UTF8=ACCEPT or IMAP4rev2 is enabled: names are UTF-8.
     pub utf8: bool,
     /// A SEARCH may name a charset: not once UTF8=ACCEPT is enabled (RFC 6855 3).
     pub charset: bool,
     /// MESSAGELIMIT is offered, and with it UIDAFTER and UIDBEFORE (RFC 9738 3.2).
     pub limited: bool,
+}
+
+/// What message numbers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbers {
+    /// Messages of the selected mailbox.
+    Messages,
+    /// Nothing any more, under UIDONLY (RFC 9586).
+    UidsOnly,
+    /// Nothing, in other mailboxes than the selected one.
+    Elsewhere,
 }
 
 /// Nothing.
@@ -42,7 +55,7 @@ impl Known<'_> {
         uids: &NONE,
         saved: &NONE,
         recent: &NONE,
-        numbers: true,
+        numbers: Numbers::Messages,
         utf8: false,
         charset: true,
         limited: false,

@@ -13,7 +13,7 @@ pub struct NotifySet {
     pub status: bool,
     /// What is wanted of the selected mailbox; `None` when it is not named.
     pub selected: Option<SelectedEvents>,
-    /// What is wanted of the others; the first that names a mailbox decides.
+    /// What is wanted of the others; all that name a mailbox count.
     pub others: Vec<(Source, Events)>,
 }
 
@@ -45,6 +45,18 @@ pub struct Events {
 }
 
 impl Events {
+    /// What is in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            new: self.new || other.new,
+            expunge: self.expunge || other.expunge,
+            flags: self.flags || other.flags,
+            name: self.name || other.name,
+            subscription: self.subscription || other.subscription,
+        }
+    }
+
     /// Something about messages is wanted.
     pub const fn of_messages(self) -> bool {
         self.new || self.expunge || self.flags

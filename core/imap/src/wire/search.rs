@@ -8,8 +8,9 @@ use bytes::Bytes;
 use core::ops::RangeInclusive;
 use mox_uids::UidSet;
 
-use super::cursor::{Cursor, Known, Malformed, ParseLimits, Parsed, is_atom_char, syntax};
+use super::cursor::{Cursor, Known, Malformed, Numbers, ParseLimits, Parsed, is_atom_char, syntax};
 use super::date::date;
+use super::fetch::FetchItem;
 use super::sequence::SequenceSet;
 use super::span::Span;
 use crate::SearchKey;
@@ -31,6 +32,8 @@ pub struct SearchArgs {
     pub numbers: bool,
     /// SORT: in which order.
     pub order: Option<Vec<SortKey>>,
+    /// UPDATE with data items (RFC 5465 7): what is told of new messages that are found.
+    pub update: Vec<FetchItem>,
 }
 
 /// Result options of ESEARCH.
@@ -76,7 +79,7 @@ impl SearchArgs {
         known: &Known<'_>,
         limits: &ParseLimits,
     ) -> Parsed<Self> {
-        let returns = returns(cursor)?;
+        let returns = returns(cursor, limits)?;
         if cursor.eat_word("CHARSET") {
             if !known.charset {
                 return syntax("every text is UTF-8 now, and no charset may be named");
@@ -99,7 +102,7 @@ impl SearchArgs {
             uids: &all,
             utf8: known.utf8,
             charset: known.charset,
-            numbers: false,
+            numbers: Numbers::Elsewhere,
             limited: known.limited,
             ..Known::NOTHING
         };
@@ -112,7 +115,7 @@ impl SearchArgs {
         known: &Known<'_>,
         limits: &ParseLimits,
     ) -> Parsed<Self> {
-        let returns = returns(cursor)?;
+        let returns = returns(cursor, limits)?;
         let order = sort_keys(cursor)?;
         cursor.space()?;
         charset(cursor)?;
@@ -128,7 +131,7 @@ impl SearchArgs {
         cursor: &mut Cursor<'_>,
         known: &Known<'_>,
         limits: &ParseLimits,
-        returns: Option<SearchReturn>,
+        returns: Option<(SearchReturn, Vec<FetchItem>)>,
     ) -> Parsed<Self> {
         let mut keys = Keys {
             known,
@@ -139,9 +142,11 @@ impl SearchArgs {
         };
         let key = keys.sequence(cursor, limits.nesting)?;
         cursor.end()?;
+        let (returns, update) = returns.unzip();
         Ok(Self {
             key,
             returns,
+            update: update.unwrap_or_default(),
             modseq: keys.modseq,
             numbers: keys.numbers,
             order: None,
@@ -237,22 +242,28 @@ fn charset(cursor: &mut Cursor<'_>) -> Parsed<()> {
 }
 
 /// `RETURN (...) `, if it is there.
-fn returns(cursor: &mut Cursor<'_>) -> Parsed<Option<SearchReturn>> {
+fn returns(
+    cursor: &mut Cursor<'_>,
+    limits: &ParseLimits,
+) -> Parsed<Option<(SearchReturn, Vec<FetchItem>)>> {
     if !cursor.eat_word("RETURN") {
         return Ok(None);
     }
     cursor.space()?;
-    let options = return_options(cursor)?;
+    let options = return_options(cursor, limits)?;
     cursor.space()?;
     Ok(Some(options))
 }
 
-fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
-    let mut options = SearchReturn::default();
+fn return_options(
+    cursor: &mut Cursor<'_>,
+    limits: &ParseLimits,
+) -> Parsed<(SearchReturn, Vec<FetchItem>)> {
+    let (mut options, mut update) = (SearchReturn::default(), Vec::new());
     cursor.expect(b'(', "result options were expected")?;
     if cursor.eat(b')') {
         options.all = true;
-        return Ok(options);
+        return Ok((options, update));
     }
     loop {
         let word = cursor.word().to_ascii_uppercase();
@@ -274,13 +285,19 @@ fn return_options(cursor: &mut Cursor<'_>) -> Parsed<SearchReturn> {
         if !cursor.eat(b' ') {
             break;
         }
+        if word == b"UPDATE" && cursor.peek() == Some(b'(') {
+            update = FetchItem::list(cursor, limits)?;
+            if !cursor.eat(b' ') {
+                break;
+            }
+        }
     }
     cursor.expect(b')', "the list of result options is not closed")?;
     // RFC 9394 3.1.
     if options.all && options.partial.is_some() {
         return syntax("ALL and PARTIAL do not go together");
     }
-    Ok(options)
+    Ok((options, update))
 }
 
 struct Keys<'a> {
@@ -318,8 +335,15 @@ impl Keys<'_> {
                 cursor.expect(b')', "a search key is not closed")?;
                 return Ok(key);
             }
-            Some(b'*' | b'$' | b'0'..=b'9') if !self.known.numbers => {
+            Some(b'*' | b'$' | b'0'..=b'9') if self.known.numbers == Numbers::Elsewhere => {
                 return syntax("message numbers mean nothing here");
+            }
+            // What `$` names are messages, not their numbers.
+            Some(b'*' | b'0'..=b'9') if self.known.numbers == Numbers::UidsOnly => {
+                return Err(Malformed::Wrong(
+                    "UIDREQUIRED",
+                    "there are no message numbers any more",
+                ));
             }
             Some(first @ (b'*' | b'$' | b'0'..=b'9')) => {
                 self.numbers |= first != b'$';

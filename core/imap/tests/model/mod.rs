@@ -40,6 +40,8 @@ pub struct World {
     pub subscriptions: Vec<String>,
     pub boxes: u32,
     pub annotations: BTreeMap<(Option<String>, String), Bytes>,
+    /// There is no quota.
+    pub unlimited: bool,
     /// Rows with which a STORE is answered at most.
     pub told_max: Option<usize>,
     /// All mailboxes as they were whenever somebody looked.
@@ -131,6 +133,12 @@ impl World {
         true
     }
 
+    /// Gives a mailbox another name; false when there is none.
+    pub fn rename(&mut self, from: &str, to: &str) -> bool {
+        let mailbox = self.mailboxes.remove(from);
+        mailbox.is_some_and(|mailbox| self.mailboxes.insert(to.into(), mailbox).is_none())
+    }
+
     /// How many different pictures of all mailboxes there were, as far as anybody looked.
     pub fn number(&mut self) -> u64 {
         let mailboxes = self
@@ -173,6 +181,8 @@ pub struct Client {
     pub slow_watch: bool,
     /// What another session does just before this one is answered what changed.
     pub before_changes: Option<fn(&mut World)>,
+    /// Answers the open Observe with a refusal while a body is asked for.
+    pub refuse_observe: bool,
     watch: Option<(AskId, BoxId, u64)>,
     observe: Option<(AskId, u64)>,
     append: Vec<(String, Vec<Flag>, Vec<u8>)>,
@@ -202,6 +212,7 @@ impl Client {
             page: 2,
             slow_watch: false,
             before_changes: None,
+            refuse_observe: false,
             watch: None,
             observe: None,
             append: Vec::new(),
@@ -489,8 +500,7 @@ impl Client {
                     None => no(Some("NONEXISTENT"), "no such mailbox"),
                 },
                 MailboxEdit::Rename { from, to } => {
-                    let mailbox = world.mailboxes.remove(&from).unwrap();
-                    world.mailboxes.insert(to, mailbox);
+                    assert!(world.rename(&from, &to));
                     Answer::Done
                 }
                 MailboxEdit::Subscribe { name, on } => {
@@ -546,7 +556,9 @@ impl Client {
                 if let Some(other) = self.before_changes.take() {
                     other(world);
                 }
-                let mailbox = world.by_id(mailbox).unwrap();
+                let Some(mailbox) = world.by_id(mailbox) else {
+                    return Some(Answer::Gone);
+                };
                 let mut rows: Vec<_> = mailbox
                     .messages
                     .iter()
@@ -599,6 +611,9 @@ impl Client {
                 range,
             } => {
                 assert!(range.end - range.start <= 64 * 1024);
+                if let Some((id, _)) = self.observe.take_if(|_| self.refuse_observe) {
+                    self.session.answer(self.now, id, no(None, "not now"));
+                }
                 let Some(message) = world.by_id(mailbox)?.messages.get(&uid.0) else {
                     return Some(Answer::Missing);
                 };
@@ -785,14 +800,11 @@ impl Client {
                 }
                 Answer::Done
             }
-            Ask::Quota { mailbox } => {
-                if mailbox.is_some_and(|name| !world.mailboxes.contains_key(&name)) {
-                    return Some(no(Some("NONEXISTENT"), "no such mailbox"));
-                }
+            Ask::Quota { .. } => {
                 let all = world.mailboxes.values().flat_map(|m| m.messages.values());
                 Answer::Quota {
                     octets: all.map(|m| m.bytes.len() as u64).sum(),
-                    most: Some(10_240),
+                    most: (!world.unlimited).then_some(10_240),
                 }
             }
             Ask::Sort {

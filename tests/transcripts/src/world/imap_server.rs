@@ -38,15 +38,18 @@ pub fn world(transcript: &Transcript) -> World {
 
 /// What another session does.
 pub fn happens(world: &mut World, what: &str) -> bool {
-    match what {
-        "deliver" => {
+    let words: Vec<&str> = what.split(' ').collect();
+    match words[..] {
+        ["deliver"] => {
             let text = b"Subject: new\r\n\r\nnew\r\n".to_vec();
             world.deliver("INBOX", text, 0);
             true
         }
-        "arrive" => world.arrive("INBOX"),
-        "expunge 2" => world.expunge("INBOX", 2),
-        "seen 1" => world.flag("INBOX", 1, 1),
+        ["arrive"] => world.arrive("INBOX"),
+        ["expunge", uid] => uid.parse().is_ok_and(|uid| world.expunge("INBOX", uid)),
+        ["seen", uid] => uid.parse().is_ok_and(|uid| world.flag("INBOX", uid, 1)),
+        ["rename", from, to] => world.rename(from, to),
+        ["delete", name] => world.mailboxes.remove(name).is_some(),
         _ => false,
     }
 }
