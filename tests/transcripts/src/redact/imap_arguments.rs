@@ -178,7 +178,9 @@ impl<'a> Arguments<'a> {
     pub(super) fn search(&mut self, tokens: &[Token]) {
         let mut texts = 0;
         let mut before: &[u8] = b"";
-        for token in tokens {
+        let mut rest = tokens;
+        while let Some((token, others)) = rest.split_first() {
+            rest = others;
             let word = self.word(token);
             let is_atom = token.kind == Kind::Atom;
             let behind = core::mem::replace(&mut before, b"");
@@ -198,6 +200,13 @@ impl<'a> Arguments<'a> {
                 texts = if is_word(word, &["header"]) { 2 } else { 1 };
             } else if is_atom && is_word(word, &SEARCH) {
                 before = word;
+                // UPDATE (...): what is told of messages, as in FETCH.
+                let next = rest.first().map(|next| self.between(token, next));
+                if is_word(word, &["update"]) && next.is_some_and(|next| next.starts_with(b" (")) {
+                    let (items, behind) = self.enclosed(rest);
+                    self.fetch(items);
+                    rest = behind;
+                }
             } else if !self.is_plain(token, behind) {
                 self.span(inside(token), Class::Text);
             }
