@@ -122,9 +122,12 @@ fn told(history: &QueueHistory) -> String {
             item.size
         ),
         format!("to {}", addresses(&item.to)),
-        match item.hold {
-            true => "held until it is released".to_owned(),
-            false => format!("tried next {}", item.next),
+        match (item.hold, &item.release) {
+            (true, _) => "held until it is released".to_owned(),
+            (false, Some(at)) if item.attempts == 0 => {
+                format!("held back by its sender until {at}")
+            }
+            (false, _) => format!("tried next {}", item.next),
         },
     ];
     if *delay_told {
@@ -134,8 +137,11 @@ fn told(history: &QueueHistory) -> String {
     for attempt in history {
         let ended = attempt.ended.as_deref().unwrap_or("not ended");
         lines.push(format!(
-            "  {} to {ended}: {} {}",
-            attempt.started, attempt.host, attempt.outcome
+            "  {} to {ended}: {}{} {}",
+            attempt.started,
+            attempt.host,
+            secrecy(&attempt.tls),
+            attempt.outcome
         ));
     }
     if !others.is_empty() {
@@ -154,6 +160,13 @@ fn told(history: &QueueHistory) -> String {
         .collect::<Vec<_>>()
         .join("\n")
         + "\n"
+}
+
+fn secrecy(tls: &str) -> String {
+    match tls {
+        "" => String::new(),
+        tls => format!(" ({tls})"),
+    }
 }
 
 fn addresses(all: &[String]) -> String {
@@ -185,8 +198,17 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
         (false, false) => {
             let lines = all.iter().map(|r| {
                 printable(&format!(
-                    "{} {} entry {} <{}> to <{}> after {} attempts, accepted {}: {}",
-                    r.left, r.fate, r.id, r.from, r.to, r.attempts, r.queued, r.text
+                    "{} {} entry {} <{}> to <{}> after {} attempts, accepted {}: {}{} {}",
+                    r.left,
+                    r.fate,
+                    r.id,
+                    r.from,
+                    r.to,
+                    r.attempts,
+                    r.queued,
+                    r.host,
+                    secrecy(&r.tls),
+                    r.text
                 ))
             });
             lines.collect::<Vec<_>>().join("\n") + "\n"
@@ -323,6 +345,7 @@ mod tests {
             hold: false,
             attempts: 2,
             next: "2026-01-02T03:11:35Z".into(),
+            release: None,
             last: Some("451 4.3.0 later\x1b[2J".into()),
         }
     }

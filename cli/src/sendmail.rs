@@ -194,5 +194,7 @@ fn wish(fixed: &Static, flags: Flags) -> Wish {
         recipients: flags.recipients,
         user,
         host: fixed.hostname.clone(),
+        dsn: flags.dsn.to_string(),
+        rcpt_dsn: flags.rcpt_dsn.to_string(),
     }
 }

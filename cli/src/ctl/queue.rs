@@ -113,6 +113,8 @@ pub struct QueueItem {
     pub next: String,
     /// Not tried until it is released.
     pub hold: bool,
+    /// Not tried before this, as its sender wants it, RFC 3339.
+    pub release: Option<String>,
     /// What happened last, if it was tried.
     pub last: Option<String>,
 }
@@ -130,6 +132,7 @@ impl From<Queued> for QueueItem {
             attempts: queued.attempts,
             next: timestamp::seconds(queued.next),
             hold: queued.hold,
+            release: queued.release.map(timestamp::seconds),
             last: queued.last,
         }
     }
@@ -171,6 +174,8 @@ pub struct QueueAttempt {
     pub host: String,
     /// What came of it.
     pub outcome: String,
+    /// What there was of TLS with the host; empty when it came to no connection.
+    pub tls: String,
 }
 
 impl From<Attempt> for QueueAttempt {
@@ -180,6 +185,7 @@ impl From<Attempt> for QueueAttempt {
             ended: attempt.ended.map(timestamp::seconds),
             host: attempt.host,
             outcome: attempt.outcome,
+            tls: attempt.tls,
         }
     }
 }
@@ -214,6 +220,12 @@ pub struct QueueRetired {
     pub attempts: u32,
     /// Octets of the message.
     pub size: u64,
+    /// The id in the reply that accepted it.
+    pub transaction: String,
+    /// The host that was tried last.
+    pub host: String,
+    /// What there was of TLS with it.
+    pub tls: String,
 }
 
 /// One for each recipient.
@@ -222,6 +234,10 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
         timestamp::seconds(retired.created),
         timestamp::seconds(retired.retired),
     );
+    let (host, tls) = (retired.last)
+        .map(|attempt| (attempt.host, attempt.tls))
+        .unwrap_or_default();
+    let transaction = String::from_utf8_lossy(&retired.extra).into_owned();
     let all = retired.recipients.into_iter().map(|(to, fate)| {
         let (fate, text) = match fate {
             Fate::Delivered(text) => ("delivered", text),
@@ -239,6 +255,9 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
             text,
             attempts: retired.attempts_made,
             size: retired.size,
+            transaction: transaction.clone(),
+            host: host.clone(),
+            tls: tls.clone(),
         }
     });
     all.collect()

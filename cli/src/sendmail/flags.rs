@@ -1,5 +1,7 @@
 //! The flags of sendmail, as programs use them: those of Sendmail, Postfix and Exim. What means nothing here is passed over.
 
+use mox_smtp::wire::{MailDsn, Params, RcptDsn, xtext_encode};
+
 /// Letters of flags that take a value, in the same word or in the next one.
 const WITH_VALUE: &str = "ABCDFLNORVXbdefhopqr";
 /// Of these, letters whose value is in the same word or not there.
@@ -20,6 +22,10 @@ pub(super) struct Flags {
     /// `-F`
     pub(super) full_name: Option<String>,
     pub(super) recipients: Vec<String>,
+    /// `-R`, `-V`: RET and ENVID.
+    pub(super) dsn: MailDsn,
+    /// `-N`: NOTIFY of every recipient.
+    pub(super) rcpt_dsn: RcptDsn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +48,8 @@ impl Flags {
             sender: None,
             full_name: None,
             recipients: Vec::new(),
+            dsn: MailDsn::default(),
+            rcpt_dsn: RcptDsn::default(),
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -90,6 +98,11 @@ impl Flags {
         match (letter, value) {
             ('f' | 'r', sender) => self.sender = Some(sender.to_owned()),
             ('F', name) => self.full_name = Some(name.to_owned()),
+            ('N', when) => return self.param(letter, &format!("NOTIFY={when}")),
+            ('R', what) => return self.param(letter, &format!("RET={what}")),
+            ('V', id) => {
+                return self.param(letter, &format!("ENVID={}", xtext_encode(id.as_bytes())));
+            }
             ('o', "i") | ('O', "IgnoreDots" | "IgnoreDots=true" | "IgnoreDots=True") => {
                 self.dot_ends = false;
             }
@@ -104,6 +117,24 @@ impl Flags {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What SMTP says with a parameter. The last flag counts.
+    fn param(&mut self, letter: char, text: &str) -> Result<(), String> {
+        match letter {
+            'N' => self.rcpt_dsn.notify = None,
+            'R' => self.dsn.ret = None,
+            _ => self.dsn.envelope_id = None,
+        }
+        let param = Params::new(text.as_bytes()).next();
+        let taken = param.and_then(Result::ok).map(|param| match letter {
+            'N' => self.rcpt_dsn.take(&param, false),
+            _ => self.dsn.take(&param),
+        });
+        match taken {
+            Some(Ok(true)) => Ok(()),
+            _ => Err(format!("-{letter} has a value that means nothing: {text}")),
+        }
     }
 }
 
@@ -178,12 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wanted_of_notifications_is_what_smtp_says() {
+        let flags = parsed("-N success,delay -R hdrs -V a=b -N failure bob").unwrap();
+        assert_eq!(flags.rcpt_dsn.to_string(), " NOTIFY=FAILURE");
+        assert_eq!(flags.dsn.to_string(), " RET=HDRS ENVID=a+3Db");
+    }
+
+    #[test]
     fn what_is_not_understood_is_said() {
         for (line, said) in [
             ("-bs", "-bs is not done here"),
             ("-bd", "-bd is not done here"),
             ("-Z bob", "there is no flag -Z"),
             ("bob -f", "-f needs a value"),
+            ("-N often bob", "-N has a value that means nothing"),
+            ("-R all bob", "-R has a value that means nothing"),
+            ("-V \u{fc} bob", "-V has a value that means nothing"),
             ("--verbose", "there is no flag --"),
         ] {
             assert!(parsed(line).unwrap_err().starts_with(said), "{line}");

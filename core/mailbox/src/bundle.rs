@@ -8,9 +8,9 @@ use mox_machine::Utc;
 use crate::deliver::{Delivered, Delivery, place};
 use crate::edit::Edit;
 use crate::key::{self, Table};
-use crate::queue::{Fate, QueueEntry, open, remove, retire};
+use crate::queue::{Fate, QueueEntry, QueueRecipient, open, remove, retire};
 use crate::rows::Stored;
-use crate::{Batch, Group, Limit, RECIPIENTS_MAX, Reads, Stop, Touched};
+use crate::{Batch, Group, Limit, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Reads, Stop, Touched};
 
 /// Groups of a message that are entries of their own from the start, at most.
 pub const ENTRIES_MAX: usize = 64;
@@ -29,9 +29,10 @@ pub(crate) fn bundles(groups: &[Group]) -> Vec<(Group, u64)> {
         if groups.len() > ENTRIES_MAX
             && let Some((bundle, count)) = bundles.last_mut()
             && bundle.recipients.len() + group.recipients.len() <= RECIPIENTS_MAX
+            && octets(&bundle.recipients) + octets(&group.recipients) <= RECIPIENTS_OCTETS_MAX
             && (bundle.next_attempt, bundle.hold) == (group.next_attempt, group.hold)
-            && bundle.recipients.last().map(|to| domain(to))
-                != group.recipients.first().map(|to| domain(to))
+            && bundle.release == group.release
+            && bundle.recipients.last().map(domain) != group.recipients.first().map(domain)
         {
             bundle.recipients.extend_from_slice(&group.recipients);
             *count += 1;
@@ -70,24 +71,32 @@ pub fn queue_unbundle(
 }
 
 /// Delivers an entry's recipients that are our own to their mailboxes, in one operation with their leaving the queue.
-/// `to[n]` is who the delivery's target `n` is for. Quotas do not count: they did when the message was accepted.
+/// `to[n]` is who the delivery's target `n` is for. Quotas do not count: they did when the message was accepted. `notice` tells
+/// the sender that it was delivered.
 pub fn queue_deliver(
     reads: &dyn Reads,
     id: u64,
     to: &[String],
     delivery: &Delivery,
+    notice: Option<&Delivery>,
 ) -> Result<(Batch, (Option<QueueEntry>, Delivered)), Stop> {
     let mut edit = Edit::new(reads, delivery.now);
     edit.promised = true;
     let mut entry = open(reads, id)?;
     let delivered = place(&mut edit, delivery)?;
-    entry.recipients.retain(|recipient| !to.contains(recipient));
+    (entry.recipients).retain(|recipient| !to.contains(&recipient.address));
+    if let Some(notice) = notice {
+        place(&mut edit, notice)?;
+    }
     if let Some(attempt) = entry.attempts.last_mut() {
         attempt.ended = Some(delivery.now);
     }
-    let done = to
-        .iter()
-        .map(|to| (to.clone(), Fate::Delivered("to a mailbox here".into())));
+    let done = to.iter().map(|to| {
+        (
+            to.clone().into(),
+            Fate::Delivered("to a mailbox here".into()),
+        )
+    });
     retire(&mut edit, &entry, done.collect())?;
     let entry = match entry.recipients.is_empty() {
         true => {
@@ -104,10 +113,14 @@ pub fn queue_deliver(
 }
 
 /// Neighbours at the same domain.
-fn runs(recipients: &[String]) -> impl Iterator<Item = &[String]> {
+fn runs(recipients: &[QueueRecipient]) -> impl Iterator<Item = &[QueueRecipient]> {
     recipients.chunk_by(|a, b| domain(a) == domain(b))
 }
 
-fn domain(address: &str) -> &str {
-    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+fn domain(to: &QueueRecipient) -> &str {
+    to.address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
+fn octets(recipients: &[QueueRecipient]) -> usize {
+    recipients.iter().map(QueueRecipient::octets).sum()
 }

@@ -19,8 +19,12 @@ use crate::{
 
 /// Recipients in one entry at most.
 pub const RECIPIENTS_MAX: usize = 64;
+/// Octets that the recipients of one entry have in all, at most: beside its attempts they fit into a row.
+pub const RECIPIENTS_OCTETS_MAX: usize = 32 * 1024;
 /// Octets of an address at most.
 pub const ADDRESS_MAX: usize = 320;
+/// Octets of what a sender wants to be told, at most.
+pub const DSN_MAX: usize = 640;
 /// Octets kept of what a peer or the server said.
 pub const TEXT_MAX: usize = 256;
 /// Attempts kept of an entry: the last ones.
@@ -39,8 +43,14 @@ pub struct Enqueue {
     pub eight_bit: bool,
     /// Needs SMTPUTF8.
     pub utf8: bool,
-    /// Opaque to the engine: DSN parameters, transaction id, ...
+    /// The id of the transaction; opaque to the engine.
     pub extra: Bytes,
+    /// What its sender wants to be told, as parameters of MAIL; opaque to the engine.
+    pub dsn: String,
+    /// It travels through proven TLS only.
+    pub require_tls: bool,
+    /// It is to arrive, whatever policies demand of TLS.
+    pub tls_optional: bool,
     /// At least one; each becomes an entry of the queue, or part of a bundle.
     pub groups: Vec<Group>,
 }
@@ -48,12 +58,53 @@ pub struct Enqueue {
 /// Recipients that are tried together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Addresses, at least one.
-    pub recipients: Vec<String>,
+    /// At least one.
+    pub recipients: Vec<QueueRecipient>,
     /// When it is tried first.
     pub next_attempt: Utc,
     /// Not tried until released.
     pub hold: bool,
+    /// Not tried before this, as its sender wants it.
+    pub release: Option<Utc>,
+}
+
+/// A recipient in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecipient {
+    /// Its address.
+    pub address: String,
+    /// What the sender wants to be told about it, as parameters of RCPT; opaque to the engine.
+    pub dsn: String,
+}
+
+impl QueueRecipient {
+    pub(crate) fn octets(&self) -> usize {
+        // Two lengths beside the texts.
+        self.address.len() + self.dsn.len() + 4
+    }
+}
+
+/// Nothing is wanted but what is usual.
+impl From<String> for QueueRecipient {
+    fn from(address: String) -> Self {
+        Self {
+            address,
+            dsn: String::new(),
+        }
+    }
+}
+
+impl From<&str> for QueueRecipient {
+    fn from(address: &str) -> Self {
+        address.to_owned().into()
+    }
+}
+
+/// Its address.
+impl PartialEq<&str> for QueueRecipient {
+    fn eq(&self, address: &&str) -> bool {
+        self.address == *address
+    }
 }
 
 /// A message in the queue.
@@ -82,6 +133,12 @@ pub struct QueueMessage {
     /// When it was accepted.
     #[serde(with = "utc")]
     pub created: Utc,
+    /// What its sender wants to be told.
+    pub dsn: String,
+    /// It travels through proven TLS only.
+    pub require_tls: bool,
+    /// It is to arrive, whatever policies demand of TLS.
+    pub tls_optional: bool,
 }
 
 impl QueueMessage {
@@ -98,8 +155,8 @@ pub struct QueueEntry {
     pub id: u64,
     /// The number of its message.
     pub message: u64,
-    /// Addresses still to be reached.
-    pub recipients: Vec<String>,
+    /// Those still to be reached.
+    pub recipients: Vec<QueueRecipient>,
     /// When it is tried next.
     #[serde(with = "utc")]
     pub next_attempt: Utc,
@@ -114,6 +171,11 @@ pub struct QueueEntry {
     /// When it came into the queue.
     #[serde(with = "utc")]
     pub created: Utc,
+    /// Not tried before this, as its sender wants it.
+    #[serde(with = "utc_option")]
+    pub release: Option<Utc>,
+    /// The transport that an administrator chose; empty where routes say which.
+    pub transport: String,
 }
 
 /// An attempt to deliver an entry.
@@ -130,6 +192,8 @@ pub struct Attempt {
     pub host: String,
     /// What came of it, for people.
     pub outcome: String,
+    /// What there was of TLS with the host, for people; empty when it came to no connection.
+    pub tls: String,
 }
 
 /// What became of one recipient in an attempt.
@@ -154,14 +218,18 @@ pub struct Outcome {
     pub host: String,
     /// What came of it, for people.
     pub text: String,
+    /// What there was of TLS with it, for people.
+    pub tls: String,
     /// For each recipient of the entry, in order.
     pub fates: Vec<Fate>,
     /// When those deferred are tried next.
     pub next_attempt: Utc,
     /// The sender was told, now or earlier, that it takes longer.
     pub delay_told: bool,
-    /// A notification to deliver with it.
+    /// A notification to deliver with it: of failures, or of a delay.
     pub notice: Option<Delivery>,
+    /// A notification that it was delivered or relayed.
+    pub success: Option<Delivery>,
 }
 
 /// What an outcome led to.
@@ -196,6 +264,11 @@ pub struct Retired {
     pub attempts_made: u32,
     /// Octets of the message.
     pub size: u64,
+    /// The id of its transaction.
+    #[serde(with = "octets")]
+    pub extra: Bytes,
+    /// The last attempt; none when they were dropped before it.
+    pub last: Option<Attempt>,
 }
 
 pub(crate) fn enqueue(
@@ -209,9 +282,12 @@ pub(crate) fn enqueue(
     if enqueue.groups.is_empty() {
         return Err(Stop::TooMany(Limit::Recipients));
     }
-    let addresses = enqueue.groups.iter().flat_map(|group| &group.recipients);
-    let mut all = addresses.chain([&enqueue.reverse_path]);
-    if all.any(|address| address.len() > ADDRESS_MAX) {
+    let mut recipients = enqueue.groups.iter().flat_map(|group| &group.recipients);
+    let is_long = |to: &QueueRecipient| to.address.len() > ADDRESS_MAX || to.dsn.len() > DSN_MAX;
+    if recipients.any(is_long)
+        || enqueue.reverse_path.len() > ADDRESS_MAX
+        || enqueue.dsn.len() > DSN_MAX
+    {
         return Err(Stop::TooMany(Limit::Address));
     }
     let entries = u32::try_from(enqueue.groups.len()).map_err(|_| Stop::TooMany(Limit::Batch))?;
@@ -229,14 +305,18 @@ pub(crate) fn enqueue(
         utf8: enqueue.utf8,
         extra: enqueue.extra.clone(),
         created: edit.now,
+        dsn: enqueue.dsn.clone(),
+        require_tls: enqueue.require_tls,
+        tls_optional: enqueue.tls_optional,
     };
     edit.put(key::queue(Table::QueueMessage, first), message.encode());
     edit.add_reference(body.id, Referrer::Queue(first));
     let groups = &enqueue.groups;
-    if !groups
-        .iter()
-        .all(|g| (1..=RECIPIENTS_MAX).contains(&g.recipients.len()))
-    {
+    let fits = |group: &Group| {
+        let octets: usize = group.recipients.iter().map(QueueRecipient::octets).sum();
+        (1..=RECIPIENTS_MAX).contains(&group.recipients.len()) && octets <= RECIPIENTS_OCTETS_MAX
+    };
+    if !groups.iter().all(fits) {
         return Err(Stop::TooMany(Limit::Recipients));
     }
     let mut ids = Vec::with_capacity(groups.len());
@@ -252,6 +332,8 @@ pub(crate) fn enqueue(
             attempts: Vec::new(),
             delay_told: false,
             created: edit.now,
+            release: group.release,
+            transport: String::new(),
         };
         edit.put(key::queue(Table::Queue, id), entry.encode());
         ids.push(id);
@@ -283,6 +365,7 @@ pub fn queue_attempt(
         ended: None,
         host: clipped(host),
         outcome: String::new(),
+        tls: String::new(),
     });
     entry.next_attempt = retry;
     edit.put(key::queue(Table::Queue, id), entry.encode());
@@ -309,6 +392,7 @@ pub fn queue_outcome(
         attempt.ended = Some(outcome.now);
         attempt.host = clipped(&outcome.host);
         attempt.outcome = clipped(&outcome.text);
+        attempt.tls = clipped(&outcome.tls);
     }
     entry.next_attempt = outcome.next_attempt;
     // It may have been told while the attempt ran.
@@ -320,7 +404,7 @@ pub fn queue_outcome(
         .into_iter()
         .zip(fates)
         .partition(|(_, fate)| matches!(fate, Fate::Deferred(_)));
-    entry.recipients = waiting.into_iter().map(|(address, _)| address).collect();
+    entry.recipients = waiting.into_iter().map(|(to, _)| to).collect();
     retire(&mut edit, &entry, done)?;
     // The notification first: it may refer to the body that goes with the entry.
     let notice = match &outcome.notice {
@@ -331,6 +415,9 @@ pub fn queue_outcome(
         Some(delivery) => Some(place(&mut edit, delivery)?),
         None => None,
     };
+    if let Some(delivery) = &outcome.success {
+        place(&mut edit, delivery)?;
+    }
     let entry = match entry.recipients.is_empty() {
         true => {
             remove(&mut edit, &entry)?;
@@ -378,7 +465,7 @@ fn drop_unwanted(edit: &mut Edit<'_>, notice: &Delivery) {
 pub(crate) fn retire(
     edit: &mut Edit<'_>,
     entry: &QueueEntry,
-    done: Vec<(String, Fate)>,
+    done: Vec<(QueueRecipient, Fate)>,
 ) -> Result<(), Stop> {
     if done.is_empty() {
         return Ok(());
@@ -398,11 +485,13 @@ pub(crate) fn retire(
         reverse_path: message.reverse_path,
         recipients: done
             .into_iter()
-            .map(|(to, fate)| (to, clip(fate)))
+            .map(|(to, fate)| (to.address, clip(fate)))
             .collect(),
         created: message.created,
         retired: edit.now,
         attempts_made: entry.attempts_made,
+        extra: message.extra,
+        last: entry.attempts.last().cloned(),
     };
     let secs = u64::try_from(edit.now.secs()).unwrap_or(0);
     let mut nth = 0;
@@ -453,7 +542,10 @@ pub fn queue_reschedule(
 ) -> Result<(Batch, QueueEntry), Stop> {
     let mut edit = Edit::new(reads, Utc::default());
     let mut entry = open(reads, id)?;
-    entry.next_attempt = next_attempt.unwrap_or(entry.next_attempt);
+    if let Some(at) = next_attempt {
+        entry.next_attempt = at;
+        entry.release = None;
+    }
     entry.hold = hold.unwrap_or(entry.hold);
     edit.put(key::queue(Table::Queue, id), entry.encode());
     edit.touched.push(Touched::Queue);

@@ -6,7 +6,7 @@ use mox_uids::UidSet;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::varint::Input;
-use crate::{AccountId, BodyRef, MailboxId, ReadError, SpecialUse, chunk};
+use crate::{AccountId, BodyRef, MailboxId, ReadError, SpecialUse, chunk, queue_rows};
 
 /// A kind of row. A later version of a kind gets a number of its own and keeps reading the earlier ones.
 pub(crate) trait Stored: Serialize + DeserializeOwned {
@@ -62,9 +62,29 @@ stored! {
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";
     crate::reputation::PastRow: 1 "what earlier messages were like";
-    crate::QueueMessage: 1 "queued messages";
-    crate::QueueEntry: 1 "the queue";
-    crate::Retired: 1 "retired queue entries";
+}
+
+/// Rows that had one version before this.
+macro_rules! stored_again {
+    ($($row:ty: $version:literal $name:literal, $before:ty: $older:literal;)*) => {$(
+        impl Stored for $row {
+            const VERSION: u8 = $version;
+            const NAME: &'static str = $name;
+
+            fn decode(bytes: &[u8]) -> Result<Self, ReadError> {
+                match bytes.first() {
+                    Some(&$older) => decode::<$before>($older, $name, bytes).map(Self::from),
+                    _ => decode(Self::VERSION, Self::NAME, bytes),
+                }
+            }
+        }
+    )*};
+}
+
+stored_again! {
+    crate::QueueMessage: 2 "queued messages", queue_rows::QueueMessageV1: 1;
+    crate::QueueEntry: 2 "the queue", queue_rows::QueueEntryV1: 1;
+    crate::Retired: 2 "retired queue entries", queue_rows::RetiredV1: 1;
 }
 
 /// Counters of the whole store.

@@ -517,6 +517,7 @@ impl World {
             recipients: vec!["x@y".into(), "z@y".into()],
             next_attempt: self.engine.now,
             hold: false,
+            release: None,
         };
         delivery.queue = Some(Enqueue {
             account: Some(self.accounts[account]),
@@ -525,6 +526,9 @@ impl World {
             eight_bit: false,
             utf8: false,
             extra: Bytes::new(),
+            dsn: String::new(),
+            require_tls: false,
+            tls_optional: false,
             groups: vec![group; groups],
         });
         let done = self.engine.run(|reads| deliver(reads, &delivery)).unwrap();
@@ -566,10 +570,12 @@ impl World {
             now,
             host: "mx".into(),
             text: "said".into(),
+            tls: String::new(),
             fates,
             next_attempt: now,
             delay_told: true,
             notice,
+            success: None,
         };
         let Settled {
             entry,

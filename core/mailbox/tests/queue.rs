@@ -16,9 +16,10 @@ use mox_mailbox::*;
 
 fn group(recipients: &[&str]) -> Group {
     Group {
-        recipients: recipients.iter().map(|&r| r.to_owned()).collect(),
+        recipients: recipients.iter().map(|&r| r.into()).collect(),
         next_attempt: Utc::from_secs(START),
         hold: false,
+        release: None,
     }
 }
 
@@ -31,6 +32,9 @@ fn submission(e: &mut Engine, account: AccountId, length: usize, groups: Vec<Gro
         eight_bit: true,
         utf8: false,
         extra: Bytes::from_static(b"extra"),
+        dsn: " RET=HDRS".into(),
+        require_tls: true,
+        tls_optional: false,
         groups,
     });
     delivery
@@ -41,10 +45,12 @@ fn outcome(e: &Engine, fates: Vec<Fate>) -> Outcome {
         now: e.now,
         host: "mx.example".into(),
         text: "250 ok".into(),
+        tls: "TLSv1.3".into(),
         fates,
         next_attempt: Utc::from_secs(e.now.secs() + 450),
         delay_told: false,
         notice: None,
+        success: None,
     }
 }
 
@@ -130,7 +136,7 @@ fn recipients_leave_one_by_one_and_the_body_with_the_last() {
     let left = left.unwrap();
     assert_eq!(
         (&left.recipients[..], notice),
-        (&["x@b.example".to_owned()][..], None)
+        (&[QueueRecipient::from("x@b.example")][..], None)
     );
     assert_eq!(left.next_attempt.secs(), e.now.secs() + 450);
     assert_eq!(left.attempts[0].ended, Some(e.now));

@@ -15,10 +15,11 @@ use mox_machine::Utc;
 use mox_mailbox::*;
 
 fn submission(e: &mut Engine, account: AccountId, recipients: Vec<Vec<String>>) -> Delivery {
-    let group = |recipients| Group {
-        recipients,
+    let group = |recipients: Vec<String>| Group {
+        recipients: recipients.into_iter().map(Into::into).collect(),
         next_attempt: Utc::from_secs(START),
         hold: false,
+        release: None,
     };
     let mut delivery = e.delivery(100, Vec::new());
     delivery.queue = Some(Enqueue {
@@ -28,6 +29,9 @@ fn submission(e: &mut Engine, account: AccountId, recipients: Vec<Vec<String>>) 
         eight_bit: true,
         utf8: false,
         extra: Bytes::new(),
+        dsn: String::new(),
+        require_tls: false,
+        tls_optional: false,
         groups: recipients.into_iter().map(group).collect(),
     });
     delivery
@@ -50,7 +54,7 @@ fn a_thousand_domains_are_one_operation_and_become_a_thousand_entries() {
         for (n, entry) in entries.iter().enumerate() {
             assert_eq!((entry.id, entry.message), (id + n as u64, 1));
             assert!(!entry.is_bundle());
-            all.extend(entry.recipients.clone());
+            all.extend(entry.recipients.iter().map(|to| to.address.clone()));
         }
     }
     assert_eq!(
@@ -80,7 +84,7 @@ fn few_domains_are_entries_at_once_and_an_entry_of_one_domain_is_no_bundle() {
     let now = e.now;
     let entries = e.run(|reads| queue_unbundle(reads, 1, now)).unwrap();
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].recipients, one);
+    assert_eq!(entries[0].recipients, ["x@b.example", "y@b.example"]);
     assert_eq!(queue(&e.rows, 0, 10).unwrap().len(), 2);
 }
 
@@ -101,14 +105,14 @@ fn a_recipient_of_the_queue_with_a_mailbox_here_is_delivered_to_and_leaves_in_on
     };
     let to = ["x@here.example".to_string()];
     let (left, delivered) = e
-        .run(|reads| queue_deliver(reads, 1, &to, &delivery))
+        .run(|reads| queue_deliver(reads, 1, &to, &delivery, None))
         .unwrap();
     assert_eq!(left.unwrap().recipients, ["y@here.example"]);
     assert_eq!(delivered.placed.len(), 1);
     assert!(verify(&e.rows, true, &mut |_| Ok(())).is_empty());
     let to = ["y@here.example".to_string()];
     let (left, _) = e
-        .run(|reads| queue_deliver(reads, 1, &to, &delivery))
+        .run(|reads| queue_deliver(reads, 1, &to, &delivery, None))
         .unwrap();
     assert_eq!(left, None);
     assert!(queue_message(&e.rows, 1).unwrap().is_none());

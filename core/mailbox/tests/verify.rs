@@ -37,10 +37,14 @@ fn full() -> Engine {
         eight_bit: false,
         utf8: false,
         extra: Bytes::new(),
+        dsn: String::new(),
+        require_tls: false,
+        tls_optional: false,
         groups: vec![Group {
             recipients: vec!["c@d".into()],
             next_attempt: now,
             hold: false,
+            release: None,
         }],
     });
     e.run(|reads| deliver(reads, &queued)).unwrap();

@@ -41,6 +41,9 @@ pub struct Dsn<'a> {
     pub recipients: &'a [Recipient<'a>],
     /// The header block of the original message, as far as it is at hand. CRLF, LF or both.
     pub header: &'a [u8],
+    /// All of the original message, lines with CRLF, where it is to be returned (RFC 3461 4.3). Only its header is, when it does
+    /// not fit into a message.
+    pub whole: Option<&'a [u8]>,
     /// The original transaction used SMTPUTF8: the notification may be UTF-8 where it needs to be.
     pub utf8: bool,
 }
@@ -55,6 +58,21 @@ pub enum Kind {
         /// Given up after this.
         until: Utc,
     },
+    /// In the mailbox (RFC 3461 5.2.3).
+    Delivered,
+    /// With a server that does not tell what becomes of it (RFC 3461 5.2.2).
+    Relayed,
+}
+
+impl Kind {
+    /// The class of every status in it.
+    const fn class(self) -> u8 {
+        match self {
+            Self::Failed => 5,
+            Self::Delayed { .. } => 4,
+            Self::Delivered | Self::Relayed => 2,
+        }
+    }
 }
 
 /// One recipient of the original message.
@@ -64,7 +82,7 @@ pub struct Recipient<'a> {
     pub address: &'a Path,
     /// ORCPT of the original RCPT command (RFC 3461 4.2), with its address type, decoded.
     pub original: Option<&'a str>,
-    /// The status; `None` where nobody gave one: 5.0.0 or 4.0.0.
+    /// The status; `None` where nobody gave one: 5.0.0, 4.0.0 or 2.0.0.
     pub status: Option<Enhanced>,
     /// Who said no, for people and as Remote-MTA: `mx.example.org [192.0.2.1]`, name first. `None` when no peer was reached.
     pub remote: Option<&'a str>,
@@ -74,7 +92,7 @@ pub struct Recipient<'a> {
     pub last_attempt: Option<Utc>,
 }
 
-/// Why a recipient has not got the message. Control characters are taken out, and it is cut at [`DIAGNOSTIC_MAX`].
+/// Why a recipient has not got the message, or what was said when it was taken. Control characters are taken out, and it is cut at [`DIAGNOSTIC_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Diagnostic<'a> {
     /// The reply of the remote server on one line, codes included: `550 5.1.1 no such user`.
@@ -86,7 +104,8 @@ pub enum Diagnostic<'a> {
 /// A notification, complete from its first header field to its last line end. It goes out with the null sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Composed {
-    /// The message. All lines end with CRLF and have at most 998 octets; without `utf8` all is 7 bit.
+    /// The message. All lines end with CRLF and have at most 998 octets; without `utf8` all is 7 bit, but for a message that is
+    /// returned whole.
     pub message: Vec<u8>,
     /// Its Message-ID, with brackets.
     pub message_id: String,
@@ -121,12 +140,20 @@ impl Dsn<'_> {
         // With `=_`, which neither base64 nor quoted-printable can produce (RFC 2045 6.7).
         let boundary = format!("=_{}", token(&self.seed.child("boundary", 0)));
 
-        let mut out = self.top(&message_id, &boundary, &original, utf8);
-        let mut part = |kind: &str, encoding: &str, body: &str| {
-            out.push_str(&format!(
-                "--{boundary}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n"
-            ));
+        let whole = self.whole.and_then(|whole| whole_part(whole, utf8));
+        let mut out = self
+            .top(&message_id, &boundary, &original, utf8)
+            .into_bytes();
+        let mut octets = |kind: &str, encoding: &str, body: &[u8]| {
+            let head = format!(
+                "--{boundary}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(body);
+            out.extend_from_slice(b"\r\n");
         };
+        let mut part =
+            |kind: &str, encoding: &str, body: &str| octets(kind, encoding, body.as_bytes());
         let plain = if utf8 { "8BIT" } else { "7BIT" };
         let text = human::text(self, &original, utf8);
         match utf8 {
@@ -140,13 +167,17 @@ impl Dsn<'_> {
         }
         let fields = &original.fields;
         match (utf8, fields.as_str()) {
+            _ if whole.is_some() => {}
             (true, Some(text)) => part("message/global-headers", plain, text),
             (false, Some(text)) if text.is_ascii() => part("text/rfc822-headers", plain, text),
             _ => part(fields.encoded_type(), "BASE64", &fields.base64()),
         }
-        out.push_str(&format!("--{boundary}--\r\n"));
+        if let (Some((kind, encoding)), Some(whole)) = (whole, self.whole) {
+            octets(kind, encoding, whole);
+        }
+        out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         Ok(Composed {
-            message: out.into_bytes(),
+            message: out,
             message_id,
             utf8,
         })
@@ -191,6 +222,8 @@ impl Dsn<'_> {
         let what = match self.kind {
             Kind::Failed => "Mail could not be delivered",
             Kind::Delayed { .. } => "Mail is delayed",
+            Kind::Delivered => "Mail was delivered",
+            Kind::Relayed => "Mail was handed on",
         };
         let address = match self.recipients {
             [one] => shown(one.address, utf8),
@@ -202,6 +235,23 @@ impl Dsn<'_> {
             false => what.to_owned(),
         }
     }
+}
+
+/// The type and the encoding of a message that is returned whole; `None` when it cannot be a part of another one.
+fn whole_part(whole: &[u8], utf8: bool) -> Option<(&'static str, &'static str)> {
+    let fits = |line: &[u8]| line.len() <= 998 && !line.iter().any(|b| b"\r\0".contains(b));
+    let mut lines = whole.split(|&b| b == b'\n');
+    if !lines.all(|line| fits(line.strip_suffix(b"\r").unwrap_or(line))) {
+        return None;
+    }
+    let header = whole.get(..header::len(whole)).unwrap_or(whole);
+    let kind = match header.is_ascii() {
+        true => "message/rfc822",
+        // RFC 6532 3.7.
+        false if utf8 && std::str::from_utf8(whole).is_ok() => "message/global",
+        false => return None,
+    };
+    Some((kind, if whole.is_ascii() { "7BIT" } else { "8BIT" }))
 }
 
 /// What is taken of the original header.

@@ -108,8 +108,79 @@ impl Case {
             envelope_id: None,
             recipients,
             header,
+            whole: None,
             utf8: true,
         }
+    }
+}
+
+#[test]
+fn a_message_is_returned_whole_where_it_fits_into_another_one() {
+    let case = Case::new("bob@example.net");
+    let recipients = [case.recipient()];
+    let last = |whole: &[u8]| {
+        let dsn = case.dsn(&recipients, b"Subject: a\r\n\r\n");
+        let composed = Dsn {
+            whole: Some(whole),
+            ..dsn
+        };
+        let composed = composed.compose().unwrap();
+        let at = composed
+            .message
+            .windows(20)
+            .rposition(|w| w == b"Content-Type: messag" || w == b"Content-Type: text/r");
+        let part = String::from_utf8_lossy(&composed.message[at.unwrap()..]).into_owned();
+        part.split_once("\r\n--=_").unwrap().0.to_owned()
+    };
+    assert_eq!(
+        last(b"Subject: a\r\n\r\nhi\r\n"),
+        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 7BIT\r\n\r\nSubject: a\r\n\r\nhi\r\n"
+    );
+    assert!(
+        last("Subject: a\r\n\r\n\u{fc}\r\n".as_bytes())
+            .contains("message/rfc822\r\nContent-Transfer-Encoding: 8BIT\r\n")
+    );
+    // A line that is too long, a NUL, a bare CR.
+    let long = [b"Subject: a\r\n\r\n", &[b'x'; 999][..]].concat();
+    for whole in [
+        &long[..],
+        b"Subject: a\r\n\r\n\0",
+        b"Subject: a\r\n\r\na\rb",
+    ] {
+        assert!(last(whole).starts_with("Content-Type: text/rfc822-headers\r\n"));
+    }
+}
+
+#[test]
+fn what_was_delivered_or_handed_on_says_so() {
+    let case = Case::new("bob@example.net");
+    let mut recipient = case.recipient();
+    recipient.diagnostic = Diagnostic::Reply("250 2.0.0 taken");
+    let recipients = [recipient];
+    for (kind, subject, action) in [
+        (
+            Kind::Delivered,
+            "Mail was delivered to bob@example.net",
+            "delivered",
+        ),
+        (
+            Kind::Relayed,
+            "Mail was handed on to bob@example.net",
+            "relayed",
+        ),
+    ] {
+        let dsn = Dsn {
+            kind,
+            ..case.dsn(&recipients, b"Subject: a\r\n\r\n")
+        };
+        let composed = dsn.compose().unwrap();
+        assert_sendable(&composed);
+        let text = String::from_utf8(composed.message).unwrap();
+        assert!(text.contains(&format!("Subject: {subject}\r\n")), "{text}");
+        assert!(
+            text.contains(&format!("Action: {action}\r\nStatus: 2.1.1\r\n")),
+            "{text}"
+        );
     }
 }
 

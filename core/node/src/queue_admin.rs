@@ -34,6 +34,8 @@ pub struct Queued {
     pub next: Utc,
     /// Not tried until it is released.
     pub hold: bool,
+    /// Not tried before this, as its sender wants it.
+    pub release: Option<Utc>,
     /// What came of the last attempt.
     pub last: Option<String>,
 }
@@ -321,9 +323,10 @@ fn queued(
             .map(|m| String::from_utf8_lossy(&m.extra).into_owned())
             .unwrap_or_default(),
         last: last.filter(|outcome| !outcome.is_empty()),
-        to: entry.recipients,
+        to: entry.recipients.into_iter().map(|to| to.address).collect(),
         attempts: entry.attempts_made,
         next: entry.next_attempt,
         hold: entry.hold,
+        release: entry.release,
     })
 }

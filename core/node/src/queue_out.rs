@@ -33,6 +33,35 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Notices of delays that are written at once.
 const TELLING_MAX: usize = 4;
 
+/// The entries of the queue that are to be tried.
+struct Waiting {
+    scheduler: Scheduler,
+    /// Those that their senders hold back (RFC 4865), which the scheduler does not know of: it would take so late a time for
+    /// that of a clock that was wrong.
+    released: BTreeSet<(Utc, u64)>,
+}
+
+impl Waiting {
+    /// An entry whose time has come.
+    fn release(&mut self, now: Utc) -> Option<u64> {
+        let (at, id) = *self.released.first()?;
+        (at <= now).then(|| {
+            self.released.remove(&(at, id));
+            id
+        })
+    }
+
+    /// How long nothing becomes due.
+    fn wait(&self, now: Utc) -> Option<Duration> {
+        let release = self.released.first().map(|(at, _)| {
+            let micros = u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0);
+            // A clock that was put forward is noticed.
+            Duration::from_micros(micros).min(Limits::default().recheck)
+        });
+        self.scheduler.wait(now).into_iter().chain(release).min()
+    }
+}
+
 /// What came to its end.
 enum Finished {
     /// An attempt: which entry, and what it left of it.
@@ -54,7 +83,10 @@ enum Left {
 pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let limits = Limits::default();
     let (report, mut finished) = mpsc::channel::<Finished>(limits.total);
-    let mut scheduler = Scheduler::new(limits);
+    let mut waiting = Waiting {
+        scheduler: Scheduler::new(limits),
+        released: BTreeSet::new(),
+    };
     let mut watch = node.store.watch(Topic::Queue, |published| published.number);
     let mut timer = node.runtime.timer();
     let (mut seen, mut next) = (0, 0);
@@ -62,14 +94,19 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let mut telling = 0;
     loop {
         for id in node.queue_changed.take() {
-            look(&node, &mut scheduler, id, None);
+            look(&node, &mut waiting, id, None);
         }
-        let unread = read_new(&node, &mut scheduler, &mut next);
+        let unread = read_new(&node, &mut waiting, &mut next);
         if let Err(error) = &unread {
             tracing::error!(target: "queue", %error, "the queue cannot be read");
         }
         let now = node.runtime.now();
         let stopping = node.registry.is_stopping();
+        let released = core::iter::from_fn(|| waiting.release(now.utc));
+        for id in released.collect::<Vec<_>>() {
+            look(&node, &mut waiting, id, None);
+        }
+        let scheduler = &mut waiting.scheduler;
         if !stopping {
             for id in scheduler.due(now.utc) {
                 start(&node, id, report.clone());
@@ -88,7 +125,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         }
         // What is due and not started any more would make this loop spin until the process ends.
         let again = unread.is_err().then_some(AGAIN_AFTER);
-        let wait = scheduler.wait(now.utc).into_iter().chain(again).min();
+        let wait = waiting.wait(now.utc).into_iter().chain(again).min();
         let wait = wait.filter(|_| !stopping);
         timer.arm(wait.map(|wait| now.mono + wait));
         let ended = poll_fn(|cx| {
@@ -111,19 +148,19 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                 match left {
                     Left::Waits(entries) => {
                         if !entries.iter().any(|entry| entry.id == id) {
-                            scheduler.remove(id);
+                            waiting.scheduler.remove(id);
                         }
                         for entry in &entries {
-                            insert(&node, &mut scheduler, entry);
+                            insert(&node, &mut waiting, entry);
                         }
                     }
                     Left::Unknown => {
                         // Nobody knows what became of the attempt: the row does.
                         let soonest = node.runtime.now().utc + AGAIN_AFTER;
-                        look(&node, &mut scheduler, id, Some(soonest));
+                        look(&node, &mut waiting, id, Some(soonest));
                     }
                 }
-                scheduler.finished(id);
+                waiting.scheduler.finished(id);
             }
             None => {}
         }
@@ -164,24 +201,24 @@ impl Changed {
 }
 
 /// Takes an entry as its row says, and not tried before `soonest`.
-fn look<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, id: u64, soonest: Option<Utc>) {
+fn look<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, id: u64, soonest: Option<Utc>) {
     let published = node.store.published();
     match mox_mailbox::queue_entry(&*published.view, id) {
         Ok(Some(mut entry)) => {
             entry.next_attempt =
                 soonest.map_or(entry.next_attempt, |at| entry.next_attempt.max(at));
-            insert(node, scheduler, &entry);
+            insert(node, waiting, &entry);
         }
-        Ok(None) => scheduler.remove(id),
+        Ok(None) => waiting.scheduler.remove(id),
         Err(error) => {
             tracing::error!(target: "queue", id, %error, "an entry of the queue cannot be read");
-            if let Some(known) = scheduler.entry(id) {
+            if let Some(known) = waiting.scheduler.entry(id) {
                 let next_attempt = node.runtime.now().utc + AGAIN_AFTER;
                 let again = Entry {
                     next_attempt,
                     ..known.clone()
                 };
-                scheduler.insert(again);
+                waiting.scheduler.insert(again);
             }
         }
     }
@@ -231,7 +268,7 @@ impl Drop for Told {
 /// Inserts the entries that came into the queue since the last time, up to what cannot be read.
 fn read_new<R: Runtime>(
     node: &Inner<R>,
-    scheduler: &mut Scheduler,
+    waiting: &mut Waiting,
     next: &mut u64,
 ) -> Result<(), ReadError> {
     let published = node.store.published();
@@ -240,19 +277,25 @@ fn read_new<R: Runtime>(
         let Some(last) = page.last() else {
             return Ok(());
         };
-        page.iter().for_each(|e| insert(node, scheduler, e));
+        page.iter().for_each(|e| insert(node, waiting, e));
         *next = last.id + 1;
     }
 }
 
-fn insert<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, entry: &QueueEntry) {
+fn insert<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, entry: &QueueEntry) {
+    let scheduler = &mut waiting.scheduler;
     if entry.hold {
+        return scheduler.remove(entry.id);
+    }
+    let later = entry.release.filter(|at| *at > node.runtime.now().utc);
+    if let Some(at) = later {
+        waiting.released.insert((at, entry.id));
         return scheduler.remove(entry.id);
     }
     let domain = entry
         .recipients
         .first()
-        .and_then(|to| to.rsplit_once('@'))
+        .and_then(|to| to.address.rsplit_once('@'))
         .map(|(_, d)| d);
     scheduler.insert(Entry {
         id: entry.id,
@@ -266,7 +309,8 @@ fn insert<R: Runtime>(node: &Inner<R>, scheduler: &mut Scheduler, entry: &QueueE
 /// An entry's own time.
 fn times(entry: &QueueEntry) -> Times {
     Times {
-        queued: entry.created,
+        // A message that its sender held back is as old as its release.
+        queued: (entry.release).map_or(entry.created, |at| at.max(entry.created)),
         attempts: entry.attempts_made,
         delay_notified: entry.delay_told,
     }

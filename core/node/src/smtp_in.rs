@@ -6,6 +6,7 @@ mod first_time;
 mod hand_in;
 mod judge;
 mod lists;
+mod receipt;
 mod recipients;
 mod record;
 mod rejects;
@@ -21,6 +22,7 @@ use mox_machine::{AskId, Secret, TlsFacts, mutant};
 use mox_server::Found;
 use mox_server::decision::Standing;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
+use mox_smtp::wire::RcptDsn;
 use mox_store::DiskSpace;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -178,7 +180,7 @@ impl<R: Runtime> SmtpHost<R> {
     }
 
     /// transport.md 1.11: our own addresses are taken; others only from our own users.
-    fn recipient(&mut self, to: Path) -> Result<(), Reply> {
+    fn recipient(&mut self, to: Path, dsn: RcptDsn) -> Result<(), Reply> {
         let found = self.node.directory().find(&to);
         let submission = self.is_submission();
         let transaction = self
@@ -244,7 +246,7 @@ impl<R: Runtime> SmtpHost<R> {
                 transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
             }
         }
-        transaction.add(to, target);
+        transaction.add(to, dsn, target);
         Ok(())
     }
 
@@ -320,9 +322,9 @@ impl<R: Runtime> World for SmtpHost<R> {
                 Ok(()) => Answer::Accept,
                 Err(reply) => Answer::Reply(reply),
             }),
-            Ask::Recipient { to, .. } => match self.refuse_recipient(&to) {
+            Ask::Recipient { to, params } => match self.refuse_recipient(&to) {
                 Some(response) => response,
-                None => Response::Now(match self.recipient(to) {
+                None => Response::Now(match self.recipient(to, params) {
                     Ok(()) => Answer::Accept,
                     Err(reply) => Answer::Reply(reply),
                 }),

@@ -26,6 +26,8 @@ fn hand_in(server: &Server, file: u8, to: &[&str]) -> Result<(), NotTaken> {
         from: Some(path("u0@localhost")),
         to: to.iter().map(|to| path(to)).collect(),
         utf8: false,
+        dsn: String::new(),
+        rcpt_dsn: String::new(),
     };
     let message = server.node.hand_in([file; 16], envelope)?;
     block_on(async {

@@ -16,6 +16,9 @@ pub const HANDED_TO_MAX: usize = 1_000;
 const DROPPED: [&[u8]; 4] = [b"bcc", b"resent-bcc", b"return-path", b"content-length"];
 /// The first line of a written envelope.
 const FIRST: &str = "mox-handed 1";
+/// Before what is wanted of notifications.
+const DSN: &str = "mail-dsn";
+const RCPT_DSN: &str = "rcpt-dsn";
 
 /// What is to be done with a message.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub struct Wish {
     pub full_name: Option<String>,
     /// Given recipients; those without a domain are at `host`.
     pub recipients: Vec<String>,
+    /// What is wanted of notifications, as parameters of MAIL (RFC 3461).
+    pub dsn: String,
+    /// The same as parameters of each RCPT.
+    pub rcpt_dsn: String,
     /// Who hands it over.
     pub user: String,
     /// This host.
@@ -45,6 +52,10 @@ pub struct Envelope {
     pub to: Vec<Path>,
     /// Its header or an address needs SMTPUTF8.
     pub utf8: bool,
+    /// What is wanted of notifications, as parameters of MAIL (RFC 3461).
+    pub dsn: String,
+    /// The same as parameters of each RCPT.
+    pub rcpt_dsn: String,
 }
 
 /// Why a message cannot be sent.
@@ -85,6 +96,11 @@ impl Envelope {
     pub fn write(&self) -> String {
         let from = self.from.as_ref().map(Path::to_string).unwrap_or_default();
         let mut text = format!("{FIRST}\nfrom {from}\nutf8 {}\n", u8::from(self.utf8));
+        for (word, wish) in [(DSN, &self.dsn), (RCPT_DSN, &self.rcpt_dsn)] {
+            if !wish.is_empty() {
+                text.push_str(&format!("{word}{wish}\n"));
+            }
+        }
         for to in &self.to {
             text.push_str(&format!("to {to}\n"));
         }
@@ -106,10 +122,23 @@ impl Envelope {
             "utf8 1" => true,
             _ => return None,
         };
+        let mut lines = lines.peekable();
+        let mut wish = |word: &str| {
+            let line = lines.next_if(|line| line.starts_with(word))?;
+            Some(line.get(word.len()..)?.to_owned())
+        };
+        // Older versions wrote none.
+        let (dsn, rcpt_dsn) = (wish(DSN), wish(RCPT_DSN));
         let to = lines.map(|line| Path::parse(line.strip_prefix("to ")?, true).ok());
         let to: Vec<Path> = to.collect::<Option<_>>()?;
         let fits = (1..=HANDED_TO_MAX).contains(&to.len());
-        fits.then_some(Self { from, to, utf8 })
+        fits.then_some(Self {
+            from,
+            to,
+            utf8,
+            dsn: dsn.unwrap_or_default(),
+            rcpt_dsn: rcpt_dsn.unwrap_or_default(),
+        })
     }
 }
 
@@ -255,7 +284,13 @@ impl Handing {
             None => Some(self.complete(&self.wish.user, "")?),
         };
         let utf8 = !block.is_ascii() || !to.iter().chain(&from).all(Path::is_ascii);
-        Ok(Envelope { from, to, utf8 })
+        Ok(Envelope {
+            from,
+            to,
+            utf8,
+            dsn: self.wish.dsn.clone(),
+            rcpt_dsn: self.wish.rcpt_dsn.clone(),
+        })
     }
 
     /// An address as users write it: `user`, `user@domain`, `<user@domain>`.
@@ -447,6 +482,8 @@ mod tests {
             recipients: recipients.iter().map(|text| (*text).to_owned()).collect(),
             user: "root".into(),
             host: Domain::parse("mx.example.org", false).unwrap(),
+            dsn: String::new(),
+            rcpt_dsn: String::new(),
         }
     }
 
@@ -652,9 +689,19 @@ mod tests {
             from: None,
             to: vec![Path::parse("\u{fc}@a.example", true).unwrap()],
             utf8: true,
+            dsn: String::new(),
+            rcpt_dsn: String::new(),
         };
         let text = whole.write();
         assert_eq!(text, "mox-handed 1\nfrom \nutf8 1\nto \u{fc}@a.example\n\n");
+        assert_eq!(Envelope::read(&text), Some(whole.clone()));
+        let whole = Envelope {
+            dsn: " RET=HDRS".into(),
+            rcpt_dsn: " NOTIFY=NEVER".into(),
+            ..whole
+        };
+        let text = whole.write();
+        assert!(text.contains("\nmail-dsn RET=HDRS\nrcpt-dsn NOTIFY=NEVER\nto "));
         assert_eq!(Envelope::read(&text), Some(whole));
         for cut in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
             assert_eq!(Envelope::read(&text[..cut]), None, "cut at {cut}");

@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         size: u64::try_from(message.len())?,
         eight_bit: !message.is_ascii(),
         utf8: false,
+        ..Transaction::default()
     };
     let config = Config::new(Host::Domain(Domain::parse("localhost", false)?));
     for outcome in send(

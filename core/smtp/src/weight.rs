@@ -10,3 +10,8 @@ pub(crate) fn path(path: &Path) -> usize {
     };
     size_of::<Path>() + path.local.as_str().len() + host
 }
+
+/// Octets of memory of text that may not be there.
+pub(crate) fn text(text: Option<&str>) -> usize {
+    text.map_or(0, str::len)
+}

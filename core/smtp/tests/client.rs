@@ -64,6 +64,7 @@ fn message(to: &[&str], body: &[u8]) -> (Transaction, Vec<u8>) {
         size: body.len() as u64,
         eight_bit: !body.is_ascii(),
         utf8: false,
+        ..Transaction::default()
     };
     (transaction, body.to_vec())
 }

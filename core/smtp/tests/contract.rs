@@ -207,6 +207,7 @@ fn client_answer() -> BoxedStrategy<client::Answer> {
         size: 10,
         eight_bit: false,
         utf8: false,
+        ..Transaction::default()
     });
     prop_oneof![
         4 => Just(send),

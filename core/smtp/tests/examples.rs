@@ -51,6 +51,7 @@ fn the_blocking_client_sends_to_the_blocking_server() {
             size: message.len() as u64,
             eight_bit: false,
             utf8: false,
+            ..Transaction::default()
         },
         message.clone().into(),
     )

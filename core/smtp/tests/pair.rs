@@ -38,6 +38,7 @@ impl World<Client> for Outbox {
                     size: body.len() as u64,
                     eight_bit: true,
                     utf8: false,
+                    ..Transaction::default()
                 })
             }
             Ask::Sasl { .. } => Answer::Response(Some(Secret::new(b"\0user\0good"[..].into()))),

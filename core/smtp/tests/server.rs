@@ -25,6 +25,7 @@ const HELLO: &str = "
     S: 250-8BITMIME
     S: 250-SMTPUTF8
     S: 250-CHUNKING
+    S: 250-DSN
     S: 250 LIMITS RCPTMAX=1000 MAILMAX=10000
 ";
 const ENVELOPE: &str = "
@@ -153,6 +154,7 @@ fn helo_has_one_line() {
         S: 250-8BITMIME
         S: 250-SMTPUTF8
         S: 250-CHUNKING
+        S: 250-DSN
         S: 250 LIMITS RCPTMAX=1000 MAILMAX=10000
         C: EHLO under_score
         S: 501 5.5.2 Say your domain name or [address]",
@@ -216,7 +218,7 @@ fn parameters_are_checked() {
         S: 250 2.1.0 OK
         C: RCPT TO:<\u{fc}@b>
         S: 553 5.6.7 Such an address needs SMTPUTF8
-        C: RCPT TO:<a@b> NOTIFY=NEVER
+        C: RCPT TO:<a@b> FOO=NEVER
         S: 555 5.3.3 Parameter not supported
         C: RCPT TO:<>
         S: 501 5.5.2 Bad address
@@ -448,6 +450,7 @@ fn starttls_forgets_everything() {
     tls.tls_required = true;
     let hello = HELLO.replace("S: 250-ENH", "S: 250-STARTTLS\nS: 250-ENH");
     let secure = HELLO.lines().skip(2).collect::<Vec<_>>().join("\n");
+    let secure = secure.replace("S: 250 LIM", "S: 250-REQUIRETLS\nS: 250 LIM");
     play(
         &tls,
         &format!(
@@ -514,6 +517,7 @@ fn submission_wants_tls_and_auth_and_does_not_look_at_ehlo() {
     submission.starttls = true;
     submission.mechanisms = vec!["SCRAM-SHA-256", "PLAIN"];
     submission.auth_required = true;
+    submission.limits.hold = Duration::ZERO;
     let offer = "
         S: 250-mx.example
         S: 250-PIPELINING
@@ -523,6 +527,8 @@ fn submission_wants_tls_and_auth_and_does_not_look_at_ehlo() {
         S: 250-8BITMIME
         S: 250-SMTPUTF8
         S: 250-CHUNKING
+        S: 250-DSN
+        S: 250-REQUIRETLS
         S: 250 LIMITS RCPTMAX=1000 MAILMAX=10000";
     play(
         &submission,
@@ -557,7 +563,9 @@ fn submission_wants_tls_and_auth_and_does_not_look_at_ehlo() {
             S: 503 5.5.1 Authenticated already
             C: MAIL FROM:<a@b>
             S: 250 2.1.0 OK",
-            offer.replace("AUTH SCRAM-SHA-256 PLAIN", "STARTTLS")
+            offer
+                .replace("AUTH SCRAM-SHA-256 PLAIN", "STARTTLS")
+                .replace("S: 250-REQUIRETLS\n", "")
         )
         .replace("S: 334\n", "S: 334 \n"),
     );
@@ -569,6 +577,7 @@ fn channel_binding_is_offered_only_where_there_is_a_channel() {
     submission.starttls = true;
     submission.auth_in_clear = true;
     submission.mechanisms = vec!["SCRAM-SHA-256-PLUS", "PLAIN"];
+    submission.limits.hold = Duration::ZERO;
     let offer = "
         S: 250-mx.example
         S: 250-PIPELINING
@@ -578,11 +587,14 @@ fn channel_binding_is_offered_only_where_there_is_a_channel() {
         S: 250-8BITMIME
         S: 250-SMTPUTF8
         S: 250-CHUNKING
+        S: 250-DSN
+        S: 250-REQUIRETLS
         S: 250 LIMITS RCPTMAX=1000 MAILMAX=10000";
     let clear = offer.replace(
         "AUTH SCRAM-SHA-256-PLUS PLAIN",
         "STARTTLS\n        S: 250-AUTH PLAIN",
     );
+    let clear = clear.replace("S: 250-REQUIRETLS\n", "");
     play(
         &submission,
         &format!(

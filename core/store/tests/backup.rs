@@ -164,9 +164,10 @@ fn a_restored_store_has_every_row_and_body_goes_on_with_new_numbers_and_verifies
         bodies.push(settle(&mut committer, run).unwrap());
     }
     let group = |name: &str| Group {
-        recipients: vec![format!("{name}@far.example")],
+        recipients: vec![format!("{name}@far.example").into()],
         next_attempt: NOW,
         hold: false,
+        release: None,
     };
     let queue = Enqueue {
         account: Some(ann),
@@ -175,6 +176,9 @@ fn a_restored_store_has_every_row_and_body_goes_on_with_new_numbers_and_verifies
         eight_bit: false,
         utf8: false,
         extra: Bytes::new(),
+        dsn: String::new(),
+        require_tls: false,
+        tls_optional: false,
         groups: vec![group("bea"), group("cid")],
     };
     let run = receive_and_send(&store, content(7), ann, "Sent", Some(queue));

@@ -111,7 +111,8 @@ fn read(store: &Store, verdict: &mut Verdict) -> Result<(), mox_mailbox::ReadErr
         }
     }
     for entry in mox_mailbox::queue(view, 0, QUEUE)? {
-        verdict.found.queued.extend(entry.recipients);
+        let waiting = entry.recipients.into_iter();
+        verdict.found.queued.extend(waiting.map(|to| to.address));
     }
     Ok(())
 }

@@ -118,7 +118,8 @@ impl Survey {
             let message = mox_mailbox::queue_message(reads, entry.message)?;
             let from = message.map(|m| m.reverse_path).unwrap_or_default();
             let waiting = entry.recipients.into_iter();
-            self.queued.extend(waiting.map(|to| (from.clone(), to)));
+            self.queued
+                .extend(waiting.map(|to| (from.clone(), to.address)));
         }
         for retired in mox_mailbox::retired(reads, Utc(0), usize::MAX)? {
             for (to, fate) in retired.recipients {

@@ -219,6 +219,7 @@ pub fn smtp_client(data: &[u8]) {
         size: message.len() as u64,
         eight_bit: source.one_in(4),
         utf8: source.one_in(8),
+        ..client::Transaction::default()
     };
     check(
         &SmtpClient {

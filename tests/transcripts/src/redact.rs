@@ -16,7 +16,7 @@ mod smtp_replies;
 mod words;
 
 use mox_imap::server as imap;
-use mox_smtp::wire::base64_decode;
+use mox_smtp::wire::{base64_decode, xtext_encode};
 use mox_smtp::{client, server};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -430,6 +430,12 @@ impl Redact for client::Client {
                 redactor.line_start = words::LineStart::default();
                 transaction.from = transaction.from.map(|path| words.path(&path));
                 transaction.to = transaction.to.iter().map(|path| words.path(path)).collect();
+                let id = transaction.dsn.envelope_id.take();
+                transaction.dsn.envelope_id = id.map(|id| "x".repeat(id.len()).into());
+                for (dsn, to) in transaction.rcpt_dsn.iter_mut().zip(&transaction.to) {
+                    let address = |_| format!("rfc822;{}", xtext_encode(to.to_string().as_bytes()));
+                    dsn.original = dsn.original.take().map(address).map(Into::into);
+                }
                 client::Answer::Send(transaction)
             }
             client::Answer::Piece(octets) => {

@@ -245,6 +245,7 @@ fn client_capture() -> Capture<Client> {
                     size: message.len() as u64,
                     eight_bit: false,
                     utf8: false,
+                    ..client::Transaction::default()
                 })
             }
             client::Ask::Sasl { challenge, .. } => {

@@ -25,6 +25,14 @@ pub(super) fn text(dsn: &Dsn<'_>, original: &OriginalHeader, utf8: bool) -> Stri
             "Your message could not be delivered to the address below yet. There is nothing you need to do.",
             "Your message could not be delivered to the addresses below yet. There is nothing you need to do.",
         ),
+        Kind::Delivered => (
+            "Your message was delivered to the mailbox of the address below. You asked to be told.",
+            "Your message was delivered to the mailboxes of the addresses below. You asked to be told.",
+        ),
+        Kind::Relayed => (
+            "Your message was handed to the server for the address below, which will not tell you when it is delivered. You asked to be told.",
+            "Your message was handed to the server for the addresses below, which will not tell you when it is delivered. You asked to be told.",
+        ),
     };
     let several = dsn.recipients.len() > 1;
     paragraph(&mut out, "", if several { many } else { one });

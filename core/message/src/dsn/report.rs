@@ -32,15 +32,18 @@ fn recipient_fields(dsn: &Dsn<'_>, recipient: &Recipient<'_>, utf8: bool) -> Str
         out += &field("Original-Recipient", &printable(original, utf8));
     }
     out += &field("Final-Recipient", &typed_address(recipient.address, utf8));
-    let (action, general) = match dsn.kind {
-        Kind::Failed => ("failed", Enhanced(5, 0, 0)),
-        Kind::Delayed { .. } => ("delayed", Enhanced(4, 0, 0)),
+    let action = match dsn.kind {
+        Kind::Failed => "failed",
+        Kind::Delayed { .. } => "delayed",
+        Kind::Delivered => "delivered",
+        Kind::Relayed => "relayed",
     };
+    let class = dsn.kind.class();
     out += &field("Action", action);
     // A status of the other class would contradict the action: a 4.x.x given up at last keeps its meaning, not its class.
     let status = match recipient.status {
-        Some(Enhanced(_, subject, detail)) => Enhanced(general.0, subject, detail),
-        None => general,
+        Some(Enhanced(_, subject, detail)) => Enhanced(class, subject, detail),
+        None => Enhanced(class, 0, 0),
     };
     out += &field("Status", &status.to_string());
     if let Some(remote) = recipient.remote {

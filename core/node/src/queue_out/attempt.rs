@@ -5,13 +5,15 @@ use futures_lite::future;
 use mox_address::Path;
 use mox_driver::Runtime;
 use mox_machine::mutant;
-use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage};
+use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient};
 use mox_queue::{Next, Outcome, next};
 use mox_server::Found;
 use mox_store::StoreError;
+use mox_tls_policy::Demand;
 use std::sync::Arc;
 
 use super::hop::try_hop;
+use super::notice::Told as About;
 use super::route::{self, NoRoute};
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
@@ -29,6 +31,12 @@ pub(super) struct Result {
     pub(super) status: String,
     /// The host that decided.
     pub(super) host: Option<String>,
+    /// What there was of TLS with it.
+    pub(super) tls: String,
+    /// It was told what the sender wants to know, and will tell.
+    pub(super) tells: bool,
+    /// The message demands more of TLS than this host has. It is final when no host of the domain has it (RFC 8689 4.2.1).
+    pub(super) unfit: bool,
 }
 
 /// Tries an entry. Whatever happens, its slot is given back.
@@ -102,7 +110,7 @@ async fn record<R: Runtime>(
 ) -> core::result::Result<Option<QueueEntry>, String> {
     let now = node.runtime.now().utc;
     let times = times(&entry);
-    let (mut fates, mut failed) = (Vec::new(), Vec::new());
+    let (mut fates, mut failed, mut relayed) = (Vec::new(), Vec::new(), Vec::new());
     let mut retry = now;
     // For those who would be given up, were their sender told.
     let later = node.config.plan.retry_at(&times, now, jitter);
@@ -112,15 +120,20 @@ async fn record<R: Runtime>(
         let text = result.text.clone();
         fates.push(
             match next(&node.config.plan, &times, result.outcome, now, jitter) {
-                Next::Done => Fate::Delivered(text),
+                Next::Done => {
+                    if !result.tells {
+                        relayed.push(About::new(to, result));
+                    }
+                    Fate::Delivered(text)
+                }
                 Next::Fail(_) => {
-                    failed.push((to.clone(), result.clone()));
+                    failed.push(About::new(to, result));
                     Fate::Failed(text)
                 }
                 Next::Retry { at, delay_notice } => {
                     retry = at;
                     if delay_notice {
-                        delayed.push((to.clone(), result.clone()));
+                        delayed.push(About::new(to, result));
                     }
                     Fate::Deferred(text)
                 }
@@ -133,8 +146,9 @@ async fn record<R: Runtime>(
             id = String::from_utf8_lossy(&message.extra).as_ref(),
             entry = entry.id,
             from = message.reverse_path,
-            to,
+            to = to.address,
             host,
+            tls = result.tls,
             attempt = entry.attempts_made,
             outcome,
             reply = result.text,
@@ -142,7 +156,8 @@ async fn record<R: Runtime>(
         );
     }
     let kind = if failed.is_empty() {
-        notice::Kind::Delayed
+        let until = node.config.plan.expires(times.queued);
+        notice::Kind::Delayed { until }
     } else {
         notice::Kind::Failed
     };
@@ -160,6 +175,11 @@ async fn record<R: Runtime>(
     };
     let (mut notice, mut held) =
         composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+    // Whoever has the message is not tried again because nobody could be told so.
+    let success = notice::compose(node, message, notice::Kind::Relayed, &relayed).await;
+    let success = success.unwrap_or_else(|notice::NotWritten| None);
+    let (success, success_held) =
+        success.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     if mutant!(NoticeApart)
         && let (Some(notice), Some(held)) = (notice.take(), held.take())
     {
@@ -175,28 +195,32 @@ async fn record<R: Runtime>(
         now,
         host: last.and_then(|r| r.host.clone()).unwrap_or_default(),
         text: last.map(|r| r.text.clone()).unwrap_or_default(),
+        tls: last.map(|r| r.tls.clone()).unwrap_or_default(),
         fates,
         next_attempt: retry,
         delay_told,
         notice,
+        success,
     };
-    let without = outcome.notice.is_some().then(|| {
+    let without = (outcome.notice.is_some() || outcome.success.is_some()).then(|| {
         let mut fates = outcome.fates.clone();
         give_another_chance(&mut fates);
         Recorded {
             host: outcome.host.clone(),
             text: outcome.text.clone(),
+            tls: outcome.tls.clone(),
             fates,
             next_attempt: retry.max(later),
             delay_told: entry.delay_told,
             notice: None,
+            success: None,
             now,
         }
     });
     let id = entry.id;
     let op = move |reads: &dyn mox_mailbox::Reads| {
         let result = mox_mailbox::queue_outcome(reads, id, &outcome);
-        drop(held);
+        drop((held, success_held));
         result
     };
     let settled = match (node.store.run(op).await, without) {
@@ -242,19 +266,16 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
         .last()
         .map(|a| (a.outcome.clone(), a.host.clone()));
     let (text, host) = said.unwrap_or_else(|| ("it was not tried yet".into(), String::new()));
+    let host = Some(host).filter(|h| !h.is_empty());
     let result = Result {
-        outcome: Outcome::Temporary,
         from_peer: text.starts_with('4'),
-        text,
-        status: "4.0.0".into(),
-        host: Some(host).filter(|h| !h.is_empty()),
+        ..ours(Outcome::Temporary, "4.0.0", &text, host)
     };
-    let told: Vec<_> = entry
-        .recipients
-        .iter()
-        .map(|to| (to.clone(), result.clone()))
-        .collect();
-    let composed = notice::compose(&node, &message, notice::Kind::Delayed, &told).await;
+    let told = entry.recipients.iter().map(|to| About::new(to, &result));
+    let told: Vec<_> = told.collect();
+    let until = node.config.plan.expires(times(&entry).queued);
+    let kind = notice::Kind::Delayed { until };
+    let composed = notice::compose(&node, &message, kind, &told).await;
     let Ok(composed) = composed else { return };
     let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     let now = node.runtime.now().utc;
@@ -278,7 +299,7 @@ async fn deliver<R: Runtime>(
     let paths: Vec<Option<Path>> = entry
         .recipients
         .iter()
-        .map(|to| Path::parse(to, true).ok())
+        .map(|to| Path::parse(&to.address, true).ok())
         .collect();
     let mut results: Vec<Option<Result>> = paths
         .iter()
@@ -292,7 +313,7 @@ async fn deliver<R: Runtime>(
         .collect();
     let mut open = paths.iter().zip(&results).filter(|(_, r)| r.is_none());
     let hops = match open.find_map(|(path, _)| path.as_ref()) {
-        Some(to) => route::hops(node, to).await,
+        Some(to) => route::hops(node, to, demand(&message)).await,
         None => Ok(Vec::new()),
     };
     let hops = match hops {
@@ -313,14 +334,14 @@ async fn deliver<R: Runtime>(
         let open: Vec<usize> = (0..results.len())
             .filter(|&i| !is_decided(results.get(i).and_then(Option::as_ref)))
             .collect();
-        let to: Vec<Path> = open
+        let to: Vec<(Path, &QueueRecipient)> = open
             .iter()
-            .filter_map(|&i| paths.get(i).cloned().flatten())
+            .filter_map(|&i| Some((paths.get(i)?.clone()?, entry.recipients.get(i)?)))
             .collect();
         if to.is_empty() {
             break;
         }
-        let (reached, ambiguous) = try_hop(node, seat, hop, &message, to).await;
+        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to).await;
         for (index, result) in open.into_iter().zip(reached) {
             if let Some(slot) = results.get_mut(index) {
                 *slot = Some(more_telling(slot.take(), result));
@@ -340,13 +361,31 @@ async fn deliver<R: Runtime>(
     results
         .into_iter()
         .map(|r| r.unwrap_or_else(|| none.clone()))
+        .map(|result| match result.unfit {
+            true => Result {
+                outcome: Outcome::Permanent,
+                ..result
+            },
+            false => result,
+        })
         .collect()
+}
+
+/// What the message demands of TLS. A notification does not (RFC 8689 4.2.1).
+fn demand(message: &QueueMessage) -> Demand {
+    match (message.require_tls, message.tls_optional) {
+        (true, _) if !message.reverse_path.is_empty() => Demand::RequireTls,
+        (_, true) => Demand::TlsOptional,
+        _ => Demand::None,
+    }
 }
 
 /// What is kept of two hosts' results, neither of which is final, or the later of which is: what a peer said tells more
 /// than that another one could not be reached.
 fn more_telling(before: Option<Result>, after: Result) -> Result {
     match before {
+        // Tomorrow it may be the other one that can be reached.
+        Some(before) if after.unfit && !before.unfit => before,
         Some(before) if before.from_peer && !after.from_peer && after.outcome == before.outcome => {
             before
         }
@@ -366,6 +405,9 @@ pub(super) fn ours(outcome: Outcome, status: &str, text: &str, host: Option<Stri
         from_peer: false,
         status: status.to_owned(),
         host,
+        tls: String::new(),
+        tells: false,
+        unfit: false,
     }
 }
 
@@ -389,6 +431,11 @@ mod tests {
         assert_eq!(text(Some(&busy), &away), "451 4.2.0 later");
         assert_eq!(text(Some(&away), &busy), "451 4.2.0 later");
         assert_eq!(text(Some(&busy), &never), "550 5.1.1 nobody");
+        let unfit = Result {
+            unfit: true,
+            ..away.clone()
+        };
+        assert_eq!(text(Some(&busy), &unfit), "451 4.2.0 later");
         let given_up = said(Outcome::Permanent, "given up", false);
         assert_eq!(text(Some(&busy), &given_up), "given up");
     }

@@ -22,6 +22,8 @@ pub(super) struct ClientHost<R: Runtime> {
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// How the session ended, when it could not go on.
     pub(super) ended: Option<Outcome>,
+    /// The server offers to tell what becomes of recipients (RFC 3461).
+    pub(super) offers_dsn: bool,
     working: Option<(AskId, Fut<io::Result<Bytes>>)>,
     ready: Option<(AskId, Answer)>,
 }
@@ -40,6 +42,7 @@ impl<R: Runtime> ClientHost<R> {
             outcomes: vec![None; transaction.to.len()],
             transaction: Some(transaction),
             ended: None,
+            offers_dsn: false,
             working: None,
             ready: None,
         }
@@ -95,7 +98,8 @@ fn answer(read: io::Result<Bytes>) -> Answer {
 impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn ask(&mut self, id: AskId, ask: Ask) {
         match ask {
-            Ask::Next(_) => {
+            Ask::Next(offer) => {
+                self.offers_dsn = offer.dsn;
                 let next = self.transaction.take().map_or(Answer::Quit, Answer::Send);
                 self.ready = Some((id, next));
             }

@@ -3,10 +3,11 @@
 use mox_address::{Host, Path};
 use mox_driver::{Drive, End, Runtime};
 use mox_machine::{Seed, Session, TlsFacts};
-use mox_mailbox::QueueMessage;
+use mox_mailbox::{QueueMessage, QueueRecipient};
 use mox_queue::Outcome;
 use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
-use mox_tls_policy::Level;
+use mox_smtp::wire::{MailDsn, RcptDsn};
+use mox_tls_policy::{Level, Reason};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub(super) async fn try_hop<R: Runtime>(
     seat: &Arc<Seat>,
     hop: &Hop,
     message: &Arc<QueueMessage>,
-    to: Vec<Path>,
+    to: &[(Path, &QueueRecipient)],
 ) -> (Vec<Result>, bool) {
     let host = format!("{} [{}]", hop.name, hop.address.ip());
     let count = to.len();
@@ -41,43 +42,74 @@ pub(super) async fn try_hop<R: Runtime>(
     };
     let transaction = Transaction {
         from,
-        to,
+        to: to.iter().map(|(path, _)| path.clone()).collect(),
         size: message.size(),
         eight_bit: message.eight_bit,
         utf8: message.utf8,
+        // RFC 8689 4.2.1: of a notification nothing is demanded.
+        require_tls: message.require_tls && !message.reverse_path.is_empty(),
+        dsn: MailDsn::parse(&message.dsn),
+        rcpt_dsn: to.iter().map(|(_, to)| RcptDsn::parse(&to.dsn)).collect(),
+    };
+    let require_tls = transaction.require_tls;
+    let unfit = |status, text: &str| Result {
+        unfit: require_tls,
+        ..ours(Outcome::Temporary, status, text, Some(host.clone()))
     };
     let level = hop.policy.as_ref().map(|policy| policy.decision.level);
     let mut tls = match level {
+        // Nobody says who has to be behind an address.
+        None if require_tls => {
+            let text = "the message demands TLS, and nothing proves who this host is";
+            return (vec![unfit("5.7.10", text); count], false);
+        }
         Some(Level::Encrypted | Level::WebPki | Level::Dane) => Tls::Required,
         Some(Level::Opportunistic | Level::Never) | None => Tls::IfOffered,
     };
     let demanded = hop.policy.iter().map(|policy| policy.decision.to_string());
     let demanded: String = demanded.collect();
     if level == Some(Level::Never) {
-        let result = ours(Outcome::Temporary, "4.7.10", &demanded, Some(host));
+        let mut result = unfit("4.7.10", &demanded);
+        let mut reasons = hop
+            .policy
+            .iter()
+            .flat_map(|policy| &policy.decision.reasons);
+        result.unfit &= !reasons.any(|reason| *reason == Reason::TlsaUnknown);
         return (vec![result; count], false);
     }
     loop {
         match session(node, seat, hop, message, transaction.clone(), tls).await {
-            Ok(reached) => {
+            Ok(Spoken {
+                reached,
+                tells,
+                tls,
+            }) => {
                 let ambiguous = reached.iter().any(|o| o.ambiguous);
                 let said = |o: &Reached| match o.cause {
                     Cause::NoTls => {
                         let text = format!("the host does not offer STARTTLS. {demanded}");
-                        ours(Outcome::Temporary, "4.7.10", &text, Some(host.clone()))
+                        unfit("4.7.10", &text)
                     }
+                    Cause::NoRequireTls => unfit(
+                        "5.7.30",
+                        "the host does not offer REQUIRETLS, which the message demands",
+                    ),
                     _ => said(o, &host),
                 };
-                return (reached.iter().map(said).collect(), ambiguous);
+                let results = reached.iter().map(|o| Result {
+                    tls: tls.clone(),
+                    tells,
+                    ..said(o)
+                });
+                return (results.collect(), ambiguous);
             }
             Err(Broken::Policy(text)) => {
                 tracing::info!(target: "queue", host, text, "a host is not who it has to be");
-                let result = ours(Outcome::Temporary, "4.7.5", &text, Some(host));
-                return (vec![result; count], false);
+                return (vec![unfit("4.7.5", &text); count], false);
             }
             Err(Broken::Tls(error)) if tls == Tls::Required => {
                 let text = format!("TLS failed: {error}. {demanded}");
-                let result = ours(Outcome::Temporary, "4.7.5", &text, Some(host));
+                let result = unfit("4.7.5", &text);
                 return (vec![result; count], false);
             }
             // Opportunistic: better in clear than not at all.
@@ -102,7 +134,17 @@ enum Broken {
     Policy(String),
 }
 
-/// One session with one address: what became of each recipient.
+/// A session that there was.
+struct Spoken {
+    /// What became of each recipient.
+    reached: Vec<Reached>,
+    /// The host will tell the sender what it wants to know.
+    tells: bool,
+    /// What there was of TLS, for people.
+    tls: String,
+}
+
+/// One session with one address.
 async fn session<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
@@ -110,7 +152,7 @@ async fn session<R: Runtime>(
     message: &Arc<QueueMessage>,
     transaction: Transaction,
     tls: Tls,
-) -> core::result::Result<Vec<Reached>, Broken> {
+) -> core::result::Result<Spoken, Broken> {
     let runtime = &node.runtime;
     let connect = runtime.connect(hop.address, None);
     let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
@@ -136,12 +178,14 @@ async fn session<R: Runtime>(
         transaction,
     ));
     let mut io = Conn::Plain(stream);
+    let mut secrecy = String::from("in clear");
     loop {
         let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
         let limited = async { Ok(drive.await) };
         match tls::within(runtime, SESSION_TIMEOUT, limited).await {
             Ok(End::Upgrade(plain)) => {
                 let (secured, facts) = Box::pin(secure(node, hop, plain)).await?;
+                secrecy = shown(&facts, hop);
                 client.secured(runtime.now(), facts);
                 io = secured;
             }
@@ -181,7 +225,22 @@ async fn session<R: Runtime>(
         .into_iter()
         .map(|o| o.unwrap_or_else(|| lost.clone()))
         .collect();
-    Ok(reached)
+    Ok(Spoken {
+        reached,
+        tells: host.offers_dsn,
+        tls: secrecy,
+    })
+}
+
+/// What there is of TLS with a host, and what is known of who that is, for people.
+fn shown(facts: &TlsFacts, hop: &Hop) -> String {
+    let level = hop.policy.as_ref().map(|policy| policy.decision.level);
+    let proven = match level {
+        Some(Level::Dane) => "proven by a TLSA record",
+        Some(Level::WebPki) => "proven by a certificate for its name",
+        _ => "with anybody",
+    };
+    format!("{}, {proven}", facts.version_name())
 }
 
 /// Encrypts a connection, and looks whom it leads to where that matters.
@@ -234,13 +293,12 @@ fn said(reached: &Reached, host: &str) -> Result {
     };
     match &reached.reply {
         Some(reply) => Result {
-            outcome,
             text: reply.to_string(),
             from_peer: true,
             status: reply
                 .enhanced
                 .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
-            host: Some(host.to_owned()),
+            ..ours(outcome, "", "", Some(host.to_owned()))
         },
         None => {
             let text = format!("{} failed: {:?}", reached.stage, reached.cause);

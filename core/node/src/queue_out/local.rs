@@ -4,10 +4,14 @@
 use bytes::Bytes;
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
-use mox_mailbox::{Body, Delivery, Flags, QueueEntry, QueueMessage, Target};
+use mox_mailbox::{Body, Delivery, Flags, QueueEntry, QueueMessage, QueueRecipient, Target};
+use mox_queue::Outcome;
 use mox_server::{Arrived, Found, StoredStructure};
+use mox_store::StoreError;
 use std::sync::Arc;
 
+use super::attempt::ours;
+use super::notice::{self, Told as About};
 use crate::node::Inner;
 use crate::reread::reread;
 use crate::smtp_in::mailboxes_at_once;
@@ -36,13 +40,34 @@ pub(super) async fn deliver<R: Runtime>(
             queue: None,
             now,
         };
-        let (id, to) = (entry.id, some.iter().map(|(to, _)| to.clone()));
+        let reached = ours(Outcome::Delivered, "2.1.5", "to a mailbox here", None);
+        let about = some.iter().map(|(to, _)| About::new(to, &reached));
+        let about: Vec<About> = about.collect();
+        // It is delivered whether or not the sender can be told so.
+        let told = notice::compose(node, message, notice::Kind::Delivered, &about).await;
+        let told = told.unwrap_or_else(|notice::NotWritten| None);
+        let (notice, held) = told.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
+        let (id, to) = (entry.id, some.iter().map(|(to, _)| to.address.clone()));
         let to: Vec<String> = to.collect();
         let count = to.len();
+        // The notification may be what is refused: its account may be gone.
+        let without = notice.is_some().then(|| (to.clone(), delivery.clone()));
         let op = move |reads: &dyn mox_mailbox::Reads| {
-            mox_mailbox::queue_deliver(reads, id, &to, &delivery)
+            let result = mox_mailbox::queue_deliver(reads, id, &to, &delivery, notice.as_ref());
+            drop(held);
+            result
         };
-        let (left, _) = node.store.run(op).await.map_err(|e| e.to_string())?;
+        let delivered = match (node.store.run(op).await, without) {
+            (Err(error), Some((to, delivery))) if !matches!(error, StoreError::Dead) => {
+                tracing::warn!(target: "queue", id, %error, "a notification could not be stored");
+                let op = move |reads: &dyn mox_mailbox::Reads| {
+                    mox_mailbox::queue_deliver(reads, id, &to, &delivery, None)
+                };
+                node.store.run(op).await
+            }
+            (delivered, _) => delivered,
+        };
+        let (left, _) = delivered.map_err(|e| e.to_string())?;
         tracing::info!(
             target: "delivery",
             id = String::from_utf8_lossy(&message.extra).as_ref(),
@@ -64,14 +89,14 @@ fn targets<R: Runtime>(
     node: &Inner<R>,
     entry: &QueueEntry,
     message: &QueueMessage,
-) -> Vec<(String, Target)> {
+) -> Vec<(QueueRecipient, Target)> {
     let directory = node.directory();
     let from = match message.reverse_path.as_str() {
         "" => None,
         path => Path::parse(path, true).ok(),
     };
-    let target = |recipient: &String| {
-        let to = Path::parse(recipient, true).ok()?;
+    let target = |recipient: &QueueRecipient| {
+        let to = Path::parse(&recipient.address, true).ok()?;
         let Found::Account {
             account, mailbox, ..
         } = directory.find(&to)

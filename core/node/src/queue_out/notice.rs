@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use mox_address::{Enhanced, Path};
 use mox_driver::{Pool, Runtime};
-use mox_machine::{fault, mutant};
-use mox_mailbox::{AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, Target};
+use mox_machine::{Utc, fault, mutant};
+use mox_mailbox::{
+    AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, QueueRecipient, Target,
+};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
 use mox_server::{Intake, StoredStructure};
+use mox_smtp::wire::{MailDsn, RcptDsn, Return};
 use mox_store::{BodyFacts, Spooled};
 use mox_uids::Uid;
 use std::sync::Arc;
@@ -14,25 +17,67 @@ use std::sync::Arc;
 use super::attempt::Result;
 use crate::node::Inner;
 
+/// Octets of a message that is returned whole, at most; of a larger one its header is.
+const WHOLE_MAX: u64 = 1024 * 1024;
+
 /// What a notification tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Failed,
-    Delayed,
+    Delayed {
+        /// It is given up after this.
+        until: Utc,
+    },
+    /// It is in the mailbox.
+    Delivered,
+    /// It is with a server that does not tell what becomes of it.
+    Relayed,
+}
+
+/// Whom a notification may be about.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    address: String,
+    dsn: RcptDsn,
+    result: Result,
+}
+
+impl Told {
+    pub(super) fn new(to: &QueueRecipient, result: &Result) -> Self {
+        Self {
+            address: to.address.clone(),
+            dsn: RcptDsn::parse(&to.dsn),
+            result: result.clone(),
+        }
+    }
+
+    /// Whether the sender wants to know (RFC 3461 5.2).
+    fn is_wanted(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Failed => self.dsn.wants_failure(),
+            Kind::Delayed { .. } => self.dsn.wants_delay(),
+            Kind::Delivered | Kind::Relayed => self.dsn.wants_success(),
+        }
+    }
 }
 
 /// A notification could not be written. Whoever it is about is not to be given up before somebody was told.
 #[derive(Debug)]
 pub(super) struct NotWritten;
 
-/// A notification about these recipients, ready to be delivered, with its body held. `None` when nobody is to be told:
-/// the null sender (RFC 5321 4.5.5), or a sender without account.
+/// A notification about those of these recipients about whom the sender wants to know, ready to be delivered, with its body held.
+/// `None` when nobody is to be told: the null sender (RFC 5321 4.5.5), or a sender without account.
 pub(super) async fn compose<R: Runtime>(
     node: &Arc<Inner<R>>,
     message: &QueueMessage,
     kind: Kind,
-    told: &[(String, Result)],
+    told: &[Told],
 ) -> core::result::Result<Option<(Delivery, Spooled)>, NotWritten> {
+    let told: Vec<Told> = told
+        .iter()
+        .filter(|told| told.is_wanted(kind))
+        .cloned()
+        .collect();
     let Some(account) = message.account else {
         if kind == Kind::Failed && !told.is_empty() {
             tracing::warn!(
@@ -65,7 +110,6 @@ pub(super) async fn compose<R: Runtime>(
     // The header of the message may have to be read from a file.
     let text = {
         let (here, message, sender) = (node.clone(), message.clone(), sender.clone());
-        let told = told.to_vec();
         let work = move || write(&here, &message, kind, &told, &sender);
         node.runtime.blocking(Pool::Bodies, Box::new(work)).await
     };
@@ -100,7 +144,7 @@ pub(super) async fn compose<R: Runtime>(
     Ok(Some((delivery, spooled)))
 }
 
-fn target(account: AccountId, sender: &Path, now: mox_machine::Utc) -> Target {
+fn target(account: AccountId, sender: &Path, now: Utc) -> Target {
     let prefix = mox_message::return_path(None) + &mox_message::delivered_to(sender);
     Target {
         account,
@@ -118,19 +162,20 @@ fn write<R: Runtime>(
     node: &Arc<Inner<R>>,
     message: &QueueMessage,
     kind: Kind,
-    told: &[(String, Result)],
+    told: &[Told],
     sender: &Path,
 ) -> Option<Vec<u8>> {
     let now = node.runtime.now().utc;
-    let addresses: Vec<(Path, &Result)> = told
-        .iter()
-        .filter_map(|(to, result)| Some((Path::parse(to, true).ok()?, result)))
-        .collect();
+    let addresses = told.iter().filter_map(|told| {
+        let address = Path::parse(&told.address, true).ok()?;
+        Some((address, told.dsn.decoded_original(), &told.result))
+    });
+    let addresses: Vec<(Path, Option<String>, &Result)> = addresses.collect();
     let recipients: Vec<Recipient<'_>> = addresses
         .iter()
-        .map(|(address, result)| Recipient {
+        .map(|(address, original, result)| Recipient {
             address,
-            original: None,
+            original: original.as_deref(),
             status: status(&result.status, kind),
             remote: result.host.as_deref(),
             diagnostic: match result.from_peer {
@@ -141,28 +186,37 @@ fn write<R: Runtime>(
         })
         .collect();
     let published = node.store.published();
-    let length = u64::try_from(dsn::HEADER_MAX).unwrap_or(u64::MAX);
-    let mut header = message.prefix.to_vec();
+    let wishes = MailDsn::parse(&message.dsn);
+    // RFC 3461 4.3: it is about failures only.
+    let returned = kind == Kind::Failed && wishes.ret == Some(Return::Full);
+    let (returned, length) = match returned && message.size() <= WHOLE_MAX {
+        true => (true, message.body.length),
+        false => (false, u64::try_from(dsn::HEADER_MAX).unwrap_or(u64::MAX)),
+    };
+    let mut whole = message.prefix.to_vec();
     let body = node
         .store
         .read_body(&*published.view, &message.body, 0..length);
     let body = body.unwrap_or_default();
-    header.extend_from_slice(body.get(..mox_mime::header::len(&body)).unwrap_or_default());
+    let header = whole.len() + mox_mime::header::len(&body);
+    whole.extend_from_slice(&body);
+    let envelope_id = wishes.decoded_envelope_id();
     let composed = Dsn {
         kind: match kind {
             Kind::Failed => dsn::Kind::Failed,
-            Kind::Delayed => dsn::Kind::Delayed {
-                until: node.config.plan.expires(message.created),
-            },
+            Kind::Delayed { until } => dsn::Kind::Delayed { until },
+            Kind::Delivered => dsn::Kind::Delivered,
+            Kind::Relayed => dsn::Kind::Relayed,
         },
         hostname: &node.config.hostname,
         to: sender,
         seed: &node.session_seed("dsn"),
         date: now,
         arrived: message.created,
-        envelope_id: None,
+        envelope_id: envelope_id.as_deref(),
         recipients: &recipients,
-        header: &header,
+        header: whole.get(..header).unwrap_or_default(),
+        whole: returned.then_some(&whole[..]),
         utf8: message.utf8,
     }
     .compose();
@@ -176,7 +230,8 @@ fn status(text: &str, kind: Kind) -> Option<Enhanced> {
     let (subject, detail) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
     let class = match kind {
         Kind::Failed => 5,
-        Kind::Delayed => 4,
+        Kind::Delayed { .. } => 4,
+        Kind::Delivered | Kind::Relayed => 2,
     };
     Some(Enhanced(class, subject, detail))
 }

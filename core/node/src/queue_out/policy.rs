@@ -2,7 +2,9 @@
 
 use mox_dns::{Facts, MailHost, Name};
 use mox_driver::Runtime;
-use mox_tls_policy::{Dane, Decision, Demand, Level, NextHop, StsPolicy, Tls, dane_lookup, decide};
+use mox_tls_policy::{
+    Dane, Decision, Demand, FailureType, Level, NextHop, StsPolicy, Tls, dane_lookup, decide,
+};
 use rustls::RootCertStore;
 use rustls_pki_types::ServerName;
 use std::net::IpAddr;
@@ -30,6 +32,7 @@ impl HopPolicy {
         domain: &Name,
         host: &MailHost,
         sts: Option<StsPolicy>,
+        demand: Demand,
     ) -> Self {
         let port = node.config.remote_port;
         let lookup = |facts: &Facts| dane_lookup(facts, host, port);
@@ -49,7 +52,7 @@ impl HopPolicy {
                 extension: false,
             },
         };
-        policy.decision = decide(&policy.next_hop(), Demand::None);
+        policy.decision = decide(&policy.next_hop(), demand);
         policy
     }
 
@@ -79,20 +82,28 @@ impl HopPolicy {
         authorities: &Arc<RootCertStore>,
     ) -> Result<(), String> {
         let hop = self.next_hop();
-        let judgement = match presented {
+        let (judgement, certificate) = match presented {
             Some(presented) => presented.with_peer(&tls::provider(), authorities, |peer| {
-                self.decision.judge(&hop, Tls::Established(peer))
+                let judgement = self.decision.judge(&hop, Tls::Established(peer));
+                (judgement, peer.webpki.map_err(FailureType::from))
             }),
-            None => self.decision.judge(&hop, Tls::Failed),
+            None => (self.decision.judge(&hop, Tls::Failed), Ok(())),
         };
         if judgement.may_send {
             return Ok(());
         }
         let mut text = self.decision.to_string();
-        for (policy, result) in judgement.results {
-            if let Err(failure) = result {
-                text.push_str(&format!(" ({policy}: {failure})"));
-            }
+        let failures = judgement.results.into_iter();
+        let failures = failures.filter_map(|(p, r)| Some((p.to_string(), r.err()?)));
+        let mut failures: Vec<(String, FailureType)> = failures.collect();
+        // It may be the message alone that demands a certificate.
+        if let (Level::WebPki, Err(failure)) = (self.decision.level, certificate)
+            && !failures.iter().any(|(_, known)| *known == failure)
+        {
+            failures.push(("certificate".to_owned(), failure));
+        }
+        for (what, failure) in failures {
+            text.push_str(&format!(" ({what}: {failure})"));
         }
         Err(text)
     }

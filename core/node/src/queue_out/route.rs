@@ -4,6 +4,7 @@ use mox_address::{Domain, Host, Path};
 use mox_dns::{MailHost, MxPlan, Name};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
+use mox_tls_policy::Demand;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,8 +34,12 @@ pub(super) struct NoRoute {
     pub(super) status: &'static str,
 }
 
-/// The hops for a recipient's domain.
-pub(super) async fn hops<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Vec<Hop>, NoRoute> {
+/// The hops for a recipient's domain, with what they and the message demand of TLS.
+pub(super) async fn hops<R: Runtime>(
+    node: &Inner<R>,
+    to: &Path,
+    demand: Demand,
+) -> Result<Vec<Hop>, NoRoute> {
     match (&node.config.outgoing, &to.host) {
         (Outgoing::Relay(addresses), _) => Ok(addresses
             .iter()
@@ -49,11 +54,17 @@ pub(super) async fn hops<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Vec<H
             address: SocketAddr::new(*ip, node.config.remote_port),
             policy: None,
         }]),
-        (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => mx(node, domain).await,
+        (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => {
+            mx(node, domain, demand).await
+        }
     }
 }
 
-async fn mx<R: Runtime>(node: &Inner<R>, domain: &Domain) -> Result<Vec<Hop>, NoRoute> {
+async fn mx<R: Runtime>(
+    node: &Inner<R>,
+    domain: &Domain,
+    demand: Demand,
+) -> Result<Vec<Hop>, NoRoute> {
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
         text: format!("{domain} is not a domain name that DNS can hold"),
@@ -72,7 +83,7 @@ async fn mx<R: Runtime>(node: &Inner<R>, domain: &Domain) -> Result<Vec<Hop>, No
             let usable = hosts
                 .into_iter()
                 .filter(|host| ours.is_none_or(|ours| host.preference < ours));
-            let hops = hops_of(node, &name, usable.collect()).await?;
+            let hops = hops_of(node, &name, usable.collect(), demand).await?;
             if !hops.is_empty() {
                 return Ok(hops);
             }
@@ -113,6 +124,7 @@ async fn hops_of<R: Runtime>(
     node: &Inner<R>,
     domain: &Name,
     hosts: Vec<MailHost>,
+    demand: Demand,
 ) -> Result<Vec<Hop>, NoRoute> {
     let mut hops = Vec::new();
     if hosts.is_empty() {
@@ -131,7 +143,7 @@ async fn hops_of<R: Runtime>(
         if hops.len() >= ADDRESSES_MAX {
             break;
         }
-        let policy = HopPolicy::of(node, domain, &host, sts.policy.clone()).await;
+        let policy = HopPolicy::of(node, domain, &host, sts.policy.clone(), demand).await;
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();

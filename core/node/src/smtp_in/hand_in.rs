@@ -5,6 +5,7 @@ use mox_address::{Path, Reply};
 use mox_driver::Runtime;
 use mox_server::{Envelope, Found};
 use mox_smtp::server::MailParams;
+use mox_smtp::wire::{MailDsn, RcptDsn};
 use mox_store::DiskSpace;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -56,17 +57,25 @@ impl<R: Runtime> Node<R> {
         if node.store.space() == DiskSpace::Low {
             return Err(NotTaken::Later("not enough disk space".into()));
         }
-        let Envelope { from, to, utf8 } = envelope;
+        let Envelope {
+            from,
+            to,
+            utf8,
+            dsn,
+            rcpt_dsn,
+        } = envelope;
         let login = owner(&node, from.as_ref())?;
         let params = MailParams {
             utf8,
+            dsn: MailDsn::parse(&dsn),
             ..MailParams::default()
         };
         let id = node.transaction_id();
         let mut transaction = Box::new(Transaction::new(id, from, params, false));
+        let wishes = RcptDsn::parse(&rcpt_dsn);
         for to in to {
             let target = target(&node, &to)?;
-            transaction.add(to, target);
+            transaction.add(to, wishes.clone(), target);
         }
         let arrival = Arrival {
             service: Service::Submission,

@@ -88,6 +88,12 @@ impl Judged {
         }
     }
 
+    /// Whether it comes from who its reverse-path says, as SPF tells: who forged it would have others told.
+    pub(super) fn is_senders(&self) -> bool {
+        let message = self.record.facts.message.as_ref();
+        message.is_some_and(|message| message.spf.result == "pass")
+    }
+
     /// What the message has in common with others, for the nth mailbox.
     pub(super) fn kinship(&self, nth: usize) -> Bytes {
         let Some(judgement) = self.record.recipients.get(nth) else {

@@ -6,12 +6,13 @@ use mox_dns::Name;
 use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::{TlsFacts, Utc, mutant};
 use mox_mailbox::{
-    AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, Group, MailboxId, Stop,
-    Target as MailboxTarget,
+    AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, Group, MailboxId, QueueRecipient,
+    Stop, Target as MailboxTarget,
 };
 use mox_server::reports::{ReportKind, StoredReport};
 use mox_server::{Arrived, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted};
 use mox_smtp::server::{Answer, BodyKind, MailParams};
+use mox_smtp::wire::RcptDsn;
 use mox_store::{BodyFacts, Spool, StoreError};
 use mox_uids::Uid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use super::departing::{check_author, sign};
 use super::first_time::hold_back;
 use super::judge::{Asked, Case, Judged, hash, judge};
+use super::receipt::Receipt;
 use super::record;
 use super::rejects::{self, Refused, known_by, known_by_content};
 use super::sending;
@@ -42,6 +44,10 @@ const OCTETS_AT_ONCE: usize = 1024 * 1024;
 /// Octets that a message adds to an operation beside its header and structure, for each mailbox: pages and small rows.
 const OCTETS_BESIDE: usize = 8 * 1024;
 
+/// Recipients of an entry of the queue about whom the sender wants to be told something: as many fit, however long it is.
+const TOLD_AT_ONCE: usize =
+    mox_mailbox::RECIPIENTS_OCTETS_MAX / (mox_mailbox::ADDRESS_MAX + mox_mailbox::DSN_MAX + 4);
+
 /// How many mailboxes one operation serves with a message whose rows have so many octets: at least one.
 pub(crate) fn mailboxes_at_once(octets: usize) -> usize {
     (OCTETS_AT_ONCE / (octets + OCTETS_BESIDE)).clamp(1, MAILBOXES_AT_ONCE)
@@ -56,6 +62,8 @@ pub(crate) struct Transaction {
     foreign: bool,
     pub(super) local: Vec<Local>,
     pub(super) remote: Vec<Path>,
+    /// What the sender wants to be told about recipients, where that is not as usual.
+    pub(super) dsn: BTreeMap<Path, RcptDsn>,
     /// Those of them to whom the sender never wrote, as far as that is limited.
     pub(super) new_remote: u32,
     content: Option<Content>,
@@ -134,6 +142,7 @@ impl Transaction {
             foreign,
             local: Vec::new(),
             remote: Vec::new(),
+            dsn: BTreeMap::new(),
             new_remote: 0,
             content: None,
         }
@@ -145,7 +154,10 @@ impl Transaction {
     }
 
     /// One more recipient. How many there may be is the machine's to say.
-    pub(super) fn add(&mut self, to: Path, target: Target) {
+    pub(super) fn add(&mut self, to: Path, dsn: RcptDsn, target: Target) {
+        if dsn != RcptDsn::default() {
+            self.dsn.entry(to.clone()).or_insert(dsn);
+        }
         match target {
             Target::Local {
                 account,
@@ -240,6 +252,28 @@ impl Transaction {
             (self, result)
         };
         node.runtime.blocking(Pool::Bodies, Box::new(work))
+    }
+
+    /// Whether the sender wants to be told that it is in this mailbox.
+    fn wants_success(&self, local: &Local) -> bool {
+        (local.to.iter()).any(|to| self.dsn.get(to).is_some_and(RcptDsn::wants_success))
+    }
+
+    /// What is to be told to a sender elsewhere, once the message is in mailboxes here.
+    fn receipt(&self, now: Utc, header: &Bytes) -> Option<Receipt> {
+        let all = self.local.iter().flat_map(|local| &local.to);
+        let wanted = all.filter_map(|to| Some((to.clone(), self.dsn.get(to)?.clone())));
+        let recipients: Vec<(Path, RcptDsn)> =
+            wanted.filter(|(_, dsn)| dsn.wants_success()).collect();
+        (!recipients.is_empty()).then_some(())?;
+        Some(Receipt {
+            to: self.from.clone()?,
+            envelope_id: self.params.dsn.decoded_envelope_id(),
+            recipients,
+            header: header.clone(),
+            utf8: self.params.utf8,
+            arrived: now,
+        })
     }
 
     /// Makes the message durable for all its recipients, or for none.
@@ -421,7 +455,15 @@ impl Transaction {
         };
         let mut order: Vec<usize> = (0..self.local.len()).collect();
         order.sort_by_key(|nth| !is_elsewhere(nth));
-        let (at_once, later) = order.split_at(at_once.min(order.len()));
+        // Whoever submits is told of a delivery by the queue, which also holds back what is to come later.
+        let is_queued = |nth: &usize| {
+            let local = self.local.get(*nth);
+            let is_wanted = local.is_some_and(|local| self.wants_success(local));
+            judged.is_none() && (is_wanted || self.params.release.is_some())
+        };
+        order.sort_by_key(|nth| is_queued(nth));
+        let others = order.iter().filter(|nth| !is_queued(nth)).count();
+        let (at_once, later) = order.split_at(at_once.min(others));
         if later.iter().any(is_elsewhere) {
             return Err(too_many());
         }
@@ -483,7 +525,10 @@ impl Transaction {
             eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
             utf8: self.params.utf8,
             extra: Bytes::from(self.id.clone()),
-            groups: by_domain(&queued, now),
+            groups: by_domain(&queued, &self.dsn, now, self.params.release),
+            dsn: self.params.dsn.to_string(),
+            require_tls: self.params.require_tls,
+            tls_optional: !self.params.require_tls && is_tls_optional(&arrived.header),
         });
         let facts = BodyFacts {
             account: targets
@@ -508,6 +553,10 @@ impl Transaction {
             tracing::error!(target: "store", %error, "a message body could not be finished");
             not_written(&error)
         })?;
+        let receipt = judged
+            .as_ref()
+            .filter(|judged| judged.is_senders())
+            .and_then(|_| self.receipt(now, &arrived.header));
         let header = arrived.header;
         let body = spooled.body().clone();
         let spooled = match mutant!(BodyLetGoEarly) {
@@ -577,7 +626,12 @@ impl Transaction {
             return Ok(self.id);
         }
         match delivered.await {
-            Ok(_) => Ok(self.id),
+            Ok(_) => {
+                if let Some(receipt) = receipt {
+                    receipt.send(node).await;
+                }
+                Ok(self.id)
+            }
             // Somebody was interrupted behind that operation.
             Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
             Err(error) => {
@@ -598,6 +652,12 @@ fn dated(report: &StoredReport) -> (Dated, Utc, Bytes) {
     };
     let at = Utc::from_secs(report.received);
     (kind, at, Bytes::from(report.encode()))
+}
+
+/// `TLS-Required: No`, RFC 8689 4: it is to arrive, whatever policies demand.
+fn is_tls_optional(header: &[u8]) -> bool {
+    let value = mox_mime::header::find(header, b"TLS-Required");
+    value.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"no"))
 }
 
 /// Hashes of what is remembered of recipients, each once: first all addresses, which limits count, then domains.
@@ -650,17 +710,32 @@ pub(super) fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
 }
 
 /// One entry of the queue for each domain, so that its recipients go in one transaction.
-fn by_domain(recipients: &[&Path], now: Utc) -> Vec<Group> {
-    let mut domains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+fn by_domain(
+    recipients: &[&Path],
+    dsn: &BTreeMap<Path, RcptDsn>,
+    now: Utc,
+    release: Option<Utc>,
+) -> Vec<Group> {
+    let mut domains: BTreeMap<String, Vec<QueueRecipient>> = BTreeMap::new();
     for to in recipients {
+        let wishes = dsn.get(to).map(ToString::to_string);
         domains
             .entry(to.host.to_string())
             .or_default()
-            .push(to.to_string());
+            .push(QueueRecipient {
+                address: to.to_string(),
+                dsn: wishes.unwrap_or_default(),
+            });
     }
-    let chunks = domains
-        .values()
-        .flat_map(|to| to.chunks(mox_mailbox::RECIPIENTS_MAX));
+    let chunks = domains.values().flat_map(|to| {
+        // What is wanted of them makes recipients long.
+        let is_usual = to.iter().all(|to| to.dsn.is_empty());
+        to.chunks(if is_usual {
+            mox_mailbox::RECIPIENTS_MAX
+        } else {
+            TOLD_AT_ONCE
+        })
+    });
     chunks
         .map(|to| Group {
             recipients: match to {
@@ -669,8 +744,9 @@ fn by_domain(recipients: &[&Path], now: Utc) -> Vec<Group> {
                 }
                 all => all.to_vec(),
             },
-            next_attempt: now,
+            next_attempt: release.map_or(now, |at| at.max(now)),
             hold: false,
+            release,
         })
         .collect()
 }

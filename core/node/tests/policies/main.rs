@@ -21,8 +21,9 @@ mod names;
 mod servers;
 
 use certificates::{Authority, Certified, self_signed};
-use mox_machine::Seed;
-use mox_node::{MtaSts, Outgoing};
+use mox_machine::{Seed, Utc};
+use mox_mailbox::Fate;
+use mox_node::{MtaSts, Outgoing, Service};
 use mox_sasl::{Credentials, Iterations};
 use servers::{Arrived, StartTls};
 use std::collections::BTreeMap;
@@ -39,15 +40,18 @@ enum Kind {
     SelfSigned,
     Absent,
     Breaks,
+    /// Good, and offers no REQUIRETLS.
+    NoExtension,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::Good,
     Kind::OtherName,
     Kind::Expired,
     Kind::SelfSigned,
     Kind::Absent,
     Kind::Breaks,
+    Kind::NoExtension,
 ];
 
 /// What the domain publishes.
@@ -90,6 +94,42 @@ const NO_HOST: Outcome =
     "this host gets no mail: the domain's MTA-STS policy does not name this host";
 const UNKNOWN: Outcome =
     "this host gets no mail: DNS does not tell whether the host has TLSA records";
+
+const UNPROVEN: Outcome = "nothing proves that this is a host of the domain";
+const NO_EXTENSION: Outcome = "the host does not offer REQUIRETLS";
+
+/// The same for a message with REQUIRETLS (RFC 8689 4.2.1): what fails is final.
+const REQUIRED: [(Published, [Outcome; 7]); 7] = {
+    use Published::*;
+    const PROVEN: [Outcome; 7] = [
+        "TLS",
+        NAME,
+        DATES,
+        SIGNER,
+        NOT_OFFERED,
+        BROKEN,
+        NO_EXTENSION,
+    ];
+    const DANE: [Outcome; 7] = [
+        "TLS",
+        "TLS",
+        "TLS",
+        "TLS",
+        NOT_OFFERED,
+        BROKEN,
+        NO_EXTENSION,
+    ];
+    [
+        // DNSSEC vouches for the MX record.
+        (Nothing, PROVEN),
+        (StsEnforce, PROVEN),
+        (StsTesting, PROVEN),
+        (StsOtherHost, [NO_HOST; 7]),
+        (DaneNotVouchedFor, [UNPROVEN; 7]),
+        (Dane311, DANE),
+        (DaneUnusable, PROVEN),
+    ]
+};
 
 /// For each thing published, the outcome with each kind of server, in order.
 const TABLE: [(Published, [Outcome; 6]); 13] = {
@@ -143,7 +183,7 @@ fn free_port() -> u16 {
 fn presents(kind: Kind, authority: &Authority, host: &str) -> Option<Certified> {
     let names = vec![host.to_owned()];
     Some(match kind {
-        Kind::Good => authority.sign(names, 2096),
+        Kind::Good | Kind::NoExtension => authority.sign(names, 2096),
         Kind::OtherName => authority.sign(vec!["other.example".into()], 2096),
         Kind::Expired => authority.sign(names, 2021),
         Kind::SelfSigned => self_signed(names),
@@ -201,7 +241,13 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
     let port = free_port();
     let (mut zone, mut policies) = (String::new(), BTreeMap::new());
     let mut cases = Vec::new();
-    for (what, outcomes) in TABLE {
+    let usual = TABLE
+        .iter()
+        .map(|(what, outcomes)| (*what, &outcomes[..], false));
+    let required = REQUIRED
+        .iter()
+        .map(|(what, outcomes)| (*what, &outcomes[..], true));
+    for (what, outcomes, is_required) in usual.chain(required) {
         for (kind, outcome) in KINDS.into_iter().zip(outcomes) {
             let n = u8::try_from(cases.len() + 1).unwrap();
             let domain = format!("d{n}.example");
@@ -218,13 +264,14 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
                 (_, Some(certified)) => StartTls::With(certified.config),
                 (_, None) => StartTls::Breaks,
             };
-            servers::mail((address, port).into(), start_tls, arrived.clone());
-            cases.push((what, kind, format!("x@{domain}"), outcome));
+            let requires = kind != Kind::NoExtension;
+            servers::mail((address, port).into(), start_tls, requires, arrived.clone());
+            cases.push((what, kind, format!("x@{domain}"), *outcome, is_required));
         }
     }
     let hosts = cases
         .iter()
-        .map(|(_, _, to, _)| to.replace("x@", "mta-sts."));
+        .map(|(_, _, to, _, _)| to.replace("x@", "mta-sts."));
     let of_policies = authority.sign(hosts.collect(), 2096);
     let policy_port = free_port();
     let at = SocketAddr::from((Ipv4Addr::new(127, 0, 2, 1), policy_port));
@@ -238,35 +285,57 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
         authorities: authority.believed(),
         port: policy_port,
     };
+    world.tls = Some(authority.sign(vec!["localhost".into()], 2096).config);
     let server = world.start();
     let user = Credentials::derive("secret", &Seed::from_number(1), Iterations::ONE).unwrap();
-    let mut client = server.submission(&user);
-    client.ask("MAIL FROM:<mox@localhost>", "250 ");
-    for (_, _, to, _) in &cases {
-        client.ask(&format!("RCPT TO:<{to}>"), "250 ");
+    // So that the user has a password.
+    drop(server.submission(&user));
+    let stream = server.start_tls(Service::Submission).into_stream();
+    let mut client = servers::Secured::new(stream, authority.believed());
+    client.ask("EHLO client.example", "250 ");
+    client.ask("AUTH PLAIN AG1veEBsb2NhbGhvc3QAc2VjcmV0", "235 ");
+    for (params, is_required) in [("", false), (" REQUIRETLS", true)] {
+        client.ask(&format!("MAIL FROM:<mox@localhost>{params}"), "250 ");
+        for (_, _, to, _, _) in cases.iter().filter(|case| case.4 == is_required) {
+            client.ask(&format!("RCPT TO:<{to}>"), "250 ");
+        }
+        client.ask("DATA", "354 ");
+        client.ask(
+            "From: mox@localhost\r\nSubject: hi\r\n\r\nHi.\r\n.",
+            "250 2.0.0 ",
+        );
     }
-    client.ask("DATA", "354 ");
-    client.ask(
-        "From: mox@localhost\r\nSubject: hi\r\n\r\nHi.\r\n.",
-        "250 2.0.0 ",
-    );
+    let retired = |to: &str| {
+        let retired = server.node.retired(Utc(0), 1_000).unwrap();
+        let mut fates = retired.into_iter().flat_map(|retired| retired.recipients);
+        fates.find_map(|(address, fate)| match fate {
+            Fate::Failed(text) if address == to => Some(text),
+            _ => None,
+        })
+    };
     let outcome = |to: &str| -> Option<String> {
         if let Some(is_tls) = arrived.lock().unwrap().get(to) {
             return Some(if *is_tls { "TLS" } else { "clear" }.to_owned());
+        }
+        if let Some(text) = retired(to) {
+            return Some(format!("final: {text}"));
         }
         let queue = server.node.queue(1_000).unwrap();
         let entry = queue.into_iter().find(|entry| entry.to == [to])?;
         entry.last.filter(|said| !said.is_empty())
     };
     wait_for("an outcome for everybody", || {
-        cases.iter().all(|(_, _, to, _)| outcome(to).is_some())
+        cases.iter().all(|(_, _, to, _, _)| outcome(to).is_some())
     });
-    for (what, kind, to, expected) in &cases {
+    for (what, kind, to, expected, is_required) in &cases {
         let outcome = outcome(to).unwrap();
         let case = format!("{what:?}, {kind:?}: {outcome}");
         match *expected {
             "TLS" | "clear" => assert_eq!(outcome, *expected, "{case}"),
-            why => assert!(outcome.contains(why), "{case} instead of {why}"),
+            why => {
+                assert!(outcome.contains(why), "{case} instead of {why}");
+                assert_eq!(outcome.starts_with("final: "), *is_required, "{case}");
+            }
         }
     }
     // Each policy once.

@@ -1,9 +1,11 @@
 //! Other people's servers: one that takes mail, one that has MTA-STS policies.
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// What a server does about STARTTLS.
@@ -19,8 +21,8 @@ pub enum StartTls {
 /// How messages came, by recipient: whether through TLS.
 pub type Arrived = Arc<Mutex<BTreeMap<String, bool>>>;
 
-/// Takes mail at an address until the test ends.
-pub fn mail(at: SocketAddr, start_tls: StartTls, arrived: Arrived) {
+/// Takes mail at an address until the test ends; inside TLS it offers REQUIRETLS if it `requires`.
+pub fn mail(at: SocketAddr, start_tls: StartTls, requires: bool, arrived: Arrived) {
     let listener = TcpListener::bind(at).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -28,12 +30,14 @@ pub fn mail(at: SocketAddr, start_tls: StartTls, arrived: Arrived) {
             let offers = !matches!(start_tls, StartTls::Absent);
             let _ = stream.write_all(b"220 receiver.example ESMTP\r\n");
             // Unbuffered: what follows STARTTLS is TLS's.
-            if let Ok(true) = session(&mut stream, offers, false, &arrived)
+            let clear = if offers { "STARTTLS" } else { "8BITMIME" };
+            if let Ok(true) = session(&mut stream, clear, false, &arrived)
                 && let StartTls::With(config) = &start_tls
             {
                 let tls = ServerConnection::new(config.clone()).unwrap();
                 let mut stream = StreamOwned::new(tls, stream);
-                let _ = session(&mut stream, false, true, &arrived);
+                let offer = if requires { "REQUIRETLS" } else { "8BITMIME" };
+                let _ = session(&mut stream, offer, true, &arrived);
             }
         }
     });
@@ -42,7 +46,7 @@ pub fn mail(at: SocketAddr, start_tls: StartTls, arrived: Arrived) {
 /// True when STARTTLS was answered.
 fn session(
     stream: &mut (impl Read + Write),
-    offers: bool,
+    offer: &str,
     is_tls: bool,
     arrived: &Arrived,
 ) -> std::io::Result<bool> {
@@ -50,8 +54,9 @@ fn session(
     loop {
         let line = line(stream)?;
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        let offered = format!("250-receiver.example\r\n250 {offer}\r\n");
         let reply = match verb.as_str() {
-            "EHLO" if offers => "250-receiver.example\r\n250 STARTTLS\r\n",
+            "EHLO" => &offered,
             "RCPT" => {
                 line.get(9..line.len() - 1)
                     .unwrap_or_default()
@@ -88,6 +93,38 @@ fn line(stream: &mut impl Read) -> std::io::Result<String> {
     }
     line.truncate(line.len() - 2);
     Ok(String::from_utf8(line).unwrap())
+}
+
+/// A client inside TLS, of a server that is `localhost`.
+pub struct Secured(BufReader<StreamOwned<ClientConnection, TcpStream>>);
+
+impl Secured {
+    pub fn new(stream: TcpStream, believed: Arc<RootCertStore>) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(believed)
+            .with_no_client_auth();
+        let name = "localhost".try_into().unwrap();
+        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+        Self(BufReader::new(StreamOwned::new(tls, stream)))
+    }
+
+    #[track_caller]
+    pub fn ask(&mut self, command: &str, start: &str) {
+        let stream = self.0.get_mut();
+        stream
+            .write_all(format!("{command}\r\n").as_bytes())
+            .unwrap();
+        stream.flush().unwrap();
+        let mut line = String::new();
+        while line.is_empty() || line.as_bytes().get(3) == Some(&b'-') {
+            line.clear();
+            self.0.read_line(&mut line).unwrap();
+        }
+        assert!(line.starts_with(start), "{line:?} instead of {start:?}");
+    }
 }
 
 /// Has policies, by the name of their host, until the test ends; counts how often each was fetched.

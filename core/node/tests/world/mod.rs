@@ -43,6 +43,7 @@ pub struct World {
     pub resolvers: Vec<SocketAddr>,
     pub remote_port: u16,
     pub mta_sts: MtaSts,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     kv: MemKv,
     disk: MemDisk,
 }
@@ -58,6 +59,7 @@ impl World {
             resolvers: Vec::new(),
             remote_port: 25,
             mta_sts: MtaSts::default(),
+            tls: None,
             kv: MemKv::new(),
             disk: MemDisk::new(),
         }
@@ -98,7 +100,7 @@ impl World {
             hostname: hostname.clone(),
             max_size: 100_000_000,
             clear_auth: true,
-            tls: None,
+            tls: self.tls.clone(),
             offers: self.offers.clone(),
             lists: Vec::new(),
         };
@@ -184,6 +186,13 @@ impl Server {
         let mut client = self.connect(service);
         client.expect("220 ");
         client.ask("EHLO client.example", "250 ");
+        client
+    }
+
+    /// A session that is to be encrypted now.
+    pub fn start_tls(&self, service: Service) -> Client {
+        let mut client = self.smtp(service);
+        client.ask("STARTTLS", "220 ");
         client
     }
 

@@ -7,7 +7,7 @@ use mox_address::{Path, Reply};
 use mox_machine::Secret;
 
 use super::Offer;
-use crate::wire::{Fault, ReplyError};
+use crate::wire::{Fault, MailDsn, RcptDsn, ReplyError};
 
 /// A question of the SMTP client to the world. One is open at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub enum Answer {
 }
 
 /// One message for some recipients.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transaction {
     /// The reverse-path; `None` is the null path. In ASCII unless `utf8`.
     pub from: Option<Path>,
@@ -61,6 +61,13 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// Its header or a path needs SMTPUTF8.
     pub utf8: bool,
+    /// It travels to servers with REQUIRETLS only.
+    pub require_tls: bool,
+    /// RET and ENVID, said where the server offers DSN.
+    pub dsn: MailDsn,
+    /// NOTIFY and ORCPT of the recipients, by their place in `to`, said where the server offers DSN; those that it lacks have
+    /// none.
+    pub rcpt_dsn: Vec<RcptDsn>,
 }
 
 /// A fact an SMTP client tells. None needs an answer.
@@ -148,6 +155,8 @@ pub enum Cause {
     AuthFailed,
     /// The message needs SMTPUTF8, which is not offered (5.6.7).
     NoUtf8,
+    /// The message needs REQUIRETLS, which is not offered, or not inside TLS (5.7.30).
+    NoRequireTls,
     /// The message is bigger than the server's SIZE (5.3.4).
     TooBig,
     /// The message has what is never sent (5.6.0).

@@ -18,6 +18,10 @@ pub struct Offer {
     pub utf8: bool,
     /// STARTTLS, RFC 3207.
     pub start_tls: bool,
+    /// DSN, RFC 3461.
+    pub dsn: bool,
+    /// REQUIRETLS, RFC 8689.
+    pub require_tls: bool,
     /// AUTH, RFC 4954: its mechanisms in upper case, at most [`MECHANISMS`](Self::MECHANISMS).
     pub mechanisms: Vec<String>,
     /// LIMITS RCPTMAX, RFC 9422.
@@ -48,6 +52,8 @@ impl Offer {
                 "8BITMIME" => offer.eight_bit = true,
                 "SMTPUTF8" => offer.utf8 = true,
                 "STARTTLS" => offer.start_tls = true,
+                "DSN" => offer.dsn = true,
+                "REQUIRETLS" => offer.require_tls = true,
                 "AUTH" => {
                     let room = Self::MECHANISMS.saturating_sub(offer.mechanisms.len());
                     offer

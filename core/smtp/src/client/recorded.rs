@@ -6,6 +6,7 @@ use mox_machine::{Recordable, Secret};
 
 use super::{Answer, Ask, Client, Ending, Event, Outcome};
 use crate::weight;
+use crate::wire::RcptDsn;
 
 impl Recordable for Client {
     fn piece(_: &Ask) -> Option<usize> {
@@ -27,7 +28,11 @@ impl Recordable for Client {
         match answer {
             Answer::Send(transaction) => {
                 let paths = transaction.from.iter().chain(&transaction.to);
-                paths.map(weight::path).sum()
+                let original =
+                    |dsn: &RcptDsn| size_of::<RcptDsn>() + weight::text(dsn.original.as_deref());
+                paths.map(weight::path).sum::<usize>()
+                    + transaction.rcpt_dsn.iter().map(original).sum::<usize>()
+                    + weight::text(transaction.dsn.envelope_id.as_deref())
             }
             Answer::Piece(octets) => octets.len(),
             Answer::Response(response) => response.as_ref().map_or(0, |r| r.expose().len()),

@@ -53,6 +53,7 @@ impl Client {
     pub(super) fn begin(&mut self, transaction: Transaction) {
         let paths = transaction.from.iter().chain(&transaction.to);
         let utf8 = transaction.utf8 || !paths.into_iter().all(Path::is_ascii);
+        let needs_tls = transaction.require_tls;
         let too_big = self.offer.size.is_some_and(|max| transaction.size > max);
         self.running = Some(Running {
             recipients: alloc::vec![State::Open; transaction.to.len()],
@@ -62,13 +63,17 @@ impl Client {
                 ..transaction
             },
         });
-        let cause = if utf8 && !self.offer.utf8 {
-            Some(Cause::NoUtf8)
+        // RFC 8689 4.2.1, 5: another host of the domain may offer it.
+        let is_unsafe = needs_tls && !(self.secure && self.offer.require_tls);
+        let cause = if is_unsafe {
+            Some((Class::Temporary, Cause::NoRequireTls))
+        } else if utf8 && !self.offer.utf8 {
+            Some((Class::Permanent, Cause::NoUtf8))
         } else {
-            too_big.then_some(Cause::TooBig)
+            too_big.then_some((Class::Permanent, Cause::TooBig))
         };
-        if let Some(cause) = cause {
-            let outcome = self.failure(Class::Permanent, cause, Stage::Mail);
+        if let Some((class, cause)) = cause {
+            let outcome = self.failure(class, cause, Stage::Mail);
             self.settle_recipients(&outcome);
             return self.finish();
         }
@@ -99,8 +104,15 @@ impl Client {
                         running.next = Next::Data;
                         continue;
                     };
+                    let mut line = alloc::format!("RCPT TO:<{to}>");
+                    if let Some(dsn) = running.transaction.rcpt_dsn.get(index)
+                        && self.offer.dsn
+                    {
+                        // A String takes everything that is written to it.
+                        let _ = write!(line, "{dsn}");
+                    }
                     running.next = Next::Rcpt(index + 1);
-                    (Stage::Rcpt, index, alloc::format!("RCPT TO:<{to}>"))
+                    (Stage::Rcpt, index, line)
                 }
                 Next::Data => {
                     running.next = Next::Nothing;
@@ -266,6 +278,12 @@ fn mail_line(transaction: &Transaction, offer: &super::Offer) -> String {
     }
     if transaction.utf8 {
         line.push_str(" SMTPUTF8");
+    }
+    if transaction.require_tls {
+        line.push_str(" REQUIRETLS");
+    }
+    if offer.dsn {
+        let _ = write!(line, "{}", transaction.dsn);
     }
     line
 }

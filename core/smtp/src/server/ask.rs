@@ -4,7 +4,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use mox_address::{Path, Reply};
-use mox_machine::Secret;
+use mox_machine::{Secret, Utc};
+
+use crate::wire::{MailDsn, RcptDsn};
 
 /// A question of the SMTP server to the world. At most 8 are open at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub enum Ask {
         /// The forward-path.
         to: Path,
         /// Its parameters.
-        params: RcptParams,
+        params: RcptDsn,
     },
     /// The next piece of the message, unstuffed. Answer `Accept` when it is taken care of, or `Reply` to refuse
     /// the message: the rest is read and discarded, and this reply ends the transaction.
@@ -84,11 +86,13 @@ pub struct MailParams {
     pub utf8: bool,
     /// AUTH, RFC 4954: the xtext, decoded.
     pub auth: Option<Bytes>,
+    /// RET and ENVID, RFC 3461.
+    pub dsn: MailDsn,
+    /// REQUIRETLS, RFC 8689.
+    pub require_tls: bool,
+    /// HOLDFOR or HOLDUNTIL, RFC 4865: when it may leave.
+    pub release: Option<Utc>,
 }
-
-/// Parameters of RCPT. None are offered yet; the extensions that have some add them here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RcptParams {}
 
 /// BODY= of MAIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

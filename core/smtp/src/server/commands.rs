@@ -137,7 +137,7 @@ impl Server {
     }
 
     /// The reply to a greeting that the world accepts.
-    pub(super) fn welcome(&self, extended: bool) -> Reply {
+    pub(super) fn welcome(&self, now: Now, extended: bool) -> Reply {
         let config = &self.config;
         let mut text = String::from(config.hostname.as_str());
         if extended {
@@ -154,7 +154,20 @@ impl Server {
                     text.push_str(mechanism);
                 }
             }
-            text.push_str("\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING");
+            text.push_str("\nENHANCEDSTATUSCODES\n8BITMIME\nSMTPUTF8\nCHUNKING\nDSN");
+            if self.secure {
+                // RFC 8689 3: inside TLS only.
+                text.push_str("\nREQUIRETLS");
+            }
+            if self.may_hold() {
+                let longest = config.limits.hold;
+                let _ = write!(
+                    text,
+                    "\nFUTURERELEASE {} {}",
+                    longest.as_secs(),
+                    now.utc + longest
+                );
+            }
             let _ = write!(
                 text,
                 "\nLIMITS RCPTMAX={} MAILMAX={}",

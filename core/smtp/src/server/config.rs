@@ -103,6 +103,9 @@ pub struct Limits {
     pub transaction: Duration,
     /// For the answer to an ask. `421 4.3.0`.
     pub answer: Duration,
+    /// How long a submitted message may be held back (RFC 4865), announced with FUTURERELEASE; zero: it is not offered.
+    /// `501 5.5.4`.
+    pub hold: Duration,
 }
 
 impl Default for Limits {
@@ -125,6 +128,7 @@ impl Default for Limits {
             data: Duration::from_secs(10 * 60),
             transaction: Duration::from_secs(60 * 60),
             answer: Duration::from_secs(10 * 60),
+            hold: Duration::from_secs(60 * 24 * 60 * 60),
         }
     }
 }

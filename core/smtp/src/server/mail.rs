@@ -6,9 +6,10 @@ use mox_machine::{Mono, Now};
 
 use super::session::{Phase, Server};
 use super::slots::{Kind, Slot, State};
-use super::{Answer, Ask, BodyKind, CloseReason, MailParams, RcptParams};
+use super::{Answer, Ask, BodyKind, CloseReason, MailParams, Mode};
 use crate::wire::{
-    NotPath, Params, PathArgument, base64_encode, forward_path, number, reverse_path, xtext_decode,
+    NotPath, Param, Params, PathArgument, RcptDsn, base64_encode, forward_path, hold, number,
+    reverse_path, xtext_decode,
 };
 
 /// A transaction whose MAIL was accepted.
@@ -55,7 +56,7 @@ impl Server {
         if self.mail.is_some() {
             return self.out_of_order(now, verb, "MAIL was given already");
         }
-        let params = match self.mail_params(argument.params) {
+        let params = match self.mail_params(now, argument.params) {
             Ok(params) => params,
             Err(reply) => return self.error(now, verb, reply),
         };
@@ -68,8 +69,7 @@ impl Server {
         self.slots.push_back(Slot::asked(verb, Kind::Sender, id));
     }
 
-    fn mail_params(&self, text: &[u8]) -> Result<MailParams, Reply> {
-        let bad = || Reply::new(501, 5, 4, "Bad parameter");
+    fn mail_params(&self, now: Now, text: &[u8]) -> Result<MailParams, Reply> {
         let mut params = MailParams::default();
         for param in Params::new(text) {
             let param = param.map_err(|_| bad())?;
@@ -95,16 +95,42 @@ impl Server {
             } else if param.is("AUTH") && params.auth.is_none() {
                 let value = param.value.and_then(xtext_decode).ok_or_else(bad)?;
                 params.auth = Some(Bytes::from(value));
+            } else if params.dsn.take(&param).map_err(|_| bad())?
+                || (self.config.mode == Mode::Submission && is_priority(&param))
+            {
+                // It is kept; MT-PRIORITY (RFC 6710) may be asked for, and is not obeyed.
+            } else if self.secure && param.is("REQUIRETLS") {
+                if params.require_tls || param.value.is_some() {
+                    return Err(bad());
+                }
+                params.require_tls = true;
+            } else if self.may_hold()
+                && let Some(release) = hold(&param, now.utc).map_err(|_| bad())?
+            {
+                // RFC 4865 5: one of them, once.
+                if params.release.is_some() {
+                    return Err(bad());
+                }
+                if release > now.utc + self.config.limits.hold {
+                    let reply = "The message cannot be held back for so long";
+                    return Err(Reply::new(501, 5, 4, reply));
+                }
+                params.release = Some(release);
             } else if ["SIZE", "BODY", "SMTPUTF8", "AUTH"]
                 .iter()
                 .any(|known| param.is(known))
             {
                 return Err(bad());
             } else {
-                return Err(Reply::new(555, 3, 3, "Parameter not supported"));
+                return Err(unsupported());
             }
         }
         Ok(params)
+    }
+
+    /// Whether FUTURERELEASE is offered.
+    pub(super) fn may_hold(&self) -> bool {
+        self.config.mode == Mode::Submission && !self.config.limits.hold.is_zero()
     }
 
     /// RCPT, RFC 5321 4.1.1.3.
@@ -115,10 +141,10 @@ impl Server {
         if mail.chunked {
             return self.out_of_order(now, verb, "Not inside a message");
         }
-        if Params::new(argument.params).next().is_some() {
-            let reply = Reply::new(555, 3, 3, "Parameter not supported");
-            return self.error(now, verb, reply);
-        }
+        let params = match rcpt_params(argument.params, mail.utf8) {
+            Ok(params) => params,
+            Err(reply) => return self.error(now, verb, reply),
+        };
         let to = match forward_path(argument.path, mail.utf8, &self.config.hostname) {
             Ok(to) => to,
             Err(problem) => return self.error(now, verb, path_reply(problem, 553)),
@@ -126,7 +152,6 @@ impl Server {
         if mail.recipients >= self.config.limits.recipients {
             return self.one_too_many(now, verb);
         }
-        let params = RcptParams {};
         let id = self.ask(Ask::Recipient { to, params });
         self.slots.push_back(Slot::asked(verb, Kind::Recipient, id));
     }
@@ -176,7 +201,7 @@ impl Server {
         let refusal = match (kind, answer) {
             (Kind::Hello { extended }, Answer::Accept) => {
                 self.hello = true;
-                return State::Ready(self.welcome(extended));
+                return State::Ready(self.welcome(now, extended));
             }
             (Kind::Hello { .. }, Answer::Reply(reply)) => {
                 self.hello = reply.is_positive();
@@ -244,6 +269,31 @@ impl Server {
             }
         }
     }
+}
+
+fn rcpt_params(text: &[u8], utf8: bool) -> Result<RcptDsn, Reply> {
+    let mut params = RcptDsn::default();
+    for param in Params::new(text) {
+        let param = param.map_err(|_| bad())?;
+        if !params.take(&param, utf8).map_err(|_| bad())? {
+            return Err(unsupported());
+        }
+    }
+    Ok(params)
+}
+
+/// MT-PRIORITY, RFC 6710 4: -9 to 9.
+fn is_priority(param: &Param<'_>) -> bool {
+    let value = param.value.unwrap_or_default();
+    param.is("MT-PRIORITY") && matches!(value.strip_prefix(b"-").unwrap_or(value), [b'0'..=b'9'])
+}
+
+fn bad() -> Reply {
+    Reply::new(501, 5, 4, "Bad parameter")
+}
+
+fn unsupported() -> Reply {
+    Reply::new(555, 3, 3, "Parameter not supported")
 }
 
 pub(super) fn too_big() -> Reply {

@@ -20,9 +20,13 @@ impl Recordable for Server {
             Ask::Hello { name, .. } => name.len(),
             Ask::Sasl { mechanism, .. } => mechanism.len(),
             Ask::Sender { from, params } => {
-                from.as_ref().map_or(0, weight::path) + params.auth.as_ref().map_or(0, Bytes::len)
+                from.as_ref().map_or(0, weight::path)
+                    + params.auth.as_ref().map_or(0, Bytes::len)
+                    + weight::text(params.dsn.envelope_id.as_deref())
             }
-            Ask::Recipient { to, .. } => weight::path(to),
+            Ask::Recipient { to, params } => {
+                weight::path(to) + weight::text(params.original.as_deref())
+            }
             Ask::Body(piece) => piece.len(),
             Ask::Commit { .. } => 0,
         }

@@ -125,6 +125,11 @@ fn parameter(word: &[u8]) -> Vec<Span> {
         b"BODY" => is_word(octets, &["7bit", "8bitmime", "binarymime"]),
         b"SMTPUTF8" | b"REQUIRETLS" => octets.is_empty(),
         b"RET" => is_word(octets, &["full", "hdrs"]),
+        b"HOLDFOR" => octets.iter().all(u8::is_ascii_digit),
+        b"HOLDUNTIL" => octets
+            .iter()
+            .all(|b| b.is_ascii_digit() || b"-:.TZtz".contains(b)),
+        b"ENVID" => return vec![(value, Class::Text)],
         b"NOTIFY" => octets
             .split(|&b| b == b',')
             .all(|when| is_word(when, &["never", "success", "failure", "delay"])),
@@ -178,6 +183,10 @@ mod tests {
     fn local_parts_are_found_wherever_they_stand() {
         is("FROM:<>", &[]);
         is(
+            "FROM:<ann@x.example> ENVID=a+2Bb HOLDFOR=60",
+            &[("ann", Local), ("a+2Bb", Class::Text)],
+        );
+        is(
             "FROM:<ann@x.example> SIZE=5 BODY=8BITMIME AUTH=<>",
             &[("ann", Local)],
         );
@@ -224,7 +233,7 @@ mod tests {
                 ("ann", Words),
                 ("ann;b", Local),
                 ("d", Words),
-                ("ENVID=ann", Words),
+                ("ann", Class::Text),
             ],
         );
     }

@@ -6,6 +6,7 @@ use mox_machine::{Now, Secret, Seed};
 use mox_smtp::client::{
     Answer, Ask, Client, Config, Ending, Event, Limits, Outcome, Tls, Transaction,
 };
+use mox_smtp::wire::{Params, RcptDsn};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
@@ -146,7 +147,7 @@ impl Spelled for Client {
         })
     }
 
-    /// `send <from> <to> <to> size=5 eight_bit utf8`.
+    /// `send <from> <to> <to> size=5 eight_bit utf8 RET=HDRS to1:NOTIFY=NEVER`.
     fn answer_text(answer: &Answer) -> String {
         match answer {
             Answer::Send(transaction) => {
@@ -162,6 +163,16 @@ impl Spelled for Client {
                 }
                 if transaction.utf8 {
                     text.push_str(" utf8");
+                }
+                if transaction.require_tls {
+                    text.push_str(" REQUIRETLS");
+                }
+                text.push_str(&transaction.dsn.to_string());
+                for (nth, dsn) in transaction.rcpt_dsn.iter().enumerate() {
+                    let params = dsn.to_string();
+                    for param in params.split_ascii_whitespace() {
+                        text.push_str(&format!(" to{nth}:{param}"));
+                    }
                 }
                 text
             }
@@ -202,7 +213,7 @@ impl Spelled for Client {
 }
 
 fn parse_transaction(text: &str) -> Option<Transaction> {
-    let (paths, rest) = text.rsplit_once("> ")?;
+    let (paths, rest) = text.rsplit_once("> size=")?;
     let mut paths = paths.strip_prefix('<')?.split("> <");
     let from = match paths.next()? {
         "" => None,
@@ -210,20 +221,45 @@ fn parse_transaction(text: &str) -> Option<Transaction> {
     };
     let to = paths.map(|path| Path::parse(path, true).ok());
     let mut words = rest.split(' ');
-    let size = words.next()?.strip_prefix("size=")?.parse().ok()?;
+    let size = words.next()?.parse().ok()?;
     let mut transaction = Transaction {
         from,
         to: to.collect::<Option<_>>()?,
         size,
         eight_bit: false,
         utf8: false,
+        ..Transaction::default()
     };
     for word in words {
         match word {
             "eight_bit" => transaction.eight_bit = true,
             "utf8" => transaction.utf8 = true,
-            _ => return None,
+            param => {
+                let (to, param) = match param.strip_prefix("to").and_then(|p| p.split_once(':')) {
+                    Some((nth, param)) => (Some(nth.parse().ok()?), param),
+                    None => (None, param),
+                };
+                take_param(&mut transaction, to, param)?;
+            }
         }
     }
     Some(transaction)
+}
+
+/// A parameter of MAIL, or of the RCPT of the recipient in a place.
+pub(crate) fn take_param(
+    transaction: &mut Transaction,
+    to: Option<usize>,
+    param: &str,
+) -> Option<()> {
+    let param = Params::new(param.as_bytes()).next()?.ok()?;
+    let Some(nth) = to.filter(|nth| *nth < transaction.to.len()) else {
+        transaction.require_tls |= param.is("REQUIRETLS");
+        let is_known = transaction.dsn.take(&param).ok()? || param.is("REQUIRETLS");
+        return is_known.then_some(());
+    };
+    let count = transaction.rcpt_dsn.len().max(nth + 1);
+    transaction.rcpt_dsn.resize(count, RcptDsn::default());
+    let dsn = transaction.rcpt_dsn.get_mut(nth)?;
+    dsn.take(&param, true).ok()?.then_some(())
 }

@@ -48,6 +48,7 @@ pub struct Settings {
     pub data: f64,
     pub transaction: f64,
     pub answer: f64,
+    pub hold: f64,
 }
 
 impl Default for Settings {
@@ -101,6 +102,7 @@ impl Settings {
             data: limits.data.as_secs_f64(),
             transaction: limits.transaction.as_secs_f64(),
             answer: limits.answer.as_secs_f64(),
+            hold: limits.hold.as_secs_f64(),
         }
     }
 
@@ -144,6 +146,7 @@ impl Settings {
             data: seconds(self.data)?,
             transaction: seconds(self.transaction)?,
             answer: seconds(self.answer)?,
+            hold: seconds(self.hold)?,
         };
         Ok(config)
     }
@@ -180,7 +183,7 @@ impl Spelled for Server {
                 let from = from.as_ref().map_or_else(String::new, ToString::to_string);
                 format!("sender <{from}>{}", params_text(params))
             }
-            Ask::Recipient { to, .. } => format!("recipient <{to}>"),
+            Ask::Recipient { to, params } => format!("recipient <{to}>{params}"),
             Ask::Body(piece) => format!("body {}", piece.len()),
             Ask::Commit { bytes } => format!("commit {bytes}"),
         }
@@ -255,6 +258,13 @@ fn params_text(params: &MailParams) -> String {
     }
     if let Some(auth) = &params.auth {
         text.push_str(&format!(" auth={}", escape(auth)));
+    }
+    text.push_str(&params.dsn.to_string());
+    if params.require_tls {
+        text.push_str(" REQUIRETLS");
+    }
+    if let Some(release) = params.release {
+        text.push_str(&format!(" release={release}"));
     }
     text
 }

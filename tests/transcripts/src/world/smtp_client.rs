@@ -8,6 +8,7 @@ use mox_smtp::client::{Answer, Ask, Client, Transaction};
 use std::collections::VecDeque;
 
 use super::START;
+use crate::smtp::client::take_param;
 use crate::{Fact, Machine, Spelled, Transcript};
 
 /// The client and its world.
@@ -28,7 +29,7 @@ impl SmtpClient {
         let now = START;
         let config = transcript.get("config").unwrap_or("()");
         let client = Client::make(config, &Seed::from_number(0), now);
-        // `send: attachment from to to`
+        // `send: attachment from PARAM to PARAM to`
         let send = |line: &str| {
             let mut words = line.split(' ');
             let body = transcript.attachment(words.next()?)?;
@@ -36,14 +37,21 @@ impl SmtpClient {
                 "<>" => None,
                 path => Some(Path::parse(path, false).ok()?),
             };
-            let to = words.map(|word| Path::parse(word, false).ok());
-            let transaction = Transaction {
+            let mut transaction = Transaction {
                 from,
-                to: to.collect::<Option<_>>()?,
                 size: body.len() as u64,
                 eight_bit: !body.is_ascii(),
-                utf8: false,
+                ..Transaction::default()
             };
+            for word in words {
+                match Path::parse(word, false) {
+                    Ok(path) if !word.starts_with("ORCPT=") => transaction.to.push(path),
+                    _ => {
+                        let to = transaction.to.len().checked_sub(1);
+                        take_param(&mut transaction, to, word)?;
+                    }
+                }
+            }
             Some((transaction, body))
         };
         let todo = transcript.all("send").map(send);
@@ -52,9 +60,9 @@ impl SmtpClient {
             now,
             input: BytesMut::new(),
             facts: Vec::new(),
-            todo: todo
-                .collect::<Option<_>>()
-                .ok_or("`send: <attachment> <sender> <recipient> ...`")?,
+            todo: todo.collect::<Option<_>>().ok_or(
+                "`send: <attachment> <sender> <parameter> ... <recipient> <parameter> ...`",
+            )?,
             message: Vec::new(),
             upgrade: false,
         };

@@ -100,6 +100,7 @@ impl ClientWorld {
                 size: body.len() as u64,
                 eight_bit: !body.is_ascii(),
                 utf8: false,
+                ..Transaction::default()
             };
             (transaction, body)
         };

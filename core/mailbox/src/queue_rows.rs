@@ -1,0 +1,212 @@
+//! Rows of the queue as earlier versions wrote them: read, and never written again.
+
+use bytes::Bytes;
+use mox_machine::Utc;
+use serde::Deserialize;
+
+use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, QueueRecipient, Retired};
+use crate::rows::{octets, utc, utc_option};
+use crate::{AccountId, BodyRef};
+
+/// Version 1: without what the sender wants to be told, and without demands on TLS.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueMessageV1 {
+    id: u64,
+    entries: u32,
+    account: Option<AccountId>,
+    reverse_path: String,
+    body: BodyRef,
+    #[serde(with = "octets")]
+    prefix: Bytes,
+    eight_bit: bool,
+    utf8: bool,
+    #[serde(with = "octets")]
+    extra: Bytes,
+    #[serde(with = "utc")]
+    created: Utc,
+}
+
+impl From<QueueMessageV1> for QueueMessage {
+    fn from(row: QueueMessageV1) -> Self {
+        Self {
+            id: row.id,
+            entries: row.entries,
+            account: row.account,
+            reverse_path: row.reverse_path,
+            body: row.body,
+            prefix: row.prefix,
+            eight_bit: row.eight_bit,
+            utf8: row.utf8,
+            extra: row.extra,
+            created: row.created,
+            dsn: String::new(),
+            require_tls: false,
+            tls_optional: false,
+        }
+    }
+}
+
+/// Version 1: recipients were addresses alone.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueEntryV1 {
+    id: u64,
+    message: u64,
+    recipients: Vec<String>,
+    #[serde(with = "utc")]
+    next_attempt: Utc,
+    hold: bool,
+    attempts_made: u32,
+    attempts: Vec<AttemptV1>,
+    delay_told: bool,
+    #[serde(with = "utc")]
+    created: Utc,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct AttemptV1 {
+    #[serde(with = "utc")]
+    started: Utc,
+    #[serde(with = "utc_option")]
+    ended: Option<Utc>,
+    host: String,
+    outcome: String,
+}
+
+impl From<QueueEntryV1> for QueueEntry {
+    fn from(row: QueueEntryV1) -> Self {
+        let attempts = row.attempts.into_iter().map(|attempt| Attempt {
+            started: attempt.started,
+            ended: attempt.ended,
+            host: attempt.host,
+            outcome: attempt.outcome,
+            tls: String::new(),
+        });
+        let recipients = row.recipients.into_iter();
+        Self {
+            id: row.id,
+            message: row.message,
+            recipients: recipients.map(QueueRecipient::from).collect(),
+            next_attempt: row.next_attempt,
+            hold: row.hold,
+            attempts_made: row.attempts_made,
+            attempts: attempts.collect(),
+            delay_told: row.delay_told,
+            created: row.created,
+            release: None,
+            transport: String::new(),
+        }
+    }
+}
+
+/// Version 1: without its transaction and its last attempt.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct RetiredV1 {
+    entry: u64,
+    message: u64,
+    account: Option<AccountId>,
+    reverse_path: String,
+    recipients: Vec<(String, Fate)>,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc")]
+    retired: Utc,
+    attempts_made: u32,
+    size: u64,
+}
+
+impl From<RetiredV1> for Retired {
+    fn from(row: RetiredV1) -> Self {
+        Self {
+            entry: row.entry,
+            message: row.message,
+            account: row.account,
+            reverse_path: row.reverse_path,
+            recipients: row.recipients,
+            created: row.created,
+            retired: row.retired,
+            attempts_made: row.attempts_made,
+            size: row.size,
+            extra: Bytes::new(),
+            last: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BodyId;
+    use crate::rows::Stored;
+
+    fn octets_of(row: &impl serde::Serialize) -> Vec<u8> {
+        postcard::to_extend(row, vec![1]).unwrap()
+    }
+
+    #[test]
+    fn rows_of_the_version_before_are_read() {
+        let at = Utc::from_secs(1_767_323_045);
+        let body = BodyRef {
+            id: BodyId {
+                boot: 1,
+                counter: 2,
+            },
+            length: 3,
+            blake3: [4; 32],
+        };
+        let message = QueueMessageV1 {
+            id: 7,
+            entries: 1,
+            account: Some(AccountId(3)),
+            reverse_path: "a@b".into(),
+            body,
+            prefix: Bytes::from_static(b"Received: x\r\n"),
+            eight_bit: true,
+            utf8: false,
+            extra: Bytes::from_static(b"id"),
+            created: at,
+        };
+        let read = QueueMessage::decode(&octets_of(&message)).unwrap();
+        assert_eq!(read, QueueMessage::from(message));
+        assert_eq!((read.id, &read.dsn[..], read.require_tls), (7, "", false));
+        assert_eq!(QueueMessage::decode(&read.encode()).unwrap(), read);
+        let entry = QueueEntryV1 {
+            id: 7,
+            message: 7,
+            recipients: vec!["x@y".into()],
+            next_attempt: at,
+            hold: true,
+            attempts_made: 1,
+            attempts: vec![AttemptV1 {
+                started: at,
+                ended: None,
+                host: "mx".into(),
+                outcome: "later".into(),
+            }],
+            delay_told: true,
+            created: at,
+        };
+        let read = QueueEntry::decode(&octets_of(&entry)).unwrap();
+        assert_eq!(read, QueueEntry::from(entry));
+        assert_eq!(read.recipients, ["x@y"]);
+        assert_eq!(QueueEntry::decode(&read.encode()).unwrap(), read);
+        let retired = RetiredV1 {
+            entry: 7,
+            message: 7,
+            account: None,
+            reverse_path: String::new(),
+            recipients: vec![("x@y".into(), Fate::Dropped)],
+            created: at,
+            retired: at,
+            attempts_made: 1,
+            size: 5,
+        };
+        let read = Retired::decode(&octets_of(&retired)).unwrap();
+        assert_eq!(read, Retired::from(retired));
+        assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
+        assert!(QueueEntry::decode(&[3, 0]).is_err());
+    }
+}
