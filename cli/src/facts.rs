@@ -139,7 +139,7 @@ pub(crate) fn domain_name(text: &str) -> Result<Name, Failure> {
                 .to_string(),
         });
     }
-    Name::parse(&labels.join(".")).map_err(|e| wrong(&e))
+    Name::parse(labels.join(".")).map_err(|e| wrong(&e))
 }
 
 /// A host, or an address with its host, in A-labels where there are any.

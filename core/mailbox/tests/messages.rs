@@ -123,9 +123,7 @@ fn five_hundred_messages_are_appended_in_one_operation() {
         .map(|_| e.delivery(10 * 1024, vec![target(account, "INBOX")]))
         .collect();
     let now = messages[0].now;
-    let placed = e
-        .run(|reads| mox_mailbox::append(reads, &messages, None, now))
-        .unwrap();
+    let placed = e.run(|reads| append(reads, &messages, None, now)).unwrap();
     assert_eq!(placed.len(), 500);
     assert!(placed.iter().all(|at| at.modseq == placed[0].modseq));
     e.check();

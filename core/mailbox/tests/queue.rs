@@ -259,7 +259,10 @@ fn many_groups_fit_one_operation_and_limits_hold() {
     };
     let many = vec!["a@b"; RECIPIENTS_MAX + 1];
     let long = format!("{}@b", "a".repeat(ADDRESS_MAX));
-    assert_eq!(refused(&mut e, groups(64_000)), Stop::TooMany(Limit::Batch));
+    assert_eq!(
+        refused(&mut e, groups(300_000)),
+        Stop::TooMany(Limit::Batch)
+    );
     assert_eq!(refused(&mut e, vec![]), Stop::TooMany(Limit::Recipients));
     assert_eq!(
         refused(&mut e, vec![group(&[])]),

@@ -268,6 +268,11 @@ impl Sim {
         lock(&self.0.core).trace.keep_all();
     }
 
+    /// Octets that the record takes ([`Trace::octets`]).
+    pub fn trace_octets(&self) -> usize {
+        lock(&self.0.core).trace.octets()
+    }
+
     /// The hash over the record so far.
     pub fn trace_hash(&self) -> [u8; 32] {
         lock(&self.0.core).trace.hash()

@@ -67,6 +67,11 @@ impl Trace {
         &self.counts
     }
 
+    /// Octets that it takes, which grow with the world and belong to nobody in it.
+    pub fn octets(&self) -> usize {
+        self.prefixes.capacity() * size_of::<u64>()
+    }
+
     /// What the first panic in it said.
     pub fn first_panic(&self) -> Option<&str> {
         self.panic.as_deref()

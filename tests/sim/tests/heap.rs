@@ -143,13 +143,13 @@ fn cost(what: Pose) -> usize {
         for n in 0..FIRST + COUNTED {
             if n == FIRST {
                 sleep(&observer, Duration::from_secs(30)).await;
-                before = live();
+                before = live() - world.trace_octets();
             }
             let on = world.computer("client", [10, 0, 1, n as u8]);
             on.spawn_session("pose", Box::pin(pose(on.clone(), what)));
         }
         sleep(&observer, Duration::from_secs(30)).await;
-        (live() - before) / COUNTED
+        (live() - world.trace_octets() - before) / COUNTED
     })
 }
 

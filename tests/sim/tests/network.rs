@@ -167,7 +167,7 @@ fn a_clock_that_jumps_neither_expires_a_message_nor_forgets_it() {
 #[test]
 fn in_a_hostile_network_everything_accepted_arrives_and_every_fault_is_met() {
     let mut met = BTreeSet::new();
-    for seed in 0..16 {
+    for seed in 0..48 {
         let sim = Sim::new(seed, Knobs::hostile(&Seed::from_number(seed)));
         let world = sim.clone();
         sim.run(async move {

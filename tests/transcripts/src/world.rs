@@ -17,5 +17,5 @@ mod smtp_client;
 mod smtp_server;
 
 pub use imap_server::{ImapServer, config, happens, told, world};
-pub use smtp_client::SmtpClient;
+pub use smtp_client::{SmtpClient, transaction};
 pub use smtp_server::{START, SmtpServer, SmtpWorld, server};

@@ -125,11 +125,26 @@ fn parameter(word: &[u8]) -> Vec<Span> {
         b"BODY" => is_word(octets, &["7bit", "8bitmime", "binarymime"]),
         b"SMTPUTF8" | b"REQUIRETLS" => octets.is_empty(),
         b"RET" => is_word(octets, &["full", "hdrs"]),
+        b"MT-PRIORITY" => octets.iter().all(|b| b.is_ascii_digit() || *b == b'-'),
         b"HOLDFOR" => octets.iter().all(u8::is_ascii_digit),
         b"HOLDUNTIL" => octets
             .iter()
             .all(|b| b.is_ascii_digit() || b"-:.TZtz".contains(b)),
-        b"ENVID" => return vec![(value, Class::Text)],
+        b"ENVID" => {
+            let decoded = mox_smtp::wire::xtext_decode(octets);
+            let is_printable = |text: Vec<u8>| text.iter().all(|b| matches!(b, b' '..=b'~'));
+            if decoded.is_some_and(is_printable) {
+                return vec![(value, Class::Text)];
+            }
+            // One that is refused is refused in other words too: behind a plus sign there are no digits then.
+            let mut start = value.start;
+            let spans = octets.split(|&b| b == b'+').map(|piece| {
+                let span = start..start + piece.len();
+                start = span.end + 1;
+                (span, Class::Words)
+            });
+            return spans.collect();
+        }
         b"NOTIFY" => octets
             .split(|&b| b == b',')
             .all(|when| is_word(when, &["never", "success", "failure", "delay"])),

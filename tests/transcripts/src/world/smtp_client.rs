@@ -29,32 +29,9 @@ impl SmtpClient {
         let now = START;
         let config = transcript.get("config").unwrap_or("()");
         let client = Client::make(config, &Seed::from_number(0), now);
-        // `send: attachment from PARAM to PARAM to`
-        let send = |line: &str| {
-            let mut words = line.split(' ');
-            let body = transcript.attachment(words.next()?)?;
-            let from = match words.next()? {
-                "<>" => None,
-                path => Some(Path::parse(path, false).ok()?),
-            };
-            let mut transaction = Transaction {
-                from,
-                size: body.len() as u64,
-                eight_bit: !body.is_ascii(),
-                ..Transaction::default()
-            };
-            for word in words {
-                match Path::parse(word, false) {
-                    Ok(path) if !word.starts_with("ORCPT=") => transaction.to.push(path),
-                    _ => {
-                        let to = transaction.to.len().checked_sub(1);
-                        take_param(&mut transaction, to, word)?;
-                    }
-                }
-            }
-            Some((transaction, body))
-        };
-        let todo = transcript.all("send").map(send);
+        let todo = transcript
+            .all("send")
+            .map(|line| transaction(transcript, line));
         let mut machine = Self {
             client: client.map_err(|why| format!("config: {why}"))?,
             now,
@@ -168,4 +145,30 @@ impl Machine for SmtpClient {
     fn take(&mut self) -> Vec<Fact> {
         core::mem::take(&mut self.facts)
     }
+}
+
+/// What a `send` line of the header says: `attachment from PARAM to PARAM to`. `None` when that is not understood.
+pub fn transaction(transcript: &Transcript, line: &str) -> Option<(Transaction, Vec<u8>)> {
+    let mut words = line.split(' ');
+    let body = transcript.attachment(words.next()?)?;
+    let from = match words.next()? {
+        "<>" => None,
+        path => Some(Path::parse(path, false).ok()?),
+    };
+    let mut transaction = Transaction {
+        from,
+        size: body.len() as u64,
+        eight_bit: !body.is_ascii(),
+        ..Transaction::default()
+    };
+    for word in words {
+        match Path::parse(word, false) {
+            Ok(path) if !word.starts_with("ORCPT=") => transaction.to.push(path),
+            _ => {
+                let to = transaction.to.len().checked_sub(1);
+                take_param(&mut transaction, to, word)?;
+            }
+        }
+    }
+    Some((transaction, body))
 }

@@ -2,7 +2,6 @@
 
 use crate::lo::{Answered, World};
 use bytes::Bytes;
-use mox_address::Path;
 use mox_machine::{AskId, Secret};
 use mox_smtp::client::{self, Client, Transaction};
 use mox_transcripts::world::{self, SmtpWorld, model};
@@ -89,21 +88,7 @@ pub struct ClientWorld {
 
 impl ClientWorld {
     pub fn new(transcript: &Transcript) -> Self {
-        // `send: attachment from to to`
-        let send = |line: &str| {
-            let mut words = line.split(' ');
-            let body = transcript.attachment(words.next().unwrap()).unwrap();
-            let mut paths = words.map(|word| Path::parse(word, false).ok());
-            let transaction = Transaction {
-                from: paths.next().unwrap(),
-                to: paths.map(Option::unwrap).collect(),
-                size: body.len() as u64,
-                eight_bit: !body.is_ascii(),
-                utf8: false,
-                ..Transaction::default()
-            };
-            (transaction, body)
-        };
+        let send = |line: &str| world::transaction(transcript, line).unwrap();
         Self {
             todo: transcript.all("send").map(send).collect(),
             message: Vec::new(),
