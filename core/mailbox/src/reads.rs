@@ -81,7 +81,7 @@ pub enum Touched {
 /// The largest body kept in the store's own `Bodies` space, in octets; larger ones are files.
 pub const INLINE_BODY_MAX: usize = 16 * 1024;
 /// Rows in one batch at most: room for an APPEND of 500 messages, which is one or nothing. Jobs that can be resumed take
-/// steps of [`STEP_ROWS`](crate::mark::STEP_ROWS).
+/// smaller steps.
 pub const BATCH_ROWS_MAX: usize = 4_096;
 /// Octets of keys and values in one batch at most.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
