@@ -10,8 +10,8 @@ use core::fmt;
 
 use crate::{Answer, Facts, Failure, Name, Question, Record, RecordType};
 
-/// Names of a CNAME chain at most.
-const CHAIN_MAX: usize = 17;
+/// CNAMEs that are followed to one answer, whoever gives it.
+pub(crate) const CNAMES_MAX: usize = 16;
 /// The TTL of records that name none, in seconds.
 const TTL: u32 = 300;
 /// Octets of one string of a TXT record.
@@ -193,7 +193,7 @@ impl MasterFile {
         let mut authentic = true;
         let mut canonical = None;
         let mut least = u32::MAX;
-        for _ in 0..CHAIN_MAX {
+        for _ in 0..=CNAMES_MAX {
             let asked = Question::of(name.clone(), question.kind());
             let link = Question::of(name.clone(), RecordType::Cname);
             let found = match self.sets.get(&asked) {

@@ -10,7 +10,7 @@ use mox_machine::Rng;
 use crate::{Answer, Failure, Name, Question, Record};
 
 /// CNAMEs that are followed within one answer.
-pub const CHAIN_MAX: usize = 16;
+pub const CHAIN_MAX: usize = crate::master::CNAMES_MAX;
 /// Records of one answer that are kept.
 pub const RECORDS_MAX: usize = 512;
 /// Octets of a TXT record that are kept; of a longer one it is one more, so that it shows.
