@@ -192,12 +192,7 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
         false => Verdict::Fail,
     };
     if report.verdict == Verdict::Fail {
-        let policy = if testing {
-            report.policy.milder()
-        } else {
-            report.policy
-        };
-        report.disposition = policy.into();
+        report.disposition = report.policy.applied(testing).into();
     }
     Ok(report)
 }
@@ -207,12 +202,7 @@ fn inherited(above: Option<&(Name, Record)>) -> Policy {
     let record = above.and_then(|(_, record)| record.clone().usable());
     record.map_or(Policy::None, |record| {
         let own = record.policy.unwrap_or(Policy::None);
-        let policy = record.subdomains.unwrap_or(own);
-        if record.testing {
-            policy.milder()
-        } else {
-            policy
-        }
+        record.subdomains.unwrap_or(own).applied(record.testing)
     })
 }
 

@@ -105,6 +105,15 @@ impl Policy {
             .find(|policy| text.eq_ignore_ascii_case(policy.name()))
     }
 
+    /// What is done about it: with t=y (RFC 9989 4.7) one step less.
+    #[must_use]
+    pub const fn applied(self, testing: bool) -> Self {
+        match testing {
+            true => self.milder(),
+            false => self,
+        }
+    }
+
     /// One step milder.
     #[must_use]
     pub const fn milder(self) -> Self {

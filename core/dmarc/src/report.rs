@@ -97,11 +97,10 @@ impl Report {
             .authors
             .iter()
             .filter(|a| a.verdict == Verdict::TempError);
-        let wish = |author: &Author| match author.record.as_ref().is_some_and(|r| r.testing) {
-            true => author.policy.milder(),
-            false => author.policy,
-        };
-        let wishes = pending.map(|author| Disposition::from(wish(author)));
+        let wishes = pending.map(|author| {
+            let testing = author.record.as_ref().is_some_and(|r| r.testing);
+            Disposition::from(author.policy.applied(testing))
+        });
         wishes.max().unwrap_or(Disposition::None)
     }
 }
