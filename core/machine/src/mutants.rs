@@ -165,11 +165,11 @@ mutants! {
     /// An answer to a watch of an earlier mailbox counts for the selected one.
     StaleWatchTaken @ "core/imap/src/server/report.rs",
     /// A message is accepted before its op is committed.
-    AcceptedBeforeCommit @ "core/node/src/smtp_in/transaction.rs",
+    AcceptedBeforeCommit @ "core/node/src/smtp_in/commit.rs",
     /// A spooled body is let go of before the op that names it.
-    BodyLetGoEarly @ "core/node/src/smtp_in/transaction.rs",
+    BodyLetGoEarly @ "core/node/src/smtp_in/commit.rs",
     /// Of several recipients at one domain the last is forgotten.
-    GroupLosesRecipient @ "core/node/src/smtp_in/transaction.rs",
+    GroupLosesRecipient @ "core/node/src/smtp_in/groups.rs",
     /// Octets of messages that were not finished stay in the budget.
     BudgetLeaks @ "core/node/src/smtp_in/transaction.rs",
     /// After RSET the recipients of the transaction before are there again.

@@ -1,8 +1,10 @@
 //! The world of one SMTP session: who may send, to whom, and where the message goes.
 
+mod commit;
 mod content;
 mod departing;
 mod first_time;
+mod groups;
 mod hand_in;
 mod judge;
 mod lists;
@@ -10,8 +12,10 @@ mod receipt;
 mod recipients;
 mod record;
 mod rejects;
+mod replies;
 mod reports;
 mod sending;
+mod summary;
 mod trace;
 mod transaction;
 
@@ -32,8 +36,8 @@ use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::in_order::{self, Abandoned, Visit, World};
 use crate::limiters::Caller;
 use crate::node::Inner;
+pub(crate) use commit::mailboxes_at_once;
 pub use hand_in::{HandIn, NotTaken};
-pub(crate) use transaction::mailboxes_at_once;
 use transaction::{Outcome, Target, Transaction};
 
 /// Answers one SMTP session. Nearly all asks are answered from memory in the same poll.

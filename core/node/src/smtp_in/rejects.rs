@@ -13,10 +13,10 @@ use mox_store::{BodyFacts, DiskSpace, Spool};
 use mox_uids::Uid;
 use std::collections::BTreeSet;
 
+use super::commit::{mailboxes_at_once, prefix};
 use super::judge::{Judged, hash};
 use super::record;
 use super::trace::{Stamp, for_mailbox};
-use super::transaction::{mailboxes_at_once, prefix};
 use crate::node::Inner;
 
 /// A message that is refused or put off.

@@ -1,63 +1,30 @@
-//! One mail transaction: from MAIL to the 250 that promises.
+//! One mail transaction as it comes in: recipients, and the pieces of the message.
 
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_dns::Name;
 use mox_driver::{Fut, Pool, Runtime};
-use mox_machine::{TlsFacts, Utc, mutant};
-use mox_mailbox::{
-    AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, Group, MailboxId, QueueRecipient,
-    Stop, Target as MailboxTarget,
-};
-use mox_server::reports::{ReportKind, StoredReport};
-use mox_server::{Arrived, Intake, Letterhead, NoAuthor, Scrub, StoredStructure, Submitted};
-use mox_smtp::server::{Answer, BodyKind, MailParams};
+use mox_machine::TlsFacts;
+use mox_mailbox::AccountId;
+use mox_server::{Intake, Letterhead, Scrub, Submitted};
+use mox_smtp::server::{Answer, MailParams};
 use mox_smtp::wire::RcptDsn;
-use mox_store::{BodyFacts, Spool, StoreError};
-use mox_uids::Uid;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use mox_store::Spool;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::departing::{check_author, sign};
-use super::first_time::hold_back;
-use super::judge::{Asked, Case, Judged, hash, judge};
-use super::receipt::Receipt;
-use super::record;
-use super::rejects::{self, Refused, known_by, known_by_content};
-use super::sending;
-use super::trace::{self, Stamp};
+use super::replies::not_written;
 use crate::auth::Login;
 use crate::budget::Held;
 use crate::config::Service;
 use crate::node::Inner;
 
-/// Received fields at most: more is a loop (RFC 5321 6.3).
-pub(crate) const RECEIVED_MAX: usize = 100;
-
-/// Mailboxes that are served by the operation that takes the message, at most. The others are recipients of the queue, which
-/// delivers to them a moment later: an operation is bounded, and a message goes to as many as LIMITS says.
-pub(crate) const MAILBOXES_AT_ONCE: usize = 100;
-/// Octets those mailboxes may add to the operation in all.
-const OCTETS_AT_ONCE: usize = 1024 * 1024;
-/// Octets that a message adds to an operation beside its header and structure, for each mailbox: pages and small rows.
-const OCTETS_BESIDE: usize = 8 * 1024;
-
-/// Recipients of an entry of the queue about whom the sender wants to be told something: as many fit, however long it is.
-const TOLD_AT_ONCE: usize =
-    mox_mailbox::RECIPIENTS_OCTETS_MAX / (mox_mailbox::ADDRESS_MAX + mox_mailbox::DSN_MAX + 4);
-
-/// How many mailboxes one operation serves with a message whose rows have so many octets: at least one.
-pub(crate) fn mailboxes_at_once(octets: usize) -> usize {
-    (OCTETS_AT_ONCE / (octets + OCTETS_BESIDE)).clamp(1, MAILBOXES_AT_ONCE)
-}
-
 /// A transaction whose MAIL was accepted.
 pub(crate) struct Transaction {
-    id: String,
-    from: Option<Path>,
-    params: MailParams,
+    pub(super) id: String,
+    pub(super) from: Option<Path>,
+    pub(super) params: MailParams,
     /// It comes from elsewhere: what claims to be our own results in it is none of ours.
     foreign: bool,
     pub(super) local: Vec<Local>,
@@ -66,16 +33,16 @@ pub(crate) struct Transaction {
     pub(super) dsn: BTreeMap<Path, RcptDsn>,
     /// Those of them to whom the sender never wrote, as far as that is limited.
     pub(super) new_remote: u32,
-    content: Option<Content>,
+    pub(super) content: Option<Content>,
 }
 
 /// A mailbox of ours that the message goes to.
 pub(super) struct Local {
     /// The recipients that lead to it; the first is the one the message is for.
-    to: Vec<Path>,
-    account: AccountId,
-    name: String,
-    mailbox: String,
+    pub(super) to: Vec<Path>,
+    pub(super) account: AccountId,
+    pub(super) name: String,
+    pub(super) mailbox: String,
 }
 
 /// Where a recipient leads.
@@ -120,17 +87,17 @@ impl Outcome {
 }
 
 /// The message as far as it came.
-struct Content {
+pub(super) struct Content {
     /// Sees the message as it was sent, where name servers can be asked what that is worth.
-    letterhead: Option<Letterhead>,
-    scrub: Option<Scrub>,
+    pub(super) letterhead: Option<Letterhead>,
+    pub(super) scrub: Option<Scrub>,
     /// Sees a message of our own users, to tell its author and to sign it.
-    submitted: Option<Submitted>,
-    intake: Intake,
-    spool: Spool,
-    eight_bit: bool,
+    pub(super) submitted: Option<Submitted>,
+    pub(super) intake: Intake,
+    pub(super) spool: Spool,
+    pub(super) eight_bit: bool,
     /// Octets counted against the node's budget.
-    held: Held,
+    pub(super) held: Held,
 }
 
 impl Transaction {
@@ -252,591 +219,5 @@ impl Transaction {
             (self, result)
         };
         node.runtime.blocking(Pool::Bodies, Box::new(work))
-    }
-
-    /// Whether the sender wants to be told that it is in this mailbox.
-    fn wants_success(&self, local: &Local) -> bool {
-        (local.to.iter()).any(|to| self.dsn.get(to).is_some_and(RcptDsn::wants_success))
-    }
-
-    /// What is to be told to a sender elsewhere, once the message is in mailboxes here.
-    fn receipt(&self, now: Utc, header: &Bytes) -> Option<Receipt> {
-        let all = self.local.iter().flat_map(|local| &local.to);
-        let wanted = all.filter_map(|to| Some((to.clone(), self.dsn.get(to)?.clone())));
-        let recipients: Vec<(Path, RcptDsn)> =
-            wanted.filter(|(_, dsn)| dsn.wants_success()).collect();
-        (!recipients.is_empty()).then_some(())?;
-        Some(Receipt {
-            to: self.from.clone()?,
-            envelope_id: self.params.dsn.decoded_envelope_id(),
-            recipients,
-            header: header.clone(),
-            utf8: self.params.utf8,
-            arrived: now,
-        })
-    }
-
-    /// Makes the message durable for all its recipients, or for none.
-    pub(super) async fn commit<R: Runtime>(
-        self: Box<Self>,
-        node: Arc<Inner<R>>,
-        arrival: Arrival,
-    ) -> Outcome {
-        let summary = Summary::of(&self, &arrival);
-        let outcome = match self.store(&node, &arrival).await {
-            Ok(id) => Outcome::Stored { id },
-            Err(reply) => Outcome::Refused(reply),
-        };
-        summary.log(&outcome);
-        outcome
-    }
-
-    /// How it came, without what only checks can tell.
-    fn stamp<'a, R: Runtime>(&'a self, node: &'a Inner<R>, arrival: &'a Arrival) -> Stamp<'a> {
-        Stamp {
-            id: &self.id,
-            hostname: &node.config.hostname,
-            service: arrival.service,
-            peer: arrival.peer.ip(),
-            hello: arrival.hello.as_ref(),
-            tls: arrival.tls.as_ref(),
-            authenticated: arrival.login.is_some() && arrival.file.is_none(),
-            utf8: self.params.utf8,
-            now: node.runtime.now().utc,
-            reverse: None,
-            results: "",
-        }
-    }
-
-    /// What becomes of a message from elsewhere.
-    async fn judge<R: Runtime>(
-        &self,
-        node: &Inner<R>,
-        arrival: &Arrival,
-        letterhead: Letterhead,
-        (arrived, spool): (&Arrived, Spool),
-        loops: Option<&'static str>,
-    ) -> (Judged, Spool) {
-        let origin = letterhead.finish();
-        let directory = node.directory();
-        let asked = |local: &Local| {
-            Some(Asked {
-                address: local.to.first()?.clone(),
-                account: local.name.clone(),
-                id: local.account,
-                mailbox: local.mailbox.clone(),
-                reports: (local.to.iter())
-                    .flat_map(|to| directory.reports_at(to))
-                    .collect(),
-            })
-        };
-        let case = Case {
-            stamp: self.stamp(node, arrival),
-            from: self.from.as_ref(),
-            origin: &origin,
-            arrived,
-            spool,
-            lists: &arrival.lists,
-            loops,
-            mailboxes: self.local.iter().filter_map(asked).collect(),
-        };
-        judge(node, case).await
-    }
-
-    async fn store<R: Runtime>(
-        mut self: Box<Self>,
-        node: &Arc<Inner<R>>,
-        arrival: &Arrival,
-    ) -> Result<String, Reply> {
-        let content = match self.content.take() {
-            Some(content) => content,
-            // A message without a single octet never had a piece.
-            None => {
-                self.push(node, Bytes::new())?;
-                self.content.take().ok_or_else(unavailable)?
-            }
-        };
-        let Content {
-            letterhead,
-            scrub,
-            submitted,
-            mut intake,
-            mut spool,
-            eight_bit,
-            held,
-        } = content;
-        if let Some(mut scrub) = scrub {
-            let mut left = Vec::new();
-            scrub.finish(&mut left);
-            for piece in left {
-                intake.push(&piece);
-                spool.push(piece);
-            }
-            if scrub.removed() > 0 {
-                let removed = scrub.removed();
-                tracing::info!(target: "transaction", id = self.id, removed, "took out Authentication-Results that carry our name");
-            }
-        }
-        let arrived = intake.finish();
-        let departing = submitted.map(Submitted::finish);
-        if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
-            // What stands before its first field ends the header: nothing of it can be read then.
-            if arrived.headless {
-                return Err(NoAuthor::From.reply());
-            }
-            check_author(node, arrival, departing)?;
-        }
-        let loops = loops(&arrived, &self.local);
-        let mut judged = match letterhead {
-            Some(letterhead) => {
-                let message = (&arrived, spool);
-                let (judged, back) = self.judge(node, arrival, letterhead, message, loops).await;
-                spool = back;
-                Some(judged)
-            }
-            None => match loops {
-                Some(why) => return Err(Reply::new(550, 4, 6, why)),
-                None => None,
-            },
-        };
-        if let Some(reply) = judged.as_ref().and_then(Judged::refusal) {
-            if let Some(mut judged) = judged {
-                judged.record.reply = reply.to_string();
-                let reverse = judged.reverse.clone();
-                let results = judged.fields.clone();
-                let recipients = self.local.iter();
-                let refused = Refused {
-                    recipients: recipients
-                        .filter_map(|local| Some((local.account, local.to.first()?)))
-                        .collect(),
-                    from: self.from.as_ref(),
-                    stamp: Stamp {
-                        reverse: reverse.as_deref(),
-                        results: &results,
-                        ..self.stamp(node, arrival)
-                    },
-                    arrived: &arrived,
-                    spool,
-                    judged,
-                };
-                rejects::keep(node, refused).await;
-            }
-            return Err(reply);
-        }
-
-        if judged.as_ref().is_some_and(Judged::is_first_time) {
-            hold_back(node).await;
-        }
-        let now = node.runtime.now().utc;
-        let stamp = Stamp {
-            now,
-            reverse: judged.as_ref().and_then(|judged| judged.reverse.as_deref()),
-            results: judged.as_ref().map_or("", |judged| &judged.fields),
-            ..self.stamp(node, arrival)
-        };
-        let added = match &departing {
-            Some(departing) => {
-                let seed = node.session_seed("message-id");
-                trace::missing_fields(departing.header(), &stamp, &seed)
-            }
-            None => String::new(),
-        };
-        let structure = StoredStructure::encode(&arrived.structure);
-        let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
-        let places: Vec<Option<String>> = match &judged {
-            Some(judged) => (0..self.local.len()).map(|nth| judged.place(nth)).collect(),
-            None => Vec::new(),
-        };
-        // The queue asks the directory where a message goes, which knows nothing of what was decided.
-        let is_elsewhere = |nth: &usize| {
-            let (local, place) = (self.local.get(*nth), places.get(*nth));
-            let place = place.and_then(Option::as_ref);
-            local.is_some_and(|local| place.is_some_and(|place| *place != local.mailbox))
-        };
-        let mut order: Vec<usize> = (0..self.local.len()).collect();
-        order.sort_by_key(|nth| !is_elsewhere(nth));
-        // Whoever submits is told of a delivery by the queue, which also holds back what is to come later.
-        let is_queued = |nth: &usize| {
-            let local = self.local.get(*nth);
-            let is_wanted = local.is_some_and(|local| self.wants_success(local));
-            judged.is_none() && (is_wanted || self.params.release.is_some())
-        };
-        order.sort_by_key(|nth| is_queued(nth));
-        let others = order.iter().filter(|nth| !is_queued(nth)).count();
-        let (at_once, later) = order.split_at(at_once.min(others));
-        if later.iter().any(is_elsewhere) {
-            return Err(too_many());
-        }
-        let later: Vec<&Local> = later
-            .iter()
-            .filter_map(|nth| self.local.get(*nth))
-            .collect();
-        has_room(node, &later, arrived.size)?;
-        let targets = at_once
-            .iter()
-            .filter_map(|nth| {
-                let local = self.local.get(*nth)?;
-                Some((*nth, local.to.first()?, local))
-            })
-            .map(|(nth, to, local)| MailboxTarget {
-                account: local.account,
-                mailbox: places
-                    .get(nth)
-                    .cloned()
-                    .flatten()
-                    .unwrap_or_else(|| local.mailbox.clone()),
-                create: true,
-                prefix: prefix(
-                    judged
-                        .as_ref()
-                        .map_or_else(String::new, |judged| judged.field(nth))
-                        + &trace::for_mailbox(&stamp, self.from.as_ref(), to),
-                    &added,
-                    arrived.headless,
-                ),
-                flags: match judged.as_ref().is_some_and(|judged| judged.is_report(nth)) {
-                    true => Flags::SEEN,
-                    false => Flags::NONE,
-                },
-                keywords: Vec::new(),
-                date: now,
-                origin: judged
-                    .as_ref()
-                    .map_or_else(Bytes::new, |judged| judged.kinship(nth)),
-            })
-            .collect::<Vec<_>>();
-        let queued: Vec<&Path> = later
-            .iter()
-            .filter_map(|local| local.to.first())
-            .chain(&self.remote)
-            .collect();
-        // What stays here needs no proof of where it comes from.
-        let signatures = match departing {
-            Some(departing) if !self.remote.is_empty() && !arrived.headless => {
-                sign(node, departing, added.clone(), now).await?
-            }
-            _ => String::new(),
-        };
-        let traced = signatures + &trace::for_queue(&stamp, &queued);
-        let queue = (!queued.is_empty()).then(|| Enqueue {
-            account: arrival.login.as_ref().map(|login| login.id),
-            reverse_path: self.from.as_ref().map(Path::to_string).unwrap_or_default(),
-            prefix: prefix(traced, &added, arrived.headless),
-            eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
-            utf8: self.params.utf8,
-            extra: Bytes::from(self.id.clone()),
-            groups: by_domain(&queued, &self.dsn, now, self.params.release),
-            dsn: self.params.dsn.to_string(),
-            require_tls: self.params.require_tls,
-            tls_optional: !self.params.require_tls && is_tls_optional(&arrived.header),
-        });
-        let facts = BodyFacts {
-            account: targets
-                .first()
-                .map(|t| t.account)
-                .or_else(|| arrival.login.as_ref().map(|login| login.id))
-                .unwrap_or(AccountId(0)),
-            mailbox: MailboxId(0),
-            uid: Uid(0),
-            date: now,
-        };
-        let spooled = match spool.is_inline() {
-            true => spool.finish(facts),
-            false => {
-                node.runtime
-                    .blocking(Pool::Bodies, Box::new(move || spool.finish(facts)))
-                    .await
-            }
-        };
-        drop(held);
-        let spooled = spooled.map_err(|error| {
-            tracing::error!(target: "store", %error, "a message body could not be finished");
-            not_written(&error)
-        })?;
-        let receipt = judged
-            .as_ref()
-            .filter(|judged| judged.is_senders())
-            .and_then(|_| self.receipt(now, &arrived.header));
-        let header = arrived.header;
-        let body = spooled.body().clone();
-        let spooled = match mutant!(BodyLetGoEarly) {
-            true => {
-                drop(spooled);
-                let turn = Box::new(|| ());
-                node.runtime.blocking(Pool::Bodies, turn).await;
-                None
-            }
-            false => Some(spooled),
-        };
-        let wrote = arrival.login.as_ref().map(|login| {
-            let recipients = self.local.iter().flat_map(|l| &l.to).chain(&self.remote);
-            let ties = recipients.map(record::with_a_labels);
-            let ties: Vec<_> = ties
-                .map(|to| mox_server::decision::written_to(&to).into_iter())
-                .collect();
-            (login.id, hashes(ties))
-        });
-        let known_by = judged.as_ref().map(|judged| {
-            let mut known_by = known_by(&judged.record);
-            known_by.push(known_by_content(&body));
-            known_by
-        });
-        let known_by = known_by.unwrap_or_default();
-        let reports = judged
-            .as_mut()
-            .map(|judged| core::mem::take(&mut judged.reports));
-        let decision = judged.map(|mut judged| {
-            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
-                judgement.placed.clone_from(place);
-            }
-            judged.record.reply = "250".into();
-            (record::entry(&judged.record), record::budget(node))
-        });
-        let beside = Beside {
-            decision,
-            wrote,
-            file: arrival.file,
-            known_by,
-            dated: reports.unwrap_or_default().iter().map(dated).collect(),
-        };
-        let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {
-            (None, Some(login), false) => Some((login, self.new_remote)),
-            _ => None,
-        };
-        if let Some((login, new)) = limited {
-            sending::take(node, login, new)?;
-        }
-        let delivered = node.store.run(move |reads| {
-            let delivery = Delivery {
-                body: Body::New(body),
-                structure,
-                header,
-                targets,
-                queue,
-                now,
-            };
-            // `spooled` lives to the end of the op: until then nothing removes the body's file.
-            let result = mox_mailbox::deliver_beside(reads, &delivery, &beside);
-            drop(spooled);
-            result
-        });
-        if mutant!(AcceptedBeforeCommit) {
-            let later = Box::pin(async move { drop(delivered.await) });
-            node.runtime.spawn_session("commit", later);
-            return Ok(self.id);
-        }
-        match delivered.await {
-            Ok(_) => {
-                if let Some(receipt) = receipt {
-                    receipt.send(node).await;
-                }
-                Ok(self.id)
-            }
-            // Somebody was interrupted behind that operation.
-            Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
-            Err(error) => {
-                if let Some((login, new)) = limited {
-                    sending::give_back(node, login, new);
-                }
-                Err(reply_to(&error))
-            }
-        }
-    }
-}
-
-/// A report as the store keeps it.
-fn dated(report: &StoredReport) -> (Dated, Utc, Bytes) {
-    let kind = match report.kind() {
-        ReportKind::Dmarc => Dated::DmarcReport,
-        ReportKind::Tls => Dated::TlsReport,
-    };
-    let at = Utc::from_secs(report.received);
-    (kind, at, Bytes::from(report.encode()))
-}
-
-/// `TLS-Required: No`, RFC 8689 4: it is to arrive, whatever policies demand.
-fn is_tls_optional(header: &[u8]) -> bool {
-    let value = mox_mime::header::find(header, b"TLS-Required");
-    value.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"no"))
-}
-
-/// Hashes of what is remembered of recipients, each once: first all addresses, which limits count, then domains.
-fn hashes(mut ties: Vec<impl Iterator<Item = String>>) -> Vec<u64> {
-    let addresses: Vec<String> = ties.iter_mut().filter_map(Iterator::next).collect();
-    let mut seen = BTreeSet::new();
-    let all = addresses.into_iter().chain(ties.into_iter().flatten());
-    all.map(|tie| hash(&tie))
-        .filter(|hash| seen.insert(*hash))
-        .collect()
-}
-
-/// Why a message loops (RFC 5321 6.3): too many hops, or a recipient it was already delivered to.
-fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
-    if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
-        return Some("too many hops: this message loops");
-    }
-    let recipients = local.iter().flat_map(|local| &local.to);
-    mox_message::is_delivered_to(&arrived.header, recipients)
-        .then_some("this message was already delivered here: it loops")
-}
-
-/// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.
-fn has_room<R: Runtime>(node: &Inner<R>, later: &[&Local], octets: u64) -> Result<(), Reply> {
-    let published = node.store.published();
-    for local in later {
-        match mox_mailbox::has_room(&*published.view, local.account, octets) {
-            Ok(true) => {}
-            Ok(false) => return Err(mailbox_full()),
-            Err(error) => {
-                tracing::error!(target: "store", %error, "a quota cannot be read");
-                return Err(unavailable());
-            }
-        }
-    }
-    Ok(())
-}
-
-fn mailbox_full() -> Reply {
-    Reply::new(452, 2, 2, "the mailbox is full, try again later")
-}
-
-/// The trace fields, what was missing in the header, and a blank line when there is no header to end.
-pub(super) fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
-    let mut text = trace + added;
-    if headless {
-        text.push_str("\r\n");
-    }
-    Bytes::from(text)
-}
-
-/// One entry of the queue for each domain, so that its recipients go in one transaction.
-fn by_domain(
-    recipients: &[&Path],
-    dsn: &BTreeMap<Path, RcptDsn>,
-    now: Utc,
-    release: Option<Utc>,
-) -> Vec<Group> {
-    let mut domains: BTreeMap<String, Vec<QueueRecipient>> = BTreeMap::new();
-    for to in recipients {
-        let wishes = dsn.get(to).map(ToString::to_string);
-        domains
-            .entry(to.host.to_string())
-            .or_default()
-            .push(QueueRecipient {
-                address: to.to_string(),
-                dsn: wishes.unwrap_or_default(),
-            });
-    }
-    let chunks = domains.values().flat_map(|to| {
-        // What is wanted of them makes recipients long.
-        let is_usual = to.iter().all(|to| to.dsn.is_empty());
-        to.chunks(if is_usual {
-            mox_mailbox::RECIPIENTS_MAX
-        } else {
-            TOLD_AT_ONCE
-        })
-    });
-    chunks
-        .map(|to| Group {
-            recipients: match to {
-                [first @ .., _] if mutant!(GroupLosesRecipient) && !first.is_empty() => {
-                    first.to_vec()
-                }
-                all => all.to_vec(),
-            },
-            next_attempt: release.map_or(now, |at| at.max(now)),
-            hold: false,
-            release,
-        })
-        .collect()
-}
-
-/// What a body that could not be written makes of its transaction: 452 when the disk is full (RFC 5321 4.2.3).
-fn not_written(error: &io::Error) -> Reply {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reply::new(
-            452,
-            3,
-            1,
-            "not enough disk space for this message, try again later",
-        ),
-        _ => unavailable(),
-    }
-}
-
-fn unavailable() -> Reply {
-    Reply::new(
-        451,
-        3,
-        0,
-        "the message cannot be stored now, try again later",
-    )
-}
-
-fn too_many() -> Reply {
-    Reply::new(
-        452,
-        5,
-        3,
-        "too many recipients for one message, send to fewer",
-    )
-}
-
-fn reply_to(error: &StoreError<Stop>) -> Reply {
-    match error {
-        StoreError::Refused(Stop::OverQuota(_)) => mailbox_full(),
-        StoreError::Refused(Stop::TooMany(_)) | StoreError::TooBig => too_many(),
-        StoreError::NoRoom => Reply::new(452, 3, 1, "not enough disk space, try again later"),
-        error => {
-            tracing::error!(target: "store", %error, "a message was not stored");
-            unavailable()
-        }
-    }
-}
-
-/// What the one log line of a transaction says.
-struct Summary {
-    id: String,
-    service: &'static str,
-    peer: SocketAddr,
-    from: String,
-    to: usize,
-    size: u64,
-}
-
-impl Summary {
-    fn of(transaction: &Transaction, arrival: &Arrival) -> Self {
-        Self {
-            id: transaction.id.clone(),
-            service: arrival.service.name(),
-            peer: arrival.peer,
-            from: transaction
-                .from
-                .as_ref()
-                .map(Path::to_string)
-                .unwrap_or_default(),
-            to: transaction.local.iter().map(|l| l.to.len()).sum::<usize>()
-                + transaction.remote.len(),
-            size: transaction.content.as_ref().map_or(0, |c| c.intake.size()),
-        }
-    }
-
-    fn log(self, outcome: &Outcome) {
-        let Self {
-            id,
-            service,
-            peer,
-            from,
-            to,
-            size,
-        } = self;
-        match outcome {
-            Outcome::Stored { .. } => {
-                tracing::info!(target: "transaction", id, service, %peer, from, to, size, "accepted");
-            }
-            Outcome::Refused(reply) => {
-                tracing::info!(target: "transaction", id, service, %peer, from, to, size, %reply, "refused");
-            }
-        }
     }
 }

@@ -1,0 +1,53 @@
+//! How the recipients of a message are put into entries of the queue.
+
+use mox_address::Path;
+use mox_machine::{Utc, mutant};
+use mox_mailbox::{Group, QueueRecipient};
+use mox_smtp::wire::RcptDsn;
+use std::collections::BTreeMap;
+
+/// Recipients of an entry of the queue about whom the sender wants to be told something: as many fit, however long it is.
+const TOLD_AT_ONCE: usize =
+    mox_mailbox::RECIPIENTS_OCTETS_MAX / (mox_mailbox::ADDRESS_MAX + mox_mailbox::DSN_MAX + 4);
+
+/// One entry of the queue for each domain, so that its recipients go in one transaction.
+pub(super) fn by_domain(
+    recipients: &[&Path],
+    dsn: &BTreeMap<Path, RcptDsn>,
+    now: Utc,
+    release: Option<Utc>,
+) -> Vec<Group> {
+    let mut domains: BTreeMap<String, Vec<QueueRecipient>> = BTreeMap::new();
+    for to in recipients {
+        let wishes = dsn.get(to).map(ToString::to_string);
+        domains
+            .entry(to.host.to_string())
+            .or_default()
+            .push(QueueRecipient {
+                address: to.to_string(),
+                dsn: wishes.unwrap_or_default(),
+            });
+    }
+    let chunks = domains.values().flat_map(|to| {
+        // What is wanted of them makes recipients long.
+        let is_usual = to.iter().all(|to| to.dsn.is_empty());
+        to.chunks(if is_usual {
+            mox_mailbox::RECIPIENTS_MAX
+        } else {
+            TOLD_AT_ONCE
+        })
+    });
+    chunks
+        .map(|to| Group {
+            recipients: match to {
+                [first @ .., _] if mutant!(GroupLosesRecipient) && !first.is_empty() => {
+                    first.to_vec()
+                }
+                all => all.to_vec(),
+            },
+            next_attempt: release.map_or(now, |at| at.max(now)),
+            hold: false,
+            release,
+        })
+        .collect()
+}
