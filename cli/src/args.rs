@@ -585,6 +585,10 @@ impl Args {
                 }
             }
         }
+        // Where nearly every program answers to it.
+        if words == ["--version"] {
+            words = vec!["version".to_owned()];
+        }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Self::from_args(&["moxctl"], &words).map_err(|early| match early.status {
             Ok(()) => {

@@ -1,10 +1,14 @@
 //! `moxctl config ...`: checks that need no server, changes that the running server makes.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand, DomainCommand};
 use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
 use crate::ctl::{self, Command};
 use crate::dns_records;
 use crate::failure::Failure;
+use crate::privileges;
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let edit = match &config.command {
@@ -38,7 +42,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             },
         },
     };
-    ctl::call(&ctl_socket(args)?, &Command::Config(edit.clone()))?;
+    let notes: Vec<String> = ctl::ask(&ctl_socket(args)?, &Command::Config(edit.clone()))?;
     match edit {
         ConfigEdit::AddAccount { account, address } => println!(
             "account {account} with address {address} added; set its password with: moxctl setaccountpassword {account}"
@@ -56,17 +60,24 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             println!("domain {domain} removed; its keys are in dkim/old");
         }
     }
+    for note in notes {
+        println!("{note}");
+    }
     Ok(())
 }
 
-/// Reads all a start would read.
+/// Reads all a start would read, and as root becomes the server's user, as a start does: what that user cannot read would
+/// keep the server from starting.
 fn test(args: &Args) -> Result<(), Failure> {
-    let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    let mut files = ConfigFiles::load(&ConfigFiles::locate(args))?;
     let mut wrong = Vec::new();
     for (name, listener) in &files.fixed.listeners {
         if let Err(failure) = files.certificates(name, listener) {
             wrong.push(failure.to_string());
         }
+    }
+    if let Err(failure) = as_its_user(&mut files) {
+        wrong.push(failure.to_string());
     }
     if !wrong.is_empty() {
         return Err(Failure::Failed(wrong.join("\n")));
@@ -80,4 +91,23 @@ fn test(args: &Args) -> Result<(), Failure> {
         files.dynamic.accounts.len()
     );
     Ok(())
+}
+
+/// Reads what a running server reads again, and sees that it gets to its data directory. This process is done afterwards.
+fn as_its_user(files: &mut ConfigFiles) -> Result<(), Failure> {
+    if !privileges::is_root() {
+        return Ok(());
+    }
+    privileges::drop_to(&files.fixed.user)?;
+    files.reload()?;
+    // A start makes the directory, and gives it to its user.
+    let data_dir = files.data_dir();
+    match fs::metadata(&data_dir) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(Failure::Failed(format!(
+            "user {:?} cannot get to the data directory {}: let it pass the folders above (chmod a+x), or name another data_dir",
+            files.fixed.user,
+            data_dir.display()
+        ))),
+        _ => Ok(()),
+    }
 }

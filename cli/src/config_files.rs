@@ -101,8 +101,14 @@ impl ConfigFiles {
 
     /// Reads both files. Blocks.
     pub fn load(static_path: &Path) -> Result<Self, Failure> {
-        let fixed = load_static(static_path)?;
         let dynamic_path = static_path.with_file_name("domains.ron");
+        let fixed = load_static(static_path).map_err(|failure| {
+            // What is wrong with the other file is better heard of now than after this one is mended.
+            match check_dynamic(&dynamic_path) {
+                Err(other) => Failure::Failed(format!("{failure}\n{other}")),
+                Ok(()) => failure,
+            }
+        })?;
         // Before it is read: what is written meanwhile is a change.
         let read = modified(&dynamic_path);
         let (dynamic, signers, keys) = load_dynamic(&dynamic_path, &fixed)?;
@@ -123,8 +129,9 @@ impl ConfigFiles {
         Ok(())
     }
 
-    /// Changes `domains.ron` as it is on disk now, keeps its comments, and reads it again. Blocks.
-    pub fn edit(&mut self, edit: &ConfigEdit) -> Result<(), Failure> {
+    /// Changes `domains.ron` as it is on disk now, keeps its comments, and reads it again. Answered with what whoever does
+    /// this should know. Blocks.
+    pub fn edit(&mut self, edit: &ConfigEdit) -> Result<Vec<String>, Failure> {
         let text = read(&self.dynamic_path)?;
         let name = self.dynamic_path.display().to_string();
         let (name, fixed) = (name.as_str(), &self.fixed);
@@ -175,7 +182,23 @@ impl ConfigFiles {
         if let Some(dkim) = &left {
             domain_keys::put_aside(folder, dkim)?;
         }
-        Ok(())
+        Ok(match edit {
+            ConfigEdit::RemoveAddress { .. } => self.without_address(),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Accounts that nobody can write to, in words.
+    fn without_address(&self) -> Vec<String> {
+        let accounts = self.dynamic.accounts.iter();
+        let bare = accounts.filter(|(_, account)| account.addresses.is_empty());
+        bare.map(|(name, _)| {
+            format!(
+                "account {name} has no address now: nothing can be sent to it; moxctl config address add gives it \
+                 another, moxctl config account rm {name} takes it away"
+            )
+        })
+        .collect()
     }
 
     /// All addresses.
@@ -282,6 +305,12 @@ pub(crate) fn ascii_domain(text: &str) -> Result<Domain, Failure> {
 /// When a file was written last.
 pub(crate) fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+/// What is wrong with a `domains.ron`, as far as that can be said without its `mox.ron`.
+fn check_dynamic(path: &Path) -> Result<(), Failure> {
+    let checked = Dynamic::check_alone(&path.display().to_string(), &read(path)?);
+    checked.map_err(|e| Failure::Failed(e.to_string()))
 }
 
 fn load_dynamic(path: &Path, fixed: &Static) -> Result<(Dynamic, Signers, Keys), Failure> {

@@ -44,7 +44,7 @@ pub const RESPONSE_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
-    /// Change `domains.ron` and take it into force. Answered `null`.
+    /// Change `domains.ron` and take it into force. Answered with what whoever does this should know, a list of sentences.
     Config(ConfigEdit),
     /// Set the password of an account. Answered `null`.
     SetPassword {

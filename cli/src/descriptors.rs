@@ -9,12 +9,8 @@ const KEPT_MAX: u64 = 1_024;
 /// How many connections may be open of those that are wanted. A store that gets no descriptor has failed, so connections
 /// must not take the last one. Raises the process's own limit as far as it goes.
 pub(crate) fn connections(wanted: usize) -> usize {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+    let Some(descriptors) = raised() else {
         return wanted;
-    };
-    let descriptors = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
     };
     let room = room(descriptors);
     if wanted > room {
@@ -27,6 +23,20 @@ pub(crate) fn connections(wanted: usize) -> usize {
         );
     }
     wanted.min(room)
+}
+
+/// The same for a server on which nobody counts: it says nothing of it.
+pub(crate) fn connections_at_most(wanted: usize) -> usize {
+    raised().map_or(wanted, |descriptors| wanted.min(room(descriptors)))
+}
+
+/// Descriptors that this process may have, as many as the system gives.
+fn raised() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => Some(hard),
+        Err(_) => Some(soft),
+    }
 }
 
 /// Connections are counted twice, those from this machine apart.

@@ -94,11 +94,14 @@ impl Judged {
                 let _ = writeln!(out, "  record of {domain}: {record}");
             }
             let dkim = match author.dkim_aligned {
-                Some(place) => format!("signature {} is aligned", place + 1),
-                None => "no signature is aligned".into(),
+                Some(place) => format!("signature {} passed for one", place + 1),
+                None => "no signature did".into(),
             };
-            let spf = if author.spf_aligned { "is" } else { "is not" };
-            let _ = writeln!(out, "  SPF {spf} aligned, {dkim}");
+            let spf = match author.spf_aligned {
+                true => "SPF passed for an aligned domain",
+                false => "SPF passed for no aligned domain",
+            };
+            let _ = writeln!(out, "  {spf}, {dkim}");
         }
         let _ = writeln!(
             out,

@@ -82,14 +82,15 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         remote_port: local.remote_port,
         mta_sts: https::mta_sts(),
         plan: retries(local),
-        connections: ConnectionLimits::of_total(descriptors::connections(
+        connections: ConnectionLimits::of_total(descriptors::connections_at_most(
             ConnectionLimits::default().total,
         )),
         failed_logins: LoginLimits::NONE,
         receiving: Receiving::default(),
         hostname,
     };
-    let mut process = Process::bind(runtime, config)?;
+    let in_use = "another localserve may run; --port-base 2000 takes 2025, 2143 and so on";
+    let mut process = Process::bind(runtime, config, in_use)?;
     process.record(&plan, &seed)?;
     let socket = local.dir.join("ctl");
     // A path may be too long for a socket; everything else works without.

@@ -25,6 +25,11 @@ pub(crate) fn run(args: &Args, set: &SetAccountPassword) -> Result<(), Failure> 
     } else {
         read_line(io::stdin().lock())?
     };
+    if password.expose().is_empty() {
+        return Err(Failure::Failed(
+            "no password came: type one on a terminal, give it as one line on stdin, or use --generate".into(),
+        ));
+    }
     if password.expose().chars().count() < PASSWORD_MIN {
         return Err(Failure::Failed(format!(
             "a password needs at least {PASSWORD_MIN} characters; choose a longer one, or use --generate"

@@ -1,6 +1,7 @@
 //! A node in a process: from its bound sockets to the last sync after SIGTERM.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -30,9 +31,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a runtime and binds. Ports below 1024 need the privileges that are given up afterwards.
-    pub(crate) fn bind(runtime: SmolRuntime, config: Config) -> Result<Self, Failure> {
-        let bound = Bound::bind(&runtime, &config).map_err(|e| Failure::Failed(e.to_string()))?;
+    /// Binds. Ports below 1024 need the privileges that are given up afterwards. `in_use` is what to do where a port is
+    /// somebody else's already.
+    pub(crate) fn bind(
+        runtime: SmolRuntime,
+        config: Config,
+        in_use: &str,
+    ) -> Result<Self, Failure> {
+        let bound = Bound::bind(&runtime, &config).map_err(|e| {
+            let remedy = match e.kind() {
+                ErrorKind::AddrInUse => in_use,
+                ErrorKind::PermissionDenied => "ports below 1024 are for root: start the server as root, it becomes its user then",
+                ErrorKind::AddrNotAvailable => "this machine has no such address",
+                _ => return Failure::Failed(e.to_string()),
+            };
+            Failure::Failed(format!("{e}; {remedy}"))
+        })?;
         Ok(Self {
             runtime,
             bound,

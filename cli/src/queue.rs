@@ -54,12 +54,12 @@ fn change(
 ) -> Result<(), Failure> {
     if select.is_empty() != all {
         return Err(Failure::Usage(
-            "say which messages: by --id, --account, --sender, --recipient, --domain, --older or --error, or all of them by --all".into(),
+            "say which messages: by their numbers, --account, --sender, --recipient, --domain, --older or --error, or all of them by --all".into(),
         ));
     }
-    let id = select.id;
+    let ids = select.ids.clone();
     let count: u64 = ctl::ask(socket, &Command::QueueChange { select, change })?;
-    if let (Some(id), 0) = (id, count) {
+    if let ([id, ..], 0) = (ids.as_slice(), count) {
         return Err(Failure::Failed(format!(
             "the queue has no entry {id} of that kind; moxctl queue list says what it has"
         )));

@@ -68,7 +68,9 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         .map_err(|e| Failure::Failed(format!("cannot start threads: {e}")))?;
     let config = config(&runtime, &files, &data_dir)?;
     add_captures(&mut plan, &files);
-    let mut process = Process::bind(runtime, config)?;
+    let in_use =
+        "another server has it; stop that one, or give the listener another port in mox.ron";
+    let mut process = Process::bind(runtime, config, in_use)?;
     if privileges::is_root() {
         if privileges::exists(&fixed.user) {
             privileges::give_to(&data_dir, &fixed.user)?;
@@ -322,7 +324,7 @@ impl Admin {
             }
             seen = now;
             match self.take_into_force(files, ConfigFiles::reload).await {
-                Ok(()) => tracing::info!(target: "config", "domains.ron is in force"),
+                Ok(_) => tracing::info!(target: "config", "domains.ron is in force"),
                 Err(error) => tracing::error!(
                     target: "config",
                     %error,
@@ -333,21 +335,22 @@ impl Admin {
     }
 
     /// What `change` makes of the files, in the server.
-    async fn take_into_force(
+    async fn take_into_force<T>(
         &self,
         files: &Mutex<ConfigFiles>,
-        change: impl FnOnce(&mut ConfigFiles) -> Result<(), Failure>,
-    ) -> Result<(), CtlError> {
+        change: impl FnOnce(&mut ConfigFiles) -> Result<T, Failure>,
+    ) -> Result<T, CtlError> {
         let _turn = self.reloading.lock().await;
-        let (directory, signers) = {
+        let (made, directory, signers) = {
             let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&mut files).map_err(CtlError::failed)?;
-            (files.directory(), files.signers.clone())
+            let made = change(&mut files).map_err(CtlError::failed)?;
+            (made, files.directory(), files.signers.clone())
         };
         // Before there is a domain, so that none of its mail leaves without.
         self.node.sign_with(signers);
         let reloaded = self.node.reload(directory).await;
-        reloaded.map_err(CtlError::failed)
+        reloaded.map_err(CtlError::failed)?;
+        Ok(made)
     }
 
     /// Long reads of the store are not for the threads of the sessions.
@@ -369,9 +372,8 @@ impl Admin {
                         "this server runs without configuration: start it with other options, or use moxctl quickstart",
                     ));
                 };
-                self.take_into_force(files, |files| files.edit(&edit))
-                    .await?;
-                Ok(Value::Null)
+                let notes = self.take_into_force(files, |files| files.edit(&edit));
+                Ok(Value::from(notes.await?))
             }
             Command::SetPassword { account, password } => {
                 let seed = self.seed.child("credentials", now_micros());
@@ -405,6 +407,12 @@ impl Admin {
             Command::Explain { what, max } => {
                 let max = max.min(EXPLAINED_MAX);
                 let found = self.read(move |node| node.explain(&what, max)).await?;
+                if found.is_empty() && !self.node.judges() {
+                    return Err(CtlError::failed(
+                        "this server takes everything and records nothing, since it has no name servers to ask; \
+                         moxctl localserve --resolver IP:PORT names one",
+                    ));
+                }
                 serde_json::to_value(found).map_err(CtlError::failed)
             }
             Command::Refused { max } => {

@@ -463,7 +463,7 @@ fn a_message_signed_with_keys_of_ours_passes_and_a_changed_one_fails() {
         "fail reject\n\
          author: example.org fail reject\n  \
            record of example.org: v=DMARC1; p=reject; sp=quarantine\n  \
-           SPF is not aligned, no signature is aligned\n\
+           SPF passed for no aligned domain, no signature did\n\
          spf: none example.net\n"
     );
     assert!(

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use mox_cli::config_files::ConfigFiles;
 use mox_cli::ctl::{self, CtlError, Handler, Listening};
 use mox_cli::offline::Offline;
+use mox_cli::privileges::is_root;
 use mox_machine::Secret;
 use mox_server::decision::{Connection, Facts, Judgement, Recipient, Record, Stage, Standing};
 use mox_server::{Found, decode_credentials};
@@ -70,6 +71,25 @@ fn quickstart(scratch: &Scratch) -> (String, String) {
     (dir.join("config/mox.ron").to_str().unwrap().to_owned(), out)
 }
 
+/// What root does between quickstart and the start: a user whom every system has, and who owns the files.
+fn given_to_nobody(config: &str) {
+    if !is_root() {
+        return;
+    }
+    let text = fs::read_to_string(config).unwrap();
+    fs::write(config, text.replace("user: \"mox\"", "user: \"nobody\"")).unwrap();
+    let folder = Path::new(config).parent().unwrap().parent().unwrap();
+    let mut all = files_below(folder);
+    all.extend(
+        all.clone()
+            .iter()
+            .flat_map(|file| file.ancestors().map(Path::to_owned).collect::<Vec<_>>()),
+    );
+    for path in all.iter().filter(|path| path.starts_with(folder)) {
+        mox_cli::privileges::give_to(path, "nobody").unwrap();
+    }
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2_and_help_is_0() {
     for args in [
@@ -98,10 +118,10 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
         assert!(out.starts_with("Usage: moxctl"), "{out}");
     }
-    assert_eq!(
-        told(&moxctl(&["version"])).1,
-        format!("moxctl {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    for word in ["version", "--version"] {
+        let version = format!("moxctl {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(told(&moxctl(&[word])), (0, version, String::new()));
+    }
 }
 
 #[test]
@@ -114,6 +134,7 @@ fn quickstart_leaves_a_configuration_that_works_and_an_account_with_the_printed_
         .unwrap_or_else(|| panic!("{out}"))
         .trim();
 
+    given_to_nobody(&config);
     let (code, said, _) = told(&moxctl(&["--config", &config, "config", "test"]));
     assert_eq!(code, 0);
     assert!(
@@ -214,6 +235,7 @@ fn config_test_names_file_line_column_and_remedy() {
     );
     fs::write(&domains, good).unwrap();
 
+    given_to_nobody(&config);
     let text = fs::read_to_string(&config).unwrap();
     fs::write(
         &config,
@@ -251,6 +273,79 @@ fn config_test_names_file_line_column_and_remedy() {
             )
         )
     );
+}
+
+#[test]
+fn config_test_tells_of_both_files_at_once() {
+    let scratch = Scratch::new("bothfiles");
+    let (config, _) = quickstart(&scratch);
+    let domains = config.replace("mox.ron", "domains.ron");
+    for (file, right, wrong) in [
+        (&config, "hostname:", "hostnam:"),
+        (
+            &domains,
+            "domain: \"bücher.example\"",
+            "domain: \"other.example\"",
+        ),
+    ] {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(right), "{text}");
+        fs::write(file, text.replacen(right, wrong, 1)).unwrap();
+    }
+    let (code, out, err) = told(&moxctl(&["--config", &config, "config", "test"]));
+    assert_eq!((code, out.as_str()), (1, ""));
+    let lines: Vec<&str> = err.lines().collect();
+    let [first, second] = lines[..] else {
+        panic!("{err}");
+    };
+    assert!(
+        first.starts_with(&format!("moxctl: {config}:"))
+            && first.contains("no setting \"hostnam\""),
+        "{err}"
+    );
+    assert!(
+        second.starts_with(&format!("{domains}:"))
+            && second.contains("\"other.example\" is not in domains"),
+        "{err}"
+    );
+}
+
+#[test]
+fn config_test_as_root_says_what_keeps_the_servers_user_from_it() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("itsuser");
+    let (config, _) = quickstart(&scratch);
+    let test = || told(&moxctl(&["--config", &config, "config", "test"]));
+    let of = |user: &str| {
+        let text = fs::read_to_string(&config).unwrap();
+        let line = text
+            .lines()
+            .find(|l| l.trim().starts_with("user: "))
+            .unwrap();
+        fs::write(
+            &config,
+            text.replace(line.trim(), &format!("user: {user:?},")),
+        )
+        .unwrap();
+    };
+    of("no-such-user");
+    let (code, out, err) = test();
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(
+        err.starts_with("moxctl: there is no user \"no-such-user\"; make it with: useradd "),
+        "{err}"
+    );
+    of("nobody");
+    let (code, _, err) = test();
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("domains.ron") && err.contains("ermission denied"),
+        "{err}"
+    );
+    given_to_nobody(&config);
+    assert_eq!(test().0, 0);
 }
 
 #[test]
@@ -293,12 +388,8 @@ impl Handler for Served {
         Box::pin(async move {
             match command {
                 ctl::Command::Config(edit) => {
-                    self.files
-                        .lock()
-                        .unwrap()
-                        .edit(&edit)
-                        .map_err(CtlError::failed)?;
-                    Ok(Value::Null)
+                    let notes = self.files.lock().unwrap().edit(&edit);
+                    notes.map(Value::from).map_err(CtlError::failed)
                 }
                 ctl::Command::SetPassword { account, password } => {
                     self.passwords.lock().unwrap().insert(account, password.0);
@@ -395,6 +486,18 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
             "moxctl: \"x@nowhere.example\": the domain nowhere.example is not in domains; add it there, or correct the spelling\n".into()
         )
     );
+    assert_eq!(
+        run(&["config", "address", "rm", "@bücher.example"], "").1,
+        "address @bücher.example removed\n"
+    );
+    let (code, out, _) = run(&["config", "address", "rm", "al@bücher.example"], "");
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "address al@bücher.example removed\n\
+         account al has no address now: nothing can be sent to it; moxctl config address add gives it another, \
+         moxctl config account rm al takes it away\n"
+    );
     assert_eq!(run(&["config", "account", "rm", "al"], "").0, 0);
     assert_eq!(fs::read_to_string(&domains).unwrap(), before);
 
@@ -403,6 +506,9 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
         0
     );
     assert!(served.passwords.lock().unwrap()["jo"] == Secret::new("correct horse".into()));
+    let (code, _, err) = run(&["setaccountpassword", "jo"], "");
+    assert_eq!(code, 1);
+    assert!(err.starts_with("moxctl: no password came: "), "{err}");
     let (code, _, err) = run(&["setaccountpassword", "jo"], "short\n");
     assert_eq!(code, 1);
     assert!(err.contains("at least 8 characters"), "{err}");
@@ -424,13 +530,10 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
     assert_eq!(run(&["queue", "list"], "").1, "(empty)\n");
     assert_eq!(run(&["queue", "list", "--json"], "").1, "[]\n");
     assert_eq!(run(&["queue", "hold", "--all"], "").1, "0\n");
-    let (code, _, err) = run(&["queue", "kick", "--id", "7"], "");
+    let (code, _, err) = run(&["queue", "kick", "7"], "");
     assert_eq!(code, 1);
     assert!(err.contains("no entry 7"), "{err}");
-    for args in [
-        &["queue", "drop"][..],
-        &["queue", "drop", "--all", "--id", "7"],
-    ] {
+    for args in [&["queue", "drop"][..], &["queue", "drop", "--all", "7"]] {
         let (code, _, err) = run(args, "");
         assert_eq!(code, 2, "{args:?}");
         assert!(err.contains("say which messages"), "{err}");

@@ -75,9 +75,9 @@ macro_rules! selecting {
         $(#[$about])*
         pub struct $name {
             $($(#[$of_own])* pub $own: $($kind)*,)*
-            /// the entry of this number
-            #[argh(option)]
-            pub id: Option<u64>,
+            /// the numbers of entries, as `queue list` tells them
+            #[argh(positional)]
+            pub ids: Vec<u64>,
             /// entries of this account
             #[argh(option)]
             pub account: Option<String>,
@@ -102,7 +102,7 @@ macro_rules! selecting {
             /// What is selected.
             pub(crate) fn selection(&self) -> crate::ctl::QueueSelection {
                 crate::ctl::QueueSelection {
-                    id: self.id,
+                    ids: self.ids.clone(),
                     account: self.account.clone(),
                     sender: self.sender.clone(),
                     recipient: self.recipient.clone(),

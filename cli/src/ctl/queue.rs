@@ -13,8 +13,8 @@ use crate::timestamp;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueSelection {
-    /// This entry only.
-    pub id: Option<u64>,
+    /// One of these entries; all, where none is named.
+    pub ids: Vec<u64>,
     /// Of this account.
     pub account: Option<String>,
     /// With this reverse-path; empty for delivery reports.
@@ -41,7 +41,7 @@ impl QueueSelection {
 impl From<QueueSelection> for Selection {
     fn from(select: QueueSelection) -> Self {
         Self {
-            id: select.id,
+            ids: select.ids,
             account: select.account,
             sender: select.sender,
             recipient: select.recipient,

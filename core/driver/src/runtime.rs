@@ -69,6 +69,16 @@ pub enum Bind {
     Inherited(String),
 }
 
+/// As one writes it: `127.0.0.1:25`.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addr(address) => address.fmt(f),
+            Self::Inherited(name) => write!(f, "the inherited socket {name}"),
+        }
+    }
+}
+
 /// A class of blocking work, each with a bounded pool of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pool {

@@ -33,6 +33,11 @@ impl<R: Runtime> Node<R> {
         Ok(records.filter(|record| record.is_about(what)).collect())
     }
 
+    /// False for a server that takes everything because it has no name servers: nothing is judged, nothing recorded.
+    pub fn judges(&self) -> bool {
+        self.inner.judges()
+    }
+
     /// What limiters refused, by the minute, the newest first and at most `max` of them.
     pub fn refused(&self, max: usize) -> Result<Vec<RefusedMinute>, StartError> {
         let published = self.inner.store.published();

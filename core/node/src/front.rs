@@ -40,7 +40,7 @@ impl<R: Runtime> Bound<R> {
         for listener in &config.listeners {
             let socket = runtime.listen(listener.bind.clone()).map_err(|error| {
                 let text = format!(
-                    "cannot listen on {:?} for {}: {error}",
+                    "cannot listen on {} for {}: {error}",
                     listener.bind, listener.name
                 );
                 io::Error::new(error.kind(), text)

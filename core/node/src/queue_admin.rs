@@ -43,8 +43,8 @@ pub struct Queued {
 /// Which entries are meant: those that fulfil all that is given. The empty one means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// This entry only.
-    pub id: Option<u64>,
+    /// One of these entries; all, where none is named.
+    pub ids: Vec<u64>,
     /// Of this account.
     pub account: Option<String>,
     /// With this reverse-path; letter case does not count. Empty for the null path.
@@ -103,7 +103,7 @@ impl Selection {
             to.rsplit_once('@')
                 .is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
         };
-        self.id.is_none_or(|id| id == queued.id)
+        (self.ids.is_empty() || self.ids.contains(&queued.id))
             && self
                 .account
                 .as_ref()
@@ -148,7 +148,8 @@ impl<R: Runtime> Node<R> {
         let view = &*published.view;
         let now = self.inner.runtime.now().utc;
         let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
-        let (mut found, mut from) = (Vec::new(), selection.id.unwrap_or(0).max(first));
+        let (least, greatest) = (selection.ids.iter().min(), selection.ids.iter().max());
+        let (mut found, mut from) = (Vec::new(), least.map_or(0, |id| *id).max(first));
         while found.len() < max {
             let page = mox_mailbox::queue(view, from, PAGE.min(max)).map_err(failed)?;
             let Some(last) = page.last() else {
@@ -165,7 +166,7 @@ impl<R: Runtime> Node<R> {
                 }
             }
             from = behind;
-            if selection.id.is_some_and(|id| id < from) {
+            if greatest.is_some_and(|id| *id < from) {
                 return Ok((found, None));
             }
         }

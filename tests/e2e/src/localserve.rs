@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -123,14 +123,22 @@ impl Localserve {
 
     /// What `moxctl` says to these words, asking this server: exit code and stdout.
     pub fn ask(&self, words: &[&str]) -> (Option<i32>, String) {
-        let output = Command::new(moxctl())
+        let output = self.command(words);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), text)
+    }
+
+    /// The same, with all there is of it.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn command(&self, words: &[&str]) -> Output {
+        Command::new(moxctl())
             .arg("--ctl")
             .arg(self.scratch.path().join("data/ctl"))
             .args(words)
             .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), text)
+            .unwrap()
     }
 
     /// What `moxctl explain --recompute` says of records in JSON, without a server.

@@ -9,10 +9,9 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
-use mox_e2e::{Localserve, Smtp, Stub, moxctl, wait_for};
+use mox_e2e::{Localserve, Smtp, Stub, wait_for};
 use serde_json::Value;
 
 /// How long an attempt may take.
@@ -20,13 +19,7 @@ const UNDER_WAY: Duration = Duration::from_secs(40);
 
 /// `moxctl queue ...` about a running server; what it printed.
 fn queue(server: &Localserve, args: &[&str]) -> String {
-    let output = Command::new(moxctl())
-        .arg("--ctl")
-        .arg(server.scratch().path().join("data/ctl"))
-        .arg("queue")
-        .args(args)
-        .output()
-        .unwrap();
+    let output = server.command(&[&["queue"], args].concat());
     assert!(output.status.success(), "{args:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -44,6 +37,12 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
         .local_addr()
         .unwrap();
     let server = Localserve::start(&["--accounts", "1", "--relay", &relay.to_string()]);
+    // Why nothing is known of mail here.
+    let explain = server.command(&["explain", "u0@localhost"]);
+    assert_eq!(explain.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&explain.stderr).into_owned();
+    assert!(said.contains("it has no name servers to ask"), "{said}");
+
     let mut smtp = Smtp::submission(&server, "u0");
     smtp.command("MAIL FROM:<u0@localhost>", "250");
     let to = ["x@a.example", "y@b.example", "z@c.example"];
@@ -78,9 +77,9 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
 
     assert_eq!(queue(&server, &["hold", "--sender", "u0@localhost"]), "3\n");
     assert_eq!(list(&server, &["--held"]).len(), 3);
-    let next = || list(&server, &["--id", &ids[1]])[0]["next"].clone();
+    let next = || list(&server, &[&ids[1]])[0]["next"].clone();
     let before = next();
-    let put_off = ["reschedule", "--id", &ids[1], "--in", "20h"];
+    let put_off = ["reschedule", &ids[1], "--in", "20h"];
     assert_eq!(queue(&server, &put_off), "1\n");
     assert!(next().as_str() > before.as_str(), "{before} {}", next());
     assert_eq!(
@@ -90,7 +89,7 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
 
     let stub = Stub::taking_at(relay);
     // A held message that is released waits for its time; one whose time has come goes at once.
-    assert_eq!(queue(&server, &["unhold", "--id", &ids[1]]), "1\n");
+    assert_eq!(queue(&server, &["unhold", &ids[1]]), "1\n");
     assert_eq!(queue(&server, &["kick", "--domain", "a.example"]), "1\n");
     let taken = wait_for("the first", UNDER_WAY, || stub.taken().pop());
     assert_eq!(taken.rcpt, ["RCPT TO:<x@a.example>"]);

@@ -61,6 +61,20 @@ fn a_server_greets_before_its_store_is_open_and_says_why_it_cannot_be_opened() {
     let text = said(&second);
     assert_eq!(second.status.code(), Some(1), "{text}");
     assert!(text.contains("another server has the store"), "{text}");
+    // Nor does one that takes the same ports.
+    let other = server.data().with_file_name("other");
+    let (other, port) = (other.to_str().unwrap(), server.port(0).to_string());
+    let third = command(&["localserve", "--dir", other, "--port-base", &port]);
+    let text = said(&third);
+    assert_eq!(third.status.code(), Some(1), "{text}");
+    let refused = format!(
+        "moxctl: cannot listen on 127.0.0.1:{} for smtp-v4: ",
+        server.port(25)
+    );
+    assert!(
+        text.contains(&refused) && text.contains("--port-base 2000"),
+        "{text}"
+    );
     // An empty file is no schema.
     drop(OpenOptions::new().write(true).open(schema).unwrap());
     let goodbye = rest(smtp);

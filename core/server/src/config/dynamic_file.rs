@@ -162,16 +162,28 @@ impl Dynamic {
     /// Reads and checks `domains.ron`, and that both files fit together. `file` is its name for messages.
     pub fn parse(file: &str, text: &str, fixed: &Static) -> Result<Self, Problems> {
         let (raw, mut check) = check::read::<File>(file, text)?;
-        let checked = raw.check(&mut check, &fixed.postmaster);
+        let checked = raw.check(&mut check, Some(&fixed.postmaster));
         check.finish(Some(checked))
+    }
+
+    /// What is wrong with a `domains.ron` whose `mox.ron` cannot be read.
+    pub fn check_alone(file: &str, text: &str) -> Result<(), Problems> {
+        let (raw, mut check) = check::read::<File>(file, text)?;
+        raw.check(&mut check, None);
+        check.finish(Some(()))
     }
 }
 
 impl File {
-    fn check(self, check: &mut Check<'_>, postmaster: &Postmaster) -> Dynamic {
+    /// Without a postmaster, nothing is said about theirs.
+    fn check(self, check: &mut Check<'_>, postmaster: Option<&Postmaster>) -> Dynamic {
         let (mut domains, mut dkim) = (BTreeMap::new(), BTreeMap::new());
         let mut reports = BTreeMap::new();
-        let mut directory = Directory::empty(postmaster.clone());
+        let unknown = || Postmaster {
+            account: String::new(),
+            mailbox: String::new(),
+        };
+        let mut directory = Directory::empty(postmaster.cloned().unwrap_or_else(unknown));
         for (name, raw) in &self.domains {
             let Some(domain) = check.domain_key(&[Field("domains")], name) else {
                 continue;
@@ -218,7 +230,9 @@ impl File {
                 reports.insert(domain, addresses);
             }
         }
-        if !self.accounts.contains_key(&postmaster.account) {
+        if let Some(postmaster) = postmaster
+            && !self.accounts.contains_key(&postmaster.account)
+        {
             check.problem(
                 &[Field("accounts")],
                 &format!(
