@@ -1,7 +1,7 @@
 //! `moxctl mtasts`, `tlsrpt` and `dane`: what domains publish about TLS between mail servers.
 
 use core::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use mox_dns::{Facts, MailHost, Missing, MxPlan, Name, Question, RecordType, mail_hosts};
 use mox_server::reports::ReportKind;
@@ -113,17 +113,21 @@ fn fetch(
     let host = policy_host(domain).ok_or(FetchError::NoPolicy)?;
     let kinds = [RecordType::A, RecordType::Aaaa];
     let questions = kinds.map(|kind| Question::of(host.clone(), kind));
-    let answers: Vec<Vec<IpAddr>> = inquirer.run(|facts| {
+    let (addresses, unknown) = inquirer.run(|facts| {
         let answers = facts.all(&questions)?;
-        Ok(answers.iter().map(|a| a.addresses().collect()).collect())
+        let ips = answers.iter().flat_map(|answer| answer.addresses());
+        let addresses: Vec<SocketAddr> = ips.map(|ip| SocketAddr::new(ip, port)).collect();
+        let mut failures = answers.iter().filter_map(|answer| answer.why());
+        Ok((addresses, failures.find(|why| why.is_temporary())))
     });
-    let addresses: Vec<SocketAddr> = answers
-        .into_iter()
-        .flatten()
-        .map(|ip| SocketAddr::new(ip, port))
-        .collect();
-    if addresses.is_empty() {
-        return Err(FetchError::Fetch(format!("{host} has no address")));
+    match (addresses.is_empty(), unknown) {
+        (false, _) => {}
+        (true, Some(why)) => {
+            let text = format!("the addresses of {host} are not known: {why}");
+            return Err(FetchError::Fetch(text));
+        }
+        // Whoever publishes the record and no host for the policy has none (RFC 8461 3.3).
+        (true, None) => return Err(FetchError::NoPolicy),
     }
     https::fetch_policy(&host, &addresses, trust)
 }
@@ -218,7 +222,8 @@ fn run_dane(lookup: &DaneLookup) -> Result<(), Failure> {
             host: &host.name,
             sts: None,
             dane,
-            vouched_for: host.authentic,
+            vouched_for: host.mx_authentic,
+            expanded: &host.next_hop,
         };
         let decision = decide(&hop, Demand::None);
         let (word, base, records, unusable) = match dane {

@@ -33,6 +33,9 @@ const ZONE: &str = "\
     _smtp._tls.example.org. TXT \"v=TLSRPTv1; rua=mailto:tls@example.org,ftp://x; a\"\n\
     _mta-sts.example.org.   TXT \"v=STSv1; id=a1\"\n\
     mta-sts.example.org.    A 127.0.0.1\n\
+    _mta-sts.nohost.example. TXT \"v=STSv1; id=a1\"\n\
+    _mta-sts.late.example.  TXT \"v=STSv1; id=a1\"\n\
+    mta-sts.late.example.   * !TIMEOUT\n\
     _mta-sts.two.example.   TXT \"v=STSv1; id=a1\"\n\
     _mta-sts.two.example.   TXT \"v=STSv1; id=a2\"\n\
     example.org.            MX 10 mx1.example.org. !AD\n\
@@ -149,6 +152,14 @@ fn what_a_domain_publishes_about_tls_is_told() {
     assert_eq!(several["status"], "permerror");
     let slow = commands.json(&["mtasts", "lookup", "slow.example"]);
     assert_eq!(slow["status"], "none");
+    // No host for a policy that is announced is a mistake of the domain's, and lasts.
+    for (domain, status) in [
+        ("nohost.example", "permerror"),
+        ("late.example", "temperror"),
+    ] {
+        let found = commands.json(&["mtasts", "lookup", domain]);
+        assert_eq!(found["status"], status, "{found}");
+    }
 }
 
 /// An authority's certificate, and the configuration of a server with one of it for `name`.

@@ -161,12 +161,9 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
     let organizational = own.organizational();
     report.organizational = organizational.to_string();
     report.policy_domain = Some(policy_domain.to_string());
-    let Some(policy) = policy(facts, domain, policy_domain, &record)? else {
-        report.verdict = Verdict::TempError;
-        return Ok(report);
-    };
-    report.policy = policy;
     let (spf_mode, dkim_mode, testing) = (record.spf, record.dkim, record.testing);
+    let policy = policy(facts, domain, policy_domain, &record)?;
+    report.policy = policy.unwrap_or_else(|strictest| strictest);
     report.record = Some(record);
 
     let near = (&own, &organizational);
@@ -175,7 +172,7 @@ fn author(facts: &Facts, domain: &Name, message: &Message<'_>) -> Result<Author,
         None => Aligned::No,
     };
     report.spf_aligned = spf == Aligned::Pass;
-    let mut unknown = spf == Aligned::Unknown;
+    let mut unknown = spf == Aligned::Unknown || policy.is_err();
     for (place, dkim) in message.dkim.iter().take(IDENTIFIERS_MAX).enumerate() {
         match aligned(facts, near, dkim, dkim_mode)? {
             Aligned::Pass => {
@@ -206,28 +203,28 @@ fn inherited(above: Option<&(Name, Record)>) -> Policy {
     })
 }
 
-/// What a record says of a domain (RFC 9989 4.10.1): p= for its own, np= or sp= for those below. `None` when DNS did not tell
-/// which of these.
+/// What a record says of a domain (RFC 9989 4.10.1): p= for its own, np= or sp= for those below. Where DNS did not tell which
+/// of these, the strictest that it may be is the error.
 fn policy(
     facts: &Facts,
     domain: &Name,
     owner: &Name,
     record: &Record,
-) -> Result<Option<Policy>, Missing> {
+) -> Result<Result<Policy, Policy>, Missing> {
     let own = record.policy.unwrap_or(Policy::None);
     if domain == owner {
-        return Ok(Some(own));
+        return Ok(Ok(own));
     }
     let existing = record.subdomains.unwrap_or(own);
     let Some(nonexistent) = record.nonexistent.filter(|policy| *policy != existing) else {
-        return Ok(Some(existing));
+        return Ok(Ok(existing));
     };
     // RFC 8020: a name that does not exist has nothing of any type.
     let answer = facts.need(&Question::of(domain.clone(), RecordType::A))?;
     Ok(match answer.why() {
-        Some(Failure::NoDomain) => Some(nonexistent),
-        Some(failure) if failure.is_temporary() => None,
-        _ => Some(existing),
+        Some(Failure::NoDomain) => Ok(nonexistent),
+        Some(failure) if failure.is_temporary() => Err(existing.max(nonexistent)),
+        _ => Ok(existing),
     })
 }
 

@@ -212,6 +212,28 @@ fn a_failure_of_dns_is_no_fail_and_only_where_it_matters() {
 }
 
 #[test]
+fn where_it_is_not_known_whether_the_name_exists_the_strictest_policy_may_hold() {
+    let record = |sp, np| format!("v=DMARC1; p=none; sp={sp}; np={np}");
+    for (sp, np) in [("none", "reject"), ("reject", "none")] {
+        let mut zone = zone(&[("_dmarc.example.org", &record(sp, np))]);
+        let slow = Name::parse("slow.example.org").unwrap();
+        zone.0.insert(slow, Err(Failure::ServFail));
+        let author: &[&[u8]] = &[b"slow.example.org"];
+        let (report, _) = check(&zone, &spf(author, "stranger.example"), 1);
+        assert_eq!(
+            (report.verdict, report.disposition, report.pending()),
+            (Verdict::TempError, Disposition::None, Disposition::Reject)
+        );
+        // It is of no interest for what passes.
+        let (report, _) = check(&zone, &spf(author, "slow.example.org"), 1);
+        assert_eq!(
+            (report.verdict, report.pending()),
+            (Verdict::Pass, Disposition::None)
+        );
+    }
+}
+
+#[test]
 fn no_stranger_is_near_where_the_names_above_the_author_do_not_answer() {
     let mut zone = zone(&[("_dmarc.victim.example", "v=DMARC1; p=reject")]);
     let above = Name::parse("_dmarc.example").unwrap();

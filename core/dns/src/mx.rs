@@ -39,6 +39,10 @@ pub struct MailHost {
     pub addresses: Vec<IpAddr>,
     /// MX and address records are vouched for by DNSSEC: DANE may apply (RFC 7672 2.2).
     pub authentic: bool,
+    /// The MX records alone are: that this is a host of the domain is proven.
+    pub mx_authentic: bool,
+    /// Where CNAMEs of the domain lead; the domain itself otherwise.
+    pub next_hop: Name,
 }
 
 /// The hosts that take mail for `domain` (RFC 5321 5.1): by preference, equals shuffled by `seed`. Without MX records it is
@@ -95,6 +99,8 @@ pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, M
             preference,
             addresses,
             authentic,
+            mx_authentic: mx.authentic,
+            next_hop: mx.canonical.as_ref().unwrap_or(domain).clone(),
         });
     }
     Ok(match (hosts.is_empty(), unknown) {

@@ -284,6 +284,8 @@ fn without_mx_records_the_domain_itself_is_the_host() {
             preference: 0,
             addresses: vec!["2001:db8::1".parse().unwrap()],
             authentic: false,
+            mx_authentic: false,
+            next_hop: name("d.example"),
         }])
     );
 }

@@ -29,6 +29,8 @@ impl Packing {
         match octets {
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => return Self::Zip,
             [0x1f, 0x8b, ..] => return Self::Gzip,
+            // In UTF-16, with its mark.
+            [0xff, 0xfe, b'<', 0, ..] | [0xfe, 0xff, 0, b'<', ..] => return Self::Xml,
             _ => {}
         }
         let text = octets.strip_prefix(BOM).unwrap_or(octets);
@@ -148,7 +150,8 @@ fn only_file(archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<usize, Refused> 
     only.ok_or_else(|| Refused::Packing("the zip archive has no file".into()))
 }
 
-/// How many entries the end of an archive tells of; one over 4 GiB (zip64) tells elsewhere, and no report is one.
+/// How many entries the end of an archive tells of; one over 4 GiB (zip64) tells elsewhere, and no report is one. An end
+/// that is not in order is none: readers look for an earlier one then, which may tell of more.
 fn directory_entries(octets: &[u8]) -> Option<u16> {
     const END: &[u8] = b"PK\x05\x06";
     let tail = octets.len().saturating_sub(22 + 65_535);
@@ -158,8 +161,18 @@ fn directory_entries(octets: &[u8]) -> Option<u16> {
     if before.len() >= 20 && before.get(before.len() - 20..)?.starts_with(b"PK\x06\x07") {
         return None;
     }
-    let count = tail.get(place + 10..place + 12)?;
-    Some(u16::from_le_bytes(count.try_into().ok()?))
+    let number = |at: usize| {
+        let octets = tail.get(place + at..place + at + 2)?;
+        Some(u16::from_le_bytes(octets.try_into().ok()?))
+    };
+    let long = |at: usize| Some(u64::from(number(at)?) | u64::from(number(at + 2)?) << 16);
+    let end = octets.len().checked_sub(tail.len() - place)?;
+    let behind = tail.len() - place;
+    let is_one = (number(4)?, number(6)?) == (0, 0)
+        && number(8)? == number(10)?
+        && usize::from(number(20)?) <= behind.checked_sub(22)?
+        && long(12)? + long(16)? == u64::try_from(end).ok()?;
+    number(10).filter(|_| is_one)
 }
 
 /// Ends with an error where there is more than there may be.

@@ -1,6 +1,8 @@
 //! XML as it streams by, within limits: elements and texts, no declarations.
 
+use encoding_rs::Encoding;
 use quick_xml::Reader;
+use quick_xml::encoding::{DecodingReader, EncodingError};
 use quick_xml::events::{BytesStart, Event};
 use std::io::{self, BufRead, Read};
 
@@ -50,7 +52,7 @@ impl Name {
 
 /// A document.
 pub(crate) struct Xml<R: BufRead> {
-    reader: Reader<Gauge<R>>,
+    reader: Reader<Gauge<DecodingReader<R>>>,
     buffer: Vec<u8>,
     /// The last piece of text.
     piece: String,
@@ -67,7 +69,14 @@ pub(crate) struct Xml<R: BufRead> {
 }
 
 impl<R: BufRead> Xml<R> {
-    pub(crate) fn new(reader: R, stopped: Stopped, limits: &Limits) -> Self {
+    pub(crate) fn new(mut reader: R, stopped: Stopped, limits: &Limits) -> Self {
+        // An error comes again when the document is read.
+        let declared = reader.fill_buf().ok().and_then(declared);
+        let mut reader = DecodingReader::new(reader);
+        if let Some(encoding) = declared {
+            // A mark at the beginning (UTF-8, UTF-16) goes before it.
+            reader.set_encoding(encoding);
+        }
         let gauge = Gauge {
             reader,
             left: limits.token,
@@ -96,6 +105,9 @@ impl<R: BufRead> Xml<R> {
             self.reader.get_mut().left = self.token_max;
             let event = match self.reader.read_event_into(&mut self.buffer) {
                 Ok(event) => event,
+                Err(quick_xml::Error::Io(error)) if is_encoding(&error) => {
+                    return Err(Refused::Syntax(error.to_string()));
+                }
                 Err(quick_xml::Error::Io(error)) => return Err(why(&self.stopped, &error)),
                 Err(error) => return Err(Refused::Syntax(error.to_string())),
             };
@@ -249,6 +261,26 @@ fn name(tag: &BytesStart<'_>) -> Result<Name, Refused> {
         return Err(Refused::Syntax("a tag has a name that is none".into()));
     }
     Ok(Name::of(local))
+}
+
+/// The document is not in its encoding.
+fn is_encoding(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<EncodingError>())
+}
+
+/// The encoding that a document says it is in (XML 1.0 4.3.3), where that is said in ASCII. Some senders write the names of
+/// their organizations in ISO-8859-1.
+fn declared(beginning: &[u8]) -> Option<&'static Encoding> {
+    let rest = beginning.strip_prefix(b"<?xml")?;
+    let end = rest.windows(2).position(|two| two == b"?>")?;
+    let declaration = std::str::from_utf8(rest.get(..end)?).ok()?;
+    let (_, value) = declaration.split_once("encoding")?;
+    let value = value.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    let (label, _) = value.get(1..)?.split_once(quote)?;
+    // One in which this text could not stand is a mistake.
+    Encoding::for_label(label.as_bytes()).filter(|encoding| encoding.is_ascii_compatible())
 }
 
 /// XML 1.0 2.2.

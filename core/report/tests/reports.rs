@@ -118,6 +118,43 @@ fn faults_of_real_senders_are_borne_with() {
 }
 
 #[test]
+fn a_report_is_read_in_the_charset_it_says_it_is_in() {
+    let named = |encoding: &str| {
+        let text = xml(&row("5")).replacen("<org_name>", "<org_name>M\u{fc}ller ", 1);
+        format!("<?xml version=\"1.0\" encoding={encoding}?>{text}")
+    };
+    let latin1 =
+        |text: &str| -> Vec<u8> { text.chars().map(|c| u8::try_from(c).unwrap()).collect() };
+    let utf16 = |text: &str, mark: &[u8]| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [mark.to_vec(), units.collect()].concat()
+    };
+    for octets in [
+        named("\"UTF-8\"").into_bytes(),
+        [b"\xef\xbb\xbf", named("\"utf-8\"").as_bytes()].concat(),
+        latin1(&named("\"ISO-8859-1\"")),
+        latin1(&named("'windows-1252' standalone='yes'")),
+        utf16(&named("\"UTF-16\""), b"\xff\xfe"),
+    ] {
+        for octets in [gzip(&octets), octets] {
+            let report = read(&octets).unwrap();
+            assert!(
+                report.metadata.org_name.starts_with("M\u{fc}ller "),
+                "{report:?}"
+            );
+            assert_eq!(report.messages(), 5);
+        }
+    }
+    // What is in no charset that is said is in none.
+    for encoding in ["\"UTF-8\"", "\"UTF-16\"", "\"none\""] {
+        assert!(matches!(
+            read(&latin1(&named(encoding))),
+            Err(Refused::Syntax(_))
+        ));
+    }
+}
+
+#[test]
 fn what_is_not_well_formed_is_refused() {
     let syntax = |text: &str| match read(text.as_bytes()) {
         Err(Refused::Syntax(why)) => why,
@@ -283,6 +320,27 @@ fn an_archive_has_one_file_and_none_of_them_an_archive() {
         Err(Refused::Packing(why)) => why,
         other => panic!("{other:?}"),
     };
+    // An end that is out of order does not hide the one before it, which tells of too many.
+    let many: Vec<(String, &[u8])> = (0..17).map(|n| (format!("d{n}/"), &b""[..])).collect();
+    let many: Vec<(&str, &[u8])> = many
+        .iter()
+        .map(|(name, text)| (name.as_str(), *text))
+        .collect();
+    let many = zip(&[&[("a.xml", text)], &many[..]].concat());
+    assert_eq!(packing(&many), "the zip archive has more than one file");
+    let end = |disk: u8, first: u8, count: u8, offset: u8| {
+        let mut end = b"PK\x05\x06".to_vec();
+        end.extend([
+            disk, 0, 0, 0, first, 0, count, 0, 0, 0, 0, 0, offset, 0, 0, 0, 0, 0,
+        ]);
+        end
+    };
+    for false_end in [end(1, 1, 1, 0), end(0, 2, 1, 0), end(0, 1, 1, 9)] {
+        assert_eq!(
+            packing(&[many.clone(), false_end].concat()),
+            "the zip archive has no directory"
+        );
+    }
     let two = zip(&[("a.xml", text), ("b.xml", text)]);
     assert_eq!(packing(&two), "the zip archive has more than one file");
     let many: Vec<(&str, &[u8])> = (0..20).map(|_| ("d/", &b""[..])).collect();

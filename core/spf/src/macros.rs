@@ -58,13 +58,8 @@ pub(crate) struct Explaining<'a> {
 }
 
 impl<'a> MacroString<'a> {
-    /// Any macro string, as the value of an unknown modifier.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, &'static str> {
-        check(text, false)?;
-        Ok(Self(text))
-    }
-
-    /// The text of an explanation: spaces and the letters c, r and t are allowed.
+    /// The text of an explanation, or the value of a modifier that nobody knows: the letters c, r and t are allowed, and
+    /// spaces, which no term has.
     pub(crate) fn explanation(text: &'a str) -> Result<Self, &'static str> {
         check(text, true)?;
         Ok(Self(text))

@@ -166,7 +166,7 @@ impl<'a> Record<'a> {
             if !is_name {
                 return Err("the name of a modifier begins with a letter");
             }
-            self.unknown.push((name, MacroString::parse(value)?));
+            self.unknown.push((name, MacroString::explanation(value)?));
             return Ok(());
         };
         if known.is_some() {

@@ -407,6 +407,14 @@ fn syntax_errors_name_the_term() {
     }
 }
 
+#[test]
+fn a_modifier_that_nobody_knows_may_have_any_macros() {
+    for text in ["v=spf1 x=%{c}%{r}%{t} -all", "v=spf1 -all moo=%{ir}.a/b:c"] {
+        assert_eq!(Spf::parse(text).unwrap().unknown.len(), 1);
+    }
+    assert_eq!(Spf::parse("v=spf1 x=%{q} -all").unwrap_err().term, "x=%{q}");
+}
+
 fn term() -> impl Strategy<Value = String> {
     let spec = "[a-z%{}dlrsiv0-9.,_-]{0,12}\\.[a-z]{1,4}";
     prop_oneof![

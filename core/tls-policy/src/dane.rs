@@ -30,19 +30,22 @@ pub enum Dane {
 }
 
 /// Looks up the TLSA records of a host, on a port. The host's addresses, and the MX records that led to it, were looked up
-/// before: [`MailHost::authentic`] says whether DNSSEC vouches for them, and nothing is asked where it does not, since
-/// the name servers of such domains often do not answer at all.
+/// before: [`MailHost::authentic`] says whether DNSSEC vouches for them, and no TLSA records are asked for where it vouches
+/// for nothing, since the name servers of such domains often do not answer at all.
 ///
 /// # Errors
 /// The questions whose answers `facts` lacks.
 pub fn dane_lookup(facts: &Facts, host: &MailHost, port: u16) -> Result<Dane, Missing> {
-    if !host.authentic {
-        return Ok(Dane::NotAuthentic);
-    }
-    // RFC 7672 2.2.3: where CNAMEs lead comes first, then the name itself.
-    let bases = [&host.canonical, &host.name];
-    let count = if host.canonical == host.name { 1 } else { 2 };
-    for base in bases.into_iter().take(count) {
+    // RFC 7672 2.2.2: where CNAMEs lead comes first, then the name itself.
+    let bases: &[&Name] = match host.canonical == host.name {
+        _ if !host.authentic => match insecure_alias(facts, host)? {
+            Ok(()) => &[&host.name],
+            Err(dane) => return Ok(dane),
+        },
+        true => &[&host.name],
+        false => &[&host.canonical, &host.name],
+    };
+    for base in bases.iter().copied() {
         let Some(question) = question(base, port) else {
             continue;
         };
@@ -73,6 +76,20 @@ pub fn dane_lookup(facts: &Facts, host: &MailHost, port: u16) -> Result<Dane, Mi
         });
     }
     Ok(Dane::None)
+}
+
+/// Whether a host whose addresses nothing vouches for is an alias that DNSSEC does vouch for: TLSA records may stand at the
+/// alias then (RFC 7672 2.2.2, "insecure CNAME").
+fn insecure_alias(facts: &Facts, host: &MailHost) -> Result<Result<(), Dane>, Missing> {
+    if !host.mx_authentic || host.canonical == host.name {
+        return Ok(Err(Dane::NotAuthentic));
+    }
+    let alias = facts.need(&Question::of(host.name.clone(), RecordType::Cname))?;
+    Ok(match alias.why() {
+        Some(failure) if failure.is_temporary() => Err(Dane::Unknown(failure)),
+        None if alias.authentic => Ok(()),
+        _ => Err(Dane::NotAuthentic),
+    })
 }
 
 /// `_25._tcp.` and the name (RFC 6698 3).

@@ -17,8 +17,10 @@ pub struct NextHop<'a> {
     pub sts: Option<&'a StsPolicy>,
     /// What DANE says of the host.
     pub dane: &'a Dane,
-    /// DNSSEC vouches for the MX records and the host's addresses ([`mox_dns::MailHost::authentic`]).
+    /// DNSSEC vouches for the MX records that lead to the host ([`mox_dns::MailHost::mx_authentic`]).
     pub vouched_for: bool,
+    /// Where CNAMEs of the domain lead ([`mox_dns::MailHost::next_hop`]).
+    pub expanded: &'a Name,
 }
 
 /// What the message itself demands (RFC 8689).
@@ -219,8 +221,8 @@ impl Decision {
                 Some(Err(FailureType::TlsaInvalid))
             }
             Dane::Records { base, usable, .. } => {
-                // The MX records are vouched for wherever there are records.
-                let names = [base, hop.domain];
+                // RFC 7672 3.2.2. The MX records are vouched for wherever there are records.
+                let names = [base, hop.domain, hop.expanded];
                 Some(established.and_then(|peer| peer.fulfils(usable, &names)))
             }
             Dane::Unknown(_) => Some(Err(FailureType::DnssecInvalid)),

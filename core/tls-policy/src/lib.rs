@@ -13,7 +13,8 @@
 //! let policy = StsPolicy::parse(b"version: STSv1\nmode: enforce\nmx: *.example.org\nmax_age: 86400\n")?;
 //! assert_eq!((policy.mode, policy.max_age), (Mode::Enforce, 86_400));
 //! let (domain, host) = (Name::parse("example.org")?, Name::parse("mx1.example.org")?);
-//! let hop = NextHop { domain: &domain, host: &host, sts: Some(&policy), dane: &Dane::NotAuthentic, vouched_for: false };
+//! let hop = NextHop { domain: &domain, host: &host, sts: Some(&policy), dane: &Dane::NotAuthentic, vouched_for: false,
+//!     expanded: &domain };
 //! let decision = decide(&hop, Demand::None);
 //! assert_eq!(decision.level, Level::WebPki);
 //! assert_eq!(decision.to_string(), "TLS with a certificate for this name is demanded: the domain's MTA-STS policy is in force");

@@ -69,6 +69,8 @@ fn host(authentic: bool, canonical: &str) -> MailHost {
         preference: 10,
         addresses: vec!["192.0.2.1".parse().unwrap()],
         authentic,
+        mx_authentic: authentic,
+        next_hop: name("example.org"),
     }
 }
 
@@ -151,6 +153,73 @@ fn where_cnames_lead_comes_before_the_name_itself() {
     let missing = dane_lookup(&Facts::default(), &aliased, 465).unwrap_err();
     let asked: Vec<String> = missing.questions().iter().map(|q| q.to_string()).collect();
     assert_eq!(asked, ["_465._tcp.real.example.net TLSA"]);
+}
+
+#[test]
+fn an_alias_that_is_vouched_for_has_records_though_what_it_leads_to_is_not() {
+    let digest = Sha256::digest(b"x");
+    let host = MailHost {
+        mx_authentic: true,
+        ..host(false, "real.example.net")
+    };
+    let alias = Question::new("mx.example.org", mox_dns::RecordType::Cname).unwrap();
+    let cname = Answer::records(vec![mox_dns::Record::Cname(name("real.example.net"))], 300);
+    let looked_up = |alias_is: &Answer, host: &MailHost| {
+        let good = tlsa(&[(3, 1, 1, &digest)]).authentic();
+        let mut facts = answered(&[("_25._tcp.mx.example.org", good)]);
+        facts.insert(&alias, alias_is.clone());
+        dane_lookup(&facts, host, 25).unwrap()
+    };
+    // The records are those of the alias itself (RFC 7672 2.2.2, "insecure CNAME").
+    assert!(matches!(
+        looked_up(&cname.clone().authentic(), &host),
+        Dane::Records { base, .. } if base == name("mx.example.org")
+    ));
+    assert_eq!(looked_up(&cname, &host), Dane::NotAuthentic);
+    let failure = Answer::failure(Failure::ServFail, 0);
+    assert_eq!(looked_up(&failure, &host), Dane::Unknown(Failure::ServFail));
+    let unproven = MailHost {
+        mx_authentic: false,
+        ..host.clone()
+    };
+    assert_eq!(looked_up(&cname.authentic(), &unproven), Dane::NotAuthentic);
+    let missing = dane_lookup(&Facts::default(), &host, 25).unwrap_err();
+    assert_eq!(missing.questions(), [alias]);
+}
+
+#[test]
+fn a_certificate_may_be_for_the_domain_or_where_the_domain_leads() {
+    let dane = Dane::Records {
+        base: name("mx.example.org"),
+        usable: vec![Tlsa::new(2, 1, 0, Bytes::from_static(ANCHOR.public_key)).unwrap()],
+        unusable: vec![],
+    };
+    let (domain, host, expanded) = (
+        name("exchange.example.org"),
+        name("mx.example.org"),
+        name("example.com"),
+    );
+    let hop = NextHop {
+        domain: &domain,
+        host: &host,
+        sts: None,
+        dane: &dane,
+        vouched_for: true,
+        expanded: &expanded,
+    };
+    for (presented, good) in [
+        (&b"mx.example.org"[..], true),
+        (b"exchange.example.org", true),
+        (b"example.com", true),
+        (b"example.org", false),
+    ] {
+        let peer = Peer {
+            names: &[presented],
+            ..PEER
+        };
+        let judged = decide(&hop, Demand::None).judge(&hop, Tls::Established(&peer));
+        assert_eq!(judged.may_send, good, "{presented:?}");
+    }
 }
 
 #[test]
@@ -305,7 +374,8 @@ fn the_hosts_of_a_domain_are_told_apart() {
                 host: &host.name,
                 sts: None,
                 dane,
-                vouched_for: host.authentic,
+                vouched_for: host.mx_authentic,
+                expanded: &host.next_hop,
             };
             let decision = decide(&hop, Demand::None);
             (decision.level, decision.reasons)
@@ -399,6 +469,7 @@ fn mta_sts_dane_and_the_message_decide_together() {
             sts: policy,
             dane,
             vouched_for,
+            expanded: &name("example.org"),
         };
         let decision = decide(&hop, demand);
         assert_eq!(decision.level, level, "{policy:?} {dane:?} {demand:?}");
@@ -422,6 +493,7 @@ fn a_session_is_judged_under_each_policy_that_holds() {
         sts: Some(&policy),
         dane: &dane,
         vouched_for: true,
+        expanded: &domain,
     };
     let decision = decide(&hop, Demand::None);
     assert_eq!(

@@ -22,6 +22,7 @@ pub(super) struct HopPolicy {
     sts: Option<StsPolicy>,
     dane: Dane,
     vouched_for: bool,
+    expanded: Name,
     pub(super) decision: Decision,
 }
 
@@ -45,7 +46,8 @@ impl HopPolicy {
             host: host.name.clone(),
             sts,
             dane,
-            vouched_for: host.authentic,
+            vouched_for: host.mx_authentic,
+            expanded: host.next_hop.clone(),
             decision: Decision {
                 level: Level::Opportunistic,
                 reasons: Vec::new(),
@@ -115,6 +117,7 @@ impl HopPolicy {
             sts: self.sts.as_ref(),
             dane: &self.dane,
             vouched_for: self.vouched_for,
+            expanded: &self.expanded,
         }
     }
 }
