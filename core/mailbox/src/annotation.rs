@@ -7,7 +7,7 @@ use mox_machine::Utc;
 use crate::edit::Edit;
 use crate::key::{self, Key, Parts, Table};
 use crate::name::mailbox_name;
-use crate::{AccountId, Batch, Limit, MailboxId, ReadError, Reads, Stop, scan};
+use crate::{AccountId, Batch, Limit, MailboxId, ReadError, Reads, Stop, Touched, scan};
 
 /// Annotations of one mailbox, or of the account itself, at most.
 pub const ANNOTATIONS_MAX: usize = 100;
@@ -57,6 +57,8 @@ pub fn annotate(
         }
         None => ACCOUNT,
     };
+    // Whoever observes the account looks (RFC 5465 5.6, 5.7).
+    edit.touched.push(Touched::Account(account));
     let known = annotations(reads, account, mailbox.map(|_| at))?;
     let mut names: Vec<&str> = known.iter().map(|(name, _)| &name[..]).collect();
     for (name, value) in entries {

@@ -70,7 +70,7 @@ pub enum Touched {
         /// Its new modification sequence; `u64::MAX` when it was deleted.
         modseq: u64,
     },
-    /// The names of mailboxes of an account, or its subscriptions.
+    /// The names of mailboxes of an account, its subscriptions, or its annotations.
     Account(crate::AccountId),
     /// The outgoing queue has a new or changed row.
     Queue,

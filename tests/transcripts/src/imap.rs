@@ -49,6 +49,8 @@ pub struct Settings {
     pub annotation: u32,
     pub search_mailboxes: u32,
     pub notify_mailboxes: u32,
+    /// Octets of names of annotations that are compared for NOTIFY.
+    pub notify_annotations: u32,
     pub progress: f64,
     /// Capabilities that are not offered.
     pub without: Vec<String>,
@@ -97,6 +99,7 @@ impl Settings {
             annotation: limits.annotation,
             search_mailboxes: limits.search_mailboxes,
             notify_mailboxes: limits.notify_mailboxes,
+            notify_annotations: limits.notify_annotations,
             progress: limits.progress.as_secs_f64(),
             without: config.without.clone(),
             compress: config.compress,
@@ -145,6 +148,7 @@ impl Settings {
                 annotation: self.annotation,
                 search_mailboxes: self.search_mailboxes,
                 notify_mailboxes: self.notify_mailboxes,
+                notify_annotations: self.notify_annotations,
                 progress: time(self.progress)?,
             },
         })

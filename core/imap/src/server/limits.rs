@@ -92,6 +92,8 @@ pub struct Limits {
     pub search_mailboxes: u32,
     /// Mailboxes of an account whose changes are told (RFC 5465); with more NOTIFY is refused, or ends.
     pub notify_mailboxes: u32,
+    /// Octets of the names of annotations that are compared for NOTIFY; beyond, it ends in the same way.
+    pub notify_annotations: u32,
     /// How long a command may be silent before the client is told that it goes on (RFC 9585).
     pub progress: Duration,
 }
@@ -120,6 +122,7 @@ impl Default for Limits {
             annotation: 32 * 1024,
             search_mailboxes: 1_000,
             notify_mailboxes: 1_000,
+            notify_annotations: 256 * 1024,
             progress: Duration::from_secs(10),
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct Notify {
     set: NotifySet,
     /// The picture it was told last; `None` before the first look.
     known: Option<Picture>,
+    /// The annotations of the account that it was told last.
+    account: Annotations,
     /// The account's number at the last look.
     since: u64,
     observe: Option<AskId>,
@@ -42,7 +44,11 @@ struct Seen {
     subscribed: bool,
     /// `None` where nobody wants to know.
     figures: Option<StatusFigures>,
+    annotations: Annotations,
 }
+
+/// Annotations by name, with a digest of each value; none where nobody wants to know.
+type Annotations = BTreeMap<String, u64>;
 
 /// A look at all mailboxes.
 #[derive(Debug, Default)]
@@ -53,6 +59,35 @@ struct Look {
     seen: Picture,
     /// The names are known.
     listed: bool,
+    /// Of the mailbox whose annotations are asked for.
+    figures: Option<StatusFigures>,
+    /// Annotations of the account, once they are known.
+    account: Option<Annotations>,
+    /// Octets of the names of annotations so far.
+    octets: usize,
+}
+
+impl Look {
+    /// What is seen of the mailbox that is looked at.
+    fn next_is(&mut self, exists: bool, annotations: Annotations) {
+        let figures = self.figures.take();
+        if let Some(info) = self.left.pop() {
+            let seen = Seen {
+                exists,
+                subscribed: info.subscribed,
+                figures,
+                annotations,
+            };
+            self.seen.insert(info.name, seen);
+        }
+    }
+}
+
+/// FNV-1a of a value: enough to see that a user's own value is another one.
+fn digest(value: &[u8]) -> u64 {
+    value.iter().fold(0xcbf2_9ce4_8422_2325, |sum, octet| {
+        (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl Notify {
@@ -61,6 +96,14 @@ impl Notify {
         let groups = self.set.others.iter();
         let groups = groups.filter(|(source, _)| source.includes(name, subscribed));
         groups.fold(Events::default(), |all, (_, events)| all.union(*events))
+    }
+
+    /// Whether annotations of the account are of interest, whichever mailboxes stand beside.
+    fn wants_account(&self) -> bool {
+        self.set
+            .others
+            .iter()
+            .any(|(_, events)| events.server_metadata)
     }
 }
 
@@ -75,6 +118,7 @@ impl Server {
         self.notify = Some(Box::new(Notify {
             set,
             known: None,
+            account: Annotations::new(),
             since: 0,
             observe: Some(observe),
             dirty: false,
@@ -125,6 +169,7 @@ impl Server {
     /// Gives the answer back when it is not for NOTIFY.
     pub(super) fn notify_answer(&mut self, id: AskId, answer: Answer) -> Option<Answer> {
         let most = self.config.limits.notify_mailboxes as usize;
+        let most_octets = self.config.limits.notify_annotations as usize;
         let Some(notify) = &mut self.notify else {
             return Some(answer);
         };
@@ -151,18 +196,22 @@ impl Server {
                 look.listed = true;
             }
             // One that went meanwhile has no figures: the next look will not see it.
-            Answer::Status(_) | Answer::No(_) if look.listed => {
-                let figures = match answer {
-                    Answer::Status(figures) => Some(figures),
-                    _ => None,
-                };
-                if let Some(info) = look.left.pop() {
-                    let seen = Seen {
-                        exists: figures.is_some(),
-                        subscribed: info.subscribed,
-                        figures,
-                    };
-                    look.seen.insert(info.name, seen);
+            Answer::Status(_) | Answer::No(_) if look.listed && !look.left.is_empty() => {
+                match answer {
+                    Answer::Status(figures) => look.figures = Some(figures),
+                    _ => look.next_is(look.figures.is_some(), Annotations::new()),
+                }
+            }
+            Answer::Annotations(all) if look.listed => {
+                look.octets += all.iter().map(|(name, _)| name.len()).sum::<usize>();
+                if look.octets > most_octets {
+                    self.overflow("too many annotations");
+                    return None;
+                }
+                let digests = all.into_iter().map(|(name, value)| (name, digest(&value)));
+                match look.left.is_empty() {
+                    true => look.account = Some(digests.collect()),
+                    false => look.next_is(true, digests.collect()),
                 }
             }
             _ => self.overflow("mailboxes cannot be looked at now"),
@@ -209,38 +258,44 @@ impl Server {
             self.fetch_arrivals();
             return true;
         }
-        let (begin, next) = match &mut notify.look {
+        let look = match &mut notify.look {
             None if notify.dirty => {
                 notify.dirty = false;
                 notify.look = Some(Look::default());
-                (true, None)
+                let id = self.ask(Ask::Mailboxes);
+                self.looks_at(id);
+                return true;
             }
             None => return false,
             Some(look) if look.ask.is_some() => return false,
-            Some(look) => (!look.listed, look.left.last().cloned()),
+            Some(look) => look,
         };
-        if begin {
-            let id = self.ask(Ask::Mailboxes);
-            self.looks_at(id);
-        } else if let Some(info) = next {
-            let wanted = info.exists && !self.wants(&info.name, info.subscribed).is_empty();
-            if wanted {
-                let id = self.ask(Ask::Status {
-                    name: info.name,
-                    deleted_size: false,
-                });
+        let (has_figures, has_account) = (look.figures.is_some(), look.account.is_some());
+        let Some(info) = look.left.last().cloned() else {
+            if notify.wants_account() && !has_account {
+                let id = self.ask(Ask::Annotations { mailbox: None });
                 self.looks_at(id);
-            } else if let Some(look) = self.notify.as_mut().and_then(|n| n.look.as_mut()) {
-                look.left.pop();
-                let seen = Seen {
-                    exists: info.exists,
-                    subscribed: info.subscribed,
-                    figures: None,
-                };
-                look.seen.insert(info.name, seen);
+            } else {
+                self.tell_look();
             }
-        } else {
-            self.tell_look();
+            return true;
+        };
+        let wanted = self.wants(&info.name, info.subscribed);
+        let ask = match info.exists && !wanted.is_empty() {
+            true if !has_figures => Some(Ask::Status {
+                name: info.name,
+                deleted_size: false,
+            }),
+            true if wanted.metadata => Some(Ask::Annotations {
+                mailbox: Some(info.name),
+            }),
+            _ => None,
+        };
+        if let Some(ask) = ask {
+            let id = self.ask(ask);
+            self.looks_at(id);
+        } else if let Some(look) = self.notify.as_mut().and_then(|n| n.look.as_mut()) {
+            look.next_is(info.exists, Annotations::new());
         }
         true
     }
@@ -261,9 +316,15 @@ impl Server {
         let Some(mut notify) = self.notify.take() else {
             return;
         };
-        let seen = notify.look.take().map(|look| look.seen).unwrap_or_default();
+        let (seen, account) = match notify.look.take() {
+            Some(look) => (look.seen, look.account.unwrap_or_default()),
+            None => Default::default(),
+        };
         match &notify.known {
-            Some(known) => self.tell_changes(&notify, known, &seen),
+            Some(known) => {
+                self.tell_changes(&notify, known, &seen);
+                self.tell_annotations("", &notify.account, &account);
+            }
             None if notify.set.status => {
                 for (name, seen) in &seen {
                     let events = notify.events(name, seen.subscribed);
@@ -275,6 +336,7 @@ impl Server {
             None => {}
         }
         notify.known = Some(seen);
+        notify.account = account;
         let since = notify.since;
         notify.observe = Some(self.ask(Ask::Observe { since }));
         self.notify = Some(notify);
@@ -314,6 +376,9 @@ impl Server {
                 };
                 self.tell_name(name, attribute, None);
             }
+            if let (true, Some(old)) = (same, old) {
+                self.tell_annotations(name, &old.annotations, &new.annotations);
+            }
             if let Some(figures) = &new.figures {
                 let old = old.filter(|_| same).and_then(|old| old.figures.as_ref());
                 if is_news(events, old, figures) {
@@ -343,6 +408,26 @@ impl Server {
             out.extend_from_slice(b" (\"OLDNAME\" (");
             out.extend_from_slice(&on_wire(before, modes));
             out.extend_from_slice(b"))");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Which annotations are others now, or gone: their names (RFC 5464 4.4.2).
+    fn tell_annotations(&mut self, name: &str, known: &Annotations, now: &Annotations) {
+        let changed = now
+            .iter()
+            .filter(|(name, value)| known.get(*name) != Some(value));
+        let gone = known.keys().filter(|name| !now.contains_key(*name));
+        let names: Vec<&String> = changed.map(|(name, _)| name).chain(gone).collect();
+        if names.is_empty() {
+            return;
+        }
+        let shown = on_wire(name, self.modes);
+        let out = self.out.text();
+        out.extend_from_slice(b"* METADATA ");
+        out.extend_from_slice(&shown);
+        for name in names {
+            put!(out, " {name}");
         }
         out.extend_from_slice(b"\r\n");
     }

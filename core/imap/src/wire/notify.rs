@@ -42,6 +42,10 @@ pub struct Events {
     pub name: bool,
     /// SubscriptionChange
     pub subscription: bool,
+    /// MailboxMetadataChange
+    pub metadata: bool,
+    /// ServerMetadataChange, which is about no mailbox
+    pub server_metadata: bool,
 }
 
 impl Events {
@@ -54,6 +58,8 @@ impl Events {
             flags: self.flags || other.flags,
             name: self.name || other.name,
             subscription: self.subscription || other.subscription,
+            metadata: self.metadata || other.metadata,
+            server_metadata: self.server_metadata || other.server_metadata,
         }
     }
 
@@ -64,13 +70,18 @@ impl Events {
 
     /// Nothing is wanted.
     pub const fn is_empty(self) -> bool {
-        !(self.of_messages() || self.name || self.subscription)
+        !(self.of_messages() || self.of_mailboxes())
+    }
+
+    /// Something about mailboxes themselves is wanted, or about the account.
+    pub const fn of_mailboxes(self) -> bool {
+        self.name || self.subscription || self.metadata || self.server_metadata
     }
 }
 
 /// Events there are, for whoever asks for others.
 const BAD_EVENT: Malformed = Malformed::Refused(
-    "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)",
+    "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)",
     "there is no such event",
 );
 
@@ -134,7 +145,7 @@ impl NotifySet {
         if self.selected.is_some() {
             return syntax("the selected mailbox stands here twice");
         }
-        if events.name || events.subscription {
+        if events.of_mailboxes() {
             return syntax("the selected mailbox has events of messages only");
         }
         // RFC 5465 5: numbers would be wrong with one of them alone.
@@ -165,6 +176,8 @@ fn events(cursor: &mut Cursor<'_>, limits: &ParseLimits) -> Parsed<(Events, Vec<
             b"FLAGCHANGE" => &mut events.flags,
             b"MAILBOXNAME" => &mut events.name,
             b"SUBSCRIPTIONCHANGE" => &mut events.subscription,
+            b"MAILBOXMETADATACHANGE" => &mut events.metadata,
+            b"SERVERMETADATACHANGE" => &mut events.server_metadata,
             b"" => return syntax("an event was expected"),
             _ => return Err(BAD_EVENT),
         };

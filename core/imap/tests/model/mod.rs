@@ -146,9 +146,10 @@ impl World {
             .iter()
             .map(|(name, m)| (name, m.id, m.modseq));
         let picture = format!(
-            "{:?} {:?}",
+            "{:?} {:?} {:?}",
             mailboxes.collect::<Vec<_>>(),
-            self.subscriptions
+            self.subscriptions,
+            self.annotations
         );
         if self.pictures.last() != Some(&picture) {
             self.pictures.push(picture);
