@@ -2,13 +2,15 @@
 //! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
-//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter), after
+//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with
+//! `-- mixed` many IMAP clients against any server), after
 //! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
 mod authentication;
 mod client;
 mod junk;
+mod mixed;
 mod process;
 mod server;
 mod sim;
@@ -40,6 +42,9 @@ fn main() -> std::io::Result<()> {
     }
     if std::env::args().nth(1).as_deref() == Some("capture") {
         return process::capture();
+    }
+    if std::env::args().nth(1).as_deref() == Some("mixed") {
+        return mixed::run(&std::env::args().skip(2).collect::<Vec<_>>());
     }
     if std::env::args().nth(1).as_deref() == Some("sim") {
         return sim::print();
