@@ -11,10 +11,12 @@ use mox_uids::{Uid, UidSet};
 use crate::account::{account_row, usage};
 use crate::deliver::put_message;
 use crate::edit::Edit;
+use crate::junk::class_of;
 use crate::junk_rules::{Kept, keywords_after};
 use crate::key::{self, Parts, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::mark::{MARK_MESSAGES_MAX, STEP_OCTETS, STEP_ROWS};
+use crate::reputation::{self, KINSHIP_MAX};
 use crate::rows::{MetaRow, decode_change, encode_change};
 use crate::view::{existing, light_rows};
 use crate::{
@@ -123,7 +125,8 @@ pub fn copy(
     let some = existing(reads, account, from, &copy.uids, cursor.next, STEP_ROWS / 3)?;
     let (mut originals, mut copies, mut next) = (Vec::new(), Vec::new(), some.next);
     for row in some.rows {
-        let full = edit.weight() + 5 >= STEP_ROWS || edit.octets() + 3 * VALUE_MAX >= STEP_OCTETS;
+        let full = edit.weight() + 5 + KINSHIP_MAX >= STEP_ROWS
+            || edit.octets() + 3 * VALUE_MAX >= STEP_OCTETS;
         if row.uid > cursor.last {
             next = None;
             break;
@@ -147,11 +150,17 @@ pub fn copy(
                 .or_else(|_| target.keyword_bits(&keywords, true))?,
         };
         let uid = target.append(row.size, row.date, row.flags, bits)?;
+        let said = class_of(&names, row.keywords);
+        let says = class_of(target.keywords()?, bits);
         let meta = MetaRow {
             saved: copy.now,
             ..MetaRow::decode(&meta)?
         };
         put_message(&mut edit, account, to, uid, &meta, header);
+        // A copy that says nothing takes nothing back: the original still says what it did.
+        if said != says && (says.is_some() || copy.remove) {
+            reputation::judge(&mut edit, account, &meta, says)?;
+        }
         if mutant!(CopyWithoutReference) {
             let by = Referrer::Message(account, to, uid);
             edit.remove(key::reference(meta.body.id, by));

@@ -97,7 +97,7 @@ pub use reject::{
     REJECT_OCTETS_MAX, REJECT_SECS, REJECTS_MAX, REJECTS_OCTETS_MAX, Rejected, has_reject,
     has_room_for_reject, keep_rejected, purge_rejects,
 };
-pub use reputation::{JUNK_KEYWORDS, KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
+pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
 pub use rows::Usage;
 pub use stop::{Limit, Progress, Stop};

@@ -4,8 +4,9 @@ use mox_machine::{Utc, mutant};
 use mox_uids::{Uid, UidSet};
 
 use crate::edit::Edit;
+use crate::junk::class_of;
 use crate::key::{self, Table};
-use crate::reputation::{self, JUNK_KEYWORDS, KINSHIP_MAX, Kinship};
+use crate::reputation::{self, KINSHIP_MAX};
 use crate::rows::MetaRow;
 use crate::view::existing;
 use crate::{AccountId, Batch, Flags, MailboxId, Reads, Row, Space, Stop};
@@ -72,15 +73,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
     let mailbox = edit.mailbox(mark.account, mark.mailbox)?;
     let flags = mark.flags & Flags::ALL;
     let keywords = mailbox.keyword_bits(&mark.keywords, mark.how != MarkHow::Remove)?;
-    let [junk, not_junk] = JUNK_KEYWORDS.map(String::from);
-    let junk = mailbox.keyword_bits(&[junk], false)?;
-    let not_junk = mailbox.keyword_bits(&[not_junk], false)?;
-    // Both say nothing.
-    let judged = |keywords: u64| match (keywords & junk != 0, keywords & not_junk != 0) {
-        (true, false) => Some(true),
-        (false, true) => Some(false),
-        _ => None,
-    };
+    let names = mailbox.keywords()?.to_vec();
     let (mut judgements, mut changed) = (Vec::new(), Vec::new());
     let modseq = mailbox.modseq();
     let some = existing(
@@ -108,8 +101,8 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
         };
         let mut row = row;
         if new != (row.flags, row.keywords) {
-            let judgement = judged(new.1);
-            if judged(row.keywords) != judgement {
+            let judgement = class_of(&names, new.1);
+            if class_of(&names, row.keywords) != judgement {
                 judgements.push((row.uid, judgement));
             }
             changed.push((row.uid, row.modseq));
@@ -127,10 +120,7 @@ pub fn mark(reads: &dyn Reads, mark: &Mark, from: Uid) -> Result<(Batch, Marked)
             continue;
         };
         let meta = MetaRow::decode(&meta)?;
-        if let Some(kinship) = Kinship::decode(meta.origin) {
-            let id = meta.body.id;
-            reputation::judge(&mut edit, mark.account, &kinship, id, meta.date, judgement)?;
-        }
+        reputation::judge(&mut edit, mark.account, &meta, judgement)?;
     }
     let batch = edit.finish()?;
     let modseq = if batch.touched.is_empty() { 0 } else { modseq };

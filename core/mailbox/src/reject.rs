@@ -130,17 +130,14 @@ pub fn purge_rejects(
 ) -> Result<(Batch, Progress), Stop> {
     let mut edit = Edit::new(reads, now);
     edit.account(account)?;
-    let old = oldest(reads, account, REMOVED_AT_ONCE)?;
-    let count = old.len();
-    let mut removed = 0;
-    for (mailbox, uid, copy) in old.into_iter().filter(|(.., copy)| copy.at < before) {
-        forget(&mut edit, account, mailbox, uid, &copy)?;
-        removed += 1;
-    }
-    let progress = match removed == count && count == REMOVED_AT_ONCE {
+    let old = from_before(reads, account, before, REMOVED_AT_ONCE)?;
+    let progress = match old.len() == REMOVED_AT_ONCE {
         true => Progress::More(()),
         false => Progress::Done,
     };
+    for (mailbox, uid, copy) in old {
+        forget(&mut edit, account, mailbox, uid, &copy)?;
+    }
     Ok((edit.finish()?, progress))
 }
 
@@ -231,10 +228,11 @@ fn keywords_of(
     Ok(found.rows.first().map(|row| row.keywords))
 }
 
-/// Copies in the order of their mailboxes, in each the oldest first.
-fn oldest(
+/// Up to `max` copies from before a moment, in whatever mailbox: those of one may all be younger than those of the next.
+fn from_before(
     reads: &dyn Reads,
     account: AccountId,
+    before: Utc,
     max: usize,
 ) -> Result<Vec<(MailboxId, Uid, Copy)>, ReadError> {
     let mut found = Vec::new();
@@ -243,7 +241,10 @@ fn oldest(
         let mut parts = Parts::whole(key.get(prefix.len()..).unwrap_or_default());
         let place = parts.u32().zip(parts.u32());
         let (mailbox, uid) = place.ok_or_else(|| scan::bad_key("rejects"))?;
-        found.push((MailboxId(mailbox), Uid(uid), Copy::decode(&row)?));
+        let copy = Copy::decode(&row)?;
+        if copy.at < before {
+            found.push((MailboxId(mailbox), Uid(uid), copy));
+        }
         Ok(match found.len() < max {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),

@@ -5,20 +5,19 @@
 //! the cost of a message grow with what came before. Expunging a message does not take back what it was.
 
 use bytes::Bytes;
+use mox_junk::Class;
 use mox_machine::Utc;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::Edit;
 use crate::key::{Key, Table};
-use crate::rows::Stored;
+use crate::rows::{MetaRow, Stored};
 use crate::{AccountId, BodyId, ReadError, Reads, Space, Stop};
 
 /// Hashes of one message at most.
 pub const KINSHIP_MAX: usize = 24;
 /// Messages that are kept under one hash.
 pub const PAST_KEPT: usize = 50;
-/// The keywords that say what a message is: junk, or not.
-pub const JUNK_KEYWORDS: [&str; 2] = ["$Junk", "$NotJunk"];
 
 /// What a message has in common with others.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -106,24 +105,26 @@ pub(crate) fn wrote(
     }
 }
 
-/// Notes that a message is junk, is not, or is neither.
+/// Notes that a message is junk, is not, or is neither: up to [`KINSHIP_MAX`] rows.
 pub(crate) fn judge(
     edit: &mut Edit<'_>,
     account: AccountId,
-    kinship: &Kinship,
-    message: BodyId,
-    date: Utc,
-    junk: Option<bool>,
+    meta: &MetaRow<'_>,
+    class: Option<Class>,
 ) -> Result<(), Stop> {
+    let Some(kinship) = Kinship::decode(meta.origin) else {
+        return Ok(());
+    };
+    let message = meta.body.id;
     for hash in kinship.hashes.iter().take(KINSHIP_MAX) {
         let key = row_key(account, *hash);
         let row: Option<PastRow> = edit.row(&key)?;
         let mut past = row.unwrap_or_default().0;
         past.retain(|known| known.message != message);
-        if let Some(junk) = junk {
+        if let Some(class) = class {
             let judged = PastMessage {
-                at: date.secs(),
-                junk,
+                at: meta.date.secs(),
+                junk: class == Class::Spam,
                 local_part: kinship.local_part,
                 message,
             };

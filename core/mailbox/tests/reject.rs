@@ -18,6 +18,10 @@ const BUDGET: DecisionBudget = DecisionBudget { octets: 1 << 20 };
 
 /// Refuses a message that is known by these.
 fn refuse(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
+    refuse_into(engine, account, "Rejects", hashes);
+}
+
+fn refuse_into(engine: &mut Engine, account: AccountId, mailbox: &str, hashes: &[u64]) {
     let length = if hashes[0].is_multiple_of(2) {
         100
     } else {
@@ -25,7 +29,7 @@ fn refuse(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
     };
     let target = Target {
         account,
-        mailbox: "Rejects".into(),
+        mailbox: mailbox.into(),
         create: true,
         prefix: Bytes::new(),
         flags: Flags::SEEN,
@@ -159,6 +163,24 @@ fn old_copies_go_and_where_there_are_too_many_no_more_are_kept() {
     assert_eq!(left[..3], [1, 8, 507], "{left:?}");
     refuse(&mut engine, account, &[1]);
     assert_eq!(uids(&engine, account).len(), left.len() + 1);
+    engine.check();
+}
+
+#[test]
+fn old_copies_go_although_the_mailbox_before_theirs_has_young_ones() {
+    let (mut engine, account) = Engine::with_account();
+    engine.create(account, "Rejects").unwrap();
+    engine.create(account, "Refused").unwrap();
+    refuse_into(&mut engine, account, "Refused", &[2]);
+    engine.later(REJECT_SECS);
+    for n in 0..150 {
+        refuse(&mut engine, account, &[100 + n * 2]);
+    }
+    let now = engine.now;
+    let purged = engine.run(|reads| purge_rejects(reads, account, now, now));
+    assert_eq!(purged, Ok(Progress::Done));
+    assert_eq!(engine.status(account, "Refused").messages, 0);
+    assert_eq!(uids(&engine, account).len(), 150);
     engine.check();
 }
 

@@ -77,6 +77,21 @@ impl Ann {
     }
 }
 
+impl Ann {
+    /// Copies or moves messages, in as many operations as it takes; the copies.
+    fn copy(&mut self, from: MailboxId, uids: UidSet, to: &str, remove: bool) -> UidSet {
+        let job = Copy {
+            account: self.account,
+            from,
+            uids,
+            to: to.into(),
+            remove,
+            now: self.engine.now,
+        };
+        self.engine.copy(&job).unwrap().1
+    }
+}
+
 fn one(uid: Uid) -> UidSet {
     [uid].into_iter().collect()
 }
@@ -100,6 +115,41 @@ fn a_message_counts_as_what_it_is_marked_as_last() {
     ann.mark(inbox, one(first), MarkHow::Set, &["other"]);
     assert_eq!(ann.past(10), [(2, false)]);
     assert!(ann.past(11).is_empty());
+    ann.engine.check();
+}
+
+#[test]
+fn moving_into_junk_and_out_of_it_counts_like_marking() {
+    let mut ann = Ann::new();
+    let (inbox, first) = ann.message(1, &kinship(&[10]));
+    let junk = ann.engine.id(ann.account, "Junk");
+    let moved = ann.copy(inbox, one(first), "Junk", true);
+    assert_eq!(ann.past(10), [(1, true)]);
+    // A copy of it elsewhere says something only where it says something else.
+    ann.copy(junk, moved.clone(), "INBOX", false);
+    assert_eq!(ann.past(10), [(1, true)]);
+    let again = ann.copy(junk, moved, "Archive", true);
+    assert_eq!(ann.past(10), [(1, false)]);
+    let archive = ann.engine.id(ann.account, "Archive");
+    let again = ann.copy(archive, again, "Junk", true);
+    assert_eq!(ann.past(10), [(1, true)]);
+    ann.copy(junk, again, "INBOX", true);
+    assert!(ann.past(10).is_empty());
+    ann.engine.check();
+}
+
+#[test]
+fn moving_many_is_remembered_of_each_of_them() {
+    let mut ann = Ann::new();
+    let mut inbox = MailboxId(0);
+    for n in 0..260 {
+        let hashes: Vec<u64> = (0..KINSHIP_MAX as u64).map(|h| n * 100 + h).collect();
+        inbox = ann.message(1, &kinship(&hashes)).0;
+    }
+    ann.copy(inbox, (1..=260).map(Uid).collect(), "Junk", true);
+    for n in 0..260 {
+        assert_eq!(ann.past(n * 100 + 23), [(1, true)], "{n}");
+    }
     ann.engine.check();
 }
 
