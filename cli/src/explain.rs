@@ -170,7 +170,14 @@ fn recompute(records: &[Record], quiet: bool) -> Result<(), Failure> {
     for record in records {
         let differences = record.differences();
         let _ = match differences.as_slice() {
-            [] => writeln!(out, "{}: agrees", printable(&record.id)),
+            [] => match record.lacks() {
+                None => writeln!(out, "{}: agrees", printable(&record.id)),
+                Some(lacks) => writeln!(
+                    out,
+                    "{}: agrees as far as it tells; not in the record: {lacks}",
+                    printable(&record.id)
+                ),
+            },
             found => {
                 differ += 1;
                 writeln!(out, "{}: {}", printable(&record.id), found.join("; "))
@@ -217,6 +224,9 @@ fn text(record: &Record) -> String {
     let _ = writeln!(out, "  reply: {}", printable(&record.reply));
     for judgement in &record.recipients {
         out.push_str(&about(judgement));
+    }
+    if let Some(lacks) = record.lacks() {
+        let _ = writeln!(out, "  not in the record: {lacks}");
     }
     out
 }

@@ -435,6 +435,7 @@ fn record() -> Record {
         recipients: vec![judgement],
         reply: "550 5.1.1 no such user here (id abc)".into(),
         dns: String::new(),
+        left_out: LeftOut::default(),
     }
 }
 

@@ -75,7 +75,7 @@ pub use key::{Referrer, Table, body_key};
 pub use mailbox_edit::{CHANGES_KEPT, GONE_SECS};
 pub use mailboxes::{
     Created, MailboxEntry, RENAME_MAX, Renamed, Status, create_mailbox, create_subscribed,
-    delete_mailbox, mailbox_id, mailboxes, rename_mailbox, status, subscribe,
+    delete_mailbox, mailbox_for, mailbox_id, mailboxes, rename_mailbox, status, subscribe,
 };
 pub use mark::{MARK_MESSAGES_MAX, Mark, MarkHow, Marked, mark};
 pub use mem::MemRows;

@@ -72,6 +72,17 @@ pub fn mailboxes(reads: &dyn Reads, account: AccountId) -> Result<Vec<MailboxEnt
     Ok(found)
 }
 
+/// The name of the mailbox with a special use (RFC 6154).
+pub fn mailbox_for(
+    reads: &dyn Reads,
+    account: AccountId,
+    special_use: SpecialUse,
+) -> Result<Option<String>, ReadError> {
+    let all = mailboxes(reads, account)?.into_iter();
+    let mut found = all.filter(|m| m.special_use == Some(special_use) && m.mailbox.is_some());
+    Ok(found.next().map(|mailbox| mailbox.name))
+}
+
 /// The number of a mailbox.
 pub fn mailbox_id(
     reads: &dyn Reads,

@@ -2,7 +2,7 @@
 //!
 //! - [`date_rfc5322`], [`message_id`], [`Received`], [`return_path`], [`delivered_to`]: fields put before a message.
 //! - [`authentication_results`]: what checks of a message came to, and [`authserv_id`], whose they claim to be.
-//! - [`received_count`] and [`is_delivered_to`]: fields that tell a loop.
+//! - [`received_count`] and [`Deliveries`]: fields that tell a loop.
 //! - [`dsn`]: delivery status notifications.
 //! - [`without_binary`]: parts with NULs in base64.
 //! - [`pieces()`]: all texts of a message with where each stands, for a filter to learn from.
@@ -25,7 +25,7 @@ pub use authentication::{
 };
 pub use binary::without_binary;
 pub use identity::{date_rfc5322, message_id};
-pub use loops::{delivered_to_values, is_delivered_to, received_count};
+pub use loops::{Deliveries, delivered_to_values, received_count};
 pub use pieces::{
     BODY_OCTETS_MAX, FIELD_OCTETS_MAX, FIELDS_MAX, LINK_OCTETS_MAX, PARTS_MAX, Place, pieces,
     pieces_of, pieces_read,

@@ -21,20 +21,28 @@ pub fn delivered_to_values(block: &[u8]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether a Delivered-To field names one of these recipients (RFC 9228): delivering to it again would be a loop. Letter case
-/// and the form of the domain do not matter.
-pub fn is_delivered_to<'a>(block: &[u8], recipients: impl IntoIterator<Item = &'a Path>) -> bool {
-    let form = |path: &Path| {
-        let host = match path.domain().and_then(|d| d.to_ascii().ok()) {
-            Some(domain) => domain.to_string(),
-            None => path.host.to_string(),
-        };
-        (path.local.folded(), host)
+/// Whom the Delivered-To fields of a header block name (RFC 9228). The header is read once, however many recipients there are.
+#[derive(Debug, Clone, Default)]
+pub struct Deliveries(BTreeSet<(String, String)>);
+
+impl Deliveries {
+    /// Those of a header block.
+    pub fn of(block: &[u8]) -> Self {
+        let paths = delivered_to_values(block).filter_map(|value| Path::parse(&value, true).ok());
+        Self(paths.map(|path| form(&path)).collect())
+    }
+
+    /// Whether one of these recipients is named: delivering to it again would be a loop. Letter case and the form of the domain
+    /// do not matter.
+    pub fn name_any<'a>(&self, recipients: impl IntoIterator<Item = &'a Path>) -> bool {
+        !self.0.is_empty() && recipients.into_iter().any(|to| self.0.contains(&form(to)))
+    }
+}
+
+fn form(path: &Path) -> (String, String) {
+    let host = match path.domain().and_then(|d| d.to_ascii().ok()) {
+        Some(domain) => domain.to_string(),
+        None => path.host.to_string(),
     };
-    // The header is read once, however many recipients there are.
-    let before: BTreeSet<_> = delivered_to_values(block)
-        .filter_map(|value| Path::parse(&value, true).ok())
-        .map(|path| form(&path))
-        .collect();
-    !before.is_empty() && recipients.into_iter().any(|to| before.contains(&form(to)))
+    (path.local.folded(), host)
 }

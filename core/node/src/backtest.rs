@@ -5,7 +5,7 @@ use mox_driver::Runtime;
 use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Row};
 use mox_server::Directory;
 use mox_server::backtest::{Backtest, BacktestReport, Stored, decided};
-use mox_server::decision::Record;
+use mox_server::decision::{Record, lookups};
 use mox_server::junk::words_read;
 use mox_uids::Uid;
 use std::io;
@@ -116,11 +116,17 @@ impl<R: Runtime> Node<R> {
 }
 
 fn record(view: &dyn Reads, id: &str) -> Result<Option<Record>, ReadError> {
-    let found = mox_mailbox::decisions(view, &mox_server::decision::key(id), 4)?;
-    let mut records = found
-        .iter()
-        .filter_map(|octets| Record::decode(octets).ok());
-    Ok(records.find(|record| record.id == id))
+    for key in lookups(id) {
+        let found = mox_mailbox::decisions(view, &key, 4)?;
+        let mut records = found
+            .iter()
+            .filter_map(|octets| Record::decode(octets).ok());
+        let found = records.find(|record| record.id == id);
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// All messages of a mailbox.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_machine::Secret;
 use mox_mailbox::Dated;
-use mox_server::decision::Record;
+use mox_server::decision::{Record, lookups};
 use mox_server::limiter::RefusedMinute;
 use mox_server::reports::{ReportKind, StoredReport};
 use mox_store::StoreError;
@@ -18,9 +18,6 @@ impl<R: Runtime> Node<R> {
     /// Message-ID, sender or recipient.
     pub fn explain(&self, what: &str, max: usize) -> Result<Vec<Record>, StartError> {
         let published = self.inner.store.published();
-        let key = mox_server::decision::key(what);
-        let found = mox_mailbox::decisions(&*published.view, &key, max);
-        let found = found.map_err(|e| StartError(e.to_string()))?;
         let read = |octets: &Bytes| match Record::decode(octets) {
             Ok(record) => Some(record),
             // One of an earlier program keeps nobody from the others.
@@ -29,8 +26,23 @@ impl<R: Runtime> Node<R> {
                 None
             }
         };
-        let records = found.iter().filter_map(read);
-        Ok(records.filter(|record| record.is_about(what)).collect())
+        let mut records: Vec<Record> = Vec::new();
+        for (nth, key) in lookups(what).iter().enumerate() {
+            let room = max.saturating_sub(records.len());
+            let found = mox_mailbox::decisions(&*published.view, key, room);
+            let found = found.map_err(|e| StartError(e.to_string()))?;
+            for record in found.iter().filter_map(read) {
+                let is_known = records.iter().any(|known| known.id == record.id);
+                if record.is_about(what) && !is_known {
+                    records.push(record);
+                }
+            }
+            // First comes the id: that is one transaction's, whatever addresses and identifiers others make of it.
+            if records.len() >= max || (nth == 0 && !records.is_empty()) {
+                break;
+            }
+        }
+        Ok(records)
     }
 
     /// False for a server that takes everything because it has no name servers: nothing is judged, nothing recorded.

@@ -25,6 +25,6 @@ pub use facts::{
     ReportFound, Settings, Signature, Stage, Standing, Token,
 };
 pub use history::{History, Past};
-pub use record::{Judgement, RECORD_VERSION, Record, RecordError, key};
+pub use record::{Judgement, LeftOut, RECORD_VERSION, Record, RecordError, lookups};
 pub use ties::{Earlier, author_local_part, ties, written_to};
 pub use under::{Under, under};

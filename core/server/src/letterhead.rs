@@ -11,6 +11,8 @@ use crate::head::{Head, Whole};
 pub const LETTERHEAD_MAX: usize = 128 * 1024;
 /// Addresses of a header's From fields that are read.
 const ENTRIES_MAX: usize = 4 * AUTHORS_MAX;
+/// Octets of a domain at most (RFC 1035 2.3.4): a longer one cannot be looked up.
+const DOMAIN_MAX: usize = 255;
 /// Octets of a Message-ID, a Subject or an author's address that are kept.
 const TEXT_MAX: usize = 500;
 
@@ -44,7 +46,8 @@ enum Body {
 /// What a [`Letterhead`] found.
 #[derive(Debug)]
 pub struct Origin {
-    /// In the order of From fields and of the addresses in them. Too long a header has none.
+    /// In the order of From fields and of the addresses in them. Too long a header has none. Of more than [`AUTHORS_MAX`] only
+    /// those of other domains: what DMARC makes of them all comes of these too.
     pub authors: Vec<Author>,
     /// The identifier in Message-ID, brackets included.
     pub message_id: Option<String>,
@@ -119,7 +122,7 @@ impl Read {
         Self {
             authors: match block.len() > LETTERHEAD_MAX {
                 true => Vec::new(),
-                false => authors(block),
+                false => kept(authors(block)),
             },
             message_id: text(b"message-id"),
             subject: text(b"subject"),
@@ -160,9 +163,32 @@ pub fn authors(block: &[u8]) -> Vec<Author> {
     authors
 }
 
+/// The first authors, and of the others those of domains that are not among them yet, as many as are too many.
+fn kept(authors: Vec<Author>) -> Vec<Author> {
+    let mut kept: Vec<Author> = Vec::new();
+    for author in authors {
+        let bare = |author: &Author| {
+            let domain = author.domain.to_ascii_lowercase();
+            domain
+                .strip_suffix(b".")
+                .map(<[u8]>::to_vec)
+                .unwrap_or(domain)
+        };
+        let is_known = |known: &Author| bare(known) == bare(&author);
+        if kept.len() < AUTHORS_MAX || (kept.len() <= 2 * AUTHORS_MAX && !kept.iter().any(is_known))
+        {
+            kept.push(author);
+        }
+    }
+    kept
+}
+
 /// A host in A-labels; empty when it is none that could be looked up. People are shown `victim.example` with an invisible or
 /// strange character as if it were without, and no record is there for it.
 fn a_labels(host: Vec<u8>) -> Vec<u8> {
+    if host.len() > DOMAIN_MAX {
+        return Vec::new();
+    }
     if host.is_ascii() {
         let is_name = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_.".contains(octet);
         let is_literal = host.starts_with(b"[") && host.ends_with(b"]");
@@ -241,6 +267,28 @@ mod tests {
         let field = format!("From: {}a@a.example\n", "a@a.example, ".repeat(19));
         let fields = [field.as_str(), &field, "From: c@c.example\n"].concat();
         assert_eq!(of(&fields).pop().unwrap(), "");
+    }
+
+    #[test]
+    fn of_many_authors_those_are_kept_that_matter() {
+        let domains = |header: String| {
+            let origin = whole(header.as_bytes(), 0);
+            let domains = origin.authors.into_iter().map(|a| a.domain);
+            domains
+                .map(|d| String::from_utf8(d).unwrap())
+                .collect::<Vec<_>>()
+        };
+        // As many as one likes of one domain do not hide another behind them.
+        let same = "a@a.example, ".repeat(25);
+        let mut expected = vec!["a.example"; AUTHORS_MAX];
+        expected.push("b.example");
+        let header = format!("From: {same}b@b.example, b@B.example, b@b.example.\r\n\r\n");
+        assert_eq!(domains(header), expected);
+        let all: Vec<String> = (0..30).map(|n| format!("a@{n}.example")).collect();
+        let header = format!("From: {}\r\n\r\n", all.join(", "));
+        assert_eq!(domains(header).len(), 2 * AUTHORS_MAX + 1);
+        let long = format!("From: a@{}.example\r\n\r\n", "x".repeat(DOMAIN_MAX));
+        assert_eq!(domains(long), [""]);
     }
 
     fn whole(message: &[u8], cut: usize) -> Origin {

@@ -8,8 +8,8 @@
 
 use mox_server::decision::{
     Authenticated, CONTENT_WORDS_MAX, Connection, Content, ContentWord, DmarcFacts, Facts, History,
-    Judgement, Listing, Message, Method, Past, Quarantine, Reason, Recipient, Record, Settings,
-    Signature, Stage, Standing, Token, Verdict, decide,
+    Judgement, LeftOut, Listing, Message, Method, Past, Quarantine, Reason, Recipient, Record,
+    Settings, Signature, Stage, Standing, Token, Verdict, decide,
 };
 
 fn method(result: &str, subject: &str) -> Method {
@@ -72,6 +72,7 @@ fn ann() -> Recipient {
         offer: None,
         content: None,
         report: None,
+        loops: None,
     }
 }
 
@@ -105,6 +106,7 @@ fn keep(facts: Facts, recipient: Recipient) -> Judgement {
         recipients: vec![judgement.clone()],
         reply: "250 2.0.0 taken".into(),
         dns: String::new(),
+        left_out: LeftOut::default(),
     };
     let kept = Record::decode(&record.encode()).unwrap();
     assert_eq!(kept, record);
@@ -188,6 +190,9 @@ fn a_loop_is_refused_and_without_name_servers_nothing_else_is_looked_at() {
     let judged = case(|_, message, _| message.loops = Some("too many hops".into()));
     expect(&judged, Verdict::Refuse, Reason::Loop, (550, 4, 6));
     assert_eq!(judged.decision.mailbox, None);
+    let judged = case(|_, _, ann| ann.loops = Some("delivered here before".into()));
+    expect(&judged, Verdict::Refuse, Reason::Loop, (550, 4, 6));
+    assert_eq!(judged.change.unwrap().what, "the message is no loop");
     let judged = case(|facts, message, _| {
         facts.has_resolver = false;
         message.dmarc.disposition = "reject".into();
@@ -386,6 +391,28 @@ fn r3_to_r9_whom_the_user_wrote_to_and_whose_domain_is_known() {
             }
         }
     }
+    // Anybody may name whom the user writes to: without a proof it is a stranger's mail, and looked at strictly.
+    let forged = |spf: &'static str, probability| {
+        case(move |_, message, ann| {
+            message.author = Authenticated::No;
+            message.spf = method(spf, "elsewhere.example");
+            ann.history.wrote_to_author = true;
+            ann.history.wrote_to_domain = true;
+            ann.content = content(probability);
+        })
+    };
+    let judged = forged("fail", 0.1);
+    expect(&judged, Verdict::Defer, Reason::SpfPolicy, NOT_NOW);
+    let judged = forged("pass", 0.6);
+    expect(&judged, Verdict::Defer, Reason::JunkContentStrict, NOT_NOW);
+    let judged = forged("pass", 0.1);
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let judged = case(|_, message, ann| {
+        message.author = Authenticated::No;
+        message.listings = listed();
+        ann.history.wrote_to_organization = true;
+    });
+    expect(&judged, Verdict::Defer, Reason::DnsBlocklisted, NOT_NOW);
     let judged = case(|_, _, ann| ann.history.wrote_to_domain = true);
     expect(&judged, Verdict::Accept, Reason::Msgtodomain, TAKEN);
     let judged = case(|_, _, ann| ann.history.wrote_to_organization = true);
@@ -553,6 +580,7 @@ fn a_record_whose_words_do_not_add_up_to_its_probability_differs() {
         recipients: vec![judged],
         reply: String::new(),
         dns: String::new(),
+        left_out: LeftOut::default(),
     };
     assert_eq!(record(judged.clone()).differences(), Vec::<String>::new());
     let mut forged = judged;
@@ -657,6 +685,7 @@ fn a_record_of_another_version_or_a_damaged_one_is_said_to_be_so() {
         recipients: vec![judged],
         reply: String::new(),
         dns: String::new(),
+        left_out: LeftOut::default(),
     };
     let octets = record.encode();
     for cut in 1..octets.len() {

@@ -26,6 +26,7 @@ far.example. TXT \"v=spf1 ip4:10.0.2.1 -all\"\n\
 forged.example. TXT \"v=spf1 -all\"\n\
 mx.far.example. A 10.0.2.1\n\
 1.2.0.10.in-addr.arpa. PTR mx.far.example.\n\
+_dmarc.aside.example. TXT \"v=DMARC1; p=quarantine\"\n\
 2.0.0.127.good.lists. A 127.0.0.2\n\
 1.2.0.10.good.lists. A 127.0.0.4\n\
 1.2.0.10.good.lists. TXT \"sends junk\"\n\
@@ -36,31 +37,43 @@ mx.far.example. A 10.0.2.1\n\
 
 /// Brings a message of this sender to ann; the reply to it, and how long that took.
 async fn bring(client: &SimRuntime, from: &str, text: &str) -> (String, Duration) {
+    bring_to(client, from, &["ann@ours.example"], text).await
+}
+
+async fn bring_to(client: &SimRuntime, from: &str, to: &[&str], text: &str) -> (String, Duration) {
     let stream = client.connect(ours(25), None).await.unwrap();
     let mut smtp = Dialogue::new(stream);
     smtp.expect("220").await.unwrap();
-    for (line, code) in [
-        ("EHLO mx.far.example".to_owned(), "250"),
-        (format!("MAIL FROM:<{from}>"), "250"),
-        ("RCPT TO:<ann@ours.example>".to_owned(), "250"),
-        ("DATA".to_owned(), "354"),
-    ] {
+    let begin = [
+        "EHLO mx.far.example".to_owned(),
+        format!("MAIL FROM:<{from}>"),
+    ];
+    let to = to.iter().map(|to| format!("RCPT TO:<{to}>"));
+    for line in begin.into_iter().chain(to) {
         smtp.say(&format!("{line}\r\n")).await.unwrap();
-        smtp.expect(code).await.unwrap();
+        smtp.expect("250").await.unwrap();
     }
+    smtp.say("DATA\r\n").await.unwrap();
+    smtp.expect("354").await.unwrap();
     let begun = client.now().mono;
     smtp.say(&format!("{text}.\r\n")).await.unwrap();
     let reply = smtp.reply().await.unwrap();
     (reply, client.now().mono.since(begun))
 }
 
-/// All that is in a mailbox of ann's; empty when there is no such mailbox.
-async fn read(client: &SimRuntime, mailbox: &str) -> String {
+/// A session of ann's.
+async fn reader(client: &SimRuntime) -> Dialogue<SimStream> {
     let stream: SimStream = client.connect(ours(143), None).await.unwrap();
     let mut imap = Dialogue::new(stream);
     imap.line().await.unwrap();
     let login = format!("LOGIN ann@ours.example \"{PASSWORD}\"");
     imap.command(&login).await.unwrap();
+    imap
+}
+
+/// All that is in a mailbox of ann's; empty when there is no such mailbox.
+async fn read(client: &SimRuntime, mailbox: &str) -> String {
+    let mut imap = reader(client).await;
     let selected = imap.command(&format!("SELECT {mailbox}")).await.unwrap();
     if !selected.contains(" OK ") || selected.contains("* 0 EXISTS") {
         return String::new();
@@ -297,6 +310,135 @@ fn mail_of_a_stranger_waits_and_mail_of_whom_one_knows_does_not() {
                 assert!(reply.starts_with("250 "), "{reply}");
                 assert_eq!(took >= delay, waits, "{from}: {took:?}");
             }
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn a_message_that_is_moved_to_junk_speaks_against_the_next_one() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let from = "bob@far.example";
+            let (reply, _) = bring(&client, from, &text(from, "one")).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            let mut imap = reader(&client).await;
+            imap.command("SELECT INBOX").await.unwrap();
+            let moved = imap.command("MOVE 1 Junk").await.unwrap();
+            assert!(moved.contains(" OK "), "{moved}");
+            let (reply, _) = bring(&client, from, &text(from, "two")).await;
+            assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+            let reason = newest(&one).recipients[0].decision.reason;
+            assert_eq!(reason, Reason::Msgfromfull);
+            // And back: it was a mistake.
+            imap.command("SELECT Junk").await.unwrap();
+            let moved = imap.command("MOVE 1 Archive").await.unwrap();
+            assert!(moved.contains(" OK "), "{moved}");
+            drop(imap);
+            let (reply, _) = bring(&client, from, &text(from, "two")).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn junk_goes_where_its_owner_keeps_it_whatever_that_is_called() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let mut imap = reader(&client).await;
+            imap.command("DELETE Junk").await.unwrap();
+            let made = imap.command("CREATE Werbung (USE (\\Junk))").await.unwrap();
+            assert!(made.contains(" OK "), "{made}");
+            drop(imap);
+            let mail = text("bob@aside.example", "offer");
+            let (reply, _) = bring(&client, "bob@far.example", &mail).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            let record = newest(&one);
+            assert_eq!(record.recipients[0].decision.verdict, Verdict::Junk);
+            assert!(
+                read(&client, "Werbung")
+                    .await
+                    .contains("Subject: offer\r\n")
+            );
+            assert_eq!(read(&client, "Junk").await, "");
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn a_loop_is_one_for_whom_it_was_delivered_to_and_not_for_others() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let mail = text("bob@far.example", "again");
+            let mail = format!("Delivered-To: ann@ours.example\r\n{mail}");
+            let (reply, _) = bring(&client, "bob@far.example", &mail).await;
+            assert!(reply.starts_with("550 5.4.6 "), "{reply}");
+            let to = ["ann@ours.example", "mox@localhost"];
+            let (reply, _) = bring_to(&client, "bob@far.example", &to, &mail).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            let record = newest(&one);
+            let of = |nth: usize| {
+                let judged = &record.recipients[nth];
+                (judged.decision.reason, judged.placed.as_deref())
+            };
+            assert_eq!(of(0), (Reason::Loop, Some("Junk")));
+            assert_eq!(of(1), (Reason::NoBadSignals, Some("INBOX")));
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn what_is_accepted_and_then_not_stored_has_a_record_that_says_so() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let full = |reads: &dyn mox_mailbox::Reads| {
+                let ann = mox_mailbox::account(reads, "ann")?.unwrap();
+                mox_mailbox::set_quota(reads, ann.id, Some(1))
+            };
+            one.node().store().run(full).await.unwrap();
+            let mail = text("bob@far.example", "hello");
+            let (reply, _) = bring(&client, "bob@far.example", &mail).await;
+            assert!(reply.starts_with("452 4.2.2 "), "{reply}");
+            let record = newest(&one);
+            assert!(reply.contains(&record.id), "{reply}");
+            assert_eq!(record.reply, reply.trim_end());
+            assert_eq!(record.recipients[0].decision.verdict, Verdict::Accept);
+            assert_eq!(record.recipients[0].placed, None);
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn no_sender_puts_a_transaction_out_of_sight_by_naming_its_id() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let from = "bob@far.example";
+            bring(&client, from, &text(from, "one")).await;
+            let id = newest(&one).id;
+            for n in 0..3 {
+                let mail = text(from, "more").replace("<more@id>", &format!("<{id}>"));
+                bring(&client, &format!("{n}{from}"), &mail).await;
+            }
+            let found = one.node().explain(&id, 3).unwrap();
+            let ids: Vec<&str> = found.iter().map(|record| &record.id[..]).collect();
+            assert_eq!(ids, [&id[..]]);
+            // Nor are those with letters of any script out of reach.
+            let to = "ann@ours.example";
+            let strange = "bob@xn--bcher-kva.example";
+            bring_to(&client, strange, &[to], &text(from, "idn")).await;
+            assert_eq!(
+                one.node().explain("Bob@Bücher.example", 9).unwrap().len(),
+                1
+            );
             one.stop().await;
         },
     );

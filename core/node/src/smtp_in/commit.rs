@@ -8,8 +8,9 @@ use mox_mailbox::{
     AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, MailboxId, Stop,
     Target as MailboxTarget,
 };
+use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
-use mox_server::{Arrived, Letterhead, NoAuthor, StoredStructure, Submitted};
+use mox_server::{Arrived, Departing, Letterhead, NoAuthor, StoredStructure, Submitted};
 use mox_smtp::server::BodyKind;
 use mox_smtp::wire::RcptDsn;
 use mox_store::{BodyFacts, Spool, StoreError};
@@ -29,6 +30,7 @@ use super::sending;
 use super::summary::Summary;
 use super::trace::{self, Stamp};
 use super::transaction::{Arrival, Content, Local, Outcome, Transaction};
+use crate::budget::Held;
 use crate::node::Inner;
 
 /// Received fields at most: more is a loop (RFC 5321 6.3).
@@ -45,6 +47,17 @@ const OCTETS_BESIDE: usize = 8 * 1024;
 /// How many mailboxes one operation serves with a message whose rows have so many octets: at least one.
 pub(crate) fn mailboxes_at_once(octets: usize) -> usize {
     (OCTETS_AT_ONCE / (octets + OCTETS_BESIDE)).clamp(1, MAILBOXES_AT_ONCE)
+}
+
+/// A message that is complete and was looked at.
+struct Ready {
+    arrived: Arrived,
+    spool: Spool,
+    eight_bit: bool,
+    /// Octets counted against the node's budget.
+    held: Held,
+    departing: Option<Departing>,
+    judged: Option<Judged>,
 }
 
 impl Transaction {
@@ -109,10 +122,10 @@ impl Transaction {
         arrival: &Arrival,
         letterhead: Letterhead,
         (arrived, spool): (&Arrived, Spool),
-        loops: Option<&'static str>,
     ) -> (Judged, Spool) {
         let origin = letterhead.finish();
         let directory = node.directory();
+        let deliveries = Deliveries::of(&arrived.header);
         let asked = |local: &Local| {
             Some(Asked {
                 address: local.to.first()?.clone(),
@@ -122,6 +135,7 @@ impl Transaction {
                 reports: (local.to.iter())
                     .flat_map(|to| directory.reports_at(to))
                     .collect(),
+                loops: deliveries.name_any(&local.to).then_some(DELIVERED_BEFORE),
             })
         };
         let case = Case {
@@ -131,7 +145,7 @@ impl Transaction {
             arrived,
             spool,
             lists: &arrival.lists,
-            loops,
+            loops: has_too_many_hops(arrived).then_some(TOO_MANY_HOPS),
             mailboxes: self.local.iter().filter_map(asked).collect(),
         };
         judge(node, case).await
@@ -180,15 +194,14 @@ impl Transaction {
             }
             check_author(node, arrival, departing)?;
         }
-        let loops = loops(&arrived, &self.local);
-        let mut judged = match letterhead {
+        let judged = match letterhead {
             Some(letterhead) => {
                 let message = (&arrived, spool);
-                let (judged, back) = self.judge(node, arrival, letterhead, message, loops).await;
+                let (judged, back) = self.judge(node, arrival, letterhead, message).await;
                 spool = back;
                 Some(judged)
             }
-            None => match loops {
+            None => match loops(&arrived, &self.local) {
                 Some(why) => return Err(Reply::new(550, 4, 6, why)),
                 None => None,
             },
@@ -221,6 +234,45 @@ impl Transaction {
         if judged.as_ref().is_some_and(Judged::is_first_time) {
             hold_back(node).await;
         }
+        let record = judged.as_ref().map(|judged| judged.record.clone());
+        let ready = Ready {
+            arrived,
+            spool,
+            eight_bit,
+            held,
+            departing,
+            judged,
+        };
+        match (self.serve(node, arrival, ready).await, record) {
+            // What was decided did not come about: that is on record too.
+            (Err(reply), Some(mut record)) => {
+                let reply = Reply {
+                    text: format!("{} (id {})", reply.text, record.id).into(),
+                    ..reply
+                };
+                record.reply = reply.to_string();
+                record::keep(node, &record).await;
+                Err(reply)
+            }
+            (served, _) => served,
+        }
+    }
+
+    /// Puts a message that is taken where it goes: into mailboxes and the queue, in one operation.
+    async fn serve<R: Runtime>(
+        self: Box<Self>,
+        node: &Arc<Inner<R>>,
+        arrival: &Arrival,
+        ready: Ready,
+    ) -> Result<String, Reply> {
+        let Ready {
+            arrived,
+            spool,
+            eight_bit,
+            held,
+            departing,
+            mut judged,
+        } = ready;
         let now = node.runtime.now().utc;
         let stamp = Stamp {
             now,
@@ -464,14 +516,22 @@ fn hashes(mut ties: Vec<impl Iterator<Item = String>>) -> Vec<u64> {
         .collect()
 }
 
-/// Why a message loops (RFC 5321 6.3): too many hops, or a recipient it was already delivered to.
+const TOO_MANY_HOPS: &str = "too many hops: this message loops";
+const DELIVERED_BEFORE: &str = "this message was already delivered here: it loops";
+
+/// RFC 5321 6.3.
+fn has_too_many_hops(arrived: &Arrived) -> bool {
+    received_count(&arrived.header) > RECEIVED_MAX
+}
+
+/// Why a message loops for somebody: too many hops, or a recipient it was already delivered to.
 fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
-    if mox_message::received_count(&arrived.header) > RECEIVED_MAX {
-        return Some("too many hops: this message loops");
-    }
     let recipients = local.iter().flat_map(|local| &local.to);
-    mox_message::is_delivered_to(&arrived.header, recipients)
-        .then_some("this message was already delivered here: it loops")
+    match Deliveries::of(&arrived.header).name_any(recipients) {
+        _ if has_too_many_hops(arrived) => Some(TOO_MANY_HOPS),
+        true => Some(DELIVERED_BEFORE),
+        false => None,
+    }
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.

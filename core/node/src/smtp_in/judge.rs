@@ -6,7 +6,7 @@ use mox_dns::{MasterFile, Name};
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, Kinship};
 use mox_server::decision::{
-    Connection, Facts, Judgement, Message, Reason, Recipient, Record, Stage, Verdict,
+    Connection, Facts, Judgement, LeftOut, Message, Reason, Recipient, Record, Stage, Verdict,
     author_local_part, decide, ties,
 };
 use mox_server::reports::{ReportKind, StoredReport};
@@ -22,7 +22,7 @@ use super::trace::{Stamp, for_mailbox};
 use crate::node::Inner;
 
 /// Octets of name servers' answers that are kept in a record.
-const DNS_MAX: usize = 24 * 1024;
+const DNS_MAX: usize = 96 * 1024;
 
 /// A message to be judged.
 pub(super) struct Case<'a> {
@@ -34,7 +34,7 @@ pub(super) struct Case<'a> {
     pub(super) spool: Spool,
     /// Lists that may be asked about the client.
     pub(super) lists: &'a [Name],
-    /// Why it is a loop.
+    /// Why it is a loop, whomever it is for.
     pub(super) loops: Option<&'static str>,
     /// The mailboxes it is for, each with the recipient, and the account's name.
     pub(super) mailboxes: Vec<Asked>,
@@ -48,6 +48,8 @@ pub(super) struct Asked {
     pub(super) mailbox: String,
     /// Reports that are sent to its address.
     pub(super) reports: Vec<ReportKind>,
+    /// Why the message is a loop for it.
+    pub(super) loops: Option<&'static str>,
 }
 
 /// What was found.
@@ -224,7 +226,11 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
     let recipients = judged.map(|(recipient, _)| Judgement::of(&facts, recipient));
     let recipients = recipients.collect();
     let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
-    if dns.len() > DNS_MAX {
+    let left_out = LeftOut {
+        answers: dns.len() > DNS_MAX,
+        ..LeftOut::default()
+    };
+    if left_out.answers {
         dns.clear();
     }
     let judged = Judged {
@@ -234,6 +240,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
             recipients,
             reply: String::new(),
             dns,
+            left_out,
         },
         fields,
         reverse,

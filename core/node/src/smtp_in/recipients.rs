@@ -2,7 +2,7 @@
 //! like.
 
 use mox_driver::{Pool, Runtime};
-use mox_mailbox::{AccountId, ReadError};
+use mox_mailbox::{AccountId, ReadError, SpecialUse};
 use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing};
 use mox_server::ruleset::matching;
 use std::sync::Arc;
@@ -39,19 +39,34 @@ pub(super) async fn known_of<R: Runtime>(
             }
         };
         let matched = ruleset.as_ref().map(|(nth, ruleset)| (*nth, ruleset));
-        let settings = Settings::of(incoming, matched);
+        let settings = Settings {
+            junk_mailbox: junk_mailbox(node, asked.id),
+            ..Settings::of(incoming, matched)
+        };
         let mailbox = ruleset.map_or(asked.mailbox, |(_, ruleset)| ruleset.mailbox);
         let recipient = Recipient {
             account: Some(asked.account),
             history: history(node, facts, asked.id, &mailbox),
             mailbox,
             settings,
+            loops: asked.loops.map(str::to_owned),
             ..Recipient::new(asked.address.to_string(), Standing::Known)
         };
         let has_filter = incoming.junk_filter.is_some();
         recipients.push((recipient, has_filter.then_some(asked.id)));
     }
     recipients
+}
+
+/// The mailbox for junk: that with the special use \Junk (RFC 6154), whatever its owner calls it.
+fn junk_mailbox<R: Runtime>(node: &Inner<R>, account: AccountId) -> String {
+    let published = node.store.published();
+    let found = mox_mailbox::mailbox_for(&*published.view, account, SpecialUse::Junk);
+    let found = found.unwrap_or_else(|error| {
+        tracing::error!(target: "store", account = account.0, %error, "the mailbox for junk cannot be found");
+        None
+    });
+    found.unwrap_or_else(|| Settings::default().junk_mailbox)
 }
 
 /// What earlier mail for this mailbox was like.

@@ -6,7 +6,7 @@ use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision};
 use mox_server::decision::{
-    Connection, Decision, Facts, Judgement, Recipient, Record, Stage, Standing,
+    Connection, Decision, Facts, Judgement, LeftOut, Recipient, Record, Stage, Standing,
 };
 use std::net::IpAddr;
 
@@ -26,27 +26,16 @@ pub(super) fn budget<R: Runtime>(node: &Inner<R>) -> DecisionBudget {
     }
 }
 
-/// A record as the store keeps it: of one that is too large the answers of name servers go first, then recipients.
+/// A record as the store keeps it.
 pub(super) fn entry(record: &Record) -> NewDecision {
-    let (keys, at) = (record.keys(), Utc::from_secs(record.facts.at));
-    let mut octets = record.encode();
-    if octets.len() > DECISION_MAX {
-        let mut less = record.clone();
-        less.dns.clear();
-        octets = less.encode();
-        while octets.len() > DECISION_MAX && less.recipients.len() > 1 {
-            less.recipients.truncate(less.recipients.len() / 2);
-            octets = less.encode();
-        }
-    }
     NewDecision {
-        keys,
-        record: Bytes::from(octets),
-        at,
+        keys: record.keys(),
+        record: Bytes::from(record.encode_within(DECISION_MAX)),
+        at: Utc::from_secs(record.facts.at),
     }
 }
 
-/// Keeps a record of what was not taken. That it cannot be kept changes nothing for the other side.
+/// Keeps a record of what was not taken, whatever it was that kept it out. That it cannot be kept changes nothing for the other side.
 pub(super) async fn keep<R: Runtime>(node: &Inner<R>, record: &Record) {
     let (entry, budget) = (entry(record), budget(node));
     let op = move |reads: &dyn mox_mailbox::Reads| {
@@ -94,6 +83,7 @@ impl RefusedRecipient<'_> {
             recipients: vec![judgement],
             reply: reply.to_string(),
             dns: String::new(),
+            left_out: LeftOut::default(),
         };
         (record, reply)
     }

@@ -81,10 +81,11 @@ const SINGLE: [(&str, Apply); 12] = [
     ("what earlier mail was like can be read", |_, recipient| {
         recipient.history.failed = false;
     }),
-    ("the message is no loop", |facts, _| {
+    ("the message is no loop", |facts, recipient| {
         if let Some(message) = &mut facts.message {
             message.loops = None;
         }
+        recipient.loops = None;
     }),
 ];
 

@@ -62,7 +62,7 @@ pub struct Message {
     pub message_id: Option<String>,
     /// Octets.
     pub size: u64,
-    /// Why it is a loop, when it is one.
+    /// Why it is a loop for whomever, when it is one.
     pub loops: Option<String>,
     /// Whether the name of the client's address leads back to it; `none` when nobody asked.
     pub iprev: Method,
@@ -168,6 +168,9 @@ pub struct Recipient {
     /// The report in the message, where the address is one for reports.
     #[serde(default)]
     pub report: Option<ReportFound>,
+    /// Why it is a loop for this recipient, when it is one.
+    #[serde(default)]
+    pub loops: Option<String>,
 }
 
 /// A report of another server in a message to an address for such.
@@ -197,6 +200,7 @@ impl Recipient {
             offer: None,
             content: None,
             report: None,
+            loops: None,
         }
     }
 }

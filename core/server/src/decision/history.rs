@@ -53,6 +53,13 @@ pub struct Past {
     pub local_parts: u32,
 }
 
+impl History {
+    /// The user has written to the author, its domain, or another address of its organization.
+    pub const fn wrote_to_any(&self) -> bool {
+        self.wrote_to_author || self.wrote_to_domain || self.wrote_to_organization
+    }
+}
+
 impl Past {
     /// How many there are.
     pub const fn count(&self) -> u32 {

@@ -1,16 +1,16 @@
 //! What is kept of a decision: the facts and the verdicts, enough to make it again.
 
+mod keys;
 mod older;
+mod stored;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, smallest_change};
 use super::decide::{Decision, decide};
 use super::facts::{Facts, Recipient};
-
-/// The version of the stored form. One of version 2 is read too; of another one not.
-pub const RECORD_VERSION: u8 = 3;
+pub use keys::lookups;
+pub use stored::{RECORD_VERSION, RecordError};
 
 /// One transaction, as far as something was decided in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,20 @@ pub struct Record {
     pub reply: String,
     /// What name servers answered, as a master file; empty when nothing was asked or it was too much.
     pub dns: String,
+    /// What there was no room for.
+    #[serde(default)]
+    pub left_out: LeftOut,
+}
+
+/// What there was no room for in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The answers of name servers: what was checked by them cannot be checked again.
+    pub answers: bool,
+    /// So many more recipients.
+    pub recipients: usize,
+    /// The facts of the message and the rules: nothing can be decided again.
+    pub message: bool,
 }
 
 /// One recipient.
@@ -40,18 +54,6 @@ pub struct Judgement {
     pub placed: Option<String>,
 }
 
-/// A stored record that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordError(pub String);
-
-impl core::fmt::Display for RecordError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for RecordError {}
-
 impl Judgement {
     /// Decides.
     pub fn of(facts: &Facts, recipient: Recipient) -> Self {
@@ -65,8 +67,11 @@ impl Judgement {
 }
 
 impl Record {
-    /// The same, decided again from the facts.
+    /// The same, decided again from the facts, where they are there.
     pub fn recompute(&self) -> Self {
+        if self.left_out.message {
+            return self.clone();
+        }
         let again = |judgement: &Judgement| Judgement {
             placed: judgement.placed.clone(),
             ..Judgement::of(&self.facts, judgement.recipient.clone())
@@ -76,59 +81,4 @@ impl Record {
             ..self.clone()
         }
     }
-
-    /// What it is found by: its id, the identifier of the message, the sender, the recipients.
-    pub fn keys(&self) -> Vec<String> {
-        let message_id = self
-            .facts
-            .message
-            .as_ref()
-            .and_then(|m| m.message_id.as_deref());
-        let recipients = self.recipients.iter().map(|r| r.recipient.address.as_str());
-        [self.id.as_str(), &self.facts.sender]
-            .into_iter()
-            .chain(message_id)
-            .chain(recipients)
-            .map(key)
-            .filter(|key| !key.is_empty())
-            .collect()
-    }
-
-    /// Whether it is found by this: with brackets or without, in any case.
-    pub fn is_about(&self, what: &str) -> bool {
-        self.keys().contains(&key(what))
-    }
-
-    /// The stored form.
-    pub fn encode(&self) -> Vec<u8> {
-        // A vector takes everything, and no part has an unknown length.
-        postcard::to_extend(self, vec![RECORD_VERSION]).unwrap_or_default()
-    }
-
-    /// Reads the stored form.
-    ///
-    /// # Errors
-    /// When it is damaged, or of another version.
-    pub fn decode(octets: &[u8]) -> Result<Self, RecordError> {
-        fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, RecordError> {
-            postcard::from_bytes(octets)
-                .map_err(|e| RecordError(format!("the record is damaged: {e}")))
-        }
-        match octets.split_first() {
-            Some((&RECORD_VERSION, rest)) => read(rest),
-            Some((2, rest)) => read::<older::Record2>(rest).map(Self::from),
-            Some((version, _)) => Err(RecordError(format!(
-                "the record has version {version}, which this program does not read"
-            ))),
-            None => Err(RecordError("the record is empty".into())),
-        }
-    }
-}
-
-/// The form in which what a record is found by is compared: without the brackets of addresses and identifiers, in lower case.
-pub fn key(text: &str) -> String {
-    text.trim()
-        .trim_start_matches('<')
-        .trim_end_matches('>')
-        .to_lowercase()
 }

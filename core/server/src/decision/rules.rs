@@ -8,6 +8,9 @@ use super::text;
 /// How far above the threshold content may be for a token to be offered.
 const TOKEN_ABOVE: f64 = 0.2;
 
+/// Octets of a piece of evidence that are kept: others write what is in it.
+const EVIDENCE_MAX: usize = 300;
+
 /// The rule about content.
 pub(super) const CONTENT: &str = "content";
 /// The rule about lists.
@@ -210,7 +213,8 @@ impl Trial<'_> {
 
     /// RFC 5321 6.3, RFC 9228.
     fn loops(&mut self, message: &Message) -> Option<Outcome> {
-        let why = message.loops.as_deref()?;
+        let why = message.loops.as_deref();
+        let why = why.or(self.recipient.loops.as_deref())?;
         self.note("loop", Vec::new(), Weight::Decides, why);
         Some(refuse(Reason::Loop, (550, 4, 6), why))
     }
@@ -344,6 +348,10 @@ impl Trial<'_> {
         if found.method == Some(Reason::Msgfromfull) && !proved && outcome.is_none() {
             self.suspicious
                 .push("earlier mail of this author was proved, and this is not");
+        }
+        if history.wrote_to_any() && !proved && outcome.is_none() {
+            self.suspicious
+                .push("the user has written there, and nothing proves that it comes from there");
         }
         outcome
     }
@@ -581,7 +589,7 @@ fn levels(
         let is_junk = history.author_proved.is_junk();
         return Some(found(is_junk.then_some(true), is_junk, Reason::Msgfromfull));
     }
-    if wrote(steps, "to this author", history.wrote_to_author) {
+    if wrote(steps, "to this author", history.wrote_to_author, proved) {
         return Some(found(Some(false), true, Reason::Msgtofull));
     }
     let wide = [
@@ -622,7 +630,7 @@ fn levels(
             let is_junk = past_proved.is_junk();
             return Some(found(is_junk.then_some(true), is_junk, of_from));
         }
-        if wrote(steps, to, wrote_to) {
+        if wrote(steps, to, wrote_to, proved) {
             return Some(found(Some(false), true, of_to));
         }
     }
@@ -669,14 +677,19 @@ fn look(steps: &mut Steps, name: &str, past: Past) -> bool {
     is_there
 }
 
-/// Notes whether the user has written there.
-fn wrote(steps: &mut Steps, name: &str, yes: bool) -> bool {
-    let (weight, because) = match yes {
-        true => (Weight::Decides, "the user has written there"),
-        false => (Weight::Silent, "the user never wrote there"),
+/// Notes whether the user has written there, and whether that decides: anybody may write a name into From, and names of those
+/// one writes to are no secret.
+fn wrote(steps: &mut Steps, name: &str, yes: bool, proved: bool) -> bool {
+    let (weight, because) = match (yes, proved) {
+        (true, true) => (Weight::Decides, "the user has written there"),
+        (true, false) => (
+            Weight::Against,
+            "the user has written there, and nothing proves that it comes from there",
+        ),
+        (false, _) => (Weight::Silent, "the user never wrote there"),
     };
     steps.push(rule(name, Vec::new(), weight, because));
-    yes
+    yes && proved
 }
 
 /// R10: those who vouch for the message.
@@ -736,7 +749,10 @@ fn rule(name: &str, evidence: Vec<(&str, String)>, weight: Weight, because: &str
         evidence: evidence
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name.to_owned(), value))
+            .map(|(name, mut value)| {
+                value.truncate(value.floor_char_boundary(EVIDENCE_MAX));
+                (name.to_owned(), value)
+            })
             .collect(),
         weight,
         because: because.to_owned(),

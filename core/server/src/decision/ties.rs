@@ -144,12 +144,16 @@ impl History {
         history.ip2 = past(format!("ip2 {ip2}"), YEAR / 4, 50)?;
         history.ip3 = past(format!("ip3 {ip3}"), YEAR / 4, 50)?;
         if let Some((address, domain)) = &author {
-            let mut wrote = |tie: String| Ok(!lookup(&tie)?.is_empty());
-            history.wrote_to_author = wrote(format!("wrote {address}"))?;
-            history.wrote_to_domain = wrote(format!("wrote-domain {domain}"))?;
+            let mut wrote = |tie: String, age: i64| {
+                let earlier = lookup(&tie)?;
+                let since = now.saturating_sub(age);
+                Ok(earlier.iter().any(|wrote| wrote.at >= since))
+            };
+            history.wrote_to_author = wrote(format!("wrote {address}"), 3 * YEAR)?;
+            history.wrote_to_domain = wrote(format!("wrote-domain {domain}"), 2 * YEAR)?;
             if let Some(organization) = organization(domain) {
                 let tie = format!("wrote-organization {organization}");
-                history.wrote_to_organization = wrote(tie)?;
+                history.wrote_to_organization = wrote(tie, 2 * YEAR)?;
             }
         }
         Ok(history)
@@ -234,6 +238,49 @@ mod tests {
             of("2001:db8:1:2:3:4:5:6"),
             ["2001:db8:1:2::/64", "2001:db8:1::/48", "2001:db8::/32"]
         );
+    }
+
+    #[test]
+    fn whom_the_user_wrote_to_long_ago_is_no_acquaintance_any_more() {
+        let mut facts = Facts {
+            stage: crate::decision::Stage::Message,
+            at: 10 * YEAR,
+            connection: crate::decision::Connection {
+                ip: [192, 0, 2, 1].into(),
+                hello: String::new(),
+                tls: false,
+            },
+            sender: String::new(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: None,
+        };
+        facts.message = Some(Message {
+            authors: vec!["a@sub.far.example".into()],
+            author_domains: vec!["sub.far.example".into()],
+            ..Message::default()
+        });
+        let wrote = |years_ago: i64| {
+            let earlier = |tie: &str| {
+                let one = Earlier {
+                    at: (10 - years_ago) * YEAR,
+                    junk: false,
+                    local_part: 0,
+                };
+                let is_ours = tie.starts_with("wrote");
+                Ok::<_, ()>(is_ours.then_some(one).into_iter().collect())
+            };
+            let history = History::read(&facts, "INBOX", earlier).unwrap();
+            let organization = history.wrote_to_organization;
+            (
+                history.wrote_to_author,
+                history.wrote_to_domain,
+                organization,
+            )
+        };
+        assert_eq!(wrote(2), (true, true, true));
+        assert_eq!(wrote(3), (true, false, false));
+        assert_eq!(wrote(4), (false, false, false));
     }
 
     #[test]

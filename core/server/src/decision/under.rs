@@ -2,6 +2,7 @@
 
 use mox_address::Path;
 
+use super::decide::decide;
 use super::facts::{Facts, Recipient, Settings, Stage, Standing};
 use super::history::History;
 use super::record::{Judgement, Record};
@@ -43,7 +44,7 @@ impl Settings {
 
 impl Record {
     /// Each recipient under another configuration. What a record does not hold is told: header fields, what earlier mail for
-    /// another mailbox was like, and what a junk filter says that was not asked.
+    /// another mailbox was like, and what a junk filter or lists say that were not asked.
     pub fn under(&self, directory: &Directory) -> Vec<Under> {
         let recipients = self.recipients.iter();
         recipients
@@ -87,6 +88,13 @@ pub fn under(
         }
     }
     let judgement = Judgement::of(facts, changed);
+    let listings = facts.message.as_ref().map(|message| &message.listings);
+    let lacks_lists = judgement.decision.asks_for_lists()
+        && listings.is_some_and(Vec::is_empty)
+        && !decide(facts, recipient).asks_for_lists();
+    if lacks_lists {
+        unknown.push("what lists would say of the client".into());
+    }
     let lacks_content = judgement.decision.asks_for_content()
         && judgement.recipient.content.is_none()
         && judgement
@@ -117,6 +125,11 @@ fn settle(
     }
     let mailbox = matched.map_or(mailbox, |(_, ruleset)| ruleset.mailbox.clone());
     let is_other = recipient.account.as_deref() != Some(account) || recipient.mailbox != mailbox;
+    if recipient.account.as_deref() != Some(account) {
+        // Another account's filter says something else, and its junk may be elsewhere.
+        recipient.content = None;
+        recipient.settings.junk_mailbox = Settings::default().junk_mailbox;
+    }
     if is_other {
         recipient.history = History::default();
         unknown.push(format!(
@@ -139,7 +152,7 @@ fn settle(
 mod tests {
     use super::*;
     use crate::config::{Dynamic, Static};
-    use crate::decision::{Connection, Message, Reason, Verdict};
+    use crate::decision::{Connection, Content, LeftOut, Message, Reason, Verdict};
 
     fn directory(account: &str) -> Directory {
         let fixed = "(data_dir: \"d\", hostname: \"mx.example.org\", postmaster: (account: \"jo\"),
@@ -189,6 +202,7 @@ mod tests {
             facts,
             reply: String::new(),
             dns: String::new(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -224,6 +238,43 @@ mod tests {
                 "what earlier mail for Far of jo was like"
             ]
         );
+    }
+
+    #[test]
+    fn lists_that_were_not_asked_are_not_taken_for_silent_ones() {
+        let mut record = record();
+        let facts = &mut record.facts;
+        if let Some(message) = &mut facts.message {
+            message.spf.result = "pass".into();
+            message.iprev.result = "pass".into();
+        }
+        let content = Content {
+            probability: 0.8,
+            is_significant: true,
+            problem: None,
+            ..Content::failed(String::new())
+        };
+        let recipient = &mut record.recipients[0].recipient;
+        recipient.content = Some(content);
+        let unknown = |filter: &str| record.under(&directory(filter))[0].unknown.clone();
+        assert_eq!(unknown(""), Vec::<String>::new());
+        let bold = unknown("junk_filter: (threshold: 0.9)");
+        assert_eq!(bold, ["what lists would say of the client"]);
+    }
+
+    #[test]
+    fn what_one_accounts_filter_said_is_not_what_anothers_says() {
+        let mut record = record();
+        let recipient = &mut record.recipients[0].recipient;
+        recipient.content = Some(Content::failed("a disk error".into()));
+        recipient.settings.junk_mailbox = "Werbung".into();
+        let same = &record.under(&directory(""))[0].judgement.recipient;
+        assert!(same.content.is_some());
+        assert_eq!(same.settings.junk_mailbox, "Werbung");
+        record.recipients[0].recipient.account = Some("al".into());
+        let other = &record.under(&directory(""))[0].judgement.recipient;
+        assert_eq!(other.content, None);
+        assert_eq!(other.settings.junk_mailbox, "Junk");
     }
 
     #[test]

@@ -3,30 +3,31 @@
 use serde::Deserialize;
 
 use super::super::content::Content;
-use super::super::facts::{Settings, Standing, Token};
+use super::super::facts::{ReportFound, Settings, Standing, Token};
 use super::super::history::History;
-use super::super::{Change, Decision, Facts, Judgement, Recipient, Record};
+use super::super::{Change, Decision, Facts, Judgement, Recipient};
 
-/// Version 2: without reports.
+/// Versions 2 and 3, which differ in what was known of a recipient.
 #[derive(Deserialize)]
-pub(super) struct Record2 {
-    id: String,
-    facts: Facts,
-    recipients: Vec<Judgement2>,
-    reply: String,
-    dns: String,
+pub(super) struct Record3<R> {
+    pub(super) id: String,
+    pub(super) facts: Facts,
+    pub(super) recipients: Vec<Judgement3<R>>,
+    pub(super) reply: String,
+    pub(super) dns: String,
 }
 
 #[derive(Deserialize)]
-struct Judgement2 {
-    recipient: Recipient2,
+pub(super) struct Judgement3<R> {
+    recipient: R,
     decision: Decision,
     change: Option<Change>,
     placed: Option<String>,
 }
 
+/// Version 2: without reports.
 #[derive(Deserialize)]
-struct Recipient2 {
+pub(super) struct Recipient2 {
     address: String,
     standing: Standing,
     account: Option<String>,
@@ -38,42 +39,44 @@ struct Recipient2 {
     content: Option<Content>,
 }
 
-impl From<Record2> for Record {
-    fn from(old: Record2) -> Self {
+/// Version 3: a loop was one for all recipients.
+#[derive(Deserialize)]
+pub(super) struct Recipient3 {
+    of_version_2: Recipient2,
+    report: Option<ReportFound>,
+}
+
+impl From<Recipient2> for Recipient {
+    fn from(old: Recipient2) -> Self {
         Self {
-            id: old.id,
-            facts: old.facts,
-            recipients: old.recipients.into_iter().map(Judgement::from).collect(),
-            reply: old.reply,
-            dns: old.dns,
+            account: old.account,
+            mailbox: old.mailbox,
+            settings: old.settings,
+            history: old.history,
+            token: old.token,
+            offer: old.offer,
+            content: old.content,
+            ..Self::new(old.address, old.standing)
         }
     }
 }
 
-impl From<Judgement2> for Judgement {
-    fn from(old: Judgement2) -> Self {
-        let Recipient2 {
-            address,
-            standing,
-            account,
-            mailbox,
-            settings,
-            history,
-            token,
-            offer,
-            content,
-        } = old.recipient;
+impl From<Recipient3> for Recipient {
+    fn from(old: Recipient3) -> Self {
         Self {
-            recipient: Recipient {
-                account,
-                mailbox,
-                settings,
-                history,
-                token,
-                offer,
-                content,
-                ..Recipient::new(address, standing)
-            },
+            report: old.report,
+            ..Self::from(old.of_version_2)
+        }
+    }
+}
+
+impl<R> From<Judgement3<R>> for Judgement
+where
+    Recipient: From<R>,
+{
+    fn from(old: Judgement3<R>) -> Self {
+        Self {
+            recipient: old.recipient.into(),
             decision: old.decision,
             change: old.change,
             placed: old.placed,

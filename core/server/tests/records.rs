@@ -1,0 +1,205 @@
+//! What is kept of decisions: within their bounds, found by what they are about, and read whatever version wrote them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+use mox_server::decision::{
+    Connection, Facts, Judgement, LeftOut, Listing, Message, Past, Recipient, Record, Stage,
+    Standing, lookups,
+};
+
+/// As much as the store keeps of one.
+const MOST: usize = 32 * 1024;
+
+/// Letters that nothing makes shorter than about half.
+fn long(n: usize, octets: usize) -> String {
+    let mut state = (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let letter = move |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+    };
+    (0..octets).map(letter).collect()
+}
+
+/// A message of somebody who is listed everywhere and has so many authors, each as long as can be.
+fn facts(authors: usize) -> Facts {
+    let mut message = Message {
+        authors: (0..authors).map(|n| long(n, 500)).collect(),
+        author_domains: (0..authors).map(|n| long(n + 50, 255)).collect(),
+        message_id: Some(format!("<{}@far.example>", long(99, 480))),
+        size: 1_000,
+        listings: (0..10)
+            .map(|n| Listing {
+                zone: long(n + 200, 250),
+                listed: true,
+                text: Some(long(n + 300, 300)),
+            })
+            .collect(),
+        ..Message::default()
+    };
+    message.dmarc.result = "none".into();
+    message.spf.result = "pass".into();
+    message.spf.subject = "far.example".into();
+    Facts {
+        stage: Stage::Message,
+        at: 1_767_323_045,
+        connection: Connection {
+            ip: [192, 0, 2, 1].into(),
+            hello: "mx.far.example".into(),
+            tls: true,
+        },
+        sender: "bob@xn--bcher-kva.example".into(),
+        sender_unreachable: None,
+        has_resolver: true,
+        message: Some(message),
+    }
+}
+
+fn record(facts: Facts, recipients: usize) -> Record {
+    let recipient = |n| {
+        let mut recipient = Recipient {
+            account: Some(format!("account{n}")),
+            mailbox: "INBOX".into(),
+            ..Recipient::new(format!("user{n}@ours.example"), Standing::Known)
+        };
+        let past = Past::default().and(n % 3 == 0);
+        recipient.history.signed = vec![("far.example".into(), past)];
+        Judgement::of(&facts, recipient)
+    };
+    Record {
+        id: "kx3qa".into(),
+        recipients: (0..recipients).map(recipient).collect(),
+        facts,
+        reply: "250 2.0.0 taken".into(),
+        dns: long(999, 4_000),
+        left_out: LeftOut::default(),
+    }
+}
+
+#[test]
+fn a_hundred_recipients_are_all_there() {
+    let record = record(facts(1), 100);
+    let octets = record.encode_within(MOST);
+    assert!(octets.len() < MOST / 2, "{}", octets.len());
+    assert_eq!(Record::decode(&octets), Ok(record.clone()));
+    assert_eq!(record.lacks(), None);
+    for cut in (1..octets.len()).step_by(97) {
+        assert!(Record::decode(&octets[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_said() {
+    let many = record(facts(1), 1_000);
+    let kept = Record::decode(&many.encode_within(MOST)).unwrap();
+    assert_eq!(kept.recipients, many.recipients[..200]);
+    assert_eq!(kept.lacks().as_deref(), Some("800 more recipients"));
+    // The answers go before recipients do, and recipients before what was known.
+    let octets = many.encode_within(usize::MAX).len();
+    let kept = Record::decode(&many.encode_within(octets - 1_000)).unwrap();
+    assert_eq!((kept.dns.as_str(), kept.recipients.len()), ("", 200));
+    let less = many.encode_within(10_000);
+    assert!(less.len() <= 10_000 && octets > 12_000, "{octets}");
+    let kept = Record::decode(&less).unwrap();
+    assert!(kept.recipients.len() < 200 && kept.left_out.answers && !kept.left_out.message);
+    assert_eq!(kept.left_out.recipients, 1_000 - kept.recipients.len());
+    let lacks = kept.lacks().unwrap();
+    assert!(
+        lacks.starts_with("the answers of name servers: SPF, iprev and DMARC were not"),
+        "{lacks}"
+    );
+}
+
+#[test]
+fn no_sender_can_have_a_transaction_leave_no_record() {
+    let large = record(facts(60), 3);
+    let octets = large.encode_within(MOST / 2);
+    assert!(octets.len() <= MOST / 2, "{}", octets.len());
+    let kept = Record::decode(&octets).unwrap();
+    assert_eq!(
+        (kept.id.as_str(), kept.reply.as_str()),
+        ("kx3qa", "250 2.0.0 taken")
+    );
+    let (was, is) = (&large.recipients[0].decision, &kept.recipients[0].decision);
+    assert_eq!((is.verdict, is.reason), (was.verdict, was.reason));
+    assert_eq!(
+        kept.left_out,
+        LeftOut {
+            answers: true,
+            recipients: 2,
+            message: true
+        }
+    );
+    // Nothing can be decided again, and nothing is said to differ.
+    assert_eq!(kept.differences(), Vec::<String>::new());
+    assert!(kept.lacks().unwrap().contains("nothing was decided again"));
+    // What a rule looked at is cut as well: it is there for each recipient.
+    let evidence = |record: &Record| {
+        let rules = record.recipients[0].decision.rules.iter();
+        rules
+            .flat_map(|rule| &rule.evidence)
+            .map(|(_, value)| value.len())
+            .max()
+    };
+    assert_eq!(evidence(&large), Some(300));
+}
+
+#[test]
+fn a_record_is_found_as_what_it_is_and_not_as_what_a_sender_calls_it() {
+    let mut record = record(facts(1), 1);
+    let message = record.facts.message.as_mut().unwrap();
+    message.message_id = Some("<Other1@ID>".into());
+    for what in [
+        "kx3qa",
+        "KX3QA",
+        "user0@OURS.example",
+        "<bob@Bücher.example>",
+        "bob@xn--bcher-kva.example",
+        "<other1@id>",
+    ] {
+        assert!(record.is_about(what), "{what}");
+        let keys = record.keys();
+        assert!(lookups(what).iter().any(|key| keys.contains(key)), "{what}");
+    }
+    for what in ["", "other", "user1@ours.example", "id kx3qa"] {
+        assert!(!record.is_about(what), "{what:?}");
+    }
+    // Whoever takes an id for a Message-ID is not found where ids are looked for.
+    record.facts.message.as_mut().unwrap().message_id = Some("<abcde>".into());
+    assert!(!record.keys().contains(&lookups("abcde")[0]));
+    assert!(lookups("abcde").contains(&"abcde".to_owned()));
+}
+
+#[test]
+fn records_of_earlier_versions_are_read() {
+    let mut record = record(facts(1), 1);
+    record.dns.clear();
+    let judged = record.recipients[0].clone();
+    let of = judged.recipient.clone();
+    let common = (
+        (of.address, of.standing, of.account, of.mailbox),
+        (of.settings, of.history, of.token, of.offer, of.content),
+    );
+    let outcome = (judged.decision, judged.change, judged.placed);
+    let rest = (record.reply.clone(), record.dns.clone());
+    let stored = |version: u8, recipients: Vec<u8>| {
+        let mut octets = vec![version];
+        octets.extend(postcard::to_allocvec(&(&record.id, &record.facts)).unwrap());
+        octets.push(1);
+        octets.extend(recipients);
+        octets.extend(postcard::to_allocvec(&outcome).unwrap());
+        octets.extend(postcard::to_allocvec(&rest).unwrap());
+        octets
+    };
+    let second = stored(2, postcard::to_allocvec(&common).unwrap());
+    let third = stored(3, postcard::to_allocvec(&(common, of.report)).unwrap());
+    // Without answers it cannot be checked again.
+    record.left_out.answers = true;
+    assert_eq!(Record::decode(&second), Ok(record.clone()));
+    assert_eq!(Record::decode(&third), Ok(record));
+}
