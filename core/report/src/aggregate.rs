@@ -232,9 +232,9 @@ impl AggregateReport {
     /// # Errors
     /// When there is none, or when it is over a limit, damaged, or not what anybody would send in good faith.
     pub fn read(octets: &[u8], limits: &Limits) -> Result<Self, Refused> {
-        let left = Cell::new(limits.xml);
+        let (left, tags) = (Cell::new(limits.xml), Cell::new(limits.tags));
         message::read(octets, Kind::Aggregate, limits, |part| {
-            read::read(part, &left, limits)
+            read::read(part, &left, &tags, limits)
         })
     }
 

@@ -20,7 +20,7 @@ pub struct Limits {
     pub kept: usize,
     /// Octets of one tag or text of XML: 64 KiB.
     pub token: usize,
-    /// Elements, references and comments: 500,000. The largest report known has 230,000.
+    /// Elements, references and comments: 500,000, of all parts that are tried together. The largest report known has 230,000.
     pub tags: usize,
     /// Elements within each other: 64.
     pub depth: usize,

@@ -69,7 +69,8 @@ pub(crate) struct Xml<R: BufRead> {
 }
 
 impl<R: BufRead> Xml<R> {
-    pub(crate) fn new(mut reader: R, stopped: Stopped, limits: &Limits) -> Self {
+    /// `tags` are those that may come.
+    pub(crate) fn new(mut reader: R, stopped: Stopped, limits: &Limits, tags: usize) -> Self {
         // An error comes again when the document is read.
         let declared = reader.fill_buf().ok().and_then(declared);
         let mut reader = DecodingReader::new(reader);
@@ -86,7 +87,7 @@ impl<R: BufRead> Xml<R> {
             reader: Reader::from_reader(gauge),
             buffer: Vec::new(),
             piece: String::new(),
-            tags: limits.tags,
+            tags,
             closes: false,
             depth: 0,
             depth_max: limits.depth,
@@ -165,6 +166,11 @@ impl<R: BufRead> Xml<R> {
             };
             return Ok(token);
         }
+    }
+
+    /// How many more may come.
+    pub(crate) fn tags(&self) -> usize {
+        self.tags
     }
 
     /// The first tag of the document.

@@ -12,14 +12,18 @@ use crate::word::Kept;
 use crate::xml::Xml;
 use crate::{Limits, Refused};
 
-/// A report from XML, packed or not, of no more octets than are `left`.
+/// A report from XML, packed or not, of no more octets than are `left`, and no more `tags`.
 pub(super) fn read(
     octets: &[u8],
     left: &Cell<u64>,
+    tags: &Cell<usize>,
     limits: &Limits,
 ) -> Result<AggregateReport, Refused> {
     unpacked(octets, left, limits, |reader, stopped| {
-        let report = feedback(&mut Xml::new(&mut *reader, stopped.clone(), limits))?;
+        let mut xml = Xml::new(&mut *reader, stopped.clone(), limits, tags.get());
+        let report = feedback(&mut xml);
+        tags.set(xml.tags());
+        let report = report?;
         // What is behind it means nothing, but the checksum of what it is packed in stands at its end.
         match io::copy(reader, &mut io::sink()) {
             Ok(_) => Ok(report),
