@@ -24,7 +24,8 @@ use transport::{Dane, Dnsbl, Mtasts, Tlsrpt};
     note = "Options of moxctl itself stand before the command.",
     error_code(1, "the command failed; why is on stderr"),
     error_code(2, "wrong usage"),
-    error_code(3, "no server runs that could be asked")
+    error_code(3, "no server runs that could be asked"),
+    error_code(70, "a part of the running server failed")
 )]
 pub struct Args {
     /// the file mox.ron, or its folder; default: $MOXCONF, else config/mox.ron
@@ -211,12 +212,13 @@ pub enum ConfigCommand {
     DnsCheck(ConfigDnsCheck),
 }
 
-/// Read both configuration files and the certificates they name, and say everything that is wrong.
+/// Read both configuration files, and the certificates and keys they name, as root also as the server's user, and say everything that
+/// is wrong.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "test")]
 pub struct ConfigTest {}
 
-/// Add or remove accounts.
+/// Add or remove accounts. The running server does it.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "account")]
 pub struct ConfigAccount {
@@ -256,7 +258,7 @@ pub struct AccountRm {
     pub account: String,
 }
 
-/// Add or remove addresses.
+/// Add or remove addresses. The running server does it.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "address")]
 pub struct ConfigAddress {
@@ -296,7 +298,7 @@ pub struct AddressRm {
     pub address: String,
 }
 
-/// Add or remove domains.
+/// Add or remove domains. The running server does it.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "domain")]
 pub struct ConfigDomain {
@@ -345,7 +347,8 @@ pub struct ConfigDnsRecords {
     pub json: bool,
 }
 
-/// Compare what is published in DNS for a domain with what should be. Exit code 1 when something is missing or wrong.
+/// Compare what is published in DNS for a domain with what should be. Exit code 1 when something is missing, wrong or not to be
+/// found out.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "dnscheck")]
 pub struct ConfigDnsCheck {
@@ -381,9 +384,10 @@ pub struct SetAccountPassword {
 #[argh(
     subcommand,
     name = "sendmail",
-    note = "Flags: -t (recipients are in the header), -i or -oi (a dot does not end the message), -f or -r ADDRESS (the sender),\n-F NAME (for a From field that is made), -bp (list the queue). Others that sendmail programs know are passed over.\nThe configuration is that of --config, $MOXCONF, config/mox.ron or /etc/mox/mox.ron.",
+    note = "Flags: -t (recipients are in the header), -i or -oi (a dot does not end the message), -f or -r ADDRESS (the sender),\n-F NAME (for a From field that is made), -N WHEN, -R full or hdrs, -V ID (what the sender is told), -bp (list the queue).\nFlags of other sendmail programs that mean nothing here are passed over; -bs and -bd are refused.\nThe configuration is that of --config, else $MOXCONF, else /etc/mox/mox.ron; never that of the working directory.",
     error_code(64, "wrong usage"),
     error_code(65, "the message or an address is none"),
+    error_code(74, "the message cannot be read"),
     error_code(75, "not now: try again"),
     error_code(77, "not allowed"),
     error_code(78, "no configuration")

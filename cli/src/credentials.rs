@@ -7,7 +7,7 @@ use mox_server::encode_credentials;
 
 use crate::failure::Failure;
 
-/// Octets of a password at least (access.md 5.2).
+/// Characters of a password at least.
 pub const PASSWORD_MIN: usize = 8;
 
 /// Letters and digits that nobody confuses: no 0 O o, 1 l I, 5 S, 2 Z, 8 B, u v.
@@ -15,7 +15,7 @@ const ALPHABET: &[u8] = b"34679abcdefghijkmnpqrstwxyzACDEFGHJKLMNPQRTUVWXY";
 /// 20 characters of 48: 111 bits.
 const LENGTH: usize = 20;
 
-/// A new password of at least 96 bits (S21).
+/// A new password of at least 96 bits.
 pub fn generate_password(seed: &Seed) -> Secret<String> {
     let mut rng = seed.rng();
     let mut draw = || {

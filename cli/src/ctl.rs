@@ -53,7 +53,7 @@ pub enum Command {
         /// In clear: the socket does not leave the machine.
         password: Password,
     },
-    /// Some of the messages that wait for delivery to other servers. Answered with a [`QueuePage`].
+    /// Some of the messages that wait for delivery. Answered with a [`QueuePage`].
     QueueList {
         /// The first number that is of interest; 0 at the beginning, then what the page before said.
         from: u64,

@@ -1,6 +1,7 @@
 //! The command line of mox: the server, its configuration, and what an administrator asks of it.
 //!
-//! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked.
+//! Exit codes: 0 done, 1 an error (told on stderr), 2 wrong usage, 3 no server runs that could be asked, 70 a part of
+//! the running server failed.
 
 mod args;
 mod backtest;

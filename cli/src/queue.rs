@@ -1,4 +1,4 @@
-//! `moxctl queue ...`: what waits for delivery to other servers.
+//! `moxctl queue ...`: what waits for delivery.
 
 use std::io::{self, Write};
 use std::path::Path;

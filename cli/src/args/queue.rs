@@ -117,7 +117,7 @@ macro_rules! selecting {
 }
 
 selecting! {
-    /// List the messages that wait for delivery to other servers.
+    /// List the messages that wait for delivery.
     #[argh(subcommand, name = "list")]
     List {
         /// one JSON array instead of a table
@@ -206,7 +206,7 @@ pub struct Dump {
     pub id: u64,
 }
 
-/// List what left the queue lately: delivered, failed or dropped.
+/// List what left the queue within the last 7 days: delivered, failed or dropped.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "retired")]
 pub struct Retired {

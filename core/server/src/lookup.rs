@@ -1,7 +1,6 @@
 //! Whose an address is.
 //!
-//! transport.md 1.17, with an implicit postmaster for every name of ours (S-31), catch-all addresses (S-32) and
-//! local parts compared in NFC and folded (S-33).
+//! There is a postmaster for every name of ours, and catch-all addresses; local parts are compared in NFC and folded.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Reports of other servers that arrive: whether one is believed, and what is kept of it.
 //!
-//! transport.md 2.4. The message itself is delivered whatever is in it; what is kept beside it is enough for a list, and has a
+//! The message itself is delivered whatever is in it; what is kept beside it is enough for a list, and has a
 //! bound whatever the report holds.
 
 use core::cmp::Reverse;

@@ -1,4 +1,4 @@
-//! Whose an address is: transport.md 1.17 as a table.
+//! Whose an address is, as a table.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -2,7 +2,8 @@
 //! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
-//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with
+//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with `-- transaction` only what one
+//! message costs, with
 //! `-- mixed` many IMAP clients against any server), after
 //! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.

@@ -1,4 +1,4 @@
-//! What lists of addresses say of a client: RFC 5782, and transport.md 2.7.
+//! What lists of addresses say of a client: RFC 5782.
 
 use mox_dns::{Facts, Name, dnsbl, dnsbl_health};
 use mox_driver::Runtime;

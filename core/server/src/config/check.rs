@@ -70,7 +70,7 @@ pub(super) fn read<'a, T: DeserializeOwned>(
     }
 }
 
-/// Names become names of things on disk: DESIGN 15.
+/// Names become names of things on disk.
 pub(crate) fn is_account_name(name: &str) -> bool {
     let start = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     name.len() <= 64
