@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One transaction that was taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Transaction {
     pub mail: String,
     /// The RCPT commands.
     pub rcpt: Vec<String>,
+    /// When it was taken.
+    pub at: Option<Instant>,
     /// What came after DATA, the dots still doubled, up to and with the CRLF before the final dot.
     pub wire: Vec<u8>,
 }
@@ -133,6 +135,7 @@ fn session(
             "DATA" => {
                 reader.get_mut().write_all(b"354 go on\r\n").ok()?;
                 transaction.wire = data(&mut reader)?;
+                transaction.at = Some(Instant::now());
                 taken.lock().unwrap().push(std::mem::take(&mut transaction));
                 "250 2.0.0 taken"
             }
