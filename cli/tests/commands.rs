@@ -23,7 +23,9 @@ use mox_cli::ctl::{self, CtlError, Handler, Listening};
 use mox_cli::offline::Offline;
 use mox_cli::privileges::is_root;
 use mox_machine::Secret;
-use mox_server::decision::{Connection, Facts, Judgement, Recipient, Record, Stage, Standing};
+use mox_server::decision::{
+    Connection, Facts, Judgement, LeftOut, Recipient, Record, Stage, Standing,
+};
 use mox_server::{Found, decode_credentials};
 use scratch::Scratch;
 use serde_json::{Value, json};
