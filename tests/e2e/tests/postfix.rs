@@ -7,161 +7,12 @@
     reason = "tests"
 )]
 
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use mox_e2e::{Localserve, Scratch, Smtp, free_base, have, inbox, run, skip, wait_for};
+use mox_e2e::{Localserve, Postfix, Smtp, free_base, have, inbox, skip, wait_for};
 
 /// How long a message may be under way between two servers on one machine.
 const UNDER_WAY: Duration = Duration::from_secs(30);
-/// Where Debian keeps what an instance of its own needs.
-const POSTFIX_FILES: [&str; 4] = [
-    "dynamicmaps.cf",
-    "postfix-files",
-    "postfix-script",
-    "post-install",
-];
-
-/// An instance of its own: it keeps mail for peer.example in a Maildir, and sends that for mox.example to a port.
-struct Postfix {
-    scratch: Scratch,
-    port: u16,
-}
-
-impl Postfix {
-    fn start(next_hop: u16) -> Self {
-        let scratch = Scratch::new();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let path = |name: &str| scratch.path().join(name);
-        for folder in ["postfix", "spool", "data", "log", "mail"] {
-            fs::create_dir(path(folder)).unwrap();
-        }
-        for file in POSTFIX_FILES {
-            for folder in ["/etc/postfix", "/usr/lib/postfix"] {
-                let from = Path::new(folder).join(file);
-                if from.exists() && !path("postfix").join(file).exists() {
-                    fs::copy(from, path("postfix").join(file)).unwrap();
-                }
-            }
-        }
-        fs::write(path("postfix/main.cf"), main_cf(scratch.path(), next_hop)).unwrap();
-        fs::write(path("postfix/master.cf"), master_cf(port)).unwrap();
-        run("chown", &["postfix", path("data").to_str().unwrap()], b"");
-        run("chown", &["nobody", path("mail").to_str().unwrap()], b"");
-        run(
-            "postfix",
-            &["-c", path("postfix").to_str().unwrap(), "start"],
-            b"",
-        );
-        Self { scratch, port }
-    }
-
-    /// The messages that have come for this user at peer.example.
-    fn mail(&self, user: &str) -> Vec<String> {
-        let folder = self.scratch.path().join("mail").join(user).join("new");
-        let Ok(entries) = fs::read_dir(folder) else {
-            return Vec::new();
-        };
-        entries
-            .map(|entry| {
-                String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()).into_owned()
-            })
-            .collect()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.scratch.path().join("log/postfix.log")).unwrap_or_default()
-    }
-
-    fn config(&self) -> PathBuf {
-        self.scratch.path().join("postfix")
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("--- log of Postfix:\n{}", self.log());
-        }
-        let _ = Command::new("postfix")
-            .arg("-c")
-            .arg(self.config())
-            .arg("stop")
-            .output();
-    }
-}
-
-fn main_cf(folder: &Path, next_hop: u16) -> String {
-    let folder = folder.display();
-    format!(
-        "compatibility_level = 3.6\n\
-         queue_directory = {folder}/spool\n\
-         data_directory = {folder}/data\n\
-         command_directory = /usr/sbin\n\
-         daemon_directory = /usr/lib/postfix/sbin\n\
-         shlib_directory = /usr/lib/postfix\n\
-         meta_directory = {folder}/postfix\n\
-         mail_owner = postfix\n\
-         setgid_group = postdrop\n\
-         myhostname = mail.peer.example\n\
-         myorigin = peer.example\n\
-         mydestination =\n\
-         local_recipient_maps =\n\
-         alias_maps =\n\
-         inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
-         mynetworks =\n\
-         relay_domains = mox.example\n\
-         relayhost = [127.0.0.1]:{next_hop}\n\
-         smtpd_relay_restrictions = reject_unauth_destination\n\
-         smtp_dns_support_level = disabled\n\
-         smtpd_peername_lookup = no\n\
-         smtp_tls_security_level = may\n\
-         virtual_mailbox_domains = peer.example\n\
-         virtual_mailbox_base = {folder}/mail\n\
-         virtual_mailbox_maps = inline:{{ {{ x@peer.example = x/ }} }}\n\
-         virtual_uid_maps = static:65534\n\
-         virtual_gid_maps = static:65534\n\
-         maillog_file_prefixes = {folder}\n\
-         maillog_file = {folder}/log/postfix.log\n\
-         biff = no\n"
-    )
-}
-
-fn master_cf(port: u16) -> String {
-    let mut services = format!("127.0.0.1:{port} inet n - n - - smtpd\n");
-    for line in [
-        "pickup unix n - n 60 1 pickup",
-        "cleanup unix n - n - 0 cleanup",
-        "qmgr unix n - n 300 1 qmgr",
-        "tlsmgr unix - - n 1000? 1 tlsmgr",
-        "rewrite unix - - n - - trivial-rewrite",
-        "bounce unix - - n - 0 bounce",
-        "defer unix - - n - 0 bounce",
-        "trace unix - - n - 0 bounce",
-        "proxymap unix - - n - - proxymap",
-        "smtp unix - - n - - smtp",
-        "relay unix - - n - - smtp",
-        "error unix - - n - - error",
-        "retry unix - - n - - error",
-        "virtual unix - n n - - virtual",
-        "anvil unix - - n - 1 anvil",
-        "scache unix - - n - 1 scache",
-        "postlog unix-dgram n - n - 1 postlogd",
-    ] {
-        services.push_str(line);
-        services.push('\n');
-    }
-    services
-}
-
 /// With lines that start with dots, a long line, and letters beyond ASCII.
 fn message(from: &str, to: &str, subject: &str) -> String {
     format!(
@@ -189,8 +40,8 @@ fn postfix_delivers_to_us_and_takes_our_mail() {
         return skip(test, "Postfix starts only as root");
     }
     let base = free_base();
-    let postfix = Postfix::start(base + 25);
-    let relay = format!("127.0.0.1:{}", postfix.port);
+    let postfix = Postfix::start(base + 25, &["peer.example"], None);
+    let relay = format!("127.0.0.1:{}", postfix.port());
     let server = Localserve::start_at(
         base,
         &[
@@ -206,7 +57,7 @@ fn postfix_delivers_to_us_and_takes_our_mail() {
     // From there to us.
     let hither = message("x@peer.example", "u0@mox.example", "hither");
     send(
-        &mut Smtp::connect(postfix.port),
+        &mut Smtp::connect(postfix.port()),
         "x@peer.example",
         "u0@mox.example",
         &hither,
@@ -230,7 +81,9 @@ fn postfix_delivers_to_us_and_takes_our_mail() {
         "x@peer.example",
         &thither,
     );
-    let got = wait_for("mail for Postfix", UNDER_WAY, || postfix.mail("x").pop());
+    let got = wait_for("mail for Postfix", UNDER_WAY, || {
+        postfix.mail("peer.example", "x").pop()
+    });
     assert!(got.starts_with("Return-Path: <u0@mox.example>\n"), "{got}");
     assert!(got.ends_with(&thither.replace("\r\n", "\n")), "{got}");
 
@@ -257,7 +110,7 @@ fn postfix_delivers_to_us_and_takes_our_mail() {
     // Twenty over and back at once.
     std::thread::scope(|scope| {
         for number in 0..10 {
-            let (server, port) = (&server, postfix.port);
+            let (server, port) = (&server, postfix.port());
             scope.spawn(move || {
                 let hither = message(
                     "x@peer.example",
@@ -287,7 +140,7 @@ fn postfix_delivers_to_us_and_takes_our_mail() {
     wait_for("all at once", UNDER_WAY, || {
         let (here, there) = (
             inbox(&server, "mox@localhost").len(),
-            postfix.mail("x").len(),
+            postfix.mail("peer.example", "x").len(),
         );
         assert!(here <= 10 && there <= 11, "{here} {there}");
         (here == 10 && there == 11).then_some(())

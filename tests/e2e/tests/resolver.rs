@@ -8,89 +8,17 @@
     reason = "tests"
 )]
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mox_dns::stub::ResolverConfig;
 use mox_dns::{Answer, Facts, Failure, MxPlan, Name, Question, Record, RecordType, mail_hosts};
-use mox_e2e::{Scratch, have, run, wait_for};
+use mox_e2e::{Signing, Unbound, have, wait_for};
 use mox_machine::Seed;
 use mox_node::Resolver;
 use mox_runtime_smol::SmolRuntime;
 
 /// How long unbound may take to start.
 const START: Duration = Duration::from_secs(30);
-
-/// An instance of its own, with the zones `signed.example`, `plain.example` and `forged.example`.
-struct Unbound {
-    child: Child,
-    address: SocketAddr,
-    _scratch: Scratch,
-}
-
-impl Unbound {
-    fn start() -> Self {
-        let scratch = Scratch::new();
-        let dir = scratch.path().to_str().unwrap().to_owned();
-        let mut settings = String::new();
-        for zone in ["signed.example", "plain.example", "forged.example"] {
-            scratch.write(zone, records(zone));
-            let mut file = zone.to_owned();
-            if zone != "plain.example" {
-                file = format!("{zone}.signed");
-                let anchor = sign(&dir, zone);
-                settings += &format!("server:\n trust-anchor-file: \"{dir}/{anchor}.ds\"\n");
-            }
-            settings += &format!(
-                "auth-zone:\n name: {zone}\n zonefile: \"{dir}/{file}\"\n for-downstream: no\n for-upstream: yes\n \
-                 fallback-enabled: no\n"
-            );
-        }
-        // Somebody changed a record behind the signer's back.
-        let path = scratch.path().join("forged.example.signed");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("192.0.2.1"));
-        std::fs::write(&path, text.replace("192.0.2.1", "192.0.2.66")).unwrap();
-
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = socket.local_addr().unwrap();
-        drop(socket);
-        // Nobody is there from whom broken.example could be had.
-        let config = scratch.write(
-            "unbound.conf",
-            format!(
-                "server:\n interface: 127.0.0.1\n port: {}\n do-daemonize: no\n chroot: \"\"\n username: \"\"\n \
-                 directory: \"{dir}\"\n pidfile: \"\"\n use-syslog: no\n logfile: \"{dir}/log\"\n ede: yes\n \
-                 do-not-query-localhost: no\n module-config: \"validator iterator\"\n\
-                 remote-control:\n control-enable: no\n\
-                 auth-zone:\n name: \"broken.example\"\n primary: 127.0.0.1@1\n for-downstream: no\n for-upstream: yes\n \
-                 fallback-enabled: no\n{settings}",
-                address.port()
-            ),
-        );
-        let child = Command::new("/usr/sbin/unbound")
-            .arg("-c")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            child,
-            address,
-            _scratch: scratch,
-        }
-    }
-}
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A zone in which every kind of answer is found.
 fn records(zone: &str) -> String {
@@ -105,15 +33,6 @@ fn records(zone: &str) -> String {
         text += &format!("long TXT \"{n:060}\"\n");
     }
     text
-}
-
-/// Makes a key and signs the zone with it. The name of the key's files.
-fn sign(dir: &str, zone: &str) -> String {
-    let script = format!(
-        "cd {dir} && key=$(ldns-keygen -a ECDSAP256SHA256 -k {zone}) && ldns-signzone {zone} $key && echo $key"
-    );
-    let said = run("sh", &["-c", &script], b"");
-    String::from_utf8(said).unwrap().trim().to_owned()
 }
 
 /// Somebody who asks this server.
@@ -142,12 +61,17 @@ fn unbound_is_understood_whatever_it_answers() {
     if !have(test, &["unbound", "ldns-keygen", "ldns-signzone"]) {
         return;
     }
-    let unbound = Unbound::start();
+    let zone = |name: &'static str, signing| (name, records(name), signing);
+    let unbound = Unbound::start(&[
+        zone("signed.example", Signing::Signed),
+        zone("plain.example", Signing::Plain),
+        zone("forged.example", Signing::Forged("192.0.2.1", "192.0.2.66")),
+    ]);
     let seed = Seed::from_number(1);
     let client = |n| Client {
         runtime: SmolRuntime::start(1, seed.child("runtime", n)).unwrap(),
         resolver: Resolver::new(
-            ResolverConfig::of([unbound.address]),
+            ResolverConfig::of([unbound.address()]),
             seed.child("resolver", n),
         ),
     };
