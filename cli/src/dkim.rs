@@ -16,7 +16,7 @@ use crate::dkim_keys;
 use crate::facts::{Inquirer, domain_name, print, print_json};
 use crate::failure::Failure;
 use crate::message::Message;
-use crate::spf::printable;
+use crate::printable::printable;
 use crate::timestamp;
 
 /// Signatures made at once at most: as many as verifiers look at.

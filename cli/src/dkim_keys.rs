@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mox_dkim::{Ed25519Key, KeyError, KeyRecord, RsaKey, Sign};
+use mox_server::DnsData;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::json;
@@ -22,8 +23,6 @@ use crate::files::read_at_most;
 const FILE_MAX: u64 = 1 << 20;
 /// What to do about a file that holds no key, or one in another form.
 const CONVERT: &str = "moxctl dkim genrsa and gened25519 make such keys, openssl pkcs8 -topk8 -nocrypt converts others";
-/// Octets of one string of a TXT record.
-const STRING: usize = 255;
 
 /// A new Ed25519 key, as PEM.
 pub(crate) fn make_ed25519() -> Result<String, Failure> {
@@ -142,9 +141,5 @@ pub(crate) fn print_record(txt: &DkimTxt) -> Result<(), Failure> {
         return print_json(&json!({ "name": name.to_string(), "record": record }));
     }
     // The record is ASCII without quotes.
-    let strings = record.as_bytes().chunks(STRING).map(|string| {
-        let string = String::from_utf8_lossy(string);
-        format!(" \"{string}\"")
-    });
-    print(format!("{name}. TXT{}\n", strings.collect::<String>()))
+    print(format!("{name}. TXT {}\n", DnsData::Txt(record)))
 }

@@ -16,7 +16,8 @@ use crate::dkim;
 use crate::facts::{Inquirer, domain_name, in_a_labels, print, print_json};
 use crate::failure::Failure;
 use crate::message::Message;
-use crate::spf::{self, hostname, printable};
+use crate::printable::printable;
+use crate::spf::{self, hostname};
 use crate::{reports, timestamp};
 
 pub(crate) fn run(args: &Args, dmarc: &Dmarc) -> Result<(), Failure> {

@@ -88,7 +88,7 @@ pub(crate) fn check(args: &Args, command: &ConfigDnsCheck) -> Result<(), Failure
         wrong += usize::from(is_wrong);
         let _ = writeln!(out, "{word}: {record}");
         if let Some(detail) = detail.as_deref() {
-            let _ = writeln!(out, "    {}", crate::spf::printable(detail));
+            let _ = writeln!(out, "    {}", crate::printable::printable(detail));
         }
         all.push(json!({ "record": as_json(record), "status": word, "detail": detail }));
     }

@@ -14,6 +14,7 @@ use crate::ctl::{self, Command};
 use crate::facts::{print, print_json};
 use crate::failure::Failure;
 use crate::files::read_at_most;
+use crate::printable::printable;
 
 /// Octets of a file of records at most.
 const FILE_MAX: u64 = 64 << 20;
@@ -287,11 +288,4 @@ fn tell(out: &mut String, rule: &Rule, indent: usize) {
     for step in &rule.steps {
         tell(out, step, indent + 4);
     }
-}
-
-/// What others wrote may hold anything.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::junk::{Junk, JunkCheck, JunkCommand, JunkTest, JunkTrain};
 use crate::facts::{print, print_json};
 use crate::failure::Failure;
-use crate::spf::printable;
+use crate::printable::printable;
 use database::{Filter, Learning};
 
 pub(crate) fn run(junk: &Junk) -> Result<(), Failure> {

@@ -31,6 +31,7 @@ pub mod logging;
 mod message;
 pub mod offline;
 mod password;
+mod printable;
 pub mod privileges;
 mod process;
 mod queue;

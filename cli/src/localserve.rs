@@ -152,13 +152,7 @@ fn directory(local: &Localserve) -> Result<Directory, Failure> {
     for name in &local.domain {
         let domain = domain(name)?;
         let failed = |e| Failure::Usage(format!("--domain {name}: {e:?}"));
-        directory.add_domain(
-            &domain,
-            DomainRules {
-                separators: vec!['+'],
-                case_sensitive: false,
-            },
-        );
+        directory.add_domain(&domain, DomainRules::usual());
         directory.add_catch_all("mox", &domain).map_err(failed)?;
         let numbered = (0..local.accounts).map(|n| format!("u{n}"));
         for account in numbered.chain(["mox".to_owned()]) {

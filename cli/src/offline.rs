@@ -19,6 +19,18 @@ pub fn store_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("store")
 }
 
+/// The same, where there is one already: opening would make one.
+pub(crate) fn existing_store_dir(data_dir: &Path) -> Result<PathBuf, Failure> {
+    let place = store_dir(data_dir);
+    match place.is_dir() {
+        true => Ok(place),
+        false => Err(Failure::Failed(format!(
+            "there is no store in {}; name the data directory with --dir",
+            data_dir.display()
+        ))),
+    }
+}
+
 /// Makes a directory that only its owner reads, and those above it where they are missing.
 pub fn make_private_dir(path: &Path) -> Result<(), Failure> {
     DirBuilder::new()

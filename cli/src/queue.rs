@@ -14,6 +14,7 @@ use crate::ctl::{
     RetiredPage,
 };
 use crate::failure::Failure;
+use crate::printable::printable;
 use crate::timestamp;
 
 pub(crate) fn run(args: &Args, queue: &Queue) -> Result<(), Failure> {
@@ -172,13 +173,6 @@ fn secrecy(tls: &str) -> String {
 fn addresses(all: &[String]) -> String {
     let all: Vec<String> = all.iter().map(|to| format!("<{to}>")).collect();
     all.join(" ")
-}
-
-/// What peers said may hold anything, so control characters go.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {

@@ -11,8 +11,8 @@ use mox_store::{Octets, Salvaged};
 use crate::args::{Args, Salvage};
 use crate::backup::data_directory;
 use crate::failure::Failure;
-use crate::offline::{make_private_dir, store_dir};
-use crate::timestamp;
+use crate::offline::{existing_store_dir, make_private_dir};
+use crate::printable::printable;
 
 /// Where the rows are opened, as a copy; removed at the end.
 const WORK: &str = "rows.copy";
@@ -25,13 +25,7 @@ const SAME_NAME_MAX: u32 = 1_000;
 
 pub(crate) fn run(args: &Args, salvage: &Salvage) -> Result<(), Failure> {
     let dir = data_directory(args, salvage.dir.as_deref())?;
-    let place = store_dir(&dir);
-    if !place.is_dir() {
-        return Err(Failure::Failed(format!(
-            "there is no store in {}; name the data directory with --dir",
-            dir.display()
-        )));
-    }
+    let place = existing_store_dir(&dir)?;
     let out = salvage.out.as_path();
     make_private_dir(out)?;
     let mut there = fs::read_dir(out).map_err(|e| Failure::io("write into", out, &e))?;
@@ -146,15 +140,15 @@ impl<'o> Files<'o> {
             (true, None) => self.listed += 1,
             (false, None) => self.unlisted += 1,
         }
-        let date = timestamp::seconds(message.date);
+        let date = message.date.to_string();
         writeln!(
             self.index,
             "{}\t{}\t{}\t{}\t{date}\t{length}\t{body}\t{}",
             name.display(),
-            cell(&account),
-            cell(&mailbox),
+            printable(&account),
+            printable(&mailbox),
             message.uid,
-            cell(&state),
+            printable(&state),
         )
     }
 
@@ -201,13 +195,6 @@ fn part(name: &str) -> String {
         }
     }
     if out.is_empty() { "%".to_owned() } else { out }
-}
-
-/// Text without what would end a cell of the index.
-fn cell(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -33,8 +33,3 @@ impl Termination {
         }
     }
 }
-
-/// Waits for SIGTERM or SIGINT: its name.
-pub async fn terminated() -> io::Result<&'static str> {
-    Ok(Termination::watch()?.next().await)
-}

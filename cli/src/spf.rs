@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::args::authentication::{Spf, SpfCheck, SpfCommand, SpfLookup, SpfParse};
 use crate::facts::{Inquirer, domain_name, print, print_json};
 use crate::failure::Failure;
+use crate::printable::printable;
 use crate::timestamp;
 
 pub(crate) fn run(spf: &Spf) -> Result<(), Failure> {
@@ -94,13 +95,6 @@ fn text(report: &Report) -> String {
     );
     line("lookups", &counts);
     out
-}
-
-/// Nothing that strangers wrote may move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// The report, for `--json`.

@@ -19,7 +19,7 @@ use crate::args::transport::{
 use crate::facts::{Inquirer, domain_name, print, print_json};
 use crate::failure::Failure;
 use crate::password::os_seed;
-use crate::spf::printable;
+use crate::printable::printable;
 use crate::{https, reports};
 
 pub(crate) fn mtasts(mtasts: &Mtasts) -> Result<(), Failure> {

@@ -8,18 +8,11 @@ use mox_store::{Leftovers, OpenError};
 use crate::args::{Args, Verify};
 use crate::backup::data_directory;
 use crate::failure::Failure;
-use crate::offline::store_dir;
+use crate::offline::existing_store_dir;
 
 pub(crate) fn run(args: &Args, verify: &Verify) -> Result<(), Failure> {
     let dir = data_directory(args, verify.dir.as_deref())?;
-    let place = store_dir(&dir);
-    // Opening would make one.
-    if !place.is_dir() {
-        return Err(Failure::Failed(format!(
-            "there is no store in {}; name the data directory with --dir",
-            dir.display()
-        )));
-    }
+    let place = existing_store_dir(&dir)?;
     let verified = mox_store::verify_directory(&place, verify.full).map_err(|e| match e {
         OpenError::Locked { .. } => in_use(&dir),
         e => Failure::Failed(format!("cannot open the store {}: {e}", place.display())),

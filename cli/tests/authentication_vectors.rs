@@ -140,7 +140,7 @@ fn message(replayed: &Replayed, case: &DmarcCase) -> (String, String) {
 }
 
 #[test]
-fn dmarc_evaluations_agree() {
+fn dmarc_evaluations_are_those_of_the_suite() {
     let Some(folder) = mox_suites::folder("mox-cli dmarc_evaluations_agree") else {
         return;
     };

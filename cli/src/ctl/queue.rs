@@ -7,8 +7,6 @@ use mox_mailbox::{Attempt, Fate, Retired};
 use mox_node::{Change, History, Queued, Selection};
 use serde::{Deserialize, Serialize};
 
-use crate::timestamp;
-
 /// Which entries are meant: those that fulfil all that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -123,16 +121,16 @@ impl From<Queued> for QueueItem {
     fn from(queued: Queued) -> Self {
         Self {
             id: queued.id,
-            queued: timestamp::seconds(queued.created),
+            queued: queued.created.to_string(),
             account: queued.account,
             from: queued.from,
             to: queued.to,
             size: queued.size,
             transaction: queued.transaction,
             attempts: queued.attempts,
-            next: timestamp::seconds(queued.next),
+            next: queued.next.to_string(),
             hold: queued.hold,
-            release: queued.release.map(timestamp::seconds),
+            release: queued.release.map(|at| at.to_string()),
             last: queued.last,
         }
     }
@@ -181,8 +179,8 @@ pub struct QueueAttempt {
 impl From<Attempt> for QueueAttempt {
     fn from(attempt: Attempt) -> Self {
         Self {
-            started: timestamp::seconds(attempt.started),
-            ended: attempt.ended.map(timestamp::seconds),
+            started: attempt.started.to_string(),
+            ended: attempt.ended.map(|at| at.to_string()),
             host: attempt.host,
             outcome: attempt.outcome,
             tls: attempt.tls,
@@ -230,10 +228,7 @@ pub struct QueueRetired {
 
 /// One for each recipient.
 pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
-    let (queued, left) = (
-        timestamp::seconds(retired.created),
-        timestamp::seconds(retired.retired),
-    );
+    let (queued, left) = (retired.created.to_string(), retired.retired.to_string());
     let (host, tls) = (retired.last)
         .map(|attempt| (attempt.host, attempt.tls))
         .unwrap_or_default();

@@ -53,7 +53,7 @@ mod walk;
 pub use walk::{WALK_MAX, Walk, walk};
 
 mod suffix;
-pub use suffix::{public_suffix, registrable};
+pub use suffix::registrable;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,15 +2,6 @@
 
 use alloc::string::String;
 
-/// The part of a name below which others register: `co.uk`. `None` for what is no name.
-pub fn public_suffix(domain: &str) -> Option<String> {
-    let domain = prepared(domain)?;
-    let suffix = psl::suffix(domain.as_bytes())?;
-    core::str::from_utf8(suffix.as_bytes())
-        .ok()
-        .map(String::from)
-}
-
 /// The registered name: the public suffix and one label. `None` for a public suffix itself, for `local`, where nobody
 /// registers (RFC 6762), and for what is no name.
 pub fn registrable(domain: &str) -> Option<String> {

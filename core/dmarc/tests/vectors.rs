@@ -118,8 +118,8 @@ fn holds_without_facts(
 }
 
 #[test]
-fn evaluations_agree() {
-    let test = "evaluations_agree";
+fn evaluations_are_those_of_the_suite() {
+    let test = "evaluations_are_those_of_the_suite";
     let (Some(rows), Some(more)) = (lines(test, "evaluate.jsonl"), lines(test, "records.jsonl"))
     else {
         return;

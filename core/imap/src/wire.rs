@@ -27,7 +27,7 @@ mod url;
 pub use append::{AppendReader, AppendStep};
 pub use command::{Allowed, Command, Head, IdPair, StoreArgs, Verb};
 pub use cursor::{Known, Malformed, Numbers, ParseLimits};
-pub use date::{INTERNAL_DATE_LENGTH, write_internal_date};
+pub use date::write_internal_date;
 pub(crate) use encode::{put, put_number, put_text};
 pub use encode::{write_astring, write_nstring, write_string, write_utf8_astring};
 pub use fetch::{FetchArgs, FetchItem};

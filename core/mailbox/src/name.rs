@@ -32,22 +32,21 @@ pub enum SpecialUse {
 }
 
 impl SpecialUse {
-    const NAMES: [(Self, &'static str); 7] = [
-        (Self::All, "\\All"),
-        (Self::Archive, "\\Archive"),
-        (Self::Drafts, "\\Drafts"),
-        (Self::Flagged, "\\Flagged"),
-        (Self::Junk, "\\Junk"),
-        (Self::Sent, "\\Sent"),
-        (Self::Trash, "\\Trash"),
+    const ALL: [Self; 7] = [
+        Self::All,
+        Self::Archive,
+        Self::Drafts,
+        Self::Flagged,
+        Self::Junk,
+        Self::Sent,
+        Self::Trash,
     ];
 
     /// From the attribute, `\Sent`, without regard to case.
     pub fn parse(attribute: &str) -> Option<Self> {
-        Self::NAMES
+        Self::ALL
             .into_iter()
-            .find(|(_, name)| name.eq_ignore_ascii_case(attribute))
-            .map(|(special_use, _)| special_use)
+            .find(|special_use| special_use.as_str().eq_ignore_ascii_case(attribute))
     }
 
     /// The attribute.
@@ -167,9 +166,9 @@ mod tests {
 
     #[test]
     fn special_uses_are_read_back_as_written() {
-        for (special_use, name) in SpecialUse::NAMES {
-            assert_eq!(special_use.as_str(), name);
-            assert_eq!(SpecialUse::parse(&name.to_uppercase()), Some(special_use));
+        for special_use in SpecialUse::ALL {
+            let name = special_use.as_str().to_uppercase();
+            assert_eq!(SpecialUse::parse(&name), Some(special_use));
         }
         assert_eq!(SpecialUse::parse("\\Nothing"), None);
     }

@@ -128,7 +128,7 @@ pub fn next(plan: &Plan, times: &Times, outcome: Outcome, now: Utc, jitter: u64)
         Some(failure) => Next::Fail(failure),
         None => Next::Retry {
             at: plan.retry_at(times, now, jitter),
-            delay_notice: plan.delay_notice_at(times).is_some_and(|at| at <= now),
+            delay_notice: plan.delay_dsn_due(times, now),
         },
     }
 }

@@ -53,6 +53,16 @@ pub struct DomainRules {
     pub case_sensitive: bool,
 }
 
+impl DomainRules {
+    /// Those that hold unless a domain says otherwise.
+    pub fn usual() -> Self {
+        Self {
+            separators: vec!['+'],
+            case_sensitive: false,
+        }
+    }
+}
+
 /// Where reports about a domain go: local parts; `None` is the postmaster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReportAddresses {
@@ -207,13 +217,7 @@ impl Directory {
         ) else {
             return directory;
         };
-        directory.add_domain(
-            &domain,
-            DomainRules {
-                separators: vec!['+'],
-                case_sensitive: false,
-            },
-        );
+        directory.add_domain(&domain, DomainRules::usual());
         directory.add_host(Host::Literal(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)));
         directory.add_host(Host::Literal(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
         // All names differ and their domain was just added, so none of these fails.

@@ -457,7 +457,7 @@ fn all_wrong_values_of_a_file_are_reported_together_in_order() {
          mox.ron:7:14: listeners.\"b\": it has no service; add one of smtp, submission, submissions, imap, imaps, like smtp: ()\n\
          mox.ron:7:20: listeners.\"b\".ips: the list is empty; name addresses of this machine, or \"0.0.0.0\" and \"::\" for all\n\
          mox.ron:9:27: postmaster.account: \"../jo\" cannot be the name of an account; use up to 64 of a-z, 0-9 and . _ @ -, beginning with a letter or a digit\n\
-         mox.ron:9:45: postmaster.mailbox: \"a//b\" cannot be the name of a mailbox; use letters, digits and spaces, with / between levels\n\
+         mox.ron:9:45: postmaster.mailbox: \"a//b\" cannot be the name of a mailbox: a level of it is empty; use letters, digits and spaces, with / between levels\n\
          mox.ron:10:17: resolvers[0]: \"dns.example\" is no address of a name server; write one like \"127.0.0.1\" or \"[::1]:5353\"\n\
          mox.ron:11:12: relay: \"a b\" is no host and port; write \"smtp.example.org:25\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"\n\
          mox.ron:12:26: connections.total: 0 connections is not between 1 and 1000000; 10000 is usual"

@@ -26,6 +26,9 @@ extern crate alloc;
 
 mod fields;
 
+mod txt;
+pub use txt::TxtLookup;
+
 mod sts_record;
 pub use sts_record::{StsLookup, StsRecord, sts_lookup};
 

@@ -3,9 +3,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use mox_dns::{Answer, Facts, Failure, Missing, Name, Question, Record, RecordType};
+use mox_dns::{Facts, Missing, Name, Question, RecordType};
 
 use crate::fields::{self, Defect};
+use crate::txt::TxtLookup;
 
 const VERSION: &str = "v=STSv1";
 
@@ -72,20 +73,8 @@ impl fmt::Display for StsRecord {
     }
 }
 
-/// What a lookup came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StsLookup {
-    /// There is a policy to be fetched.
-    Record(StsRecord),
-    /// The domain has none.
-    None,
-    /// There is more than one record, which counts as none.
-    Several,
-    /// The only record cannot be read, which counts as none, and why.
-    Unreadable(&'static str),
-    /// DNS did not tell; it may later.
-    Unknown(Failure),
-}
+/// What a lookup came to; with a record there is a policy to be fetched.
+pub type StsLookup = TxtLookup<StsRecord>;
 
 /// Looks up whether a domain has an MTA-STS policy. CNAMEs are followed by the resolver.
 ///
@@ -96,41 +85,9 @@ pub fn sts_lookup(facts: &Facts, domain: &Name) -> Result<StsLookup, Missing> {
         return Ok(StsLookup::None);
     };
     let answer = facts.need(&Question::of(name, RecordType::Txt))?;
-    Ok(select(answer))
-}
-
-fn select(answer: &Answer) -> StsLookup {
-    match only(answer, StsRecord::is_record) {
-        Only::Unknown(failure) => StsLookup::Unknown(failure),
-        Only::None => StsLookup::None,
-        Only::Several => StsLookup::Several,
-        Only::One(text) => match StsRecord::parse(text) {
-            Ok(record) => StsLookup::Record(record),
-            Err(why) => StsLookup::Unreadable(why),
-        },
-    }
-}
-
-/// The records of an answer that are of one kind, which has to be one.
-pub(crate) enum Only<'a> {
-    One(&'a [u8]),
-    None,
-    Several,
-    Unknown(Failure),
-}
-
-/// Counted before any is parsed: a broken one beside a good one is still one too many.
-pub(crate) fn only(answer: &Answer, is_one: impl Fn(&[u8]) -> bool) -> Only<'_> {
-    if let Some(failure) = answer.why().filter(|failure| failure.is_temporary()) {
-        return Only::Unknown(failure);
-    }
-    let mut texts = answer.all().iter().filter_map(|record| match record {
-        Record::Txt(text) if is_one(text) => Some(&**text),
-        _ => None,
-    });
-    match (texts.next(), texts.next()) {
-        (None, _) => Only::None,
-        (Some(text), None) => Only::One(text),
-        (Some(_), Some(_)) => Only::Several,
-    }
+    Ok(StsLookup::of(
+        answer,
+        StsRecord::is_record,
+        StsRecord::parse,
+    ))
 }

@@ -3,10 +3,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use mox_dns::{Answer, Facts, Failure, Missing, Name, Question, RecordType};
+use mox_dns::{Facts, Missing, Name, Question, RecordType};
 
 use crate::fields::{self, Defect, trim};
-use crate::sts_record::{Only, only};
+use crate::txt::TxtLookup;
 
 const VERSION: &str = "v=TLSRPTv1";
 /// Addresses at most; those behind them are not read.
@@ -140,20 +140,8 @@ fn is_escaped_well(text: &str) -> bool {
     true
 }
 
-/// What a lookup came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TlsrptLookup {
-    /// Reports are wanted.
-    Record(TlsrptRecord),
-    /// The domain wants none.
-    None,
-    /// There is more than one record, which counts as none.
-    Several,
-    /// The only record cannot be read, which counts as none, and why.
-    Unreadable(&'static str),
-    /// DNS did not tell; it may later.
-    Unknown(Failure),
-}
+/// What a lookup came to; with a record, reports are wanted.
+pub type TlsrptLookup = TxtLookup<TlsrptRecord>;
 
 /// Looks up where a domain wants TLS reports.
 ///
@@ -164,17 +152,9 @@ pub fn tlsrpt_lookup(facts: &Facts, domain: &Name) -> Result<TlsrptLookup, Missi
         return Ok(TlsrptLookup::None);
     };
     let answer = facts.need(&Question::of(name, RecordType::Txt))?;
-    Ok(select(answer))
-}
-
-fn select(answer: &Answer) -> TlsrptLookup {
-    match only(answer, TlsrptRecord::is_record) {
-        Only::Unknown(failure) => TlsrptLookup::Unknown(failure),
-        Only::None => TlsrptLookup::None,
-        Only::Several => TlsrptLookup::Several,
-        Only::One(text) => match TlsrptRecord::parse(text) {
-            Ok(record) => TlsrptLookup::Record(record),
-            Err(why) => TlsrptLookup::Unreadable(why),
-        },
-    }
+    Ok(TlsrptLookup::of(
+        answer,
+        TlsrptRecord::is_record,
+        TlsrptRecord::parse,
+    ))
 }

@@ -256,8 +256,12 @@ impl Client {
             Kind::Body => self.done(&format!("FETCH {one} (UID BODY[])")),
             Kind::Flag => {
                 let sign = if rng.one_in(2) { '+' } else { '-' };
-                let flags = ["\\Seen", "\\Flagged", "\\Answered", "$Label1"];
-                let flag = flags[usize::try_from(rng.below(4)).unwrap_or(0)];
+                let flag = match rng.below(4) {
+                    0 => "\\Seen",
+                    1 => "\\Flagged",
+                    2 => "\\Answered",
+                    _ => "$Label1",
+                };
                 self.done(&format!("STORE {one} {sign}FLAGS ({flag})"))
             }
             Kind::Delete => self.done(&format!("STORE {one} +FLAGS (\\Deleted)")),

@@ -127,7 +127,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn swaks_sends() {
+fn what_swaks_sends_over_each_way_arrives() {
     // It does without these until TLS or IPv6 is asked of it.
     for module in ["Net::SSLeay", "IO::Socket::INET6"] {
         let found = Command::new("perl")
@@ -170,7 +170,7 @@ fn swaks_sends() {
 }
 
 #[test]
-fn curl_sends() {
+fn what_curl_sends_over_each_way_arrives() {
     each_way_sends("curl", &["curl"], |server, way, subject| {
         let certificate = server.certificate();
         let scheme = if way.implicit { "smtps" } else { "smtp" };
@@ -199,7 +199,7 @@ fn curl_sends() {
 }
 
 #[test]
-fn msmtp_sends() {
+fn what_msmtp_sends_over_each_way_arrives() {
     each_way_sends("msmtp", &["msmtp"], |server, way, subject| {
         let config = format!(
             "account default\nhost {}\nport {}\ntls on\ntls_starttls {}\ntls_trust_file {}\nauth on\n\
@@ -220,7 +220,7 @@ fn msmtp_sends() {
 }
 
 #[test]
-fn smtplib_sends() {
+fn what_smtplib_sends_over_each_way_arrives() {
     each_way_sends("smtplib", &["python3"], |server, way, subject| {
         let (client, certificate) = (script("smtp_client.py"), server.certificate());
         let mut args = vec![text(&client), way.host];
@@ -236,7 +236,7 @@ fn smtplib_sends() {
 }
 
 #[test]
-fn mutt_sends() {
+fn what_mutt_sends_over_each_way_arrives() {
     each_way_sends("mutt sends", &["mutt"], |server, way, subject| {
         let config = muttrc(server, way);
         let body = format!("Body of {subject}.\n");
@@ -291,7 +291,7 @@ fn each_way_reads(client: &str, programs: &[&str], read: impl Fn(&Localserve, Wa
 }
 
 #[test]
-fn curl_reads() {
+fn curl_reads_over_each_way() {
     each_way_reads("curl reads", &["curl"], |server, way| {
         let certificate = server.certificate();
         let scheme = if way.implicit { "imaps" } else { "imap" };
@@ -330,7 +330,7 @@ fn imaplib_lives_in_a_mailbox() {
 }
 
 #[test]
-fn mutt_reads() {
+fn mutt_reads_over_each_way() {
     each_way_reads("mutt reads", &["mutt", "script"], |server, way| {
         let config = muttrc(server, way);
         let out = server.scratch().path().join("read");

@@ -23,7 +23,7 @@ pub(crate) fn encode(octets: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn rfc_4648_10() {
+    fn the_examples_of_rfc_4648_are_encoded_as_printed_there() {
         for (octets, text) in [
             ("", ""),
             ("f", "Zg=="),

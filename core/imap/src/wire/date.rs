@@ -7,9 +7,6 @@ use super::cursor::{Cursor, Malformed, Parsed, syntax};
 
 const DAY: i64 = 86_400;
 
-/// Octets of a `date-time` with its quotes.
-pub const INTERNAL_DATE_LENGTH: usize = 28;
-
 /// `1-Feb-1994`, with or without quotes: days since 1970-01-01.
 pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<i64> {
     let quoted = cursor.eat(b'"');
@@ -131,7 +128,6 @@ mod tests {
         let mut out = Vec::new();
         write_internal_date(&mut out, at);
         assert_eq!(out, b"\" 8-Feb-1994 05:52:25 +0000\"");
-        assert_eq!(out.len(), INTERNAL_DATE_LENGTH);
         assert_eq!(date_time(&mut Cursor::new(&out)), Ok(at));
     }
 

@@ -167,11 +167,6 @@ impl Framer {
         false
     }
 
-    /// The rest of the current command must be skipped: it went on where it should have ended.
-    pub fn spoil_rest(&mut self, head: &[u8], why: Malformed) {
-        self.spoil_with(head, why);
-    }
-
     /// Gives out what is held and starts a new command.
     pub fn take(&mut self) -> Bytes {
         let held = core::mem::take(&mut self.held).freeze();

@@ -5,7 +5,7 @@ use core::ops::ControlFlow;
 use mox_driver::{Pool, Runtime};
 use mox_imap::SearchKey;
 use mox_imap::server::{Answer, BoxId};
-use mox_machine::{Civil, Utc};
+use mox_machine::Utc;
 use mox_mailbox::{AccountId, Header, MailboxId, Meta, ReadError, Reads, Row};
 use mox_message::contains;
 use mox_mime::{Date, Inside, parts};
@@ -379,17 +379,7 @@ impl Candidate for Stored<'_> {
             return Ok(None);
         };
         let date = mox_mime::header::find(header, b"Date").and_then(Date::parse);
-        Ok(date.map(|date| {
-            let civil = Civil {
-                year: date.year,
-                month: date.month,
-                day: date.day,
-                hour: 0,
-                minute: 0,
-                second: 0,
-            };
-            Utc::from_civil(&civil).secs().div_euclid(86_400)
-        }))
+        Ok(date.map(|date| (date.unix() + i64::from(date.zone) * 60).div_euclid(86_400)))
     }
 
     fn saved_day(&mut self) -> io::Result<Option<i64>> {

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 use mox_imap::server::{Answer, SortField, SortKey, Threading};
-use mox_machine::{Civil, Utc};
+use mox_machine::Utc;
 use mox_mailbox::Row;
 use mox_message::text::header_text;
 use mox_mime::{Date, Envelope};
@@ -162,17 +162,7 @@ fn values(row: &Row, envelope: &Envelope, order: &[SortKey]) -> Sorted {
 /// The sent date in UTC, or the internal date (RFC 5256 2.2).
 fn sent(envelope: &Envelope, row: &Row) -> Utc {
     let date = envelope.date.as_deref().and_then(Date::parse);
-    date.map_or(row.date, |date| {
-        let civil = Civil {
-            year: date.year,
-            month: date.month,
-            day: date.day,
-            hour: date.hour,
-            minute: date.minute,
-            second: date.second,
-        };
-        Utc::from_secs(Utc::from_civil(&civil).secs() - i64::from(date.zone) * 60)
-    })
+    date.map_or(row.date, |date| Utc::from_secs(date.unix()))
 }
 
 /// The identifiers in a field, without their angle brackets, quotes undone; the last [`REFERENCES_MAX`].

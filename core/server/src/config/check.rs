@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use mox_address::Domain;
+use mox_mailbox::{Stop, mailbox_name};
 use ron::Options;
 use ron::error::{Error, SpannedError};
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
-use unicode_normalization::is_nfc;
 
 use super::locate::{Located, Step, written};
 use super::problem::{Problem, Problems};
@@ -213,18 +213,10 @@ impl Check<'_> {
 
     /// A mailbox name.
     pub(super) fn mailbox(&mut self, path: &[Step<'_>], name: &str) {
-        let bad_char = |c: char| {
-            c.is_control() || matches!(c, '%' | '*' | '#' | '&' | '\u{2028}' | '\u{2029}')
-        };
-        let bad_level = |level: &str| matches!(level, "" | "." | "..");
-        if name.len() > 512
-            || !is_nfc(name)
-            || name.contains(bad_char)
-            || name.split('/').any(bad_level)
-        {
+        if let Err(Stop::BadMailboxName(why)) = mailbox_name(name) {
             self.problem(
                 path,
-                &format!("{name:?} cannot be the name of a mailbox"),
+                &format!("{name:?} cannot be the name of a mailbox: {why}"),
                 "use letters, digits and spaces, with / between levels",
             );
         }

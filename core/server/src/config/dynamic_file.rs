@@ -121,7 +121,8 @@ const fn default_new_recipients() -> u32 {
 }
 
 fn default_separators() -> Vec<String> {
-    vec!["+".into()]
+    let usual = DomainRules::usual().separators;
+    usual.into_iter().map(String::from).collect()
 }
 
 impl core::fmt::Display for Address {

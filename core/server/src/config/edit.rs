@@ -129,10 +129,7 @@ pub fn add_domain(
 ) -> Result<String, EditError> {
     let mut wanted = Dynamic::parse(file, text, fixed)?;
     let domain = a_labels(name)?;
-    let rules = DomainRules {
-        separators: vec!['+'],
-        case_sensitive: false,
-    };
+    let rules = DomainRules::usual();
     if wanted.domains.insert(domain.clone(), rules).is_some() {
         return Err(refused(format!("there is a domain {name:?} already")));
     }

@@ -133,11 +133,6 @@ impl ReplyReader {
         }
     }
 
-    /// True inside a reply of several lines.
-    pub fn in_reply(&self) -> bool {
-        self.code.is_some()
-    }
-
     /// Takes the next whole reply from the front of `input`; `None` when it is not complete yet.
     pub fn take(&mut self, input: &mut BytesMut) -> Option<Result<Reply, ReplyError>> {
         loop {
