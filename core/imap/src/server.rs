@@ -10,6 +10,7 @@ mod fetch;
 mod idle;
 mod job;
 mod limits;
+mod literal;
 mod mailbox;
 mod message_limit;
 mod metadata;
@@ -22,6 +23,7 @@ mod recorded;
 mod report;
 mod search;
 mod select;
+mod session;
 mod store;
 mod switched_off;
 mod thread;
@@ -30,8 +32,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::{Bytes, BytesMut};
-use mox_machine::{AskId, AskIds, Mono, Now, Seed, Session, Step, TlsFacts};
+use bytes::Bytes;
+use mox_machine::{AskId, AskIds, Mono, Now, Seed, Step};
 use mox_uids::UidSet;
 
 pub use ask::{
@@ -47,10 +49,7 @@ use self::job::{Job, Next, Reply, Running};
 use self::notify::Notify;
 use self::output::Output;
 use self::report::{Report, Selection};
-use crate::wire::{
-    Allowed, Announced, AppendReader, Command, Framed, Framer, Head, Known, Malformed, Numbers,
-    Verb,
-};
+use crate::wire::{Allowed, Command, Framer, Head, Known, Malformed, Numbers, Verb};
 
 /// Octets of output not taken yet above which no further command is begun.
 const OUTPUT_HIGH: usize = 64 * 1024;
@@ -402,136 +401,6 @@ impl Server {
         }
     }
 
-    /// A command so far ends in the announcement of a literal.
-    fn literal(&mut self, literal: Announced) {
-        let limits = &self.config.limits;
-        let held = self.framer.held();
-        let head = Head::parse(held);
-        let why = match (head.tag, head.verb) {
-            (None, _) => Some(Malformed::Syntax("a tag was expected")),
-            (_, None) => Some(Malformed::Syntax("there is no such command")),
-            (_, Some(verb)) if !self.knows(verb) => {
-                Some(Malformed::Syntax("there is no such command"))
-            }
-            (_, Some(verb)) => self.refusal(verb),
-        };
-        // RFC 5464 5: a value may be a literal8, with or without BINARY.
-        let literal8 = literal.binary && head.verb != Some(Verb::SetMetadata);
-        let judged = Announced {
-            binary: literal8,
-            ..literal
-        };
-        let why = why.or_else(|| self.literal_off(&judged));
-        let why = match (why, head.verb, head.args) {
-            (None, Some(verb), Some(args)) if verb.brings_message() => {
-                let mut reader = AppendReader::new(verb != Verb::Append);
-                match reader.read(args, &self.known(), &limits.parse) {
-                    Ok(Some(steps)) => return self.append(verb, reader, steps, literal),
-                    Ok(None) => None,
-                    Err(why) => Some(why),
-                }
-            }
-            (why, ..) => why,
-        };
-        let too_big = literal.size > limits.argument(self.authenticated)
-            || held.len() as u64 + literal.size > limits.command as u64;
-        let why = match why {
-            None if too_big => Some(Malformed::Refused("TOOBIG", "the literal is too long")),
-            None if literal8 => Some(Malformed::Syntax("a literal8 is not allowed here")),
-            why => why,
-        };
-        match why {
-            None => {
-                self.framer.accept(literal);
-                if literal.waits {
-                    self.out.line(b"+ go ahead");
-                }
-            }
-            Some(why) => self.refuse_literal(literal, why),
-        }
-    }
-
-    /// A command is refused where a literal was announced: none of its octets may be taken for a command.
-    fn refuse_literal(&mut self, literal: Announced, why: Malformed) {
-        if !literal.waits && literal.size > self.config.limits.frame(self.authenticated).skip {
-            return self.endless();
-        }
-        let head = Bytes::copy_from_slice(self.framer.held());
-        if self.framer.spoil(literal, why) {
-            self.spoilt(&head, why);
-        }
-    }
-
-    fn endless(&mut self) {
-        self.close(
-            CloseReason::Violation,
-            Some("[TOOBIG] the line or literal is too long"),
-        );
-    }
-
-    /// A command that must not be obeyed is over.
-    fn spoilt(&mut self, head: &[u8], why: Malformed) {
-        self.is_active();
-        let head = Head::parse(head);
-        match (head.tag, head.verb) {
-            (None, _) => self.invalid(b"*", "a tag was expected"),
-            (Some(tag), None) => self.invalid(tag, "there is no such command"),
-            (Some(tag), verb) => self.reply(tag, verb, &why.into()),
-        }
-    }
-
-    /// What the client sends to a command that is running.
-    fn continuation(&mut self, mut running: Box<Running>, framed: Framed) {
-        self.is_active();
-        let line = match framed {
-            Framed::Complete(line) => Ok(line),
-            Framed::Literal(literal) if matches!(running.job, Job::Append(_)) => {
-                return self.append_literal(running, literal);
-            }
-            Framed::Literal(literal) => {
-                let why = Malformed::Syntax("no literal was expected");
-                if !literal.waits
-                    && literal.size > self.config.limits.frame(self.authenticated).skip
-                {
-                    self.running = Some(running);
-                    return self.endless();
-                }
-                if !self.framer.spoil(literal, why) {
-                    self.running = Some(running);
-                    return;
-                }
-                Err(why)
-            }
-            Framed::Spoilt { why, .. } => Err(why),
-            Framed::Incomplete | Framed::Endless => {
-                self.running = Some(running);
-                return self.endless();
-            }
-        };
-        let job = core::mem::replace(&mut running.job, Job::Login);
-        let next = match (job, line) {
-            (Job::Sasl(mechanism), Ok(line)) => self.sasl_line(mechanism, &line),
-            (Job::Append(append), line) => self.append_line(append, line, running.verb.is_uid()),
-            (Job::Idle(_), Ok(line)) => {
-                let next = self.idle_line(&line);
-                if let (Next::Done(reply), true) = (&next, self.report.is_some()) {
-                    // The report that is on its way comes first.
-                    let job = if reply.status == "OK" {
-                        Job::Idle(true)
-                    } else {
-                        Job::Finish(reply.clone())
-                    };
-                    Next::Go(job)
-                } else {
-                    next
-                }
-            }
-            (_, Err(why)) => Next::Done(why.into()),
-            (job, Ok(_)) => Next::Go(job),
-        };
-        self.proceed(running, next);
-    }
-
     /// The answer a command waited for.
     fn step(&mut self, mut running: Box<Running>, answer: Answer) {
         running.ask = None;
@@ -612,167 +481,6 @@ impl Server {
 impl Job {
     const fn is_pumped(&self) -> bool {
         matches!(self, Self::Fetch(_) | Self::Listing(_) | Self::Found(_))
-    }
-}
-
-impl Session for Server {
-    type Ask = Ask;
-    type Answer = Answer;
-    type Event = Event;
-
-    fn recv(&mut self, now: Now, input: &mut BytesMut) {
-        self.clock(now);
-        self.greet();
-        while self.wants_read() {
-            if self.reads_message() {
-                if !self.message_bytes(input) {
-                    break;
-                }
-                continue;
-            }
-            let limits = self.config.limits.frame(self.authenticated);
-            let framed = match self.framer.next(input, &limits) {
-                Framed::Incomplete => break,
-                Framed::Endless => {
-                    self.endless();
-                    break;
-                }
-                framed => framed,
-            };
-            match (self.running.take(), framed) {
-                (Some(running), framed) => self.continuation(running, framed),
-                (None, Framed::Literal(literal)) => self.literal(literal),
-                (None, Framed::Complete(line)) => self.command(&line, !input.is_empty()),
-                (None, Framed::Spoilt { head, why }) => self.spoilt(&head, why),
-                (None, Framed::Incomplete | Framed::Endless) => break,
-            }
-        }
-    }
-
-    fn eof(&mut self, now: Now) {
-        self.clock(now);
-        self.greet();
-        self.eof = true;
-        // A command that runs is answered; what waits for the client never will be.
-        if self.wants_read() {
-            self.close(CloseReason::Eof, None);
-        }
-    }
-
-    fn secured(&mut self, now: Now, tls: TlsFacts) {
-        self.clock(now);
-        self.tls = true;
-        self.certified = tls.peer_certificate.is_some();
-        if self.phase == Phase::Upgrading {
-            self.phase = Phase::Open;
-            self.framer = Framer::default();
-        }
-    }
-
-    fn answer(&mut self, now: Now, id: AskId, answer: Answer) {
-        self.clock(now);
-        if self.phase == Phase::Closed {
-            return;
-        }
-        let Some(answer) = self.watch_answer(id, answer) else {
-            return;
-        };
-        let Some(answer) = self.report_answer(id, answer) else {
-            return;
-        };
-        let Some(answer) = self.notify_answer(id, answer) else {
-            return;
-        };
-        let Some(answer) = self.context_answer(id, answer) else {
-            return;
-        };
-        let Some(answer) = self.piece_answer(id, answer) else {
-            return;
-        };
-        if let Some(running) = self.running.take_if(|r| r.ask == Some(id)) {
-            self.is_active();
-            self.step(running, answer);
-        }
-    }
-
-    fn tick(&mut self, now: Now) {
-        self.clock(now);
-        self.greet();
-        self.tell_progress(now);
-        if self.deadline().is_some_and(|(at, _)| at <= now.mono) {
-            if self.eof {
-                self.close(CloseReason::Eof, None);
-            } else {
-                self.closing(CloseReason::Timeout, "nothing came for too long");
-            }
-        }
-    }
-
-    fn deadline(&self) -> Option<(Mono, &'static str)> {
-        if self.phase == Phase::Closed {
-            return None;
-        }
-        if self.now.is_none() {
-            // The clock is not known yet: let the driver tell it.
-            return Some((Mono::default(), "start"));
-        }
-        if self.eof && self.wants_read() {
-            // Commands that were sent before the end are taken first.
-            return Some((self.active, "eof"));
-        }
-        let limits = &self.config.limits;
-        let silence = if self.authenticated {
-            (self.active + limits.idle_timeout, "idle")
-        } else {
-            (self.active + limits.auth_timeout, "login")
-        };
-        Some(match self.progress_due() {
-            Some(at) if at < silence.0 => (at, "progress"),
-            _ => silence,
-        })
-    }
-
-    fn drain(&mut self, now: Now) {
-        self.clock(now);
-        self.greet();
-        self.draining = true;
-        if self.phase != Phase::Closed && (self.running.is_none() || self.wants_read()) {
-            self.close(CloseReason::Drained, Some("the server is stopping"));
-        }
-    }
-
-    fn wants_read(&self) -> bool {
-        if self.phase != Phase::Open || self.out.octets() >= OUTPUT_HIGH {
-            return false;
-        }
-        match &self.running {
-            // Numbers must not change between a command and its answer.
-            None => self.report.is_none(),
-            Some(running) => match &running.job {
-                Job::Sasl(_) => running.ask.is_none(),
-                Job::Idle(done) => !done,
-                Job::Append(append) => {
-                    append.wants_read(&self.config.limits) && running.ask.is_none()
-                }
-                _ => false,
-            },
-        }
-    }
-
-    fn in_bulk(&self) -> bool {
-        self.reads_message()
-    }
-
-    fn poll(&mut self) -> Option<Step<Ask, Event>> {
-        self.greet();
-        loop {
-            if let Some(step) = self.out.pop() {
-                return Some(step);
-            }
-            if !self.pump() {
-                return None;
-            }
-        }
     }
 }
 

@@ -23,9 +23,10 @@ mod sequence;
 mod span;
 mod structure;
 mod url;
+mod verb;
 
 pub use append::{AppendReader, AppendStep};
-pub use command::{Allowed, Command, Head, IdPair, StoreArgs, Verb};
+pub use command::{Command, IdPair, StoreArgs};
 pub use cursor::{Known, Malformed, Numbers, ParseLimits};
 pub use date::write_internal_date;
 pub(crate) use encode::{put, put_number, put_text};
@@ -46,3 +47,4 @@ pub use span::Span;
 pub(crate) use span::write_numbers;
 pub use structure::{write_envelope, write_structure};
 pub use url::MessageUrl;
+pub use verb::{Allowed, Head, Verb};
