@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mox_machine::{Civil, Utc};
+use mox_machine::{Rfc3339, Utc, Zone};
 
 /// The system's clock.
 pub(crate) fn now() -> Utc {
@@ -34,75 +34,11 @@ impl FromStr for Moment {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse(text).map(Self).ok_or(
+        let moment = Rfc3339::parse(text).filter(|moment| moment.zone != Zone::Missing);
+        moment.map(|moment| Self(moment.utc)).ok_or(
             "not a moment of RFC 3339; write it like 2026-01-02T03:04:05Z or 2026-01-02T03:04:05+02:00",
         )
     }
-}
-
-fn parse(text: &str) -> Option<Utc> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let [year, month, day] = numbers(date, b'-', [4, 2, 2])?;
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (time, rest) = rest.split_at_checked(8)?;
-    let [hour, minute, second] = numbers(time, b':', [2, 2, 2])?;
-    let (fraction, zone) = match rest.strip_prefix('.') {
-        Some(rest) => {
-            let end = rest.find(|c: char| !c.is_ascii_digit())?;
-            rest.split_at_checked(end)
-                .filter(|(digits, _)| !digits.is_empty())?
-        }
-        None => ("0", rest),
-    };
-    let offset = match zone {
-        "Z" | "z" => 0,
-        zone => {
-            let sign = match zone.as_bytes().first()? {
-                b'+' => 1,
-                b'-' => -1,
-                _ => return None,
-            };
-            let [hours, minutes] = numbers(zone.get(1..)?, b':', [2, 2])?;
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            sign * i64::from(hours * 60 + minutes)
-        }
-    };
-    // RFC 3339 5.6 allows for leap seconds.
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let civil = Civil {
-        year: i32::try_from(year).ok()?,
-        month: u8::try_from(month).ok()?,
-        day: u8::try_from(day).ok()?,
-        hour: u8::try_from(hour).ok()?,
-        minute: u8::try_from(minute).ok()?,
-        second: u8::try_from(second).ok()?,
-    };
-    let utc = Utc::from_civil(&civil);
-    // A day that its month does not have carries over into the next.
-    let back = utc.civil();
-    if second < 60 && (back.month, back.day) != (civil.month, civil.day)
-        || !(1..=12).contains(&month)
-    {
-        return None;
-    }
-    let micros: i64 = format!("{fraction:0<6}").get(..6)?.parse().ok()?;
-    Some(Utc(utc.0 + micros - offset * 60_000_000))
-}
-
-/// Numbers of so many digits each, with a mark between them.
-fn numbers<const N: usize>(text: &str, mark: u8, digits: [usize; N]) -> Option<[u32; N]> {
-    let mut parts = text.split(char::from(mark));
-    let mut numbers = [0; N];
-    for (number, digits) in numbers.iter_mut().zip(digits) {
-        let part = parts.next()?;
-        let fits = part.len() == digits && part.bytes().all(|b| b.is_ascii_digit());
-        *number = part.parse().ok().filter(|_| fits)?;
-    }
-    parts.next().is_none().then_some(numbers)
 }
 
 #[cfg(test)]

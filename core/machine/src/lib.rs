@@ -108,6 +108,7 @@ mod mutant;
 pub mod mutants;
 mod pieces;
 mod recorded;
+mod rfc3339;
 mod secret;
 mod seed;
 mod session;
@@ -115,6 +116,7 @@ mod time;
 
 pub use line::{Line, LineReader};
 pub use recorded::{Record, Recordable, Recorded, Tape, TapeRoom};
+pub use rfc3339::{Rfc3339, Zone};
 pub use secret::Secret;
 pub use seed::{Rng, Seed};
 pub use session::{AskId, AskIds, Session, Step, TlsFacts};
