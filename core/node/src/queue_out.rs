@@ -7,6 +7,7 @@ mod local;
 mod notice;
 mod policy;
 mod route;
+mod verdict;
 
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};

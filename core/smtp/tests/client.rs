@@ -413,8 +413,8 @@ fn what_this_server_cannot_take_fails_without_a_word() {
     assert_eq!(
         causes,
         [
-            (Class::Permanent, Cause::NoUtf8),
-            (Class::Permanent, Cause::TooBig)
+            (Class::Temporary, Cause::NoUtf8),
+            (Class::Temporary, Cause::TooBig)
         ]
     );
 }

@@ -35,7 +35,8 @@ pub(super) struct Result {
     pub(super) tls: String,
     /// It was told what the sender wants to know, and will tell.
     pub(super) tells: bool,
-    /// The message demands more of TLS than this host has. It is final when no host of the domain has it (RFC 8689 4.2.1).
+    /// This host cannot take the message: it has no SMTPUTF8, no room for it, less of TLS than it demands (RFC 8689 4.2.1),
+    /// or takes no mail at all. It is final when no host of the domain can.
     pub(super) unfit: bool,
 }
 
@@ -330,6 +331,7 @@ async fn deliver<R: Runtime>(
                 .collect();
         }
     };
+    let mut is_asked_everywhere = true;
     for hop in &hops {
         let open: Vec<usize> = (0..results.len())
             .filter(|&i| !is_decided(results.get(i).and_then(Option::as_ref)))
@@ -349,6 +351,7 @@ async fn deliver<R: Runtime>(
         }
         // The peer may have the message: another host now would make it two.
         if ambiguous || node.registry.is_stopping() {
+            is_asked_everywhere = false;
             break;
         }
     }
@@ -361,7 +364,7 @@ async fn deliver<R: Runtime>(
     results
         .into_iter()
         .map(|r| r.unwrap_or_else(|| none.clone()))
-        .map(|result| match result.unfit {
+        .map(|result| match result.unfit && is_asked_everywhere {
             true => Result {
                 outcome: Outcome::Permanent,
                 ..result
@@ -386,6 +389,7 @@ fn more_telling(before: Option<Result>, after: Result) -> Result {
     match before {
         // Tomorrow it may be the other one that can be reached.
         Some(before) if after.unfit && !before.unfit => before,
+        Some(before) if before.unfit && !after.unfit => after,
         Some(before) if before.from_peer && !after.from_peer && after.outcome == before.outcome => {
             before
         }
@@ -436,6 +440,13 @@ mod tests {
             ..away.clone()
         };
         assert_eq!(text(Some(&busy), &unfit), "451 4.2.0 later");
+        let closed = Result {
+            unfit: true,
+            ..said(Outcome::Temporary, "554 5.3.2 no mail here", true)
+        };
+        assert_eq!(text(Some(&closed), &away), "no connection");
+        assert_eq!(text(Some(&away), &closed), "no connection");
+        assert_eq!(text(Some(&unfit), &closed), "554 5.3.2 no mail here");
         let given_up = said(Outcome::Permanent, "given up", false);
         assert_eq!(text(Some(&busy), &given_up), "given up");
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::attempt::{Result, ours};
 use super::client::ClientHost;
 use super::route::Hop;
+use super::verdict::said;
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -38,11 +39,11 @@ pub(super) async fn try_hop<R: Runtime>(
     let count = to.len();
     let from = match message.reverse_path.as_str() {
         "" => None,
-        path => Path::parse(path, true).ok(),
+        path => Path::parse(path, true).ok().map(in_ascii),
     };
     let transaction = Transaction {
         from,
-        to: to.iter().map(|(path, _)| path.clone()).collect(),
+        to: to.iter().map(|(path, _)| in_ascii(path.clone())).collect(),
         size: message.size(),
         eight_bit: message.eight_bit,
         utf8: message.utf8,
@@ -85,15 +86,19 @@ pub(super) async fn try_hop<R: Runtime>(
                 tls,
             }) => {
                 let ambiguous = reached.iter().any(|o| o.ambiguous);
-                let said = |o: &Reached| match o.cause {
-                    Cause::NoTls => {
+                let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
+                    (Cause::NoTls, ..) => {
                         let text = format!("the host does not offer STARTTLS. {demanded}");
                         unfit("4.7.10", &text)
                     }
-                    Cause::NoRequireTls => unfit(
-                        "5.7.30",
-                        "the host does not offer REQUIRETLS, which the message demands",
-                    ),
+                    (Cause::Reply, Stage::StartTls, Some(reply)) => {
+                        let text = format!("the host refuses STARTTLS: {reply}. {demanded}");
+                        let refused = unfit("4.7.10", &text);
+                        Result {
+                            unfit: refused.unfit && reply.is_permanent(),
+                            ..refused
+                        }
+                    }
                     _ => said(o, &host),
                 };
                 let results = reached.iter().map(|o| Result {
@@ -123,6 +128,17 @@ pub(super) async fn try_hop<R: Runtime>(
                 return (vec![result; count], false);
             }
         }
+    }
+}
+
+/// A path as servers without SMTPUTF8 take it too, where only its domain is not ASCII.
+fn in_ascii(path: Path) -> Path {
+    match path.domain().and_then(|domain| domain.to_ascii().ok()) {
+        Some(domain) if path.local.as_str().is_ascii() => Path {
+            host: Host::Domain(domain),
+            ..path
+        },
+        _ => path,
     }
 }
 
@@ -275,39 +291,6 @@ fn drain_events<R: Runtime>(client: &mut mox_machine::Recorded<Client>, host: &m
     while let Some(step) = client.poll() {
         if let mox_machine::Step::Event(event) = step {
             host.event(event);
-        }
-    }
-}
-
-/// A peer's verdict on one recipient.
-fn said(reached: &Reached, host: &str) -> Result {
-    let outcome = match reached.class {
-        Class::Delivered => Outcome::Delivered,
-        Class::Temporary => Outcome::Temporary,
-        Class::Permanent => Outcome::Permanent,
-    };
-    let class = if reached.class == Class::Permanent {
-        5
-    } else {
-        4
-    };
-    match &reached.reply {
-        Some(reply) => Result {
-            text: reply.to_string(),
-            from_peer: true,
-            status: reply
-                .enhanced
-                .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
-            ..ours(outcome, "", "", Some(host.to_owned()))
-        },
-        None => {
-            let text = format!("{} failed: {:?}", reached.stage, reached.cause);
-            ours(
-                outcome,
-                &format!("{class}.4.2"),
-                &text,
-                Some(host.to_owned()),
-            )
         }
     }
 }

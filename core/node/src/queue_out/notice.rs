@@ -217,7 +217,11 @@ fn write<R: Runtime>(
         recipients: &recipients,
         header: whole.get(..header).unwrap_or_default(),
         whole: returned.then_some(&whole[..]),
-        utf8: message.utf8,
+        // Who has given an address that is not ASCII can read it.
+        utf8: message.utf8
+            || !addresses
+                .iter()
+                .all(|(path, ..)| path.local.as_str().is_ascii()),
     }
     .compose();
     composed.ok().map(|composed| composed.message)

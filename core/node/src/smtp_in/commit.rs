@@ -66,6 +66,17 @@ impl Transaction {
         (local.to.iter()).any(|to| self.dsn.get(to).is_some_and(RcptDsn::wants_success))
     }
 
+    /// Whether it can only go to servers with SMTPUTF8. Many programs say SMTPUTF8 wherever it is offered; which recipients need it is
+    /// seen when they are tried.
+    fn needs_utf8(&self, arrived: &Arrived, before: &[u8]) -> bool {
+        let from = self.from.as_ref();
+        self.params.utf8
+            && !(arrived.header_whole
+                && arrived.header.is_ascii()
+                && before.is_ascii()
+                && from.is_none_or(|from| from.local.as_str().is_ascii()))
+    }
+
     /// What is to be told to a sender elsewhere, once the message is in mailboxes here.
     fn receipt(&self, now: Utc, header: &Bytes) -> Option<Receipt> {
         let all = self.local.iter().flat_map(|local| &local.to);
@@ -364,12 +375,13 @@ impl Transaction {
             _ => String::new(),
         };
         let traced = signatures + &trace::for_queue(&stamp, &queued);
+        let before = prefix(traced, &added, arrived.headless);
         let queue = (!queued.is_empty()).then(|| Enqueue {
             account: arrival.login.as_ref().map(|login| login.id),
             reverse_path: self.from.as_ref().map(Path::to_string).unwrap_or_default(),
-            prefix: prefix(traced, &added, arrived.headless),
+            utf8: self.needs_utf8(&arrived, &before),
+            prefix: before,
             eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
-            utf8: self.params.utf8,
             extra: Bytes::from(self.id.clone()),
             groups: by_domain(&queued, &self.dsn, now, self.params.release),
             dsn: self.params.dsn.to_string(),

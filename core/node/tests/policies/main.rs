@@ -40,17 +40,19 @@ enum Kind {
     SelfSigned,
     Absent,
     Breaks,
+    Refuses,
     /// Good, and offers no REQUIRETLS.
     NoExtension,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Good,
     Kind::OtherName,
     Kind::Expired,
     Kind::SelfSigned,
     Kind::Absent,
     Kind::Breaks,
+    Kind::Refuses,
     Kind::NoExtension,
 ];
 
@@ -86,6 +88,7 @@ type Outcome = &'static str;
 
 const NOT_OFFERED: Outcome = "the host does not offer STARTTLS. TLS";
 const BROKEN: Outcome = "TLS failed: ";
+const REFUSED: Outcome = "the host refuses STARTTLS: 554 5.7.0 no. TLS";
 const NAME: Outcome = ": certificate-host-mismatch)";
 const DATES: Outcome = ": certificate-expired)";
 const SIGNER: Outcome = ": certificate-not-trusted)";
@@ -99,24 +102,26 @@ const UNPROVEN: Outcome = "nothing proves that this is a host of the domain";
 const NO_EXTENSION: Outcome = "the host does not offer REQUIRETLS";
 
 /// The same for a message with REQUIRETLS (RFC 8689 4.2.1): what fails is final.
-const REQUIRED: [(Published, [Outcome; 7]); 7] = {
+const REQUIRED: [(Published, [Outcome; 8]); 7] = {
     use Published::*;
-    const PROVEN: [Outcome; 7] = [
+    const PROVEN: [Outcome; 8] = [
         "TLS",
         NAME,
         DATES,
         SIGNER,
         NOT_OFFERED,
         BROKEN,
+        REFUSED,
         NO_EXTENSION,
     ];
-    const DANE: [Outcome; 7] = [
+    const DANE: [Outcome; 8] = [
         "TLS",
         "TLS",
         "TLS",
         "TLS",
         NOT_OFFERED,
         BROKEN,
+        REFUSED,
         NO_EXTENSION,
     ];
     [
@@ -124,52 +129,63 @@ const REQUIRED: [(Published, [Outcome; 7]); 7] = {
         (Nothing, PROVEN),
         (StsEnforce, PROVEN),
         (StsTesting, PROVEN),
-        (StsOtherHost, [NO_HOST; 7]),
-        (DaneNotVouchedFor, [UNPROVEN; 7]),
+        (StsOtherHost, [NO_HOST; 8]),
+        (DaneNotVouchedFor, [UNPROVEN; 8]),
         (Dane311, DANE),
         (DaneUnusable, PROVEN),
     ]
 };
 
 /// For each thing published, the outcome with each kind of server, in order.
-const TABLE: [(Published, [Outcome; 6]); 13] = {
+const TABLE: [(Published, [Outcome; 7]); 13] = {
     use Published::*;
-    const ANY: [Outcome; 6] = ["TLS", "TLS", "TLS", "TLS", "clear", "clear"];
+    const ANY: [Outcome; 7] = ["TLS", "TLS", "TLS", "TLS", "clear", "clear", "clear"];
     [
         (Nothing, ANY),
         // RFC 8461 4.1, 5.
         (
             StsEnforce,
-            ["TLS", NAME, DATES, SIGNER, NOT_OFFERED, BROKEN],
+            ["TLS", NAME, DATES, SIGNER, NOT_OFFERED, BROKEN, REFUSED],
         ),
         (StsTesting, ANY),
         (StsNone, ANY),
-        (StsOtherHost, [NO_HOST; 6]),
+        (StsOtherHost, [NO_HOST; 7]),
         // RFC 8461 3.3: without a policy it is as if there was no record.
         (StsNoPolicy, ANY),
         // RFC 7672 3.1.1: neither names nor dates count.
-        (Dane311, ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN]),
+        (
+            Dane311,
+            ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN, REFUSED],
+        ),
         (
             Dane311OtherKey,
-            [NO_MATCH, NO_MATCH, NO_MATCH, NO_MATCH, NOT_OFFERED, BROKEN],
+            [
+                NO_MATCH,
+                NO_MATCH,
+                NO_MATCH,
+                NO_MATCH,
+                NOT_OFFERED,
+                BROKEN,
+                REFUSED,
+            ],
         ),
         // RFC 7672 3.1.2: here they do.
         (
             Dane201,
-            ["TLS", NAME, SIGNER, NO_MATCH, NOT_OFFERED, BROKEN],
+            ["TLS", NAME, SIGNER, NO_MATCH, NOT_OFFERED, BROKEN, REFUSED],
         ),
         // RFC 7672 2.2: TLS with anybody.
         (
             DaneUnusable,
-            ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN],
+            ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN, REFUSED],
         ),
         // RFC 7672 2.1.2.
-        (DaneBogus, [UNKNOWN; 6]),
+        (DaneBogus, [UNKNOWN; 7]),
         (DaneNotVouchedFor, ANY),
         // RFC 8461 2: DANE decides.
         (
             DaneAndSts,
-            ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN],
+            ["TLS", "TLS", "TLS", "TLS", NOT_OFFERED, BROKEN, REFUSED],
         ),
     ]
 };
@@ -187,7 +203,7 @@ fn presents(kind: Kind, authority: &Authority, host: &str) -> Option<Certified> 
         Kind::OtherName => authority.sign(vec!["other.example".into()], 2096),
         Kind::Expired => authority.sign(names, 2021),
         Kind::SelfSigned => self_signed(names),
-        Kind::Absent | Kind::Breaks => return None,
+        Kind::Absent | Kind::Breaks | Kind::Refuses => return None,
     })
 }
 
@@ -261,6 +277,7 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
             policies.extend(policy.map(|policy| (format!("mta-sts.{domain}"), policy)));
             let start_tls = match (kind, certified) {
                 (Kind::Absent, _) => StartTls::Absent,
+                (Kind::Refuses, _) => StartTls::Refuses,
                 (_, Some(certified)) => StartTls::With(certified.config),
                 (_, None) => StartTls::Breaks,
             };

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 pub enum StartTls {
     /// It does not offer it.
     Absent,
+    /// It offers it, and says 554.
+    Refuses,
     /// It offers it, says 220, and goes away.
     Breaks,
     /// It presents this.
@@ -31,13 +33,14 @@ pub fn mail(at: SocketAddr, start_tls: StartTls, requires: bool, arrived: Arrive
             let _ = stream.write_all(b"220 receiver.example ESMTP\r\n");
             // Unbuffered: what follows STARTTLS is TLS's.
             let clear = if offers { "STARTTLS" } else { "8BITMIME" };
-            if let Ok(true) = session(&mut stream, clear, false, &arrived)
+            let agrees = !matches!(start_tls, StartTls::Refuses);
+            if let Ok(true) = session(&mut stream, clear, false, agrees, &arrived)
                 && let StartTls::With(config) = &start_tls
             {
                 let tls = ServerConnection::new(config.clone()).unwrap();
                 let mut stream = StreamOwned::new(tls, stream);
                 let offer = if requires { "REQUIRETLS" } else { "8BITMIME" };
-                let _ = session(&mut stream, offer, true, &arrived);
+                let _ = session(&mut stream, offer, true, true, &arrived);
             }
         }
     });
@@ -48,6 +51,7 @@ fn session(
     stream: &mut (impl Read + Write),
     offer: &str,
     is_tls: bool,
+    agrees: bool,
     arrived: &Arrived,
 ) -> std::io::Result<bool> {
     let mut to = String::new();
@@ -63,6 +67,7 @@ fn session(
                     .clone_into(&mut to);
                 "250 2.1.5 fine\r\n"
             }
+            "STAR" if !agrees => "554 5.7.0 no\r\n",
             "STAR" => {
                 stream.write_all(b"220 2.0.0 go ahead\r\n")?;
                 return Ok(true);

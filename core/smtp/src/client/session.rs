@@ -324,7 +324,15 @@ impl Client {
             Stage::Rset | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Message => {
                 self.transaction_reply(expect, reply);
             }
-            Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::StartTls | Stage::Auth => {
+            // What demands TLS is not fulfilled, which is not final (RFC 7672 2.2, RFC 8461 5).
+            Stage::StartTls => {
+                let outcome = Outcome {
+                    class: Class::Temporary,
+                    ..self.outcome(expect.stage, reply)
+                };
+                self.fail(outcome);
+            }
+            Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::Auth => {
                 let outcome = self.outcome(expect.stage, reply);
                 self.fail(outcome);
             }

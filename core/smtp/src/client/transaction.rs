@@ -63,17 +63,17 @@ impl Client {
                 ..transaction
             },
         });
-        // RFC 8689 4.2.1, 5: another host of the domain may offer it.
         let is_unsafe = needs_tls && !(self.secure && self.offer.require_tls);
         let cause = if is_unsafe {
-            Some((Class::Temporary, Cause::NoRequireTls))
+            Some(Cause::NoRequireTls)
         } else if utf8 && !self.offer.utf8 {
-            Some((Class::Permanent, Cause::NoUtf8))
+            Some(Cause::NoUtf8)
         } else {
-            too_big.then_some((Class::Permanent, Cause::TooBig))
+            too_big.then_some(Cause::TooBig)
         };
-        if let Some((class, cause)) = cause {
-            let outcome = self.failure(class, cause, Stage::Mail);
+        if let Some(cause) = cause {
+            // RFC 8689 4.2.1, RFC 6531 3.2: another host of the domain may offer it.
+            let outcome = self.failure(Class::Temporary, cause, Stage::Mail);
             self.settle_recipients(&outcome);
             return self.finish();
         }
@@ -109,7 +109,10 @@ impl Client {
                         && self.offer.dsn
                     {
                         // A String takes everything that is written to it.
-                        let _ = write!(line, "{dsn}");
+                        let _ = match running.transaction.utf8 {
+                            true => write!(line, "{dsn}"),
+                            false => write!(line, "{}", dsn.in_ascii()),
+                        };
                     }
                     running.next = Next::Rcpt(index + 1);
                     (Stage::Rcpt, index, line)

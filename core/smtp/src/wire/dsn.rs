@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 use super::{BadParam, Param, Params, xtext_decode};
 
@@ -141,6 +141,27 @@ impl RcptDsn {
             false => address.to_string(),
         };
         Some(alloc::format!("{kind};{decoded}"))
+    }
+
+    /// The same for a server without SMTPUTF8: what is not ASCII in ORCPT in its 7-bit form (RFC 6533 3).
+    pub fn in_ascii(&self) -> Self {
+        let ascii = |text: &str| {
+            let mut out = String::new();
+            for c in text.chars() {
+                match c.is_ascii() {
+                    true => out.push(c),
+                    false => {
+                        // A String takes everything that is written to it.
+                        let _ = write!(out, "\\x{{{:X}}}", u32::from(c));
+                    }
+                }
+            }
+            out.into_boxed_str()
+        };
+        Self {
+            notify: self.notify,
+            original: self.original.as_deref().map(ascii),
+        }
     }
 
     /// Whether the sender is to be told of a failure (RFC 3461 5.2.6).

@@ -218,6 +218,16 @@ pub fn text(mark: &str, lines: usize) -> String {
 
 /// Ann sends a message by submission; the reply to it.
 pub async fn submit(from: &SimRuntime, to: &[&str], text: &str) -> io::Result<String> {
+    submit_with(from, "", to, text).await
+}
+
+/// The same with parameters of MAIL, a space before each.
+pub async fn submit_with(
+    from: &SimRuntime,
+    params: &str,
+    to: &[&str],
+    text: &str,
+) -> io::Result<String> {
     let mut smtp = Dialogue::new(from.connect(ours(587), None).await?);
     smtp.expect("220").await?;
     smtp.say("EHLO client.example\r\n").await?;
@@ -225,7 +235,13 @@ pub async fn submit(from: &SimRuntime, to: &[&str], text: &str) -> io::Result<St
     let response = STANDARD.encode(format!("\0ann@ours.example\0{PASSWORD}"));
     smtp.say(&format!("AUTH PLAIN {response}\r\n")).await?;
     smtp.expect("235").await?;
-    transaction(&mut smtp, "ann@ours.example", to, text).await
+    begun(
+        &mut smtp,
+        &format!("MAIL FROM:<ann@ours.example>{params}"),
+        to,
+        text,
+    )
+    .await
 }
 
 /// Somebody else sends a message to us; the reply to it.
@@ -250,7 +266,16 @@ pub async fn transaction<IO: futures_io::AsyncRead + futures_io::AsyncWrite + Un
     to: &[&str],
     text: &str,
 ) -> io::Result<String> {
-    smtp.say(&format!("MAIL FROM:<{from}>\r\n")).await?;
+    begun(smtp, &format!("MAIL FROM:<{from}>"), to, text).await
+}
+
+async fn begun<IO: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin>(
+    smtp: &mut Dialogue<IO>,
+    mail: &str,
+    to: &[&str],
+    text: &str,
+) -> io::Result<String> {
+    smtp.say(&format!("{mail}\r\n")).await?;
     smtp.expect("250").await?;
     for to in to {
         smtp.say(&format!("RCPT TO:<{to}>\r\n")).await?;
