@@ -186,6 +186,21 @@ impl Seat {
         }
     }
 
+    /// What became of the final dot is known, and another host is tried.
+    pub(crate) fn before_dot(&self) {
+        if let Some(attempt) = self.registry.lock().attempts.get_mut(&self.id) {
+            attempt.behind_dot = false;
+        }
+    }
+
+    /// The other server may have the message.
+    pub(crate) fn is_behind_dot(&self) -> bool {
+        let live = self.registry.lock();
+        live.attempts
+            .get(&self.id)
+            .is_some_and(|attempt| attempt.behind_dot)
+    }
+
     /// Ready when an attempt is to end, having sent no final dot.
     pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut live = self.registry.lock();

@@ -11,6 +11,7 @@ use mox_server::Found;
 use mox_store::StoreError;
 use mox_tls_policy::Demand;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::hop::try_hop;
 use super::notice::Told as About;
@@ -18,6 +19,9 @@ use super::route::{self, NoRoute};
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
 use crate::registry::Seat;
+
+/// How long an attempt may take, beside the time for the message itself.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1_800);
 
 /// What is known of one recipient after an attempt.
 #[derive(Debug, Clone)]
@@ -88,15 +92,28 @@ async fn attempt<R: Runtime>(
     let Some(entry) = local::deliver(node, entry, &message).await? else {
         return Ok(Vec::new());
     };
+    let mut results = vec![None; entry.recipients.len()];
     let cut = async {
         poll_fn(|cx| seat.poll_cut(cx)).await;
-        None
+        false
     };
-    let results = async { Some(deliver(node, seat, &entry, Arc::new(message.clone())).await) };
-    let Some(results) = future::or(cut, results).await else {
+    let whole = async {
+        deliver(node, seat, &entry, Arc::new(message.clone()), &mut results).await;
+        true
+    };
+    let is_whole = future::or(cut, whole).await;
+    if !is_whole && !results.iter().any(|r| is_decided(r.as_ref())) {
         // Nobody has the message by this attempt; its row says when the next one is.
         return Err("the server stops".into());
-    };
+    }
+    let none = ours(
+        Outcome::Temporary,
+        "4.4.1",
+        "no mail server could be reached",
+        None,
+    );
+    let results = results.into_iter();
+    let results = results.map(|r| r.unwrap_or_else(|| none.clone())).collect();
     let entry = record(node, entry, &message, results, jitter).await?;
     Ok(entry.into_iter().collect())
 }
@@ -290,88 +307,80 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
     }
 }
 
-/// Tries the hops one after the other until every recipient is decided.
+/// Tries the hops one after the other until every recipient is decided. What is known stands in `results` at once: a server that stops
+/// cuts this short.
 async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
     entry: &QueueEntry,
     message: Arc<QueueMessage>,
-) -> Vec<Result> {
-    let paths: Vec<Option<Path>> = entry
-        .recipients
-        .iter()
-        .map(|to| Path::parse(&to.address, true).ok())
-        .collect();
-    let mut results: Vec<Option<Result>> = paths
-        .iter()
-        .map(|path| match path {
-            None => Some(ours(Outcome::Permanent, "5.1.3", "not an address", None)),
-            Some(path) if node.directory().find(path) == Found::UnknownLocalPart => {
-                Some(ours(Outcome::Permanent, "5.1.1", "no such user here", None))
+    results: &mut [Option<Result>],
+) {
+    let mut open = Vec::new();
+    for ((to, result), nth) in entry.recipients.iter().zip(&mut *results).zip(0..) {
+        match Path::parse(&to.address, true) {
+            _ if result.is_some() => {}
+            Err(_) => *result = Some(ours(Outcome::Permanent, "5.1.3", "not an address", None)),
+            Ok(path) if node.directory().find(&path) == Found::UnknownLocalPart => {
+                *result = Some(ours(Outcome::Permanent, "5.1.1", "no such user here", None));
             }
-            Some(_) => None,
-        })
-        .collect();
-    let mut open = paths.iter().zip(&results).filter(|(_, r)| r.is_none());
-    let hops = match open.find_map(|(path, _)| path.as_ref()) {
-        Some(to) => route::hops(node, to, demand(&message)).await,
-        None => Ok(Vec::new()),
+            Ok(path) => open.push((nth, path, to)),
+        }
+    }
+    let Some((_, first, _)) = open.first() else {
+        return;
     };
-    let hops = match hops {
+    let hops = match route::hops(node, first, demand(&message)).await {
         Ok(hops) => hops,
         Err(NoRoute {
             outcome,
             text,
             status,
         }) => {
-            let none = ours(outcome, status, &text, None);
-            return results
-                .into_iter()
-                .map(|r| r.unwrap_or_else(|| none.clone()))
-                .collect();
+            for (nth, ..) in open {
+                if let Some(slot) = results.get_mut::<usize>(nth) {
+                    *slot = Some(ours(outcome, status, &text, None));
+                }
+            }
+            return;
         }
     };
+    let until = node.runtime.now().mono + longest(&message);
     let mut is_asked_everywhere = true;
     for hop in &hops {
-        let open: Vec<usize> = (0..results.len())
-            .filter(|&i| !is_decided(results.get(i).and_then(Option::as_ref)))
-            .collect();
-        let to: Vec<(Path, &QueueRecipient)> = open
-            .iter()
-            .filter_map(|&i| Some((paths.get(i)?.clone()?, entry.recipients.get(i)?)))
-            .collect();
-        if to.is_empty() {
+        open.retain(|(nth, ..)| !is_decided(results.get(*nth).and_then(Option::as_ref)));
+        if open.is_empty() {
             break;
         }
-        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to).await;
-        for (index, result) in open.into_iter().zip(reached) {
-            if let Some(slot) = results.get_mut(index) {
+        let to: Vec<(Path, &QueueRecipient)> = (open.iter())
+            .map(|(_, path, to)| (path.clone(), *to))
+            .collect();
+        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to, until).await;
+        for ((nth, ..), result) in open.iter().zip(reached) {
+            if let Some(slot) = results.get_mut(*nth) {
                 *slot = Some(more_telling(slot.take(), result));
             }
         }
         // The peer may have the message: another host now would make it two.
-        if ambiguous || node.registry.is_stopping() {
+        let is_late = node.runtime.now().mono >= until;
+        if ambiguous || is_late || node.registry.is_stopping() {
             is_asked_everywhere = false;
             break;
         }
     }
-    let none = ours(
-        Outcome::Temporary,
-        "4.4.1",
-        "no mail server could be reached",
-        None,
-    );
-    results
-        .into_iter()
-        .map(|r| r.unwrap_or_else(|| none.clone()))
-        .map(|result| match result.unfit && is_asked_everywhere {
-            true => Result {
-                outcome: Outcome::Permanent,
-                ..result
-            },
-            false => result,
-        })
-        .collect()
+    for result in results.iter_mut().flatten() {
+        if result.unfit && is_asked_everywhere {
+            result.outcome = Outcome::Permanent;
+        }
+    }
+}
+
+/// How long an attempt may take up to the final dot, with all hosts together: half an hour, and the time that a message of its size
+/// takes over a slow line. A host that drags its feet holds a slot no longer.
+fn longest(message: &QueueMessage) -> Duration {
+    /// Octets a second.
+    const SLOW: u64 = 16 * 1024;
+    ATTEMPT_TIMEOUT + Duration::from_secs(message.size() / SLOW)
 }
 
 /// What the message demands of TLS. A notification does not (RFC 8689 4.2.1).

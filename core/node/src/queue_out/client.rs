@@ -2,10 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll};
+use futures_channel::oneshot;
 use mox_driver::{Fut, Host, Pool, Runtime};
 use mox_machine::{AskId, fault};
 use mox_mailbox::QueueMessage;
-use mox_smtp::client::{Answer, Ask, Client, Ending, Event, Outcome, Transaction};
+use mox_smtp::client::{
+    Answer, Ask, Cause, Class, Client, Ending, Event, Offer, Outcome, Transaction,
+};
+use mox_smtp::wire::RcptDsn;
 use std::io;
 use std::sync::Arc;
 
@@ -15,17 +19,40 @@ use crate::registry::Seat;
 /// Answers one session with another server, and collects what became of each recipient.
 pub(super) struct ClientHost<R: Runtime> {
     node: Arc<Inner<R>>,
-    seat: Arc<Seat>,
+    pub(super) seat: Arc<Seat>,
     message: Arc<QueueMessage>,
-    transaction: Option<Transaction>,
-    /// For each recipient of the transaction, once it is known.
-    pub(super) outcomes: Vec<Option<Outcome>>,
+    /// With all recipients; the server may take them in several ones.
+    transaction: Transaction,
+    /// The places of those recipients that are to be in the next one.
+    waiting: Vec<usize>,
+    /// The same of the one that runs.
+    running: Vec<usize>,
+    /// How many were begun.
+    begun: usize,
+    /// For each recipient, once it is known.
+    outcomes: Vec<Option<Outcome>>,
     /// How the session ended, when it could not go on.
     pub(super) ended: Option<Outcome>,
+    /// The session took longer than it may.
+    pub(super) is_late: bool,
     /// The server offers to tell what becomes of recipients (RFC 3461).
-    pub(super) offers_dsn: bool,
+    offers_dsn: bool,
+    /// What there is of TLS, for people.
+    pub(super) tls: String,
+    /// Waits for what became of the recipients, not for QUIT.
+    told: Option<oneshot::Sender<Spoken>>,
     working: Option<(AskId, Fut<io::Result<Bytes>>)>,
     ready: Option<(AskId, Answer)>,
+}
+
+/// What a session came to.
+pub(super) struct Spoken {
+    /// What became of each recipient; nothing of those whom the host did not want to hear of in one session.
+    pub(super) reached: Vec<Option<Outcome>>,
+    /// The host will tell the sender what it wants to know.
+    pub(super) tells: bool,
+    /// What there was of TLS, for people.
+    pub(super) tls: String,
 }
 
 impl<R: Runtime> ClientHost<R> {
@@ -34,17 +61,83 @@ impl<R: Runtime> ClientHost<R> {
         seat: Arc<Seat>,
         message: Arc<QueueMessage>,
         transaction: Transaction,
+        told: oneshot::Sender<Spoken>,
     ) -> Self {
+        let count = transaction.to.len();
         Self {
             node,
             seat,
             message,
-            outcomes: vec![None; transaction.to.len()],
-            transaction: Some(transaction),
+            transaction,
+            waiting: (0..count).collect(),
+            running: Vec::new(),
+            begun: 0,
+            outcomes: vec![None; count],
             ended: None,
+            is_late: false,
             offers_dsn: false,
+            tls: "in clear".into(),
+            told: Some(told),
             working: None,
             ready: None,
+        }
+    }
+
+    /// The next transaction: as many recipients as the server takes in one (RFC 9422), as long as it takes another one.
+    fn next(&mut self, offer: &Offer) -> Option<Transaction> {
+        let is_over = offer.messages.is_some_and(|max| self.begun >= max.max(1));
+        if self.waiting.is_empty() || is_over {
+            return None;
+        }
+        self.begun += 1;
+        let most = offer.recipients.unwrap_or(usize::MAX).max(1);
+        let rest = self.waiting.split_off(most.min(self.waiting.len()));
+        self.running = core::mem::replace(&mut self.waiting, rest);
+        let all = &self.transaction;
+        let dsn = |nth: &usize| all.rcpt_dsn.get(*nth).cloned().unwrap_or_default();
+        Some(Transaction {
+            to: (self.running.iter())
+                .filter_map(|nth| all.to.get(*nth).cloned())
+                .collect(),
+            rcpt_dsn: self.running.iter().map(dsn).collect::<Vec<RcptDsn>>(),
+            ..all.clone()
+        })
+    }
+
+    /// Whoever was only one too many is in the next transaction, as long as each reaches somebody.
+    fn finished(&mut self) {
+        let running = core::mem::take(&mut self.running);
+        let outcome = |nth: &usize| self.outcomes.get(*nth).and_then(Option::as_ref);
+        let mut reached = running.iter().filter_map(outcome);
+        if reached.any(|outcome| outcome.class == Class::Delivered) {
+            let again = |nth: &usize| {
+                outcome(nth).is_some_and(|o| o.class == Class::Temporary && o.is_one_too_many())
+            };
+            let again: Vec<usize> = running.into_iter().filter(again).collect();
+            self.waiting.splice(0..0, again);
+        }
+    }
+
+    /// All that the session can tell. What was decided stays decided, whatever became of the rest.
+    pub(super) fn spoken(&self) -> Spoken {
+        let rest = self.ended.as_ref().map(|ended| Outcome {
+            ambiguous: false,
+            ..ended.clone()
+        });
+        let late = |outcome: Outcome| match outcome.cause {
+            Cause::Lost if self.is_late => Outcome {
+                cause: Cause::Timeout,
+                ..outcome
+            },
+            _ => outcome,
+        };
+        let reached = self.outcomes.iter().cloned();
+        Spoken {
+            reached: reached
+                .map(|o| o.or_else(|| rest.clone()).map(late))
+                .collect(),
+            tells: self.offers_dsn,
+            tls: self.tls.clone(),
         }
     }
 
@@ -100,7 +193,13 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
         match ask {
             Ask::Next(offer) => {
                 self.offers_dsn = offer.dsn;
-                let next = self.transaction.take().map_or(Answer::Quit, Answer::Send);
+                let next = self.next(&offer).map_or(Answer::Quit, Answer::Send);
+                if next == Answer::Quit
+                    && let Some(told) = self.told.take()
+                {
+                    // Whoever waited may have gone.
+                    let _ = told.send(self.spoken());
+                }
                 self.ready = Some((id, next));
             }
             Ask::Piece { offset, max } => self.piece(id, offset, max),
@@ -117,7 +216,8 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Recipient { index, outcome } => {
-                if let Some(slot) = self.outcomes.get_mut(index) {
+                let nth = self.running.get(index);
+                if let Some(slot) = nth.and_then(|nth| self.outcomes.get_mut(*nth)) {
                     *slot = Some(outcome);
                 }
             }
@@ -127,7 +227,8 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
             }
             // Told before the dot is written: whoever stops the server waits for what the peer says to it.
             Event::Ending { .. } => self.seat.pass_dot(),
-            Event::Greeted(_) | Event::Finished | Event::Closed(_) => {}
+            Event::Finished => self.finished(),
+            Event::Greeted(_) | Event::Closed(_) => {}
         }
     }
 

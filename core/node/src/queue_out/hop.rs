@@ -1,11 +1,13 @@
 //! One host's part in an attempt: connecting, encrypting, one SMTP session.
 
+use futures_channel::oneshot;
+use futures_lite::future;
 use mox_address::{Host, Path};
-use mox_driver::{Drive, End, Runtime};
-use mox_machine::{Seed, Session, TlsFacts};
+use mox_driver::{Drive, End, Fut, Runtime};
+use mox_machine::{Mono, Seed, Session, TlsFacts};
 use mox_mailbox::{QueueMessage, QueueRecipient};
 use mox_queue::Outcome;
-use mox_smtp::client::{Cause, Class, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
+use mox_smtp::client::{Cause, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
 use mox_smtp::wire::{MailDsn, RcptDsn};
 use mox_tls_policy::{Level, Reason};
 use rustls_pki_types::ServerName;
@@ -14,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Result, ours};
-use super::client::ClientHost;
+use super::client::{ClientHost, Spoken};
 use super::route::Hop;
-use super::verdict::said;
+use super::verdict::{said, words};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -24,8 +26,6 @@ use crate::{Conn, tls};
 
 /// How long connecting to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one session may take in all, above what the protocol's own time limits add up to.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// What one address says for each recipient, and whether its answer to the final dot was lost.
 pub(super) async fn try_hop<R: Runtime>(
@@ -34,6 +34,7 @@ pub(super) async fn try_hop<R: Runtime>(
     hop: &Hop,
     message: &Arc<QueueMessage>,
     to: &[(Path, &QueueRecipient)],
+    until: Mono,
 ) -> (Vec<Result>, bool) {
     let host = format!("{} [{}]", hop.name, hop.address.ip());
     let count = to.len();
@@ -79,20 +80,22 @@ pub(super) async fn try_hop<R: Runtime>(
         return (vec![result; count], false);
     }
     loop {
-        match session(node, seat, hop, message, transaction.clone(), tls).await {
+        let session = session(node, seat, hop, message, transaction.clone(), tls, until);
+        match session.await {
             Ok(Spoken {
                 reached,
                 tells,
                 tls,
             }) => {
-                let ambiguous = reached.iter().any(|o| o.ambiguous);
+                let ambiguous = reached.iter().flatten().any(|o| o.ambiguous);
                 let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
                     (Cause::NoTls, ..) => {
                         let text = format!("the host does not offer STARTTLS. {demanded}");
                         unfit("4.7.10", &text)
                     }
                     (Cause::Reply, Stage::StartTls, Some(reply)) => {
-                        let text = format!("the host refuses STARTTLS: {reply}. {demanded}");
+                        let text =
+                            format!("the host refuses STARTTLS: {}. {demanded}", words(reply));
                         let refused = unfit("4.7.10", &text);
                         Result {
                             unfit: refused.unfit && reply.is_permanent(),
@@ -101,10 +104,14 @@ pub(super) async fn try_hop<R: Runtime>(
                     }
                     _ => said(o, &host),
                 };
+                let too_many = || {
+                    let text = "the host takes no more recipients in one session";
+                    ours(Outcome::Temporary, "4.5.3", text, Some(host.clone()))
+                };
                 let results = reached.iter().map(|o| Result {
                     tls: tls.clone(),
                     tells,
-                    ..said(o)
+                    ..o.as_ref().map_or_else(too_many, said)
                 });
                 return (results.collect(), ambiguous);
             }
@@ -150,17 +157,8 @@ enum Broken {
     Policy(String),
 }
 
-/// A session that there was.
-struct Spoken {
-    /// What became of each recipient.
-    reached: Vec<Reached>,
-    /// The host will tell the sender what it wants to know.
-    tells: bool,
-    /// What there was of TLS, for people.
-    tls: String,
-}
-
-/// One session with one address.
+/// One session with one address. Its results are here as soon as they are known: taking leave of the host is nothing that they wait
+/// for, since a crash meanwhile would make everybody there get the message again.
 async fn session<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
@@ -168,15 +166,59 @@ async fn session<R: Runtime>(
     message: &Arc<QueueMessage>,
     transaction: Transaction,
     tls: Tls,
+    until: Mono,
+) -> core::result::Result<Spoken, Broken> {
+    // What was said to a host before is known by now.
+    seat.before_dot();
+    let (tell, told) = oneshot::channel();
+    let host = ClientHost::new(
+        node.clone(),
+        seat.clone(),
+        message.clone(),
+        transaction,
+        tell,
+    );
+    let (here, hop) = (node.clone(), hop.clone());
+    let mut all: Fut<core::result::Result<Spoken, Broken>> =
+        Box::pin(async move { talk(&here, &hop, host, tls, until).await });
+    let early = async {
+        match told.await {
+            Ok(spoken) => Ok(spoken),
+            // It ended without taking leave.
+            Err(oneshot::Canceled) => core::future::pending().await,
+        }
+    };
+    let whole = async { Err(all.as_mut().await) };
+    match future::or(early, whole).await {
+        Ok(spoken) => {
+            let mut seat = node.registry.enter();
+            let leave = async move {
+                let stop = core::future::poll_fn(|cx| seat.poll_stopping(cx));
+                future::or(stop, async { drop(all.await) }).await;
+            };
+            node.runtime.spawn_session("taking leave", Box::pin(leave));
+            Ok(spoken)
+        }
+        Err(spoken) => spoken,
+    }
+}
+
+/// All that is said to one address.
+async fn talk<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    hop: &Hop,
+    host: ClientHost<R>,
+    tls: Tls,
+    until: Mono,
 ) -> core::result::Result<Spoken, Broken> {
     let runtime = &node.runtime;
     let connect = runtime.connect(hop.address, None);
     let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
         .await
         .map_err(Broken::Connect)?;
-    let count = transaction.to.len();
     let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
     config.tls = tls;
+    let behind_dot = config.limits.end;
     let now = runtime.now();
     let client = Client::new(config.clone(), now);
     let (peer, seed) = (hop.address, Seed::from_number(0));
@@ -187,65 +229,50 @@ async fn session<R: Runtime>(
         session: CapturedSession::SmtpClient(config, tape),
     });
     let client = &mut kept.session;
-    let mut host = Recording(ClientHost::new(
-        node.clone(),
-        seat.clone(),
-        message.clone(),
-        transaction,
-    ));
+    let mut host = Recording(host);
     let mut io = Conn::Plain(stream);
-    let mut secrecy = String::from("in clear");
     loop {
+        let seat = host.0.seat.clone();
         let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
-        let limited = async { Ok(drive.await) };
-        match tls::within(runtime, SESSION_TIMEOUT, limited).await {
-            Ok(End::Upgrade(plain)) => {
+        let late = async {
+            tls::sleep(runtime, until.since(runtime.now().mono)).await;
+            // What the host says to the dot is waited for: it may have the message.
+            if seat.is_behind_dot() {
+                tls::sleep(runtime, behind_dot).await;
+            }
+            None
+        };
+        match future::or(async { Some(drive.await) }, late).await {
+            Some(End::Upgrade(plain)) => {
                 let (secured, facts) = Box::pin(secure(node, hop, plain)).await?;
-                secrecy = shown(&facts, hop);
+                host.0.tls = shown(&facts, hop);
                 client.secured(runtime.now(), facts);
                 io = secured;
             }
             // The machine learned of the end as EOF or not at all; it has an outcome for each recipient, or none.
-            Ok(End::Closed | End::Compress(_)) => break,
-            Ok(End::Reset(_)) | Err(_) => {
+            Some(End::Closed | End::Compress(_)) => break,
+            ended @ (Some(End::Reset(_)) | None) => {
+                host.0.is_late = ended.is_none();
                 client.eof(runtime.now());
                 drain_events(client, &mut host.0);
                 break;
             }
         }
     }
-    let mut host = host.0;
-    let lost = host.ended.clone();
+    let host = host.0;
     // Whatever goes wrong between STARTTLS and the handshake is a failure of TLS, unless the server said so in a reply.
-    if let Some(lost) = &lost
+    if let Some(lost) = &host.ended
         && lost.stage == Stage::StartTls
         && !matches!(lost.cause, Cause::Reply | Cause::NoTls)
     {
         let text = format!("{} failed: {:?}", lost.stage, lost.cause);
         return Err(Broken::Tls(io::Error::other(text)));
     }
-    let outcomes: Vec<Option<Reached>> = host.outcomes.drain(..).take(count).collect();
-    if lost.is_none() && outcomes.iter().all(Option::is_none) {
+    let spoken = host.spoken();
+    if host.ended.is_none() && spoken.reached.iter().all(Option::is_none) {
         return Err(Broken::Connect(io::ErrorKind::ConnectionReset.into()));
     }
-    // What was decided stays decided, whatever became of the rest.
-    let lost = lost.unwrap_or(Reached {
-        class: Class::Temporary,
-        cause: Cause::Lost,
-        stage: Stage::Message,
-        reply: None,
-        tls: false,
-        ambiguous: false,
-    });
-    let reached = outcomes
-        .into_iter()
-        .map(|o| o.unwrap_or_else(|| lost.clone()))
-        .collect();
-    Ok(Spoken {
-        reached,
-        tells: host.offers_dsn,
-        tls: secrecy,
-    })
+    Ok(spoken)
 }
 
 /// What there is of TLS with a host, and what is known of who that is, for people.

@@ -16,6 +16,7 @@ use crate::node::Inner;
 const ADDRESSES_MAX: usize = 10;
 
 /// One address of a host to be tried.
+#[derive(Clone)]
 pub(super) struct Hop {
     /// The host's name, for TLS and for people.
     pub(super) name: String,

@@ -1,5 +1,7 @@
 //! What a session with a host means for a recipient, for the plan and for people.
 
+use mox_address::Reply;
+use mox_message::dsn::DIAGNOSTIC_MAX;
 use mox_queue::Outcome;
 use mox_smtp::client::{Cause, Class, Outcome as Reached, Stage};
 use mox_smtp::wire::{Fault, ReplyError};
@@ -27,7 +29,7 @@ pub(super) fn said(reached: &Reached, host: &str) -> Result {
     let unfit = outcome == Outcome::Permanent
         && matches!(reached.stage, Stage::Greeting | Stage::Ehlo | Stage::Helo);
     Result {
-        text: reply.to_string(),
+        text: words(reply),
         from_peer: true,
         status: reply
             .enhanced
@@ -40,6 +42,11 @@ pub(super) fn said(reached: &Reached, host: &str) -> Result {
             Some(host.to_owned()),
         )
     }
+}
+
+/// What a host said, word for word, as far as anybody reads on.
+pub(super) fn words(reply: &Reply) -> String {
+    reply.to_string().chars().take(DIAGNOSTIC_MAX).collect()
 }
 
 /// What went wrong without a reply: status code and words.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
-use mox_address::{Path, Reply};
+use mox_address::{Enhanced, Path, Reply};
 use mox_machine::Secret;
 
 use super::Offer;
@@ -119,6 +119,18 @@ pub struct Outcome {
     pub tls: bool,
     /// The final dot was sent and no reply seen: the server may have the message all the same.
     pub ambiguous: bool,
+}
+
+impl Outcome {
+    /// A recipient of whom the server may only say that there were too many before: another transaction may reach it
+    /// (RFC 5321 4.5.3.1.10). A full mailbox says so by its enhanced code.
+    pub fn is_one_too_many(&self) -> bool {
+        self.stage == Stage::Rcpt
+            && self.reply.as_ref().is_some_and(|reply| {
+                let is_count = |code: Enhanced| code.1 == 5;
+                matches!(reply.code, 452 | 552) && reply.enhanced.is_none_or(is_count)
+            })
+    }
 }
 
 /// Whether it worked, or may work later.

@@ -155,7 +155,12 @@ impl Client {
             }
             Stage::Mail => self.dirty = true,
             Stage::Rcpt => {
-                let outcome = self.refusal(stage, reply);
+                let mut outcome = self.refusal(stage, reply);
+                // RFC 5321 4.5.3.1.10: one recipient too many, as earlier standards had it.
+                let reached = self.running.as_ref().is_some_and(Running::has_accepted);
+                if reached && outcome.is_one_too_many() {
+                    outcome.class = Class::Temporary;
+                }
                 let state = self
                     .running
                     .as_mut()
