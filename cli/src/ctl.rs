@@ -27,6 +27,7 @@ pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 use core::fmt;
 
 use mox_machine::Secret;
+use mox_mailbox::RetiredAt;
 use mox_server::reports::ReportKind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -82,8 +83,8 @@ pub enum Command {
     },
     /// What left the queue. Answered with a [`RetiredPage`].
     QueueRetired {
-        /// The first second of interest, since 1970.
-        from: u64,
+        /// The first place of interest.
+        from: RetiredAt,
     },
     /// Why mail was taken or not. Answered with a list of [`Record`](mox_server::decision::Record)s, the newest first.
     Explain {

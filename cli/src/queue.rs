@@ -6,6 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use mox_mailbox::RetiredAt;
+
 use crate::args::Args;
 use crate::args::queue::{Dump, List, Queue, QueueCommand, Reschedule, Retired, Show};
 use crate::config_files::ctl_socket;
@@ -179,7 +181,10 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
     let since = command
         .since
         .map(|span| timestamp::now().secs() - i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX));
-    let mut from = Some(since.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0));
+    let mut from = Some(RetiredAt {
+        secs: since.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0),
+        ..RetiredAt::default()
+    });
     let mut all: Vec<QueueRetired> = Vec::new();
     while let Some(first) = from {
         let page: RetiredPage = ctl::ask(socket, &Command::QueueRetired { from: first })?;

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use mox_driver::{Bind, Runtime};
-use mox_machine::{Seed, Utc};
+use mox_machine::Seed;
+use mox_mailbox::RetiredAt;
 use mox_node::{
     Config, ConnectionLimits, ListenerConfig, LoginLimits, Node, Outgoing, Receiving, Service,
     StartError,
@@ -473,25 +474,8 @@ fn no_entry(id: u64) -> CtlError {
     ))
 }
 
-/// Whole seconds only, so that a page never ends between two entries that it could not tell apart.
-fn retired_page(node: &Node<SmolRuntime>, from: u64) -> Result<RetiredPage, StartError> {
-    let moment = |secs: u64| {
-        Utc(i64::try_from(secs)
-            .unwrap_or(i64::MAX / 1_000_000)
-            .saturating_mul(1_000_000))
-    };
-    let mut found = node.retired(moment(from), RETIRED_PAGE)?;
-    let mut next = None;
-    let (first, last) = (found.first(), found.last());
-    if let (Some(first), Some(last), true) = (first, last, found.len() == RETIRED_PAGE) {
-        let (first, last) = (first.retired.secs(), last.retired.secs());
-        if first < last {
-            found.retain(|retired| retired.retired.secs() < last);
-            next = u64::try_from(last).ok();
-        } else {
-            next = u64::try_from(last + 1).ok();
-        }
-    }
+fn retired_page(node: &Node<SmolRuntime>, from: RetiredAt) -> Result<RetiredPage, StartError> {
+    let (found, next) = node.retired_page(from, RETIRED_PAGE)?;
     let items = found.into_iter().flat_map(retired).collect();
     Ok(RetiredPage { items, next })
 }

@@ -194,7 +194,7 @@ fn run_dane(lookup: &DaneLookup) -> Result<(), Failure> {
     let mut inquirer = Inquirer::open(lookup.dns.as_deref(), lookup.facts.as_deref())?;
     let hosts = inquirer.run(|facts: &Facts| -> Result<Hosts, Missing> {
         match mail_hosts(facts, &domain, &seed)? {
-            MxPlan::Hosts(hosts) => {
+            MxPlan::Hosts { hosts, .. } => {
                 let found = hosts.into_iter().map(|host| {
                     let dane = dane_lookup(facts, &host, lookup.port)?;
                     Ok((host, dane))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, Fate, Retired};
+use mox_mailbox::{Attempt, Fate, Retired, RetiredAt};
 use mox_node::{Change, History, Queued, Selection};
 use serde::{Deserialize, Serialize};
 
@@ -194,7 +194,7 @@ pub struct RetiredPage {
     /// The recipients.
     pub items: Vec<QueueRetired>,
     /// Where the next page begins; none when this was the last.
-    pub next: Option<u64>,
+    pub next: Option<RetiredAt>,
 }
 
 /// A recipient that left the queue.

@@ -107,6 +107,8 @@ pub struct Signing {
     /// For each selector, which of the bodies it signs.
     places: Vec<usize>,
     bodies: BodyHashes,
+    /// Signatures expire so long after this, when it is later than now.
+    leaves: u64,
 }
 
 impl Signing {
@@ -126,7 +128,14 @@ impl Signing {
             selectors,
             places,
             bodies,
+            leaves: 0,
         }
+    }
+
+    /// The message is held back until then, in seconds since 1970: how long its signatures hold counts from there.
+    #[must_use]
+    pub fn held_until(self, leaves: u64) -> Self {
+        Self { leaves, ..self }
     }
 
     /// The next octets of the body.
@@ -159,7 +168,7 @@ impl Signing {
                 .unwrap_or_default();
             let start = out.len();
             let signed = selector.names(&fields);
-            selector.write(&hash, &signed, now, &mut out);
+            selector.write(&hash, &signed, (now, self.leaves), &mut out);
             let mut digest = Hasher::new(selector.key.algorithm());
             fields.feed(
                 signed.iter().map(String::as_str),
@@ -206,7 +215,13 @@ impl Selector {
     }
 
     /// The field up to and including `b=`.
-    fn write(&self, body_hash: &str, signed: &[String], now: u64, out: &mut String) {
+    fn write(
+        &self,
+        body_hash: &str,
+        signed: &[String],
+        (now, leaves): (u64, u64),
+        out: &mut String,
+    ) {
         let kind = |canonical| match canonical {
             Canonical::Simple => "simple",
             Canonical::Relaxed => "relaxed",
@@ -222,7 +237,9 @@ impl Selector {
         );
         debug_assert!(written.is_ok(), "a string takes everything");
         if let Some(expires) = self.expires {
-            let expiry = now.saturating_add(expires.max(1)).min(TIME_MAX);
+            let expiry = (now.max(leaves))
+                .saturating_add(expires.max(1))
+                .min(TIME_MAX);
             out.push_str(&alloc::format!("; x={expiry}"));
         }
         out.push_str(";\r\n\th=");

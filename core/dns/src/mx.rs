@@ -14,8 +14,13 @@ pub const ADDRESSES_MAX: usize = 8;
 /// Where mail for a domain goes, or why nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MxPlan {
-    /// The hosts to try, in this order; each has an address.
-    Hosts(Vec<MailHost>),
+    /// There are hosts.
+    Hosts {
+        /// Those to try, in this order; each has an address.
+        hosts: Vec<MailHost>,
+        /// DNS did not tell of every host: the preference of the first of those, and what came instead.
+        left_out: Option<(u16, Failure)>,
+    },
     /// The domain takes no mail, and says so (RFC 7505).
     Null,
     /// The domain does not exist.
@@ -71,25 +76,22 @@ pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, M
     let answers = facts.all(&questions)?;
 
     let mut hosts = Vec::new();
-    let mut unknown = None;
+    let mut left_out = None;
     for ((preference, name), pair) in exchanges.into_iter().zip(answers.chunks_exact(2)) {
         let [v4, v6] = pair else { continue };
         let failed = [v4, v6]
             .into_iter()
             .filter_map(|answer| answer.why())
             .find(|why| why.is_temporary());
-        unknown = failed.or(unknown);
         let addresses = by_turns(v4, v6, &mut rng);
-        if addresses.is_empty() {
-            continue;
-        }
         let mut found = [v4, v6]
             .into_iter()
             .filter(|answer| answer.addresses().next().is_some());
         let authentic = mx.authentic && found.all(|answer| answer.authentic);
         // RFC 7672 2.1.2, 2.2.2: a host that is vouched for is not used while a lookup on the way to it fails: whoever can
         // hold back one answer could keep TLS from being asked for.
-        if authentic && failed.is_some() {
+        if addresses.is_empty() || (authentic && failed.is_some()) {
+            left_out = left_out.or_else(|| failed.map(|failure| (preference, failure)));
             continue;
         }
         let canonical = v4.canonical.as_ref().or(v6.canonical.as_ref());
@@ -103,9 +105,9 @@ pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, M
             next_hop: mx.canonical.as_ref().unwrap_or(domain).clone(),
         });
     }
-    Ok(match (hosts.is_empty(), unknown) {
-        (false, _) => MxPlan::Hosts(hosts),
-        (true, Some(failure)) => MxPlan::Temporary(failure),
+    Ok(match (hosts.is_empty(), left_out) {
+        (false, left_out) => MxPlan::Hosts { hosts, left_out },
+        (true, Some((_, failure))) => MxPlan::Temporary(failure),
         (true, None) => MxPlan::NoHosts,
     })
 }

@@ -182,7 +182,7 @@ fn plan(world: &BTreeMap<Question, Answer>, seed: u64) -> MxPlan {
 
 fn names(plan: &MxPlan) -> Vec<String> {
     match plan {
-        MxPlan::Hosts(hosts) => hosts.iter().map(|h| h.name.to_string()).collect(),
+        MxPlan::Hosts { hosts, .. } => hosts.iter().map(|h| h.name.to_string()).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -278,16 +278,45 @@ fn without_mx_records_the_domain_itself_is_the_host() {
     ]);
     assert_eq!(
         plan(&facts, 1),
-        MxPlan::Hosts(vec![MailHost {
-            name: name("d.example"),
-            canonical: name("d.example"),
-            preference: 0,
-            addresses: vec!["2001:db8::1".parse().unwrap()],
-            authentic: false,
-            mx_authentic: false,
-            next_hop: name("d.example"),
-        }])
+        MxPlan::Hosts {
+            hosts: vec![MailHost {
+                name: name("d.example"),
+                canonical: name("d.example"),
+                preference: 0,
+                addresses: vec!["2001:db8::1".parse().unwrap()],
+                authentic: false,
+                mx_authentic: false,
+                next_hop: name("d.example"),
+            }],
+            left_out: None,
+        }
     );
+}
+
+#[test]
+fn a_host_of_which_dns_does_not_tell_is_said_to_be_left_out() {
+    let facts = world(&[
+        (
+            "d.example",
+            Mx,
+            Ok(vec![mx(10, "h1"), mx(20, "h2"), mx(30, "h3")]),
+        ),
+        ("h1", A, Err(Failure::Timeout)),
+        ("h1", Aaaa, Err(Failure::NoData)),
+        ("h2", A, Ok(vec![a("192.0.2.2")])),
+        ("h2", Aaaa, Err(Failure::ServFail)),
+        ("h3", A, Err(Failure::ServFail)),
+        ("h3", Aaaa, Err(Failure::NoData)),
+    ]);
+    let MxPlan::Hosts { hosts, left_out } = plan(&facts, 1) else {
+        panic!()
+    };
+    assert_eq!(hosts.len(), 1);
+    assert_eq!(
+        (hosts[0].name.clone(), hosts[0].preference),
+        (name("h2"), 20)
+    );
+    assert_eq!(left_out, Some((10, Failure::Timeout)));
 }
 
 #[test]
@@ -301,7 +330,7 @@ fn addresses_take_turns_between_families_and_are_bounded() {
     ]);
     let mut begins_with_v4 = 0;
     for seed in 0..40 {
-        let MxPlan::Hosts(hosts) = plan(&facts, seed) else {
+        let MxPlan::Hosts { hosts, .. } = plan(&facts, seed) else {
             panic!()
         };
         let families: Vec<bool> = hosts[0].addresses.iter().map(IpAddr::is_ipv4).collect();
@@ -342,7 +371,7 @@ fn only_a_host_that_is_vouched_for_throughout_is_authentic_and_aliases_are_told(
             facts.get_mut(key).unwrap().authentic = trusted;
         }
         facts.get_mut(&q("h", A)).unwrap().canonical = Some(name("real.example"));
-        let MxPlan::Hosts(mut hosts) = plan(&facts, 1) else {
+        let MxPlan::Hosts { mut hosts, .. } = plan(&facts, 1) else {
             panic!()
         };
         hosts.remove(0)
@@ -369,7 +398,7 @@ fn a_host_that_is_vouched_for_is_not_used_while_half_of_its_addresses_are_not_to
         plan(&facts, 1)
     };
     assert_eq!(plan_of(true), MxPlan::Temporary(Failure::Timeout));
-    assert!(matches!(plan_of(false), MxPlan::Hosts(hosts) if hosts.len() == 1));
+    assert!(matches!(plan_of(false), MxPlan::Hosts { hosts, .. } if hosts.len() == 1));
 }
 
 #[test]

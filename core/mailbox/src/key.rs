@@ -313,6 +313,16 @@ pub(crate) fn retired(secs: u64, entry: u64, nth: u32) -> Vec<u8> {
         .done()
 }
 
+/// What [`retired`] wrote.
+pub(crate) fn retired_at(key: &[u8]) -> Option<crate::RetiredAt> {
+    let mut parts = Parts::of(key);
+    Some(crate::RetiredAt {
+        secs: parts.u64()?,
+        entry: parts.u64()?,
+        nth: parts.u32()?,
+    })
+}
+
 /// Reads the numbers of a key; `None` when it is shorter than its table's keys are.
 pub(crate) struct Parts<'k>(&'k [u8]);
 

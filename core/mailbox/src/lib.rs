@@ -83,10 +83,10 @@ pub use name::{INBOX, NAME_LEVELS_MAX, NAME_MAX, SpecialUse, mailbox_name};
 pub use page::Row;
 pub use purge::{next_purge, purge};
 pub use queue::{
-    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, Outcome, QueueEntry,
-    QueueMessage, QueueRecipient, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Retired, Settled,
-    TEXT_MAX, purge_retired, queue, queue_attempt, queue_delay_told, queue_drop, queue_entry,
-    queue_message, queue_outcome, queue_reschedule, retired,
+    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, LAST_TEXT_MAX, Outcome,
+    QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Retired,
+    RetiredAt, Settled, TEXT_MAX, purge_retired, queue, queue_attempt, queue_delay_told,
+    queue_drop, queue_entry, queue_message, queue_outcome, queue_reschedule, retired, retired_page,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,

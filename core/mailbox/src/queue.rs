@@ -27,6 +27,10 @@ pub const ADDRESS_MAX: usize = 320;
 pub const DSN_MAX: usize = 640;
 /// Octets kept of what a peer or the server said.
 pub const TEXT_MAX: usize = 256;
+/// Octets kept of what was said in the last attempt: it decides, and is to be read word for word.
+pub const LAST_TEXT_MAX: usize = 2_000;
+/// The same of all recipients that leave the queue together, each of which has as much of it as there are others.
+const FATES_MAX: usize = 16 * 1024;
 /// Attempts kept of an entry: the last ones.
 pub const ATTEMPTS_KEPT: usize = 32;
 
@@ -171,7 +175,7 @@ pub struct QueueEntry {
     /// When it came into the queue.
     #[serde(with = "utc")]
     pub created: Utc,
-    /// Not tried before this, as its sender wants it.
+    /// Not tried before this, as its sender or an administrator wants it; how long it is tried counts from then.
     #[serde(with = "utc_option")]
     pub release: Option<Utc>,
     /// The transport that an administrator chose; empty where routes say which.
@@ -239,6 +243,17 @@ pub struct Settled {
     pub entry: Option<QueueEntry>,
     /// What became of the notification.
     pub notice: Option<Delivered>,
+}
+
+/// The place of what left the queue in the order in which it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct RetiredAt {
+    /// When, in seconds since 1970.
+    pub secs: u64,
+    /// The entry it was in.
+    pub entry: u64,
+    /// What left that entry in that second before.
+    pub nth: u32,
 }
 
 /// Recipients that left the queue together.
@@ -346,30 +361,37 @@ pub(crate) fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
     queue_entry(reads, id)?.ok_or(Stop::NoSuchEntry(id))
 }
 
-/// Marks that an attempt begins, before it does. Should the server die in it, the entry is tried again at `retry`.
+/// Marks that an attempt begins, before it does. Should the server die in it, the entry is tried again at `retry`. `None` when it
+/// was held back meanwhile.
 pub fn queue_attempt(
     reads: &dyn Reads,
     id: u64,
     host: &str,
     retry: Utc,
     now: Utc,
-) -> Result<(Batch, QueueEntry), Stop> {
+) -> Result<(Batch, Option<QueueEntry>), Stop> {
     let mut edit = Edit::new(reads, now);
     let mut entry = open(reads, id)?;
+    if entry.hold || entry.release.is_some_and(|at| at > now) {
+        return Ok((Batch::default(), None));
+    }
     entry.attempts_made = entry.attempts_made.saturating_add(1);
     if entry.attempts.len() >= ATTEMPTS_KEPT {
         entry.attempts.remove(0);
     }
+    if let Some(before) = entry.attempts.last_mut() {
+        before.outcome = clipped(&before.outcome, TEXT_MAX);
+    }
     entry.attempts.push(Attempt {
         started: now,
         ended: None,
-        host: clipped(host),
+        host: clipped(host, TEXT_MAX),
         outcome: String::new(),
         tls: String::new(),
     });
     entry.next_attempt = retry;
     edit.put(key::queue(Table::Queue, id), entry.encode());
-    Ok((edit.finish()?, entry))
+    Ok((edit.finish()?, Some(entry)))
 }
 
 /// Records the outcome of an attempt, all in one operation: recipients that are done leave the entry and are retired, the
@@ -390,9 +412,9 @@ pub fn queue_outcome(
     }
     if let Some(attempt) = entry.attempts.last_mut() {
         attempt.ended = Some(outcome.now);
-        attempt.host = clipped(&outcome.host);
-        attempt.outcome = clipped(&outcome.text);
-        attempt.tls = clipped(&outcome.tls);
+        attempt.host = clipped(&outcome.host, TEXT_MAX);
+        attempt.outcome = clipped(&outcome.text, LAST_TEXT_MAX);
+        attempt.tls = clipped(&outcome.tls, TEXT_MAX);
     }
     entry.next_attempt = outcome.next_attempt;
     // It may have been told while the attempt ran.
@@ -471,10 +493,11 @@ pub(crate) fn retire(
         return Ok(());
     }
     let message = message_of(edit.reads(), entry)?;
+    let most = (FATES_MAX / done.len()).clamp(TEXT_MAX, LAST_TEXT_MAX);
     let clip = |fate| match fate {
-        Fate::Delivered(text) => Fate::Delivered(clipped(&text)),
-        Fate::Failed(text) => Fate::Failed(clipped(&text)),
-        Fate::Deferred(text) => Fate::Deferred(clipped(&text)),
+        Fate::Delivered(text) => Fate::Delivered(clipped(&text, most)),
+        Fate::Failed(text) => Fate::Failed(clipped(&text, most)),
+        Fate::Deferred(text) => Fate::Deferred(clipped(&text, most)),
         Fate::Dropped => Fate::Dropped,
     };
     let retired = Retired {
@@ -533,18 +556,23 @@ pub fn queue_drop(reads: &dyn Reads, id: u64, now: Utc) -> Result<(Batch, ()), S
     Ok((edit.finish()?, ()))
 }
 
-/// Changes when an entry is tried next, and whether at all.
+/// Changes when an entry is tried next, and whether at all. What was held back has its whole time before it from when it is not any
+/// more.
 pub fn queue_reschedule(
     reads: &dyn Reads,
     id: u64,
     next_attempt: Option<Utc>,
     hold: Option<bool>,
+    now: Utc,
 ) -> Result<(Batch, QueueEntry), Stop> {
-    let mut edit = Edit::new(reads, Utc::default());
+    let mut edit = Edit::new(reads, now);
     let mut entry = open(reads, id)?;
     if let Some(at) = next_attempt {
         entry.next_attempt = at;
-        entry.release = None;
+        entry.release = entry.release.map(|release| release.min(at));
+    }
+    if entry.hold && hold == Some(false) {
+        entry.release = Some(entry.release.map_or(now, |release| release.max(now)));
     }
     entry.hold = hold.unwrap_or(entry.hold);
     edit.put(key::queue(Table::Queue, id), entry.encode());
@@ -587,9 +615,31 @@ pub fn queue(reads: &dyn Reads, from: u64, max: usize) -> Result<Vec<QueueEntry>
 
 /// Up to `max` retired entries, the oldest first, from the second of `from` on.
 pub fn retired(reads: &dyn Reads, from: Utc, max: usize) -> Result<Vec<Retired>, ReadError> {
-    let secs = u64::try_from(from.secs()).unwrap_or(0);
+    let from = RetiredAt {
+        secs: u64::try_from(from.secs()).unwrap_or(0),
+        ..RetiredAt::default()
+    };
+    retired_page(reads, from, max).map(|(found, _)| found)
+}
+
+/// Up to `max` retired entries, the oldest first, from a place on, and the place of the next one; `None` behind the last.
+pub fn retired_page(
+    reads: &dyn Reads,
+    from: RetiredAt,
+    max: usize,
+) -> Result<(Vec<Retired>, Option<RetiredAt>), ReadError> {
     let to = key::behind(&key::queue_all(Table::Retired));
-    list(reads, &key::retired(secs, 0, 0), &to, max)
+    let from = key::retired(from.secs, from.entry, from.nth);
+    let (mut found, mut next) = (Vec::new(), None);
+    scan::range(reads, Space::Rows, &from, &to, &mut |key, value| {
+        if found.len() >= max {
+            next = key::retired_at(key);
+            return Ok(ControlFlow::Break(()));
+        }
+        found.push(Retired::decode(&value)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((found, next))
 }
 
 fn list<T: Stored>(
@@ -610,8 +660,8 @@ fn list<T: Stored>(
 }
 
 /// Text of others, cut at a character boundary.
-fn clipped(text: &str) -> String {
-    let end = (0..=TEXT_MAX.min(text.len()))
+fn clipped(text: &str, most: usize) -> String {
+    let end = (0..=most.min(text.len()))
         .rev()
         .find(|&end| text.is_char_boundary(end));
     text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()

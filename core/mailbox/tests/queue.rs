@@ -97,6 +97,7 @@ fn an_attempt_is_recorded_before_it_starts_and_survives_without_outcome() {
     for i in 1..=40 {
         let entry = e
             .run(|reads| queue_attempt(reads, 1, "mx.b.example", retry, now))
+            .unwrap()
             .unwrap();
         assert_eq!((entry.attempts_made, entry.next_attempt), (i, retry));
     }
@@ -124,7 +125,7 @@ fn recipients_leave_one_by_one_and_the_body_with_the_last() {
     e.run(|reads| queue_attempt(reads, 1, "h", now, now))
         .unwrap();
     e.later(7);
-    let long = "ü".repeat(TEXT_MAX);
+    let long = "ü".repeat(LAST_TEXT_MAX);
     let mixed = outcome(
         &e,
         vec![Fate::Deferred("450".into()), Fate::Failed(long.clone())],
@@ -161,7 +162,7 @@ fn recipients_leave_one_by_one_and_the_body_with_the_last() {
     assert_eq!(fates.len(), 3);
     assert_eq!(
         kept[0].recipients[0].1,
-        Fate::Failed("ü".repeat(TEXT_MAX / 2))
+        Fate::Failed("ü".repeat(LAST_TEXT_MAX / 2))
     );
     assert_eq!((kept[0].size, kept[0].attempts_made), (30_013, 1));
     let before = Utc::from_secs(e.now.secs() + 1);
@@ -212,13 +213,13 @@ fn entries_are_held_released_rescheduled_and_dropped() {
     let (mut e, a) = Engine::with_account();
     let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
     e.run(|reads| deliver(reads, &job)).unwrap();
-    let later = Utc::from_secs(START + 9);
+    let (now, later) = (e.now, Utc::from_secs(START + 9));
     let entry = e
-        .run(|reads| queue_reschedule(reads, 1, None, Some(true)))
+        .run(|reads| queue_reschedule(reads, 1, None, Some(true), now))
         .unwrap();
     assert!(entry.hold);
     let entry = e
-        .run(|reads| queue_reschedule(reads, 1, Some(later), None))
+        .run(|reads| queue_reschedule(reads, 1, Some(later), None, now))
         .unwrap();
     assert_eq!((entry.hold, entry.next_attempt), (true, later));
     e.run(|reads| queue_drop(reads, 1, later)).unwrap();
@@ -236,6 +237,68 @@ fn entries_are_held_released_rescheduled_and_dropped() {
     // Numbers are never given again.
     let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
     assert_eq!(e.run(|reads| deliver(reads, &job)).unwrap().queued, [2]);
+}
+
+#[test]
+fn what_is_held_back_is_not_tried_and_its_time_begins_when_it_is_released() {
+    let (mut e, a) = Engine::with_account();
+    let at = |secs: i64| Utc::from_secs(START + secs);
+    let by_sender = Group {
+        release: Some(at(1_000)),
+        ..group(&["x@b.example"])
+    };
+    let job = submission(&mut e, a, 100, vec![by_sender, group(&["y@c.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let attempt = |e: &mut Engine, id, now: Utc| {
+        let tried = e.run(|reads| queue_attempt(reads, id, "", at(9_999), now));
+        tried.unwrap().is_some()
+    };
+    let change = |e: &mut Engine, id, next, hold, now: Utc| {
+        let entry = e.run(|reads| queue_reschedule(reads, id, next, hold, now));
+        entry.unwrap().release
+    };
+    assert!(!attempt(&mut e, 1, at(999)));
+    let unchanged = queue_entry(&e.rows, 1).unwrap().unwrap();
+    assert_eq!(
+        (unchanged.attempts_made, unchanged.release),
+        (0, Some(at(1_000)))
+    );
+    // Tried earlier after all.
+    assert_eq!(
+        change(&mut e, 1, Some(at(500)), None, at(400)),
+        Some(at(500))
+    );
+    assert!(attempt(&mut e, 1, at(500)));
+    // What was tried in vain is not younger for being tried again.
+    assert_eq!(
+        change(&mut e, 1, Some(at(600)), Some(false), at(600)),
+        Some(at(500))
+    );
+    assert_eq!(change(&mut e, 2, None, Some(true), at(10)), None);
+    assert!(!attempt(&mut e, 2, at(20)));
+    assert_eq!(change(&mut e, 2, None, Some(false), at(700)), Some(at(700)));
+    assert!(attempt(&mut e, 2, at(700)));
+    e.check();
+}
+
+#[test]
+fn what_left_the_queue_in_one_second_is_told_page_by_page() {
+    let (mut e, a) = Engine::with_account();
+    let groups = (0..7).map(|n| group(&[&format!("x@d{n}.example")]));
+    let job = submission(&mut e, a, 100, groups.collect());
+    let ids = e.run(|reads| deliver(reads, &job)).unwrap().queued;
+    let now = e.now;
+    for id in &ids {
+        e.run(|reads| queue_drop(reads, *id, now)).unwrap();
+    }
+    let (mut told, mut from) = (Vec::new(), Some(RetiredAt::default()));
+    let mut pages = 0;
+    while let Some(first) = from {
+        let (page, next) = retired_page(&e.rows, first, 3).unwrap();
+        told.extend(page.into_iter().map(|retired| retired.entry));
+        (from, pages) = (next, pages + 1);
+    }
+    assert_eq!((told, pages), (ids, 3));
 }
 
 #[test]
@@ -286,7 +349,7 @@ fn many_groups_fit_one_operation_and_limits_hold() {
         vec![group(&vec![&address[..]; RECIPIENTS_MAX])],
     );
     let id = e.run(|reads| deliver(reads, &job)).unwrap().queued[0];
-    let text = "t".repeat(1000);
+    let text = "t".repeat(3_000);
     for _ in 0..ATTEMPTS_KEPT {
         let now = e.now;
         e.run(|reads| queue_attempt(reads, id, &text, now, now))

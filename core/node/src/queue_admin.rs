@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, QueueEntry, Retired};
+use mox_mailbox::{Attempt, QueueEntry, Retired, RetiredAt};
 use mox_queue::Limits;
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ impl<R: Runtime> Node<R> {
                 if found.len() >= max {
                     return Ok((found, Some(entry.id)));
                 }
-                let queued = queued(view, entry).map_err(failed)?;
+                let queued = queued(view, entry, now).map_err(failed)?;
                 if selection.selects(&queued, now) {
                     found.push(queued);
                 }
@@ -194,7 +194,9 @@ impl<R: Runtime> Node<R> {
         }
         let (mut changed, mut from) = (0, Some(0));
         while let Some(first) = from {
-            let (page, next) = self.queue_from(selection, first, PAGE)?;
+            let (node, selection) = (self.clone(), selection.clone());
+            let read = Box::new(move || node.queue_from(&selection, first, PAGE));
+            let (page, next) = self.inner.runtime.blocking(Pool::Compute, read).await?;
             from = next;
             // At once, so that they share the store's syncs.
             let ids = page.into_iter().map(|queued| queued.id);
@@ -223,7 +225,7 @@ impl<R: Runtime> Node<R> {
                 Change::Release => (None, Some(false)),
                 Change::Reschedule(at) => (Some(at), None),
             };
-            let changed = mox_mailbox::queue_reschedule(reads, id, next, hold)?;
+            let changed = mox_mailbox::queue_reschedule(reads, id, next, hold, now)?;
             Ok((changed.0, true))
         };
         let there = self
@@ -255,7 +257,7 @@ impl<R: Runtime> Node<R> {
             attempts: entry.attempts.clone(),
             delay_told: entry.delay_told,
             retired,
-            queued: queued(view, entry).map_err(failed)?,
+            queued: queued(view, entry, self.inner.runtime.now().utc).map_err(failed)?,
         }))
     }
 
@@ -263,6 +265,17 @@ impl<R: Runtime> Node<R> {
     pub fn retired(&self, from: Utc, max: usize) -> Result<Vec<Retired>, StartError> {
         let published = self.inner.store.published();
         mox_mailbox::retired(&*published.view, from, max).map_err(|e| StartError(e.to_string()))
+    }
+
+    /// The same from a place on, with the place of the next one; `None` behind the last.
+    pub fn retired_page(
+        &self,
+        from: RetiredAt,
+        max: usize,
+    ) -> Result<(Vec<Retired>, Option<RetiredAt>), StartError> {
+        let published = self.inner.store.published();
+        let page = mox_mailbox::retired_page(&*published.view, from, max);
+        page.map_err(|e| StartError(e.to_string()))
     }
 
     /// Octets of a queued message as it is sent, from `offset` on, at most `max`; empty behind its end. `None` when there is
@@ -306,6 +319,7 @@ impl<R: Runtime> Node<R> {
 fn queued(
     view: &dyn mox_mailbox::Reads,
     entry: QueueEntry,
+    now: Utc,
 ) -> Result<Queued, mox_mailbox::ReadError> {
     let message = mox_mailbox::queue_message(view, entry.message)?;
     let message = message.as_ref();
@@ -328,6 +342,6 @@ fn queued(
         attempts: entry.attempts_made,
         next: entry.next_attempt,
         hold: entry.hold,
-        release: entry.release,
+        release: entry.release.filter(|at| *at > now),
     })
 }

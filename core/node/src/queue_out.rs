@@ -73,9 +73,9 @@ enum Finished {
 
 /// An entry behind an attempt.
 enum Left {
-    /// What waits for the next one: the entry itself, unless it is gone, and those that were taken out of it when it was a
-    /// bundle.
-    Waits(Vec<QueueEntry>),
+    /// It is over. These waits for the next one beside the entry itself, unless that is gone: they were taken out of it when it
+    /// was a bundle.
+    Waits(Vec<u64>),
     /// The attempt never got to telling.
     Unknown,
 }
@@ -147,12 +147,10 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
             Some(Finished::Told) => telling -= 1,
             Some(Finished::Attempt(id, left)) => {
                 match left {
-                    Left::Waits(entries) => {
-                        if !entries.iter().any(|entry| entry.id == id) {
-                            waiting.scheduler.remove(id);
-                        }
-                        for entry in &entries {
-                            insert(&node, &mut waiting, entry);
+                    Left::Waits(others) => {
+                        // As they are now: an administrator may have changed them since.
+                        for id in others.into_iter().chain([id]) {
+                            look(&node, &mut waiting, id, None);
                         }
                     }
                     Left::Unknown => {

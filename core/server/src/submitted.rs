@@ -157,13 +157,14 @@ impl Departing {
     ///
     /// # Errors
     /// When a key does not sign. No field is made then.
-    pub fn sign(self, added: &str, now: Utc) -> Result<String, SignError> {
+    pub fn sign(self, added: &str, now: Utc, leaves: Utc) -> Result<String, SignError> {
         let Some(signing) = self.signing else {
             return Ok(String::new());
         };
         let mut header = added.as_bytes().to_vec();
         header.extend_from_slice(&self.header);
-        signing.finish(&header, u64::try_from(now.secs()).unwrap_or(0))
+        let secs = |at: Utc| u64::try_from(at.secs()).unwrap_or(0);
+        signing.held_until(secs(leaves)).finish(&header, secs(now))
     }
 }
 
@@ -232,8 +233,29 @@ mod tests {
             let departing = whole(MESSAGE, cut);
             let author = departing.author().clone().unwrap();
             assert_eq!(author.local.as_str(), "ann");
-            let signed = departing.sign(added, Utc(1_767_322_800_000_000));
+            let signed = departing.sign(added, Utc(1_767_322_800_000_000), Utc(0));
             assert_eq!(signed.unwrap(), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn how_long_signatures_hold_counts_from_when_the_message_leaves() {
+        let key = Arc::new(Ed25519Key::from_seed(&[7; 32]).unwrap());
+        let domain = Domain::parse("b.example", false).unwrap();
+        let mut selector = Selector::new(domain.as_str(), "one", key);
+        selector.expires = Some(100);
+        let mut signers = Signers::default();
+        signers.add(domain, vec![selector]);
+        let signers = Arc::new(signers);
+        for (leaves, expires) in [(0, "; x=1100;"), (5_000, "; x=5100;")] {
+            let mut submitted = Submitted::new(signers.clone());
+            submitted.push(b"From: ann@b.example\r\n\r\nx\r\n");
+            let at = Utc::from_secs;
+            let signed = submitted.finish().sign("", at(1_000), at(leaves)).unwrap();
+            assert!(
+                signed.contains("t=1000") && signed.contains(expires),
+                "{signed}"
+            );
         }
     }
 
@@ -241,7 +263,7 @@ mod tests {
     fn a_message_of_a_domain_without_keys_is_not_signed() {
         let departing = whole(b"From: ann@other.example\r\n\r\nx\r\n", 3);
         assert!(!departing.is_signed());
-        assert_eq!(departing.sign("", Utc(0)), Ok(String::new()));
+        assert_eq!(departing.sign("", Utc(0), Utc(0)), Ok(String::new()));
     }
 
     #[test]

@@ -346,7 +346,7 @@ fn the_hosts_of_a_domain_are_told_apart() {
     let domain = name("example.org");
     let evaluate = |facts: &Facts| {
         let seed = Seed::from_number(1);
-        let MxPlan::Hosts(hosts) = mail_hosts(facts, &domain, &seed)? else {
+        let MxPlan::Hosts { hosts, .. } = mail_hosts(facts, &domain, &seed)? else {
             return Ok(Vec::new());
         };
         hosts

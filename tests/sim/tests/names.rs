@@ -31,6 +31,18 @@ struct Came {
 
 /// Ann sends a message to somebody at this domain; 10.0.0.9 and .10 take mail, the first perhaps not at once.
 fn to(seed: u64, domain: &str, manner: DnsManner, first: Option<Busy>, at_most: Duration) -> Came {
+    send(&text(MARK, 3), seed, domain, manner, first, at_most)
+}
+
+fn send(
+    text: &str,
+    seed: u64,
+    domain: &str,
+    manner: DnsManner,
+    first: Option<Busy>,
+    at_most: Duration,
+) -> Came {
+    let text = text.to_owned();
     let sim = Sim::new(seed, Knobs::fault_free());
     let world = sim.clone();
     let recipient = format!("carol@{domain}");
@@ -47,9 +59,7 @@ fn to(seed: u64, domain: &str, manner: DnsManner, first: Option<Busy>, at_most: 
         one.resolvers =
             vec![name_server(&names, MasterFile::parse(ZONE).unwrap(), manner).unwrap()];
         one.start().await;
-        submit(&client, &[&recipient], &text(MARK, 3))
-            .await
-            .unwrap();
+        submit(&client, &[&recipient], &text).await.unwrap();
         one.settle(at_most).await;
         let came = Came {
             first,
@@ -142,6 +152,8 @@ fn name_servers_that_fail_are_asked_again_for_days() {
         ("broken.example", "ServFail"),
         ("bogus.example", "Bogus"),
         ("dead.example", "Timeout"),
+        // Not a way back to us: there is a better host, and nobody knows where.
+        ("backup.example", "Timeout"),
     ] {
         let came = to(1, domain, DnsManner::direct(), None, HOUR);
         let [queued] = &came.left[..] else {
@@ -151,6 +163,17 @@ fn name_servers_that_fail_are_asked_again_for_days() {
         assert!(last.contains(why), "{domain}: {last}");
         assert!(queued.attempts >= 2);
     }
+}
+
+#[test]
+fn who_does_without_tls_does_not_wait_for_a_policy_that_cannot_be_looked_up() {
+    let manner = DnsManner::direct;
+    let waits = to(1, "unsure.example", manner(), None, HOUR);
+    let last = waits.left[0].last.as_deref().unwrap();
+    assert!(last.contains("MTA-STS policy"), "{last}");
+    let optional = format!("TLS-Required: No\r\n{}", text(MARK, 3));
+    let came = send(&optional, 1, "unsure.example", manner(), None, HOUR);
+    assert_eq!(came.copies("unsure.example"), [1, 0]);
 }
 
 #[test]

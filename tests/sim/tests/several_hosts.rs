@@ -9,15 +9,25 @@
 
 mod one_server;
 
-use mox_node::Outgoing;
+use mox_driver::Runtime;
+use mox_node::{Change, Outgoing, Selection};
 use mox_sim::peers::{Act, Ledger, Manner, Plain, Seen, Stage, serve};
 use mox_sim::{Knobs, Sim, SimRuntime};
-use one_server::{One, inbox, submit_with, text};
+use one_server::{One, inbox, sleep, submit, submit_with, text};
 use std::time::Duration;
 
 const CAROL: &str = "carol@peer.example";
 const MARK: &str = "mark-1-end";
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
+const FIVE: [&str; 5] = [
+    "a@peer.example",
+    "b@peer.example",
+    "c@peer.example",
+    "d@peer.example",
+    "e@peer.example",
+];
 
 /// Does what a function says.
 struct Does<F>(F);
@@ -74,8 +84,10 @@ fn umlauts() -> String {
     text(MARK, 3).replace("Subject: ", "Subject: \u{fc} ")
 }
 
-/// What one host cannot do, with the message, its parameters, and what is told when no host can.
-fn hindrances() -> Vec<(fn() -> Host, &'static str, String, [&'static str; 2])> {
+/// Who cannot take a message, its parameters, the message, and what is told when no host can.
+type Hindrance = (fn() -> Host, &'static str, String, [&'static str; 2]);
+
+fn hindrances() -> Vec<Hindrance> {
     let plain = || text(MARK, 3);
     vec![
         (
@@ -202,4 +214,214 @@ fn smtputf8_is_said_only_where_the_message_needs_it() {
         );
         one.stop().await;
     });
+}
+
+/// Takes two recipients at a time, and may say so.
+fn two_at_a_time(offer: &'static str, refusal: &'static str) -> Host {
+    Box::new(Does(move |seen: &Seen<'_>| match seen.stage {
+        Stage::Hello => Some(vec![Act::reply(&format!("250-mx.example\r\n250 {offer}"))]),
+        Stage::Rcpt if seen.to.len() > 2 => Some(vec![Act::reply(refusal)]),
+        _ => None,
+    }))
+}
+
+#[test]
+fn recipients_that_are_too_many_for_one_transaction_are_in_the_next_one() {
+    for (offer, refusal) in [
+        ("LIMITS RCPTMAX=2", "500 5.5.1 you were told"),
+        ("PIPELINING", "452 4.5.3 too many"),
+        ("8BITMIME", "552 too many"),
+    ] {
+        let hosts = vec![Some(two_at_a_time(offer, refusal))];
+        world(hosts, move |one, ledgers, client| async move {
+            submit(&client, &FIVE, &text(MARK, 3)).await.unwrap();
+            assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+            assert_eq!(ledgers[0].visits().len(), 1);
+            let all = ledgers[0].deliveries();
+            let counts: Vec<usize> = all.iter().map(|delivered| delivered.to.len()).collect();
+            assert_eq!(counts, [2, 2, 1], "{offer}");
+            assert!(FIVE.iter().all(|to| ledgers[0].copies(to, MARK) == 1));
+            assert_eq!(inbox(&client).await.unwrap(), "");
+            one.stop().await;
+        });
+    }
+}
+
+#[test]
+fn a_host_that_takes_one_message_in_a_session_is_visited_again() {
+    let hosts = vec![Some(two_at_a_time(
+        "LIMITS RCPTMAX=2 MAILMAX=1",
+        "500 5.5.1 no",
+    ))];
+    world(hosts, |one, ledgers, client| async move {
+        submit(&client, &FIVE, &text(MARK, 3)).await.unwrap();
+        sleep(&client, MINUTE).await;
+        let [queued] = &one.queue()[..] else {
+            panic!("{:?}", one.queue())
+        };
+        assert_eq!(queued.to, FIVE[2..]);
+        assert_eq!(
+            queued.last.as_deref(),
+            Some("the host takes no more recipients in one session")
+        );
+        assert!(one.settle(HOUR).await);
+        assert_eq!(ledgers[0].visits().len(), 3);
+        one.stop().await;
+    });
+}
+
+#[test]
+fn who_has_the_message_does_not_get_it_again_when_the_power_fails_before_the_answer_to_quit() {
+    let hangs = Does(|seen: &Seen<'_>| (seen.stage == Stage::Quit).then(|| vec![Act::Hang]));
+    world(
+        vec![Some(Box::new(hangs) as Host)],
+        |mut one, ledgers, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            sleep(&client, 3 * SECOND).await;
+            assert_eq!(ledgers[0].visits()[0].commands.last().unwrap(), "QUIT");
+            one.crash();
+            one.start().await;
+            assert!(one.settle(HOUR).await);
+            assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn hosts_that_drag_their_feet_end_an_attempt_after_half_an_hour() {
+    let slow = || -> Host {
+        Box::new(Does(|seen: &Seen<'_>| {
+            let mut acts = vec![Act::Pause(Duration::from_secs(290))];
+            acts.extend(match seen.stage {
+                Stage::Rcpt => vec![Act::reply("450 4.2.0 later")],
+                _ => seen.plain(),
+            });
+            Some(acts)
+        }))
+    };
+    let hosts = (0..5).map(|_| Some(slow())).collect();
+    world(hosts, |one, ledgers, client| async move {
+        submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+        // One host takes 20 minutes; the next attempt is 7 or 8 minutes after the first.
+        sleep(&client, 35 * MINUTE).await;
+        let visits: Vec<usize> = ledgers.iter().map(|ledger| ledger.visits().len()).collect();
+        assert_eq!(visits, [1, 1, 0, 0, 0]);
+        let second = &ledgers[1].visits()[0];
+        let lasted = second.ended.unwrap().since(ledgers[0].visits()[0].began);
+        assert!(lasted > 30 * MINUTE && lasted < 32 * MINUTE, "{lasted:?}");
+        let last = one.queue()[0].last.clone().unwrap();
+        assert_eq!(last, "450 4.2.0 later");
+        one.stop().await;
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_next_host_and_what_the_first_one_took_is_known() {
+    let picky = Does(|seen: &Seen<'_>| {
+        let is_dave = seen.to.first().is_some_and(|to| to.starts_with("dave@"));
+        (seen.stage == Stage::Rcpt && is_dave).then(|| vec![Act::reply("450 4.2.0 later")])
+    });
+    let hangs = Does(|seen: &Seen<'_>| (seen.stage == Stage::Greeting).then(|| vec![Act::Hang]));
+    let hosts = vec![Some(Box::new(picky) as Host), Some(Box::new(hangs) as Host)];
+    world(hosts, |mut one, ledgers, client| async move {
+        let both = [CAROL, "dave@peer.example"];
+        submit(&client, &both, &text(MARK, 3)).await.unwrap();
+        sleep(&client, 20 * SECOND).await;
+        assert_eq!(ledgers[1].visits().len(), 1);
+        let began = client.now().mono;
+        one.runtime.stopping();
+        one.node().drain().await;
+        let took = client.now().mono.since(began);
+        assert!(took < 5 * SECOND, "{took:?}");
+        one.crash();
+        one.start().await;
+        let [queued] = &one.queue()[..] else {
+            panic!("{:?}", one.queue())
+        };
+        assert_eq!(queued.to, ["dave@peer.example"]);
+        sleep(&client, HOUR).await;
+        assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
+        one.stop().await;
+    });
+}
+
+#[test]
+fn a_delay_is_told_in_the_words_of_who_still_waits() {
+    let later = Does(|seen: &Seen<'_>| {
+        let is_a = seen.to.first().is_some_and(|to| to.starts_with("a@"));
+        (seen.stage == Stage::Rcpt && is_a).then(|| vec![Act::reply("450 4.2.1 a is busy")])
+    });
+    world(
+        vec![Some(Box::new(later) as Host)],
+        |one, _, client| async move {
+            submit(&client, &FIVE[..2], &text(MARK, 3)).await.unwrap();
+            sleep(&client, MINUTE).await;
+            let [queued] = &one.queue()[..] else {
+                panic!("{:?}", one.queue())
+            };
+            assert_eq!(queued.to, FIVE[..1]);
+            assert_eq!(queued.last.as_deref(), Some("450 4.2.1 a is busy"));
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn what_was_held_back_has_its_whole_time_from_its_release() {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    /// All entries of the queue.
+    async fn change(one: &One, change: Change) {
+        let changed = one.node().change_queue(&Selection::default(), change).await;
+        assert_eq!(changed.unwrap(), 1);
+    }
+    let busy = || saying(Stage::Rcpt, "450 4.2.0 later");
+    // Held by an administrator for six days, then released; by its sender for ten, and kicked after six.
+    for (params, holds, change_after) in [
+        ("", true, Change::Release),
+        ("", true, Change::Kick),
+        (" HOLDFOR=864000", false, Change::Kick),
+    ] {
+        world(vec![Some(busy())], move |one, ledgers, client| async move {
+            submit_with(&client, params, &[CAROL], &text(MARK, 3))
+                .await
+                .unwrap();
+            if holds {
+                sleep(&client, MINUTE).await;
+                change(&one, Change::Hold).await;
+            }
+            sleep(&client, 6 * DAY).await;
+            let before = ledgers[0].visits().len();
+            assert_eq!(before, usize::from(holds));
+            change(&one, change_after).await;
+            sleep(&client, 4 * DAY).await;
+            assert_eq!(one.queue().len(), 1, "given up after four days");
+            assert_eq!(one.queue()[0].release, None);
+            assert!(ledgers[0].visits().len() > before + 8);
+            assert!(one.settle(2 * DAY).await);
+            one.stop().await;
+        });
+    }
+}
+
+#[test]
+fn what_a_host_says_is_kept_word_for_word() {
+    let said = format!("450 4.2.0 {}", "very busy ".repeat(100));
+    let busy = said.clone();
+    let host = Does(move |seen: &Seen<'_>| {
+        (seen.stage == Stage::Rcpt).then(|| vec![Act::reply(busy.trim_end())])
+    });
+    world(
+        vec![Some(Box::new(host) as Host)],
+        |one, _, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            sleep(&client, 20 * MINUTE).await;
+            let entry = one.queue().remove(0);
+            assert_eq!(entry.last.as_deref(), Some(said.trim_end()));
+            let history = one.node().queue_history(entry.id).unwrap().unwrap();
+            let kept: Vec<usize> = history.attempts.iter().map(|a| a.outcome.len()).collect();
+            assert_eq!(kept, [256, said.trim_end().len()]);
+            one.stop().await;
+        },
+    );
 }

@@ -16,8 +16,8 @@ use mox_mailbox::{Batch, Reads, Space};
 use mox_node::Outgoing;
 use mox_sim::peers::{Act, Busy, Ledger, Manner, Plain, Seen, Stage, Tarpit, serve};
 use mox_sim::{Dialogue, Knobs, Sim, SimRuntime};
-use mox_store::{Capacity, Kv, StoreError};
-use one_server::{One, inbox, ours, sleep, submit, text};
+use mox_store::{Capacity, Disk as _, Kv, StoreError};
+use one_server::{One, inbox, ours, sleep, submit, submit_with, text};
 use std::time::Duration;
 
 const GOOD: &str = "good@peer.example";
@@ -318,4 +318,55 @@ fn entries_before_one_that_cannot_be_read_are_delivered_and_the_others_once_it_c
             one.stop().await;
         },
     );
+}
+
+#[test]
+fn mail_that_no_mailbox_here_can_take_is_told_to_its_sender_in_the_end() {
+    world(Plain, |mut one, _, client| async move {
+        one.start().await;
+        let to = ["ann@ours.example"];
+        submit_with(&client, " HOLDFOR=60", &to, &text(MARK, 2_000))
+            .await
+            .unwrap();
+        // Its body is lost.
+        for shard in one.disk.list("body").unwrap() {
+            let folder = format!("body/{shard}");
+            for name in one.disk.list(&folder).unwrap() {
+                one.disk.unlink(&format!("{folder}/{name}")).unwrap();
+            }
+        }
+        sleep(&client, HOUR).await;
+        let [queued] = &one.queue()[..] else {
+            panic!("{:?}", one.queue())
+        };
+        let last = queued.last.as_deref();
+        assert_eq!(last, Some("the mailbox here does not take it now"));
+        assert!((2..5).contains(&queued.attempts), "{queued:?}");
+        assert!(one.settle(6 * 24 * HOUR).await);
+        let told = inbox(&client).await.unwrap();
+        assert_eq!(told.matches("Action: failed").count(), 1, "{told}");
+    });
+}
+
+#[test]
+fn a_failure_that_nobody_is_there_to_be_told_of_does_not_stay_in_the_queue() {
+    world(Thoughtful(SECOND), |mut one, ledger, client| async move {
+        one.start().await;
+        submit_with(&client, " HOLDFOR=60", &[BAD], &text(MARK, 3))
+            .await
+            .unwrap();
+        let store = one.node().store();
+        let published = store.published();
+        let ann = mox_mailbox::account(&*published.view, "ann")
+            .unwrap()
+            .unwrap();
+        drop(published);
+        let now = client.now().utc;
+        let removed: Result<(), StoreError> = store
+            .run(move |reads| mox_mailbox::remove_account(reads, ann.id, now))
+            .await;
+        removed.unwrap();
+        assert!(one.settle(HOUR).await, "{:?}", one.queue());
+        assert_eq!(ledger.visits().len(), 1);
+    });
 }

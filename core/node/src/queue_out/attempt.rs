@@ -47,7 +47,7 @@ pub(super) struct Result {
 /// Tries an entry. Whatever happens, its slot is given back.
 pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, seat: Arc<Seat>) {
     match attempt(&node, &seat, slot.id).await {
-        Ok(entries) => slot.left = Left::Waits(entries),
+        Ok(others) => slot.left = Left::Waits(others),
         Err(why) if node.registry.is_stopping() => {
             tracing::info!(target: "queue", id = slot.id, why, "an attempt was broken off");
         }
@@ -61,7 +61,7 @@ async fn attempt<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
     id: u64,
-) -> core::result::Result<Vec<QueueEntry>, String> {
+) -> core::result::Result<Vec<u64>, String> {
     let now = node.runtime.now().utc;
     let published = node.store.published();
     let Some(entry) = mox_mailbox::queue_entry(&*published.view, id).map_err(|e| e.to_string())?
@@ -70,7 +70,8 @@ async fn attempt<R: Runtime>(
     };
     if entry.is_bundle() {
         let op = move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_unbundle(reads, id, now);
-        return node.store.run(op).await.map_err(|e| e.to_string());
+        let entries = node.store.run(op).await.map_err(|e| e.to_string())?;
+        return Ok(entries.into_iter().map(|entry| entry.id).collect());
     }
     let message = mox_mailbox::queue_message(&*published.view, entry.message)
         .map_err(|e| e.to_string())?
@@ -85,14 +86,28 @@ async fn attempt<R: Runtime>(
     let op =
         move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_attempt(reads, id, "", retry, now);
     let entry = match mutant!(AttemptNotMarked) {
-        true => entry,
+        true => Some(entry),
         false => node.store.run(op).await.map_err(|e| e.to_string())?,
     };
-
-    let Some(entry) = local::deliver(node, entry, &message).await? else {
+    // An administrator holds it back.
+    let Some(entry) = entry else {
         return Ok(Vec::new());
     };
-    let mut results = vec![None; entry.recipients.len()];
+
+    let (entry, refused) = local::deliver(node, entry, &message)
+        .await
+        .map_err(|e| e.to_string())?;
+    let Some(entry) = entry else {
+        return Ok(Vec::new());
+    };
+    let not_here = ours(
+        Outcome::Temporary,
+        "4.2.0",
+        "the mailbox here does not take it now",
+        None,
+    );
+    let is_refused = |to: &QueueRecipient| refused.contains(&to.address).then(|| not_here.clone());
+    let mut results: Vec<Option<Result>> = entry.recipients.iter().map(is_refused).collect();
     let cut = async {
         poll_fn(|cx| seat.poll_cut(cx)).await;
         false
@@ -106,16 +121,15 @@ async fn attempt<R: Runtime>(
         // Nobody has the message by this attempt; its row says when the next one is.
         return Err("the server stops".into());
     }
-    let none = ours(
-        Outcome::Temporary,
-        "4.4.1",
-        "no mail server could be reached",
-        None,
-    );
+    let why = match is_whole {
+        true => "no mail server could be reached",
+        false => "the server was stopped meanwhile",
+    };
+    let none = ours(Outcome::Temporary, "4.4.1", why, None);
     let results = results.into_iter();
     let results = results.map(|r| r.unwrap_or_else(|| none.clone())).collect();
-    let entry = record(node, entry, &message, results, jitter).await?;
-    Ok(entry.into_iter().collect())
+    record(node, entry, &message, results, jitter).await?;
+    Ok(Vec::new())
 }
 
 /// Writes down what came of an attempt, with the notice to the sender if there is one: one operation.
@@ -125,7 +139,7 @@ async fn record<R: Runtime>(
     message: &QueueMessage,
     results: Vec<Result>,
     jitter: u64,
-) -> core::result::Result<Option<QueueEntry>, String> {
+) -> core::result::Result<(), String> {
     let now = node.runtime.now().utc;
     let times = times(&entry);
     let (mut fates, mut failed, mut relayed) = (Vec::new(), Vec::new(), Vec::new());
@@ -208,7 +222,10 @@ async fn record<R: Runtime>(
         };
         node.store.run(op).await.map_err(|e| e.to_string())?;
     }
-    let last = results.last();
+    // What is told of a delay is why somebody still waits.
+    let last = (results.iter().zip(&fates).rev())
+        .find_map(|(result, fate)| matches!(fate, Fate::Deferred(_)).then_some(result))
+        .or_else(|| results.last());
     let outcome = Recorded {
         now,
         host: last.and_then(|r| r.host.clone()).unwrap_or_default(),
@@ -252,7 +269,7 @@ async fn record<R: Runtime>(
         }
         (settled, _) => settled,
     };
-    Ok(settled.map_err(|e| e.to_string())?.entry)
+    settled.map(|_| ()).map_err(|e| e.to_string())
 }
 
 /// Nobody is given up in silence: tried again, with another chance to tell.
@@ -330,8 +347,8 @@ async fn deliver<R: Runtime>(
     let Some((_, first, _)) = open.first() else {
         return;
     };
-    let hops = match route::hops(node, first, demand(&message)).await {
-        Ok(hops) => hops,
+    let route = match route::hops(node, first, demand(&message)).await {
+        Ok(route) => route,
         Err(NoRoute {
             outcome,
             text,
@@ -346,8 +363,8 @@ async fn deliver<R: Runtime>(
         }
     };
     let until = node.runtime.now().mono + longest(&message);
-    let mut is_asked_everywhere = true;
-    for hop in &hops {
+    let mut is_asked_everywhere = route.is_whole;
+    for hop in &route.hops {
         open.retain(|(nth, ..)| !is_decided(results.get(*nth).and_then(Option::as_ref)));
         if open.is_empty() {
             break;

@@ -17,17 +17,26 @@ use crate::reread::reread;
 use crate::smtp_in::mailboxes_at_once;
 
 /// Delivers to the recipients of an entry that have a mailbox here, as many at a time as one operation serves. Answers with
-/// the entry as it is then: the others are still in it, and when none is left it is gone.
+/// the entry as it is then: the others are still in it, and when none is left it is gone. Behind it are those whose mailbox
+/// does not take the message.
 pub(super) async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
     mut entry: QueueEntry,
     message: &QueueMessage,
-) -> Result<Option<QueueEntry>, String> {
+) -> Result<(Option<QueueEntry>, Vec<String>), StoreError> {
     let targets = targets(node, &entry, message);
     if targets.is_empty() {
-        return Ok(Some(entry));
+        return Ok((Some(entry), Vec::new()));
     }
-    let arrived = look_through(node, message).await?;
+    let mut refused = Vec::new();
+    let arrived = match look_through(node, message).await {
+        Ok(arrived) => arrived,
+        Err(error) => {
+            tracing::error!(target: "queue", id = entry.id, error, "mail for mailboxes here waits");
+            let all = targets.into_iter().map(|(to, _)| to.address);
+            return Ok((Some(entry), all.collect()));
+        }
+    };
     let structure = StoredStructure::encode(&arrived.structure);
     let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
     for some in targets.chunks(at_once) {
@@ -52,6 +61,7 @@ pub(super) async fn deliver<R: Runtime>(
         let count = to.len();
         // The notification may be what is refused: its account may be gone.
         let without = notice.is_some().then(|| (to.clone(), delivery.clone()));
+        let addresses = to.clone();
         let op = move |reads: &dyn mox_mailbox::Reads| {
             let result = mox_mailbox::queue_deliver(reads, id, &to, &delivery, notice.as_ref());
             drop(held);
@@ -67,7 +77,16 @@ pub(super) async fn deliver<R: Runtime>(
             }
             (delivered, _) => delivered,
         };
-        let (left, _) = delivered.map_err(|e| e.to_string())?;
+        let left = match delivered {
+            Ok((left, _)) => left,
+            Err(StoreError::Dead) => return Err(StoreError::Dead),
+            // That they may wait for, but not for ever.
+            Err(error) => {
+                tracing::error!(target: "queue", id, %error, "mail for mailboxes here waits");
+                refused.extend(addresses);
+                continue;
+            }
+        };
         tracing::info!(
             target: "delivery",
             id = String::from_utf8_lossy(&message.extra).as_ref(),
@@ -78,10 +97,10 @@ pub(super) async fn deliver<R: Runtime>(
         );
         match left {
             Some(left) => entry = left,
-            None => return Ok(None),
+            None => return Ok((None, refused)),
         }
     }
-    Ok(Some(entry))
+    Ok((Some(entry), refused))
 }
 
 /// Who is ours, and where the message goes.

@@ -66,7 +66,7 @@ impl Told {
 pub(super) struct NotWritten;
 
 /// A notification about those of these recipients about whom the sender wants to know, ready to be delivered, with its body held.
-/// `None` when nobody is to be told: the null sender (RFC 5321 4.5.5), or a sender without account.
+/// `None` when nobody is to be told: the null sender (RFC 5321 4.5.5), or a sender without account, also one that was removed since.
 pub(super) async fn compose<R: Runtime>(
     node: &Arc<Inner<R>>,
     message: &QueueMessage,
@@ -78,14 +78,19 @@ pub(super) async fn compose<R: Runtime>(
         .filter(|told| told.is_wanted(kind))
         .cloned()
         .collect();
-    let Some(account) = message.account else {
+    let account = message.account.filter(|account| {
+        // What cannot be read now is not gone.
+        let found = mox_mailbox::account_by_id(&*node.store.published().view, *account);
+        !matches!(found, Ok(None))
+    });
+    let Some(account) = account else {
         if kind == Kind::Failed && !told.is_empty() {
             tracing::warn!(
                 target: "queue",
                 id = String::from_utf8_lossy(&message.extra).as_ref(),
                 from = message.reverse_path,
                 recipients = told.len(),
-                "a message for our own users is given up, and its sender is not told"
+                "a message is given up, and its sender, who has no account here, is not told"
             );
         }
         return Ok(None);
@@ -187,8 +192,8 @@ fn write<R: Runtime>(
         .collect();
     let published = node.store.published();
     let wishes = MailDsn::parse(&message.dsn);
-    // RFC 3461 4.3: it is about failures only.
-    let returned = kind == Kind::Failed && wishes.ret == Some(Return::Full);
+    // RFC 3461 4.3: it is about failures only. RFC 8689 5: what was to travel in secret does not come back whole.
+    let returned = kind == Kind::Failed && wishes.ret == Some(Return::Full) && !message.require_tls;
     let (returned, length) = match returned && message.size() <= WHOLE_MAX {
         true => (true, message.body.length),
         false => (false, u64::try_from(dsn::HEADER_MAX).unwrap_or(u64::MAX)),

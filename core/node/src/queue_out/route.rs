@@ -1,7 +1,7 @@
 //! Where a message goes: the hosts to be tried, in order.
 
 use mox_address::{Domain, Host, Path};
-use mox_dns::{MailHost, MxPlan, Name};
+use mox_dns::{Failure, MailHost, MxPlan, Name};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
 use mox_tls_policy::Demand;
@@ -26,6 +26,24 @@ pub(super) struct Hop {
     pub(super) policy: Option<Arc<HopPolicy>>,
 }
 
+/// What is to be tried.
+pub(super) struct Route {
+    /// In this order.
+    pub(super) hops: Vec<Hop>,
+    /// They are all there are: DNS told of every host.
+    pub(super) is_whole: bool,
+}
+
+/// All that there are.
+impl From<Vec<Hop>> for Route {
+    fn from(hops: Vec<Hop>) -> Self {
+        Self {
+            hops,
+            is_whole: true,
+        }
+    }
+}
+
 /// Why there is nothing to try.
 pub(super) struct NoRoute {
     pub(super) outcome: Outcome,
@@ -40,7 +58,7 @@ pub(super) async fn hops<R: Runtime>(
     node: &Inner<R>,
     to: &Path,
     demand: Demand,
-) -> Result<Vec<Hop>, NoRoute> {
+) -> Result<Route, NoRoute> {
     match (&node.config.outgoing, &to.host) {
         (Outgoing::Relay(addresses), _) => Ok(addresses
             .iter()
@@ -49,12 +67,14 @@ pub(super) async fn hops<R: Runtime>(
                 address: *address,
                 policy: None,
             })
-            .collect()),
+            .collect::<Vec<_>>()
+            .into()),
         (_, Host::Literal(ip)) => Ok(vec![Hop {
             name: ip.to_string(),
             address: SocketAddr::new(*ip, node.config.remote_port),
             policy: None,
-        }]),
+        }]
+        .into()),
         (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => {
             mx(node, domain, demand).await
         }
@@ -65,7 +85,7 @@ async fn mx<R: Runtime>(
     node: &Inner<R>,
     domain: &Domain,
     demand: Demand,
-) -> Result<Vec<Hop>, NoRoute> {
+) -> Result<Route, NoRoute> {
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
         text: format!("{domain} is not a domain name that DNS can hold"),
@@ -74,24 +94,36 @@ async fn mx<R: Runtime>(
     let ascii = domain.to_ascii().map_err(|_| bad_name())?;
     let name = Name::parse(ascii.as_str()).map_err(|_| bad_name())?;
     let own = Name::parse(node.config.hostname.as_str()).ok();
+    let unknown = |failure: Failure| {
+        let text = format!("DNS did not say where mail for {domain} goes: {failure:?}");
+        (Outcome::Temporary, "4.4.3", text)
+    };
     let (outcome, status, text) = match node.resolver.mail_hosts(&node.runtime, &name).await {
-        MxPlan::Hosts(hosts) => {
+        MxPlan::Hosts { hosts, left_out } => {
             // RFC 5321 5.1: from our own place in the list on, mail would come back to us.
             let ours = hosts
                 .iter()
                 .find(|h| Some(&h.name) == own.as_ref())
                 .map(|h| h.preference);
-            let usable = hosts
-                .into_iter()
-                .filter(|host| ours.is_none_or(|ours| host.preference < ours));
+            let is_before = |preference: u16| ours.is_none_or(|ours| preference < ours);
+            let usable = hosts.into_iter().filter(|host| is_before(host.preference));
+            let left_out = left_out.filter(|(preference, _)| is_before(*preference));
             let hops = hops_of(node, &name, usable.collect(), demand).await?;
             if !hops.is_empty() {
-                return Ok(hops);
+                return Ok(Route {
+                    hops,
+                    is_whole: left_out.is_none(),
+                });
             }
-            let text = format!(
-                "DNS says that this server itself takes mail for {domain}, which it does not"
-            );
-            (Outcome::Permanent, "5.4.6", text)
+            match left_out {
+                Some((_, failure)) => unknown(failure),
+                None => {
+                    let text = format!(
+                        "DNS says that this server itself takes mail for {domain}, which it does not"
+                    );
+                    (Outcome::Permanent, "5.4.6", text)
+                }
+            }
         }
         MxPlan::Null => (
             Outcome::Permanent,
@@ -108,10 +140,7 @@ async fn mx<R: Runtime>(
             "5.4.4",
             format!("the domain {domain} has no mail server"),
         ),
-        MxPlan::Temporary(failure) => {
-            let text = format!("DNS did not say where mail for {domain} goes: {failure:?}");
-            (Outcome::Temporary, "4.4.3", text)
-        }
+        MxPlan::Temporary(failure) => unknown(failure),
     };
     Err(NoRoute {
         outcome,
@@ -135,16 +164,23 @@ async fn hops_of<R: Runtime>(
         .policies
         .of(&node.runtime, &node.resolver, domain)
         .await;
-    let sts = sts.map_err(|failure| NoRoute {
-        outcome: Outcome::Temporary,
-        text: format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
-        status: "4.4.3",
-    })?;
+    let policy = match sts {
+        Ok(applied) => applied.policy,
+        // RFC 8689 4.2.2: it is to arrive, whatever policies say.
+        Err(_) if demand == Demand::TlsOptional => None,
+        Err(failure) => {
+            return Err(NoRoute {
+                outcome: Outcome::Temporary,
+                text: format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
+                status: "4.4.3",
+            });
+        }
+    };
     for host in hosts {
         if hops.len() >= ADDRESSES_MAX {
             break;
         }
-        let policy = HopPolicy::of(node, domain, &host, sts.policy.clone(), demand).await;
+        let policy = HopPolicy::of(node, domain, &host, policy.clone(), demand).await;
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();

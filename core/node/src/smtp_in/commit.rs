@@ -63,7 +63,17 @@ struct Ready {
 impl Transaction {
     /// Whether the sender wants to be told that it is in this mailbox.
     fn wants_success(&self, local: &Local) -> bool {
-        (local.to.iter()).any(|to| self.dsn.get(to).is_some_and(RcptDsn::wants_success))
+        local.to.iter().any(|to| self.wants(to))
+    }
+
+    /// The address under which the queue delivers to a mailbox: of several ones that about which the sender wants to be told.
+    fn queued_as<'l>(&self, local: &'l Local) -> Option<&'l Path> {
+        let wanted = local.to.iter().find(|to| self.wants(to));
+        wanted.or_else(|| local.to.first())
+    }
+
+    fn wants(&self, to: &Path) -> bool {
+        self.dsn.get(to).is_some_and(RcptDsn::wants_success)
     }
 
     /// Whether it can only go to servers with SMTPUTF8. Many programs say SMTPUTF8 wherever it is offered; which recipients need it is
@@ -77,9 +87,10 @@ impl Transaction {
                 && from.is_none_or(|from| from.local.as_str().is_ascii()))
     }
 
-    /// What is to be told to a sender elsewhere, once the message is in mailboxes here.
-    fn receipt(&self, now: Utc, header: &Bytes) -> Option<Receipt> {
-        let all = self.local.iter().flat_map(|local| &local.to);
+    /// What is to be told to a sender elsewhere, once the message is in these mailboxes here.
+    fn receipt(&self, at_once: &[usize], now: Utc, header: &Bytes) -> Option<Receipt> {
+        let local = at_once.iter().filter_map(|nth| self.local.get(*nth));
+        let all = local.flat_map(|local| &local.to);
         let wanted = all.filter_map(|to| Some((to.clone(), self.dsn.get(to)?.clone())));
         let recipients: Vec<(Path, RcptDsn)> =
             wanted.filter(|(_, dsn)| dsn.wants_success()).collect();
@@ -364,13 +375,14 @@ impl Transaction {
             .collect::<Vec<_>>();
         let queued: Vec<&Path> = later
             .iter()
-            .filter_map(|local| local.to.first())
+            .filter_map(|local| self.queued_as(local))
             .chain(&self.remote)
             .collect();
         // What stays here needs no proof of where it comes from.
         let signatures = match departing {
             Some(departing) if !self.remote.is_empty() && !arrived.headless => {
-                sign(node, departing, added.clone(), now).await?
+                let leaves = self.params.release.map_or(now, |release| release.max(now));
+                sign(node, departing, added.clone(), now, leaves).await?
             }
             _ => String::new(),
         };
@@ -414,7 +426,7 @@ impl Transaction {
         let receipt = judged
             .as_ref()
             .filter(|judged| judged.is_senders())
-            .and_then(|_| self.receipt(now, &arrived.header));
+            .and_then(|_| self.receipt(at_once, now, &arrived.header));
         let header = arrived.header;
         let body = spooled.body().clone();
         let spooled = match mutant!(BodyLetGoEarly) {
@@ -569,4 +581,72 @@ pub(super) fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
         text.push_str("\r\n");
     }
     Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp_in::transaction::Target;
+    use mox_smtp::server::MailParams;
+    use mox_smtp::wire::Notify;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text, false).unwrap()
+    }
+
+    /// To ann by two addresses and to bob; the sender wants to know of the second address of ann, and of bob.
+    fn transaction() -> Transaction {
+        let from = Some(path("me@far.example"));
+        let mut transaction = Transaction::new("id".into(), from, MailParams::default(), true);
+        let usual = RcptDsn::default();
+        let told = RcptDsn {
+            notify: Some(Notify {
+                success: true,
+                ..Notify::default()
+            }),
+            original: None,
+        };
+        for (to, dsn, account) in [
+            ("ann@here.example", &usual, 1),
+            ("anna@here.example", &told, 1),
+            ("bob@here.example", &told, 2),
+        ] {
+            let target = Target::Local {
+                account: AccountId(account),
+                name: format!("account {account}"),
+                mailbox: "INBOX".into(),
+            };
+            transaction.add(path(to), dsn.clone(), target);
+        }
+        transaction
+    }
+
+    #[test]
+    fn of_several_addresses_of_a_mailbox_the_queue_has_the_one_to_be_told_of() {
+        let transaction = transaction();
+        let queued = transaction.local.iter();
+        let queued: Vec<&Path> = queued.filter_map(|l| transaction.queued_as(l)).collect();
+        assert_eq!(
+            queued,
+            [&path("anna@here.example"), &path("bob@here.example")]
+        );
+    }
+
+    #[test]
+    fn a_delivery_is_told_only_of_mailboxes_that_have_the_message() {
+        let transaction = transaction();
+        let told = |at_once: &[usize]| {
+            let receipt = transaction.receipt(at_once, Utc(0), &Bytes::new());
+            receipt.map(|receipt| {
+                receipt
+                    .recipients
+                    .into_iter()
+                    .map(|(to, _)| to)
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(told(&[0]), Some(vec![path("anna@here.example")]));
+        assert_eq!(told(&[1]), Some(vec![path("bob@here.example")]));
+        assert_eq!(told(&[]), None);
+    }
 }

@@ -25,17 +25,18 @@ pub(super) fn check_author<R: Runtime>(
     }
 }
 
-/// The signatures that a message leaves with.
+/// The signatures that a message leaves with, at the moment when it does.
 pub(super) async fn sign<R: Runtime>(
     node: &Inner<R>,
     departing: Departing,
     added: String,
     now: Utc,
+    leaves: Utc,
 ) -> Result<String, Reply> {
     if !departing.is_signed() {
         return Ok(String::new());
     }
-    let work = move || departing.sign(&added, now);
+    let work = move || departing.sign(&added, now, leaves);
     let signed = node.runtime.blocking(Pool::Compute, Box::new(work)).await;
     signed.map_err(|error| {
         tracing::error!(target: "transaction", %error, "a message could not be signed");

@@ -311,7 +311,7 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
     let mut client = servers::Secured::new(stream, authority.believed());
     client.ask("EHLO client.example", "250 ");
     client.ask("AUTH PLAIN AG1veEBsb2NhbGhvc3QAc2VjcmV0", "235 ");
-    for (params, is_required) in [("", false), (" REQUIRETLS", true)] {
+    for (params, is_required) in [("", false), (" REQUIRETLS RET=FULL", true)] {
         client.ask(&format!("MAIL FROM:<mox@localhost>{params}"), "250 ");
         for (_, _, to, _, _) in cases.iter().filter(|case| case.4 == is_required) {
             client.ask(&format!("RCPT TO:<{to}>"), "250 ");
@@ -355,6 +355,16 @@ fn every_policy_with_every_kind_of_server_has_the_outcome_that_the_rfcs_name() {
             }
         }
     }
+    // RFC 8689 5: what was to travel in secret does not come back whole.
+    let mut imap = server.connect(Service::Imap);
+    imap.line();
+    imap.imap("LOGIN mox@localhost secret");
+    imap.imap("EXAMINE INBOX");
+    let told = imap.imap("FETCH 1:* (BODY.PEEK[])");
+    assert!(
+        told.contains("text/rfc822-headers") && !told.contains("Hi.\r\n"),
+        "{told}"
+    );
     // Each policy once.
     let mut fetched = fetched.lock().unwrap().clone();
     fetched.sort();

@@ -153,7 +153,7 @@ pub fn transaction(transcript: &Transcript, line: &str) -> Option<(Transaction, 
     let body = transcript.attachment(words.next()?)?;
     let from = match words.next()? {
         "<>" => None,
-        path => Some(Path::parse(path, false).ok()?),
+        path => Some(Path::parse(path, true).ok()?),
     };
     let mut transaction = Transaction {
         from,
@@ -162,7 +162,7 @@ pub fn transaction(transcript: &Transcript, line: &str) -> Option<(Transaction, 
         ..Transaction::default()
     };
     for word in words {
-        match Path::parse(word, false) {
+        match Path::parse(word, true) {
             Ok(path) if !word.starts_with("ORCPT=") => transaction.to.push(path),
             _ => {
                 let to = transaction.to.len().checked_sub(1);
