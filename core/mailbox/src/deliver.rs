@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use mox_machine::{Utc, mutant};
 use mox_uids::Uid;
 
-use crate::dated::{self, Dated};
+use crate::dated::{self, NewDated};
 use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::mailboxes::resolve;
@@ -132,7 +132,7 @@ pub struct Beside {
     /// What it is known by if a copy of it was kept before, when it was not taken: that goes.
     pub known_by: Vec<u64>,
     /// Rows that are found by their time: reports that were in it.
-    pub dated: Vec<(Dated, Utc, Bytes)>,
+    pub dated: Vec<NewDated>,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
@@ -155,8 +155,8 @@ pub fn deliver_beside(
     if let Some((decision, budget)) = &beside.decision {
         decision::keep(&mut edit, decision, *budget)?;
     }
-    for (kind, at, row) in &beside.dated {
-        dated::keep(&mut edit, *kind, *at, row)?;
+    for row in &beside.dated {
+        dated::keep(&mut edit, row)?;
     }
     for target in delivery
         .targets

@@ -53,7 +53,10 @@ pub use annotation::{ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, annot
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
 pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
-pub use dated::{DATED_MAX, Dated, dated, keep_dated, purge_dated};
+pub use dated::{
+    DATED_MAX, Dated, DatedSource, NewDated, SAME_SOURCE_MAX, SENT_OCTETS_MAX, dated, keep_dated,
+    purge_dated,
+};
 pub use decision::{
     DECISION_KEYS_MAX, DECISION_MAX, DecisionBudget, NewDecision, decisions, keep_decisions,
     purge_decisions,

@@ -1,11 +1,19 @@
 //! Records of decisions: found by what they are about, and gone when their time or their room is over.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod engine;
 
 use bytes::Bytes;
 use mox_machine::Utc;
 use mox_mailbox::{
-    Batch, DECISION_MAX, Dated, DecisionBudget, MemRows, NewDecision, Progress, Space, dated,
-    decisions, keep_dated, keep_decisions, purge_dated, purge_decisions,
+    Batch, Beside, DATED_MAX, DECISION_MAX, Dated, DatedSource, DecisionBudget, MemRows, NewDated,
+    NewDecision, Progress, SAME_SOURCE_MAX, SENT_OCTETS_MAX, Space, dated, decisions,
+    deliver_beside, keep_dated, keep_decisions, purge_dated, purge_decisions,
 };
 
 const ROOM: DecisionBudget = DecisionBudget { octets: 1_000_000 };
@@ -141,4 +149,66 @@ fn rows_by_time_are_found_the_newest_first_and_go_when_they_are_old() {
     }
     assert_eq!(found(&store, 10), ["two again", "two"]);
     assert_eq!(store.found("id"), ["a record"]);
+}
+
+#[test]
+fn what_others_send_takes_so_much_room_and_no_more() {
+    let mut engine = engine::Engine::new();
+    let keep = |engine: &mut engine::Engine, at: i64, of: u64, id: u64, octets: usize| {
+        let new = NewDated {
+            kind: Dated::DmarcReport,
+            at: Utc::from_secs(at),
+            row: vec![u8::try_from(id % 256).unwrap(); octets].into(),
+            source: Some(DatedSource { of, id }),
+        };
+        let delivery = engine.delivery(10, Vec::new());
+        let beside = Beside {
+            dated: vec![new],
+            ..Beside::default()
+        };
+        engine
+            .run(|reads| deliver_beside(reads, &delivery, &beside))
+            .unwrap();
+    };
+    let rows = |engine: &engine::Engine| {
+        let all = dated(&engine.rows, Dated::DmarcReport, usize::MAX, &|_| true).unwrap();
+        all.iter()
+            .map(|row| (row[0], row.len()))
+            .collect::<Vec<_>>()
+    };
+    // The same again replaces the first one; of one source there are so many.
+    keep(&mut engine, 10, 1, 7, 100);
+    keep(&mut engine, 11, 1, 7, 200);
+    assert_eq!(rows(&engine), [(7, 200)]);
+    for id in 0..100 {
+        keep(&mut engine, 12, 1, 100 + id, 10);
+    }
+    assert_eq!(rows(&engine).len(), usize::from(SAME_SOURCE_MAX));
+    keep(&mut engine, 13, 2, 7, 300);
+    assert_eq!(rows(&engine)[0], (7, 300));
+    // Beyond the budget the oldest go.
+    let large = SENT_OCTETS_MAX / DATED_MAX as u64;
+    for n in 0..large + 20 {
+        keep(&mut engine, 100 + n.cast_signed(), 1_000 + n, n, DATED_MAX);
+    }
+    let left = rows(&engine);
+    assert_eq!(left.len() as u64, large);
+    assert_eq!(left.last().map(|row| row.1), Some(DATED_MAX));
+    // What is old goes with all that leads to it.
+    loop {
+        let before = Utc::from_secs(10_000);
+        let purged = engine.run(|reads| purge_dated(reads, Dated::DmarcReport, before));
+        if purged == Ok(Progress::Done) {
+            break;
+        }
+    }
+    assert!(rows(&engine).is_empty());
+    let total = engine
+        .rows
+        .iter(Space::Rows)
+        .filter(|(key, _)| key.ends_with(&[7, 4]));
+    assert_eq!(
+        total.map(|(_, row)| row.to_vec()).collect::<Vec<_>>(),
+        [[0]]
+    );
 }

@@ -6,8 +6,8 @@ use mox_driver::Runtime;
 use mox_machine::{Now, Utc};
 use mox_mailbox::Dated;
 use mox_server::limiter::{
-    Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Refusals, RefusedMinute,
-    RefusedService, Ticket,
+    Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates, Refusals,
+    RefusedMinute, RefusedService, Ticket,
 };
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,11 @@ const DELAYED_MAX: usize = 1_000;
 const WAIT: Duration = Duration::from_millis(100);
 /// How often.
 const WAITS_MAX: u32 = 100;
+/// Recipients that are not here which one address may name within an hour; each has a record. Larger networks may name more.
+const UNKNOWN_RECIPIENTS: Rate = Rate {
+    events: 100,
+    within: Duration::from_secs(3600),
+};
 /// How often what was refused is written to the store.
 const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
@@ -35,6 +40,7 @@ pub(crate) struct Limiters {
     /// Failed logins are limited.
     judges_logins: bool,
     logins: Mutex<FailedLogins>,
+    unknown_recipients: Mutex<Rates>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
 }
@@ -45,6 +51,7 @@ impl Limiters {
             connections: Connections::new(connections),
             judges_logins: !logins.is_none(),
             logins: Mutex::new(FailedLogins::new(logins)),
+            unknown_recipients: Mutex::new(Rates::new(UNKNOWN_RECIPIENTS)),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
         }
@@ -71,6 +78,31 @@ impl Limiters {
                 }
             }),
         }
+    }
+
+    /// Whether somebody may name one more recipient that is not here, with a record of it: who tries names must neither learn
+    /// many nor push out what is on record.
+    pub(crate) fn unknown_recipient(
+        &self,
+        peer: IpAddr,
+        service: Service,
+        now: Now,
+    ) -> Result<(), Full> {
+        let Some(networks) = Networks::of(peer) else {
+            return Ok(());
+        };
+        let mut rates = self
+            .unknown_recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        rates.take(&networks, now.mono).map_err(|class| {
+            let limiter = Limiter::UnknownRecipients;
+            self.refused(limiter, service, Some(class), peer, now);
+            Full {
+                limiter,
+                class: Some(class),
+            }
+        })
     }
 
     fn refused(

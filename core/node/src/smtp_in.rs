@@ -158,6 +158,18 @@ impl<R: Runtime> SmtpHost<R> {
                 None => Standing::Unreachable,
             },
         };
+        let (peer, now) = (self.peer.ip(), self.node.runtime.now());
+        let limiters = &self.node.limiters;
+        if standing != Standing::Unreachable
+            && let Err(full) = limiters.unknown_recipient(peer, self.config.service, now)
+        {
+            return Some(Response::Now(Answer::Reply(Reply::new(
+                421,
+                7,
+                0,
+                full.limiter.text(),
+            ))));
+        }
         let (record, reply) = record::RefusedRecipient {
             id: self.node.transaction_id(),
             peer: self.peer.ip(),

@@ -146,3 +146,52 @@ fn who_connects_too_often_is_put_off_for_a_minute() {
     });
     assert_eq!(sim.panics(), 0);
 }
+
+#[test]
+fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let harvester = world.computer("harvester", [10, 0, 7, 1]);
+        let client = world.computer("client", [10, 0, 9, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = mox_dns::MasterFile::parse("x. A 10.0.0.1\n").unwrap();
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        let server = mox_sim::name_server(&names, zone, mox_sim::DnsManner::direct());
+        one.resolvers = vec![server.unwrap()];
+        one.start().await;
+        let (mut unknown, mut closed) = (0, 0);
+        for session in 0..4 {
+            let mut smtp = Dialogue::new(harvester.connect(ours(25), None).await.unwrap());
+            smtp.expect("220").await.unwrap();
+            smtp.say("EHLO x.example\r\nMAIL FROM:<a@x.example>\r\n")
+                .await
+                .unwrap();
+            smtp.expect("250").await.unwrap();
+            smtp.expect("250").await.unwrap();
+            for n in 0..60 {
+                smtp.say(&format!("RCPT TO:<u{n}s{session}@ours.example>\r\n"))
+                    .await
+                    .unwrap();
+                let reply = smtp.reply().await.unwrap();
+                if reply.starts_with("421 4.7.0 ") {
+                    closed += 1;
+                    break;
+                }
+                assert!(reply.starts_with("550 5.1.1 "), "{reply}");
+                unknown += 1;
+            }
+        }
+        assert_eq!((unknown, closed), (100, 3));
+        assert_eq!(one.node().explain("a@x.example", 1_000).unwrap().len(), 100);
+        let refused = one.node().refused(10).unwrap();
+        let counts = refused.iter().flat_map(|minute| &minute.refused);
+        let of = counts.filter(|refused| refused.limiter == Limiter::UnknownRecipients);
+        assert_eq!(of.map(|refused| refused.count).sum::<u64>(), 3);
+        // Others are not concerned.
+        arrive(&client, &text("hello", 1)).await.unwrap();
+        drop(client);
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}

@@ -5,8 +5,8 @@ use mox_address::{Path, Reply};
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, mutant};
 use mox_mailbox::{
-    AccountId, Beside, Body, Dated, Delivery, Enqueue, Flags, MailboxId, Stop,
-    Target as MailboxTarget,
+    AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Flags, MailboxId, NewDated,
+    Stop, Target as MailboxTarget,
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
@@ -514,14 +514,22 @@ impl Transaction {
     }
 }
 
-/// A report as the store keeps it.
-fn dated(report: &StoredReport) -> (Dated, Utc, Bytes) {
-    let kind = match report.kind() {
-        ReportKind::Dmarc => Dated::DmarcReport,
-        ReportKind::Tls => Dated::TlsReport,
-    };
-    let at = Utc::from_secs(report.received);
-    (kind, at, Bytes::from(report.encode()))
+/// A report as the store keeps it. Who sends the same one again, or many on one day, fills nothing with them.
+fn dated(report: &StoredReport) -> NewDated {
+    let day = report.received.div_euclid(86_400);
+    let about = (&report.from, &report.domains, day);
+    NewDated {
+        kind: match report.kind() {
+            ReportKind::Dmarc => Dated::DmarcReport,
+            ReportKind::Tls => Dated::TlsReport,
+        },
+        at: Utc::from_secs(report.received),
+        row: Bytes::from(report.encode()),
+        source: Some(DatedSource {
+            of: hash(&format!("{about:?}")),
+            id: hash(&format!("{:?}", (&report.organization, &report.report_id))),
+        }),
+    }
 }
 
 /// `TLS-Required: No`, RFC 8689 4: it is to arrive, whatever policies demand.

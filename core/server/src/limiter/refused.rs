@@ -27,6 +27,9 @@ pub enum Limiter {
     ConnectionRate,
     /// Too many failed logins from there.
     FailedLogins,
+    // Stored rows hold the place in this list: what is new goes to its end.
+    /// Too many recipients from there that nobody has.
+    UnknownRecipients,
 }
 
 impl Limiter {
@@ -37,6 +40,7 @@ impl Limiter {
             Self::Connections => "too many connections from your address",
             Self::ConnectionRate => "too many connections from your address, try again in a minute",
             Self::FailedLogins => "too many failed logins from your address, try again later",
+            Self::UnknownRecipients => "too many recipients that are not here, try again later",
         }
     }
 
@@ -47,6 +51,7 @@ impl Limiter {
             Self::Connections => "connections",
             Self::ConnectionRate => "connections a minute",
             Self::FailedLogins => "failed logins",
+            Self::UnknownRecipients => "unknown recipients",
         }
     }
 }
