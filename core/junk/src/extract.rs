@@ -4,10 +4,11 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::token::{Token, Tokens, normalized};
+use crate::words::Sample;
 use crate::{Limits, Words};
 
 /// Number of the way in which words are made of texts. What was learned with another one is worth nothing here.
-pub const FEATURES: u32 = 1;
+pub const FEATURES: u32 = 2;
 
 /// Where a text stands in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,12 @@ pub enum Place<'a> {
 #[derive(Debug, Clone)]
 pub struct Extractor {
     limits: Limits,
-    words: Words,
+    of_fields: Sample,
+    of_body: Sample,
+    /// What is looked at is a field.
+    in_field: bool,
+    /// Words so far, those that came again included.
+    count: usize,
     /// Octets of texts that may still come.
     left: usize,
     /// The word that is being put together.
@@ -38,7 +44,10 @@ impl Extractor {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            words: Words::default(),
+            of_fields: Sample::new(limits.field_words),
+            of_body: Sample::new(limits.words.saturating_sub(limits.field_words)),
+            in_field: false,
+            count: 0,
             left: limits.text_octets,
             word: String::new(),
         }
@@ -53,6 +62,7 @@ impl Extractor {
         }
         self.left -= end;
         let text = text.get(..end).unwrap_or_default();
+        self.in_field = matches!(place, Place::Field(_));
         match place {
             Place::Field("subject") => self.text("subject:", text, true),
             Place::Field("return-path") => self.text("from:", text, false),
@@ -90,23 +100,21 @@ impl Extractor {
 
     /// The words of all that was pushed.
     pub fn finish(self) -> Words {
-        self.words
-    }
-
-    fn is_full(&self) -> bool {
-        self.words.len() >= self.limits.words
+        [self.of_fields, self.of_body].into_iter().collect()
     }
 
     fn insert(&mut self, tag: &str, word: &str) {
-        if self.is_full() {
-            return;
-        }
         self.word.clear();
         self.word.push_str(tag);
         // Tags are short, and whatever makes words here bounds them; this bounds what is kept in any case.
         self.word
             .extend(word.chars().take(4 * self.limits.word_chars));
-        self.words.insert(&self.word);
+        let sample = match self.in_field {
+            true => &mut self.of_fields,
+            false => &mut self.of_body,
+        };
+        sample.insert(self.count, &self.word);
+        self.count = self.count.saturating_add(1);
     }
 
     fn text(&mut self, tag: &str, text: &str, pairs: bool) {
@@ -114,9 +122,6 @@ impl Extractor {
         let text = normalized.as_deref().unwrap_or(text);
         let mut previous = String::new();
         for token in Tokens::new(text) {
-            if self.is_full() {
-                return;
-            }
             let word = match token {
                 Token::Shout => {
                     self.insert(tag, "!!");

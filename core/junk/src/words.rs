@@ -1,14 +1,16 @@
 //! The words of a message.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 /// How much of a message is looked at. None of them is an error: what is beyond is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Distinct words of a message, the first of it. Default 900.
+    /// Distinct words of a message. Default 900.
     pub words: usize,
+    /// How many of those may be of its header fields; the others are of its parts, texts and links. Default 200.
+    pub field_words: usize,
     /// Characters of a word; of a longer one only its length is noted. Default 30.
     pub word_chars: usize,
     /// Octets of all texts of a message together. Default 512 KiB.
@@ -21,6 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             words: 900,
+            field_words: 200,
             word_chars: 30,
             text_octets: 512 * 1024,
             labels: 4,
@@ -79,14 +82,51 @@ impl Words {
     pub fn ids(&self) -> impl ExactSizeIterator<Item = WordId> + '_ {
         self.seen.iter().copied()
     }
+}
 
-    pub(crate) fn insert(&mut self, text: &str) {
-        let id = WordId::of(text);
-        if self.seen.insert(id) {
-            self.list.push(Word {
-                id,
-                text: text.into(),
-            });
+/// The distinct words of some places. Of more than fit those are kept whose ids are smallest, wherever they stand: whoever puts
+/// other words before those that tell covers as many of them as there are more, and not all.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    most: usize,
+    /// With their place in the message.
+    words: BTreeMap<WordId, (usize, String)>,
+}
+
+impl Sample {
+    pub(crate) const fn new(most: usize) -> Self {
+        Self {
+            most,
+            words: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn insert(&mut self, at: usize, text: &str) {
+        let id = WordId::of(text);
+        if self.words.contains_key(&id) {
+            return;
+        }
+        if self.words.len() >= self.most {
+            match self.words.last_key_value() {
+                Some((last, _)) if *last > id => self.words.pop_last(),
+                _ => return,
+            };
+        }
+        self.words.insert(id, (at, text.into()));
+    }
+}
+
+impl FromIterator<Sample> for Words {
+    fn from_iter<S: IntoIterator<Item = Sample>>(samples: S) -> Self {
+        let all = samples.into_iter().flat_map(|sample| sample.words);
+        let mut all: Vec<(WordId, (usize, String))> = all.collect();
+        all.sort_unstable_by_key(|(_, (at, _))| *at);
+        let mut words = Self::default();
+        for (id, (_, text)) in all {
+            if words.seen.insert(id) {
+                words.list.push(Word { id, text });
+            }
+        }
+        words
     }
 }

@@ -272,3 +272,37 @@ proptest! {
         prop_assert!(ids.iter().all(|id| id.0 < 1 << WordId::BITS));
     }
 }
+
+#[test]
+fn words_that_are_put_before_those_that_tell_do_not_hide_them() {
+    let some = |seed: &str, count: usize| -> String {
+        let letters = |n: usize| [n / 676, n / 26, n].map(|n| char::from(b'a' + (n % 26) as u8));
+        let word = |n| format!("{seed}{} ", String::from_iter(letters(n)));
+        (0..count).map(word).collect()
+    };
+    let mut filter = Filter::default();
+    for _ in 0..60 {
+        filter.learn(&words_of(&[(Place::Text, &some("spam", 300))]), Class::Spam);
+        filter.learn(&words_of(&[(Place::Text, &some("ham", 300))]), Class::Ham);
+    }
+    let spam = some("spam", 300);
+    for padding in [
+        // Hidden text, a long Subject, addresses without end, links.
+        [(Place::Text, some("pad", 1_000))],
+        [(Place::Field("subject"), some("pad", 1_000))],
+        [(
+            Place::Field("cc"),
+            some("pad@far.", 1_000).replace(' ', ".example, "),
+        )],
+        [(
+            Place::Link,
+            some("https://pad.example/", 1_000).replace(' ', "/"),
+        )],
+    ] {
+        let [(place, text)] = &padding;
+        let words = words_of(&[(*place, text), (Place::Text, &spam)]);
+        assert!(words.len() <= Limits::default().words);
+        let judged = filter.judge(&words);
+        assert!(judged.is_spam, "{place:?} {}", judged.probability);
+    }
+}
