@@ -1,7 +1,10 @@
 //! Delivery status notifications, RFC 3464 in a multipart/report of RFC 6522, and their internationalised form, RFC 6533.
 
 mod human;
+mod read;
 mod report;
+
+pub use read::{Action, Notification, Reported};
 
 use std::fmt;
 
