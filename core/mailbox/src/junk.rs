@@ -98,10 +98,42 @@ pub fn junk_class(
     Ok(learned(reads, account, mailbox, uid)?.map(|learned| learned.class))
 }
 
-/// Up to `max` messages that are due, of any account whose filter is not being forgotten ([`junk_relearn`](crate::junk_relearn)).
-pub fn junk_due(reads: &dyn Reads, max: usize) -> Result<Vec<JunkDue>, ReadError> {
+/// The accounts whose filters have something to learn or to forget, in ascending order. No row is read, so that what is damaged of
+/// one account keeps nobody from the others.
+pub fn junk_accounts(reads: &dyn Reads) -> Result<BTreeSet<AccountId>, ReadError> {
+    let mut found = BTreeSet::new();
+    for table in [Table::JunkDue, Table::JunkRelearn] {
+        let mut from = vec![table as u8];
+        let end = key::behind(&from);
+        loop {
+            let mut next = None;
+            scan::range(reads, Space::Rows, &from, &end, &mut |key, _| {
+                next = Some(key::account_of(key).ok_or_else(|| scan::bad_key("junk due"))?);
+                Ok(ControlFlow::Break(()))
+            })?;
+            let Some(account) = next else {
+                break;
+            };
+            found.insert(account);
+            from = key::behind(&key::in_account(table, account));
+        }
+    }
+    Ok(found)
+}
+
+/// Up to `max` messages that are due, of one account or of any, unless its filter is being forgotten
+/// ([`junk_relearn`](crate::junk_relearn)).
+pub fn junk_due(
+    reads: &dyn Reads,
+    of: Option<AccountId>,
+    max: usize,
+) -> Result<Vec<JunkDue>, ReadError> {
     let mut dues: Vec<JunkDue> = Vec::new();
-    scan::prefix(reads, &[Table::JunkDue as u8], &mut |key, row| {
+    let prefix = match of {
+        Some(account) => key::in_account(Table::JunkDue, account),
+        None => vec![Table::JunkDue as u8],
+    };
+    scan::prefix(reads, &prefix, &mut |key, row| {
         let mut parts = Parts::of(key);
         let read = key::account_of(key).zip(parts.u32().zip(parts.u64()));
         let (account, (mailbox, modseq)) = read.ok_or_else(|| scan::bad_key("junk due"))?;

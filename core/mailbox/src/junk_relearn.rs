@@ -66,19 +66,13 @@ pub fn junk_relearn(reads: &dyn Reads, account: AccountId) -> Result<(Batch, ())
     Ok((edit.finish()?, ()))
 }
 
-/// An account whose filter is being learned anew, if there is one.
-pub fn junk_relearning(reads: &dyn Reads) -> Result<Option<AccountId>, ReadError> {
-    let mut found = None;
-    scan::prefix(reads, &[Table::JunkRelearn as u8], &mut |key, _| {
-        let account = key::account_of(key).ok_or_else(|| scan::bad_key("junk relearn"))?;
-        // With a removed account its filter goes anyway.
-        if account_row(reads, account)?.is_none_or(|row| row.removed) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        found = Some(account);
-        Ok(ControlFlow::Break(()))
-    })?;
-    Ok(found)
+/// Whether an account's filter is being learned anew.
+pub fn junk_relearning(reads: &dyn Reads, account: AccountId) -> Result<bool, ReadError> {
+    if stage(reads, account)?.is_none() {
+        return Ok(false);
+    }
+    // With a removed account its filter goes anyway.
+    Ok(account_row(reads, account)?.is_some_and(|row| !row.removed))
 }
 
 /// Does a part of it: forgets some, or makes some messages due. Run it again until it says `Done`, best when nothing of the account is

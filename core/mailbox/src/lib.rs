@@ -70,8 +70,8 @@ pub use expunge::{Doomed, Expunged, expunge};
 pub use flags::{Flags, KEYWORD_MAX, KEYWORDS_MAX};
 pub use ids::{AccountId, BodyId, MailboxId};
 pub use junk::{
-    JUNK, JUNK_WORDS_MAX, JunkDue, JunkSettled, NOT_JUNK, junk_class, junk_due, junk_is_outdated,
-    junk_learned, junk_pass_over, junk_settle, junk_word,
+    JUNK, JUNK_WORDS_MAX, JunkDue, JunkSettled, NOT_JUNK, junk_accounts, junk_class, junk_due,
+    junk_is_outdated, junk_learned, junk_pass_over, junk_settle, junk_word,
 };
 pub use junk_relearn::{junk_relearn, junk_relearn_step, junk_relearning};
 pub use key::{Referrer, Table, body_key};

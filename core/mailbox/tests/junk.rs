@@ -14,7 +14,7 @@ use mox_junk::{Class, Counts, WordId};
 use mox_mailbox::*;
 use mox_uids::{Uid, UidSet};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAMES: [&str; 4] = ["INBOX", "Junk", "Archive", "a"];
 
@@ -29,7 +29,7 @@ fn words(counter: u64) -> Vec<WordId> {
 /// Settles all that is due; how many messages.
 fn settle(engine: &mut Engine) -> usize {
     for settled in 0..10_000 {
-        let Some(due) = junk_due(&engine.rows, 1).unwrap().pop() else {
+        let Some(due) = junk_due(&engine.rows, None, 1).unwrap().pop() else {
             return settled;
         };
         let words = due.needs_words.then(|| {
@@ -196,7 +196,7 @@ fn what_goes_is_unlearned_with_its_mailbox_too_and_nothing_is_left() {
     engine.purge();
     settle(&mut engine);
     assert_eq!(filter(&engine), []);
-    assert_eq!(junk_due(&engine.rows, 9).unwrap(), []);
+    assert_eq!(junk_due(&engine.rows, None, 9).unwrap(), []);
     engine.check();
 }
 
@@ -219,9 +219,9 @@ fn a_filter_is_forgotten_and_learned_again_from_the_messages_there_are() {
                 .unwrap();
             engine.check();
         }
-        assert_eq!(junk_relearning(&engine.rows), Ok(Some(account)));
+        assert_eq!(junk_relearning(&engine.rows, account), Ok(true));
         if steps == 0 {
-            assert_eq!(junk_due(&engine.rows, 9), Ok(Vec::new()));
+            assert_eq!(junk_due(&engine.rows, None, 9), Ok(Vec::new()));
         }
     }
     let step = |engine: &mut Engine| engine.run(|reads| junk_relearn_step(reads, account));
@@ -231,7 +231,7 @@ fn a_filter_is_forgotten_and_learned_again_from_the_messages_there_are() {
     while step(&mut engine).unwrap() != Progress::Done {
         engine.check();
     }
-    assert_eq!(junk_relearning(&engine.rows), Ok(None));
+    assert_eq!(junk_relearning(&engine.rows, account), Ok(false));
     assert_eq!(settle(&mut engine), 201);
     let last = engine.id(account, "INBOX");
     let one = [Uid(151)].into_iter().collect();
@@ -241,10 +241,26 @@ fn a_filter_is_forgotten_and_learned_again_from_the_messages_there_are() {
 }
 
 #[test]
+fn whoever_has_something_to_learn_or_to_forget_is_told_without_a_row_being_read() {
+    let (mut engine, ann) = Engine::with_account();
+    let bob = engine.account("bob", None).unwrap();
+    assert_eq!(junk_accounts(&engine.rows), Ok(BTreeSet::new()));
+    engine.put_with(bob, "INBOX", Flags::NONE, &["$Junk"]);
+    engine.put_with(bob, "Other", Flags::NONE, &["$Junk"]);
+    assert_eq!(junk_accounts(&engine.rows), Ok(BTreeSet::from([bob])));
+    engine.run(|reads| junk_relearn(reads, ann)).unwrap();
+    assert_eq!(junk_accounts(&engine.rows), Ok(BTreeSet::from([ann, bob])));
+    assert_eq!(junk_due(&engine.rows, Some(ann), 9), Ok(Vec::new()));
+    let due = junk_due(&engine.rows, Some(bob), 9).unwrap();
+    assert_eq!(due.len(), 2);
+    assert!(due.iter().all(|due| due.account == bob));
+}
+
+#[test]
 fn a_message_that_cannot_be_read_is_passed_over_and_too_many_words_are_cut() {
     let (mut engine, account) = Engine::with_account();
     engine.put_with(account, "INBOX", Flags::NONE, &["$Junk"]);
-    let due = junk_due(&engine.rows, 1).unwrap().remove(0);
+    let due = junk_due(&engine.rows, None, 1).unwrap().remove(0);
     let told = engine.run(|reads| junk_settle(reads, &due, None));
     assert_eq!(told, Ok(JunkSettled::NeedsWords));
     let many: Vec<WordId> = (0..5_000).map(WordId).collect();
@@ -253,11 +269,11 @@ fn a_message_that_cannot_be_read_is_passed_over_and_too_many_words_are_cut() {
         .unwrap();
     assert_eq!(filter(&engine).len(), JUNK_WORDS_MAX + 2);
     engine.put_with(account, "INBOX", Flags::NONE, &["$Junk"]);
-    let due = junk_due(&engine.rows, 1).unwrap().remove(0);
+    let due = junk_due(&engine.rows, None, 1).unwrap().remove(0);
     engine
         .run(|reads| Ok((junk_pass_over(reads, &due)?, ())))
         .unwrap();
-    assert_eq!(junk_due(&engine.rows, 9).unwrap(), []);
+    assert_eq!(junk_due(&engine.rows, None, 9).unwrap(), []);
     assert_eq!(junk_learned(&engine.rows, account).unwrap().spam, 1);
     engine.check();
 }

@@ -4,11 +4,13 @@
 //! an operation, and the next one begins when that is durable: everybody else's operations come in between.
 
 use bytes::Bytes;
+use futures_lite::future;
 use mox_driver::{Pool, Runtime};
-use mox_machine::fault;
+use mox_machine::{Mono, fault};
 use mox_mailbox::{AccountId, JunkDue, JunkSettled, Progress, ReadError, Reads, Stop};
 use mox_server::junk::{Words, words_read};
 use mox_store::{Store, StoreError, Topic};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,97 +19,168 @@ use crate::node::Inner;
 use crate::reread::outline;
 use crate::tls::sleep;
 
-/// Messages that are read from what is due at a time.
-const PAGE: usize = 64;
+/// Messages of one account that are learned before it is the next one's turn.
+const SHARE: usize = 16;
 /// What could not be read is tried again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// A message that could not be read so often is passed over, as one is at once whose body is not there.
 const TRIES: u32 = 3;
 
-/// Runs until the process ends. After the server was told to stop it begins nothing new.
+/// Why a turn came to nothing. Nothing is lost: the rows still say what is due.
+enum Failure {
+    /// Something of this account cannot be read.
+    Account(String),
+    /// The store takes nothing.
+    Store(String),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        Self::Account(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoRoom | StoreError::Dead => Self::Store(error.to_string()),
+            error => Self::Account(error.to_string()),
+        }
+    }
+}
+
+/// Accounts whose filters cannot learn just now.
+#[derive(Default)]
+struct Aside {
+    until: BTreeMap<AccountId, Mono>,
+    /// Messages that could not be read, and how often.
+    unread: BTreeMap<AccountId, (JunkDue, u32)>,
+}
+
+impl Aside {
+    /// Whose turn it is, of those that have something to learn: without those that are set aside, with those whose time has come.
+    fn circle(&mut self, mut waiting: BTreeSet<AccountId>, now: Mono) -> BTreeSet<AccountId> {
+        self.until.retain(|account, until| {
+            let is_aside = *until > now;
+            match is_aside {
+                true => waiting.remove(account),
+                false => waiting.insert(*account),
+            };
+            is_aside
+        });
+        waiting
+    }
+}
+
+/// Runs until the process ends. After the server was told to stop it begins nothing new. Each account has its turn, so that
+/// neither much to learn nor what cannot be read of one keeps the others waiting.
 pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let mut watch = node.store.watch(Topic::Junk, |published| published.number);
     let mut seen = 0;
-    let mut stubborn: Option<(JunkDue, u32)> = None;
-    while let Err(error) = relearn_outdated(&node).await {
-        pause(&node, &error).await;
-    }
+    // A filter that learned with other words than this program makes may have nothing due: everybody is looked at once.
+    let mut others: BTreeSet<AccountId> = node.account_ids().into_iter().collect();
+    let mut aside = Aside::default();
     loop {
-        if node.registry.is_stopping() {
-            core::future::pending::<()>().await;
+        let mut learned = false;
+        let waiting = waiting(&node).await.map(|mut waiting| {
+            waiting.append(&mut others);
+            aside.circle(waiting, node.runtime.now().mono)
+        });
+        let mut failed = waiting.as_ref().err().cloned();
+        for account in waiting.unwrap_or_default() {
+            if node.registry.is_stopping() {
+                core::future::pending::<()>().await;
+            }
+            match turn(&node, account, &mut aside.unread).await {
+                Ok(some) => learned |= some,
+                Err(Failure::Account(error)) => {
+                    tracing::error!(target: "junk", account = account.0, %error, "the junk filter of this account cannot learn now");
+                    let until = node.runtime.now().mono + AGAIN_AFTER;
+                    aside.until.insert(account, until);
+                }
+                Err(Failure::Store(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
-        match turn(&node, &mut stubborn).await {
-            Ok(true) => {}
-            Ok(false) => seen = watch.changed(seen).await,
-            Err(error) => pause(&node, &error).await,
+        if let Some(error) = failed {
+            if !node.registry.is_stopping() {
+                tracing::error!(target: "junk", %error, "no junk filter can learn now");
+            }
+            sleep(&node.runtime, AGAIN_AFTER).await;
+        } else if !learned {
+            let now = node.runtime.now().mono;
+            let again = aside.until.values().min().map(|until| until.since(now));
+            let again = async {
+                match again {
+                    Some(wait) => sleep(&node.runtime, wait).await,
+                    None => core::future::pending().await,
+                }
+                None
+            };
+            let changed = async { Some(watch.changed(seen).await) };
+            seen = future::or(changed, again).await.unwrap_or(seen);
         }
     }
 }
 
-/// Why a turn came to nothing. Nothing is lost: the rows still say what is due.
-type Failure = String;
-
-async fn pause<R: Runtime>(node: &Inner<R>, error: &Failure) {
-    if !node.registry.is_stopping() {
-        tracing::error!(target: "junk", %error, "a junk filter cannot learn now");
-    }
-    sleep(&node.runtime, AGAIN_AFTER).await;
+/// The accounts that have something to learn.
+async fn waiting<R: Runtime>(node: &Arc<Inner<R>>) -> Result<BTreeSet<AccountId>, String> {
+    let store = node.store.clone();
+    let look = move || mox_mailbox::junk_accounts(&*store.published().view);
+    let looked = node.runtime.blocking(Pool::Bodies, Box::new(look)).await;
+    looked.map_err(|error| error.to_string())
 }
 
-/// A filter that learned with other words than this program makes learns anew.
-async fn relearn_outdated<R: Runtime>(node: &Arc<Inner<R>>) -> Result<(), Failure> {
-    for account in node.account_ids() {
-        let published = node.store.published();
-        let outdated = mox_mailbox::junk_is_outdated(&*published.view, account);
-        if outdated.map_err(|e| e.to_string())? {
-            tracing::info!(target: "junk", account = account.0, "this program makes other words of messages: its filter learns anew");
-            let op = move |reads: &dyn Reads| mox_mailbox::junk_relearn(reads, account);
-            node.store.run(op).await.map_err(|e| e.to_string())?;
-        }
-    }
-    Ok(())
-}
-
-/// Some of what there is to do; false when there is nothing.
+/// An account's turn: it learns some of what there is to learn; false when there is nothing.
 async fn turn<R: Runtime>(
     node: &Arc<Inner<R>>,
-    stubborn: &mut Option<(JunkDue, u32)>,
+    account: AccountId,
+    unread: &mut BTreeMap<AccountId, (JunkDue, u32)>,
 ) -> Result<bool, Failure> {
     let store = node.store.clone();
     let look = move || {
         let published = store.published();
-        let relearning = mox_mailbox::junk_relearning(&*published.view)?;
-        let due = mox_mailbox::junk_due(&*published.view, PAGE)?;
-        Ok::<_, ReadError>((relearning, due))
+        let view = &*published.view;
+        let relearning = mox_mailbox::junk_relearning(view, account)?;
+        let outdated = mox_mailbox::junk_is_outdated(view, account)?;
+        let due = mox_mailbox::junk_due(view, Some(account), SHARE)?;
+        Ok::<_, ReadError>((relearning, outdated, due))
     };
     let looked = node.runtime.blocking(Pool::Bodies, Box::new(look)).await;
-    let (relearning, due) = looked.map_err(|e| e.to_string())?;
-    // A step makes messages of one mailbox due, which are learned before the next. What is due is known when it fits on a page.
-    let is_done = |account: &AccountId| due.iter().all(|due| due.account != *account);
-    if let Some(account) = relearning.filter(|account| due.len() < PAGE && is_done(account)) {
-        relearn(node, account).await?;
-        if due.is_empty() {
-            return Ok(true);
-        }
+    let (relearning, outdated, due) = looked?;
+    if outdated && !relearning {
+        tracing::info!(target: "junk", account = account.0, "this program makes other words of messages: its filter learns anew");
+        let op = move |reads: &dyn Reads| mox_mailbox::junk_relearn(reads, account);
+        node.store.run(op).await?;
+        return Ok(true);
     }
-    let any = !due.is_empty() || relearning.is_some();
+    // A step makes messages of one mailbox due, which are learned before the next.
+    if due.is_empty() {
+        if relearning {
+            relearn(node, account).await?;
+        }
+        return Ok(relearning);
+    }
     for due in due {
         if node.registry.is_stopping() {
             break;
         }
         if !settle(node, &due).await? {
-            let tries = match stubborn.take() {
+            let tries = match unread.remove(&account) {
                 Some((known, tries)) if known == due => tries + 1,
                 _ => 1,
             };
             if tries < TRIES {
-                *stubborn = Some((due, tries));
-                return Err("a message that it is to learn cannot be read".into());
+                unread.insert(account, (due, tries));
+                let why = "a message that it is to learn cannot be read";
+                return Err(Failure::Account(why.into()));
             }
             pass_over(node, due, "it cannot be read").await?;
         }
     }
-    Ok(any)
+    Ok(true)
 }
 
 /// Forgets some of a filter, or makes some of what it is to learn due.
@@ -118,7 +191,7 @@ async fn relearn<R: Runtime>(node: &Arc<Inner<R>>, account: AccountId) -> Result
         Ok(Progress::More(()) | Progress::Done) | Err(StoreError::Refused(Stop::NoSuchAccount)) => {
             Ok(())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -163,7 +236,7 @@ async fn settle<R: Runtime>(node: &Arc<Inner<R>>, due: &JunkDue) -> Result<bool,
             | JunkSettled::NeedsWords,
         )
         | Err(StoreError::Refused(Stop::NoSuchAccount)) => Ok(true),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -178,7 +251,7 @@ async fn pass_over<R: Runtime>(
         move |reads: &dyn Reads| Ok::<_, Stop>((mox_mailbox::junk_pass_over(reads, &due)?, ()));
     match node.store.run(op).await {
         Ok(()) | Err(StoreError::Refused(Stop::NoSuchAccount)) => Ok(()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -46,7 +46,7 @@ fn taught(messages: &[(&str, &str)]) -> (MemRows, AccountId) {
         };
         let (batch, _) = deliver(&rows, &delivery).unwrap();
         rows.apply(&batch);
-        for due in junk_due(&rows, 9).unwrap() {
+        for due in junk_due(&rows, None, 9).unwrap() {
             assert_eq!(due.uid, Uid(u32::try_from(counter).unwrap()));
             let ids: Vec<_> = words(text.as_bytes()).ids().collect();
             let (batch, _) = junk_settle(&rows, &due, Some(&ids)).unwrap();

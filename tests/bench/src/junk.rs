@@ -84,7 +84,7 @@ fn large(dir: &Path) -> io::Result<()> {
             .map(|at| large_word(n, at))
             .collect();
         let begun = Instant::now();
-        let due = junk_due(kv.reads(), 1).map_err(|e| io::Error::other(e.to_string()))?;
+        let due = junk_due(kv.reads(), None, 1).map_err(|e| io::Error::other(e.to_string()))?;
         for due in due {
             run(&mut kv, |reads| junk_settle(reads, &due, Some(&ids)))?;
         }

@@ -9,11 +9,20 @@
 
 mod one_server;
 
+use bytes::Bytes;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
+use futures_lite::future;
 use mox_driver::Runtime;
-use mox_mailbox::{AccountId, junk_due, junk_learned};
+use mox_machine::{Secret, Utc};
+use mox_mailbox::{
+    AccountId, Batch, Body, BodyId, Delivery, Flags, NewBody, Reads, Space, Stop, Table, Target,
+    Touched, junk_due, junk_learned,
+};
 use mox_node::Outgoing;
 use mox_sim::{Dialogue, Knobs, Sim, SimRuntime, SimStream};
-use mox_store::Disk;
+use mox_store::{Disk, StoreError};
 use one_server::{One, PASSWORD, arrive, ours, sleep};
 use std::time::Duration;
 
@@ -42,7 +51,7 @@ fn ann(one: &One) -> AccountId {
 fn learned(one: &One) -> (u32, u32, usize) {
     let published = one.node().store().published();
     let counts = junk_learned(&*published.view, ann(one)).unwrap();
-    let due = junk_due(&*published.view, 100).unwrap();
+    let due = junk_due(&*published.view, None, 100).unwrap();
     (counts.ham, counts.spam, due.len())
 }
 
@@ -166,5 +175,118 @@ fn a_filter_that_learns_anew_goes_on_after_a_crash() {
         sleep(&client, 5 * SECOND).await;
         assert_eq!(learned(&one), before);
         one.stop().await;
+    });
+}
+
+/// Makes an account beside Ann's that only the store knows, behind hers.
+async fn another_account(one: &One) -> AccountId {
+    let none = Secret::new(Bytes::new());
+    let op = move |reads: &dyn Reads| {
+        mox_mailbox::create_account(reads, "zoe", &none, None, Utc::default())
+    };
+    let made: Result<_, StoreError> = one.node().store().run(op).await;
+    made.unwrap()
+}
+
+fn learned_of(one: &One, account: AccountId) -> u32 {
+    let published = one.node().store().published();
+    junk_learned(&*published.view, account).unwrap().spam
+}
+
+#[test]
+fn a_damaged_row_of_one_account_keeps_no_other_from_learning() {
+    world(|_, one, client| async move {
+        three_messages(&client).await;
+        let zoe = another_account(&one).await;
+        // Nothing can be made of what is due of hers.
+        let mut key = vec![Table::JunkDue as u8];
+        key.extend_from_slice(&zoe.0.to_be_bytes());
+        key.extend_from_slice(&[0; 12]);
+        let damage = Batch {
+            writes: vec![(Space::Rows, key, Some(Bytes::from_static(b"\xff")))],
+            touched: vec![Touched::Junk],
+            ..Batch::default()
+        };
+        let op = move |_: &dyn Reads| Ok::<_, Stop>((damage, ()));
+        one.node().store().run(op).await.unwrap();
+        let published = one.node().store().published();
+        assert!(junk_due(&*published.view, Some(zoe), 9).is_err());
+        sleep(&client, SECOND).await;
+        imap(&client, &["STORE 1 +FLAGS ($Junk)"]).await;
+        sleep(&client, 2 * SECOND).await;
+        assert_eq!(learned_of(&one, ann(&one)), 1);
+        one.node().drain().await;
+    });
+}
+
+#[test]
+fn who_has_much_to_learn_does_not_keep_others_waiting() {
+    world(|_, one, client| async move {
+        let (ann, zoe) = (ann(&one), another_account(&one).await);
+        let text = Bytes::from_static(b"Subject: x\r\n\r\nHello.\r\n");
+        let mut intake = mox_server::Intake::new();
+        intake.push(&text);
+        let arrived = intake.finish();
+        let structure = mox_server::StoredStructure::encode(&arrived.structure);
+        let mut runs: Vec<_> = (0..300)
+            .map(|n| {
+                let account = if n == 20 { zoe } else { ann };
+                let delivery = Delivery {
+                    body: Body::New(NewBody {
+                        id: BodyId {
+                            boot: 9,
+                            counter: n,
+                        },
+                        length: text.len() as u64,
+                        blake3: [0; 32],
+                        inline: Some(text.clone()),
+                    }),
+                    structure: structure.clone(),
+                    header: arrived.header.clone(),
+                    targets: vec![Target {
+                        account,
+                        mailbox: "INBOX".into(),
+                        create: true,
+                        prefix: Bytes::new(),
+                        flags: Flags::NONE,
+                        keywords: vec!["$Junk".into()],
+                        date: Utc::default(),
+                        origin: Bytes::new(),
+                    }],
+                    queue: None,
+                    now: Utc::default(),
+                };
+                let op = move |reads: &dyn Reads| mox_mailbox::deliver(reads, &delivery);
+                one.node().store().run(op)
+            })
+            .collect();
+        let due = || {
+            let published = one.node().store().published();
+            !junk_due(&*published.view, Some(zoe), 1).unwrap().is_empty()
+        };
+        let moment = Duration::from_micros(10);
+        let before_her = async {
+            while !due() && learned_of(&one, zoe) == 0 {
+                sleep(&client, moment).await;
+            }
+            let before = learned_of(&one, ann);
+            while learned_of(&one, zoe) == 0 {
+                sleep(&client, moment).await;
+            }
+            learned_of(&one, ann) - before
+        };
+        // One turn of hers, and one of Ann's that had begun.
+        let delivered = poll_fn(|cx| {
+            runs.retain_mut(|run| pin!(run).poll(cx).is_pending());
+            match runs.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        });
+        let ((), turns) = future::zip(delivered, before_her).await;
+        assert!(turns <= 32, "Ann had {turns} turns before her");
+        sleep(&client, MINUTE).await;
+        assert_eq!(learned_of(&one, ann), 299);
+        one.node().drain().await;
     });
 }

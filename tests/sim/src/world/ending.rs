@@ -99,7 +99,7 @@ fn waiting(stage: &Stage, servers: &[Server], open: &AtomicUsize) -> Option<Stri
             Err(error) => return Some(format!("the queue of server {which}: {error}")),
         }
         let published = node.store().published();
-        match mox_mailbox::junk_due(&*published.view, 1).as_deref() {
+        match mox_mailbox::junk_due(&*published.view, None, 1).as_deref() {
             Ok([]) => {}
             Ok(due) => return Some(format!("server {which} has not learned {due:?}")),
             Err(error) => return Some(format!("what server {which} is to learn: {error}")),
