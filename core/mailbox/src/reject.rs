@@ -10,7 +10,7 @@ use mox_machine::Utc;
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeSet;
 
-use crate::account::account_row;
+use crate::account::{account_row, has_room};
 use crate::deliver::{Delivery, place};
 use crate::edit::{Edit, mailbox_row};
 use crate::junk::class_of;
@@ -65,7 +65,12 @@ pub fn keep_rejected(
         let account = target.account;
         if served.insert(account)
             && !has_reject(reads, account, &rejected.hashes)?
-            && has_room_for_reject(reads, account, &target.mailbox, delivery.body.length())?
+            && has_room_for_reject(
+                reads,
+                account,
+                &target.mailbox,
+                delivery.body.length() + target.prefix.len() as u64,
+            )?
         {
             targets.push(target);
         }
@@ -104,7 +109,8 @@ pub fn has_reject(
     Ok(false)
 }
 
-/// Whether there is room for a copy of so many octets in a mailbox of an account.
+/// Whether there is room for a copy of so many octets, what stands before it included, in a mailbox of an account: it is for nobody's
+/// copy to make all others' fail.
 pub fn has_room_for_reject(
     reads: &dyn Reads,
     account: AccountId,
@@ -118,7 +124,9 @@ pub fn has_room_for_reject(
         None => None,
     };
     let (messages, size) = row.map_or((0, 0), |row| (row.messages, row.size));
-    Ok(messages < REJECTS_MAX && size.saturating_add(octets) <= most)
+    Ok(messages < REJECTS_MAX
+        && size.saturating_add(octets) <= most
+        && has_room(reads, account, octets)?)
 }
 
 /// Removes some of an account's copies that are from before a moment. Run it again until it says `Done`.

@@ -198,6 +198,40 @@ fn copies_take_a_twentieth_of_a_quota_and_no_more() {
 }
 
 #[test]
+fn who_has_no_room_keeps_no_copy_and_keeps_no_other_from_one() {
+    let (mut engine, ann) = Engine::with_account();
+    let bob = engine.account("bob", None).unwrap();
+    let target = |account| Target {
+        prefix: Bytes::from_static(b"X: before\r\n"),
+        ..target(account, "Rejects")
+    };
+    // There is room for a copy of Ann's, and not for what stands before it.
+    engine.put(ann, "INBOX");
+    let used = usage(&engine.rows, ann).unwrap().octets;
+    let quota = Some(used + 105);
+    engine.run(|reads| set_quota(reads, ann, quota)).unwrap();
+    let rejected = Rejected {
+        delivery: engine.delivery(100, vec![target(ann), target(bob)]),
+        hashes: vec![2],
+    };
+    let decision = NewDecision {
+        keys: vec!["bob@far.example".into()],
+        record: Bytes::from_static(b"why"),
+        at: engine.now,
+    };
+    engine
+        .run(|reads| keep_rejected(reads, &decision, BUDGET, &rejected))
+        .unwrap();
+    assert_eq!(uids(&engine, bob), [1]);
+    assert!(!engine.names(ann).contains(&"Rejects".to_owned()));
+    assert_eq!(
+        decisions(&engine.rows, "bob@far.example", 9).unwrap().len(),
+        1
+    );
+    engine.check();
+}
+
+#[test]
 fn what_many_were_put_off_with_is_taken_by_all_of_them() {
     for count in [1, 40, 55, 70, 100] {
         let (mut engine, first) = Engine::with_account();

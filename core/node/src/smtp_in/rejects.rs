@@ -97,23 +97,23 @@ fn targets<R: Runtime>(node: &Inner<R>, refused: &mut Refused<'_>) -> Vec<Target
         if served.len() >= at_once {
             break;
         }
-        let size = refused.arrived.size;
+        let trace = for_mailbox(&refused.stamp, refused.from, to);
+        let trace = refused.judged.field(nth) + &trace;
+        let before = prefix(trace, "", refused.arrived.headless);
+        let size = refused.arrived.size + before.len() as u64;
         let has_room = mox_mailbox::has_room_for_reject(&*published.view, *account, &mailbox, size);
         if !has_room.unwrap_or(true) {
             continue;
         }
         served.insert(*account);
-        judgement.placed = Some(mailbox.clone());
-        let field = refused.judged.field(nth);
+        if let Some(judgement) = refused.judged.record.recipients.get_mut(nth) {
+            judgement.placed = Some(mailbox.clone());
+        }
         targets.push(Target {
             account: *account,
             mailbox,
             create: true,
-            prefix: prefix(
-                field + &for_mailbox(&refused.stamp, refused.from, to),
-                "",
-                refused.arrived.headless,
-            ),
+            prefix: before,
             flags: Flags::SEEN,
             keywords: Vec::new(),
             date: refused.stamp.now,
