@@ -3,13 +3,15 @@
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
 //! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with `-- transaction` only what one
-//! message costs, with
+//! message costs, with `-- judging` only what judging mail costs a server, with `-- explain` only questions about a million decisions, with
 //! `-- mixed` many IMAP clients against any server), after
 //! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
 mod authentication;
 mod client;
+mod explain;
+mod judging;
 mod junk;
 mod mixed;
 mod process;
@@ -53,6 +55,12 @@ fn main() -> std::io::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("transaction") {
         return transaction::print();
     }
+    if std::env::args().nth(1).as_deref() == Some("judging") {
+        return judging::print();
+    }
+    if std::env::args().nth(1).as_deref() == Some("explain") {
+        return explain::print();
+    }
     if std::env::args().nth(1).as_deref() == Some("junk") {
         return junk::print();
     }
@@ -62,7 +70,9 @@ fn main() -> std::io::Result<()> {
     sim::print()?;
     transaction::print()?;
     process::print()?;
-    process::capture()
+    process::capture()?;
+    judging::print()?;
+    explain::print()
 }
 
 fn machines() {

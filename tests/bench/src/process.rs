@@ -181,7 +181,17 @@ fn send(
     messages: usize,
     mailboxes: usize,
 ) -> io::Result<(f64, f64)> {
-    let message = Arc::new(message(octets));
+    send_message(server, &message(octets), messages, mailboxes)
+}
+
+/// The same with this message.
+pub(crate) fn send_message(
+    server: &Server,
+    message: &[u8],
+    messages: usize,
+    mailboxes: usize,
+) -> io::Result<(f64, f64)> {
+    let message = Arc::new(message.to_vec());
     let next = Arc::new(AtomicUsize::new(0));
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
@@ -211,7 +221,8 @@ fn send(
     Ok((rate, server.cpu_seconds()? - cpu))
 }
 
-fn message(octets: usize) -> Vec<u8> {
+/// A message of about so many octets.
+pub(crate) fn message(octets: usize) -> Vec<u8> {
     let mut message = b"From: Some One <sender@client.example>\r\nTo: Another <u0@localhost>\r\n\
         Subject: a message to measure\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n\
         Message-ID: <1@client.example>\r\n\r\n"

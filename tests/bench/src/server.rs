@@ -81,8 +81,7 @@ impl Server {
     /// # Errors
     /// When it does not end or start.
     pub(crate) fn restart(&mut self) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).map_err(io::Error::other)?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        terminate(&self.child)?;
         self.child.wait()?;
         let started = Instant::now();
         self.child = spawn(&self.dir, &[])?;
@@ -154,6 +153,15 @@ impl Server {
     fn proc(&self, file: &str) -> io::Result<String> {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))
     }
+}
+
+/// Asks a process to end in good order.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn terminate(child: &Child) -> io::Result<()> {
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
 }
 
 fn spawn(dir: &Path, options: &[&str]) -> io::Result<Child> {
