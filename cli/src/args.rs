@@ -62,6 +62,8 @@ pub enum Command {
     Sendmail(Sendmail),
     /// Ask why mail was taken or not.
     Explain(Explain),
+    /// When a transaction was.
+    Cid(Cid),
     /// Judge mail again.
     Backtest(Backtest),
     /// Have junk filters learn anew.
@@ -424,6 +426,19 @@ pub struct Explain {
     /// records at most, the newest ones; default: 10
     #[argh(option, default = "10")]
     pub max: usize,
+}
+
+/// Say when a mail transaction was, by the id that stands in its Received field, in the reply to the other side and in the log, and
+/// what was decided in it. It tells which part of the log to look at, for years.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "cid")]
+pub struct Cid {
+    /// the id, or a whole Received field
+    #[argh(positional)]
+    pub id: String,
+    /// one JSON object: the second, and whole records
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Judge all mail of an account again, in the order it came: what would have become of it with what its junk filter knew by then, and

@@ -36,8 +36,8 @@ use crate::config_files::ConfigEdit;
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
-/// Octets of a request at most, with its line end.
-pub const REQUEST_MAX: usize = 64 * 1024;
+/// Octets of a request at most, with its line end: a proposed configuration fits, of tens of thousands of accounts.
+pub const REQUEST_MAX: usize = 8 * 1024 * 1024;
 /// Octets of a response at most, with its line end.
 pub const RESPONSE_MAX: usize = 64 * 1024 * 1024;
 
@@ -92,6 +92,11 @@ pub enum Command {
         what: String,
         /// Records at most.
         max: usize,
+    },
+    /// When a transaction was, and what was decided in it. Answered with a [`CidAnswer`](crate::CidAnswer).
+    Cid {
+        /// Its id.
+        id: String,
     },
     /// What limiters refused. Answered with a list of [`RefusedMinute`](mox_server::limiter::RefusedMinute)s, the newest first.
     Refused {

@@ -197,7 +197,7 @@ fn recompute(records: &[Record], quiet: bool) -> Result<(), Failure> {
     }
 }
 
-fn text(record: &Record) -> String {
+pub(crate) fn text(record: &Record) -> String {
     let facts = &record.facts;
     let connection = &facts.connection;
     let mut out = format!(

@@ -7,6 +7,7 @@ mod args;
 mod backtest;
 mod backup;
 mod capture;
+mod cid;
 mod config_commands;
 pub mod config_files;
 pub mod credentials;
@@ -53,6 +54,7 @@ mod verify;
 
 pub use args::{Args, Command, Localserve, Serve};
 pub use backup::BackupMade;
+pub use cid::CidAnswer;
 pub use failure::Failure;
 
 use args::{Capture, CaptureCommand};
@@ -93,6 +95,7 @@ impl Args {
             // What is not help was done before.
             Command::Sendmail(_) => Err(Failure::Usage("run: moxctl sendmail --help".into())),
             Command::Explain(explain) => explain::run(&self, explain),
+            Command::Cid(cid) => cid::run(&self, cid),
             Command::Backtest(backtest) => backtest::run(&self, backtest),
             Command::Retrain(again) => retrain::run(&self, again),
             Command::Verify(verify) => verify::run(&self, verify),

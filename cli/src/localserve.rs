@@ -200,6 +200,8 @@ fn listeners(
                 tls: Some(tls.clone()),
                 offers: Offers::default(),
                 lists: Vec::new(),
+                trusted_proxies: Vec::new(),
+                require_starttls: false,
             });
         }
     }

@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::args::{Args, Serve};
 use crate::capture::CapturePlan;
+use crate::cid::CidAnswer;
 use crate::config_files::{ConfigFiles, modified, proposed_directory};
 use crate::ctl::{
     Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, RetiredPage, retired,
@@ -173,6 +174,8 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
                     tls: tls.clone(),
                     offers: listener.offers.clone(),
                     lists: listener.dnsbls.clone(),
+                    trusted_proxies: listener.trusted_proxies.clone(),
+                    require_starttls: listener.smtp.is_some_and(|s| s.require_starttls),
                 });
             }
         }
@@ -189,7 +192,8 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         failed_logins: failed_logins(fixed),
         receiving: Receiving {
             first_time_delay: fixed.first_time_sender_delay,
-            ..Receiving::default()
+            records_kept: Duration::from_secs(u64::from(fixed.decision_records.days) * 24 * 3600),
+            records_octets: u64::from(fixed.decision_records.megabytes) << 20,
         },
     })
 }
@@ -415,6 +419,14 @@ impl Admin {
                     ));
                 }
                 serde_json::to_value(found).map_err(CtlError::failed)
+            }
+            Command::Cid { id } => {
+                let read = move |node: &Node<SmolRuntime>| {
+                    let records = node.explain(&id, EXPLAINED_MAX)?;
+                    let at = node.transaction_time(&id).map(|at| at.secs());
+                    Ok(CidAnswer { at, records })
+                };
+                serde_json::to_value(self.read(read).await?).map_err(CtlError::failed)
             }
             Command::Refused { max } => {
                 let max = max.min(EXPLAINED_MAX);

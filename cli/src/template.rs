@@ -42,11 +42,17 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
             // warn about it), files([(certificate: "chain.pem", key: "key.pem")]) reads yours, off has none.
             tls: self_signed,
 
+            // Proxies that say for whom they connect (PROXY protocol, version 2), by address or network. Then nobody else may
+            // connect here.
+            // trusted_proxies: ["10.0.0.5", "192.0.2.0/24"],
+
             // Bytes of a message at most.
             max_message_size: 104857600,
 
             // Mail from other servers, port 25.
             smtp: (port: 25),
+            // The same, taking mail after STARTTLS only, but for reports about TLS. RFC 3207 forbids it on public servers.
+            // smtp: (port: 25, require_starttls: true),
 
             // Lists of addresses in DNS that are asked about strangers who bring mail; who is on one is put off.
             // dnsbls: ["bl.example.org"],
@@ -106,6 +112,9 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // Seconds that a stranger's message is held back that nothing speaks against; 0 is not at all. Who sends junk to many
     // does not wait, as a rule.
     // first_time_sender_delay: 0,
+
+    // How long moxctl explain knows why mail was taken or not, and how much room that may take: the oldest go first.
+    // decision_records: (days: 30, megabytes: 256),
 )
 "#,
         hostname = hostname.as_str(),
@@ -177,6 +186,10 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
 
             // Copies of mail that was not taken are kept here for 14 days, 1000 and 20 MiB at most. None keeps none.
             // rejects_mailbox: "Rejects",
+
+            // Hours that a token is good which is offered to strangers whose message looks like junk: with it in the Subject it is
+            // taken. 0 offers none.
+            // subject_token_hours: 12,
 
             // Where mail goes that is like this or that; the first one counts whose conditions all hold. mail_from and headers
             // are regular expressions, verified_domain vouches for the message by DKIM or SPF. What list_allow_domain vouches

@@ -76,6 +76,8 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         tls: None,        // `mox_node::server_config` makes one of a certificate and its key
         offers: mox_node::Offers::default(),
         lists: Vec::new(),
+        trusted_proxies: Vec::new(),
+        require_starttls: false,
     };
     Ok(Config {
         listeners: ports.iter().map(listener).collect(),

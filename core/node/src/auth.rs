@@ -7,7 +7,7 @@ use mox_machine::{Secret, Seed};
 use mox_mailbox::AccountId;
 use mox_sasl::{Credentials, Failure, Iterations, Mechanism, ServerExchange, Step};
 use mox_server::limiter::Limiter;
-use mox_server::{Directory, decode_credentials};
+use mox_server::{Directory, TransactionIds, decode_credentials};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -98,6 +98,20 @@ impl Authority {
     /// Takes the store's secret, before anybody is asked who they are.
     pub(crate) fn set_secret(&self, secret: &Secret<[u8; 32]>) {
         let _ = self.unknown.set(Seed::new(*secret.expose()));
+    }
+
+    /// What makes tokens for the Subject of mail to an address; `None` before the store's secret is known.
+    pub(crate) fn subject_key(&self, address: &str) -> Option<Secret<[u8; 32]>> {
+        let seed = self.unknown.get()?.child("subject tokens", 0);
+        Some(Secret::new(
+            *blake3::keyed_hash(seed.bytes(), address.as_bytes()).as_bytes(),
+        ))
+    }
+
+    /// Ids of transactions, which tell their second to whoever has the store's secret.
+    pub(crate) fn transaction_ids(&self) -> TransactionIds {
+        let seed = self.unknown.get().unwrap_or(&self.seed);
+        TransactionIds::new(*seed.child("transaction ids", 0).bytes())
     }
 
     /// The credentials of somebody who does not exist, whatever spelling of the name is tried.

@@ -3,7 +3,7 @@
 use mox_address::Domain;
 use mox_dns::Name;
 use mox_driver::Bind;
-use mox_server::config::Offers;
+use mox_server::config::{Network, Offers};
 use mox_server::limiter::LoginLimits;
 use rustls::{RootCertStore, ServerConfig};
 use std::net::SocketAddr;
@@ -97,6 +97,11 @@ pub struct ListenerConfig {
     pub offers: Offers,
     /// Lists of addresses that are asked about clients of whom nothing else is known (RFC 5782).
     pub lists: Vec<Name>,
+    /// Proxies that say for whom they connect (PROXY protocol, version 2). Where there are any, nobody else may connect.
+    pub trusted_proxies: Vec<Network>,
+    /// Mail from elsewhere is taken after STARTTLS only, but for reports about TLS (RFC 8460 3). Where there is no certificate
+    /// it means nothing.
+    pub require_starttls: bool,
 }
 
 /// What a listener speaks.

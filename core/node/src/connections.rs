@@ -154,7 +154,7 @@ impl Connections {
     }
 
     /// How many were refused since the start, when it is time to log that again.
-    fn due_in_log(&self, now: Mono) -> Option<u64> {
+    pub(crate) fn due_in_log(&self, now: Mono) -> Option<u64> {
         let mut counts = self.counts();
         if counts.logged.is_some_and(|at| now < at + LOG_EVERY) {
             return None;

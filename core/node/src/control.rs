@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mox_driver::Runtime;
-use mox_machine::Secret;
+use mox_machine::{Secret, Utc};
 use mox_mailbox::Dated;
 use mox_server::decision::{Record, lookups};
 use mox_server::limiter::RefusedMinute;
@@ -48,6 +48,14 @@ impl<R: Runtime> Node<R> {
     /// False for a server that takes everything because it has no name servers: nothing is judged, nothing recorded.
     pub fn judges(&self) -> bool {
         self.inner.judges()
+    }
+
+    /// When a transaction was, by the id that stands in its Received field and in the log; `None` for an id that this server did not
+    /// make, as far as that shows.
+    pub fn transaction_time(&self, id: &str) -> Option<Utc> {
+        let second = self.inner.authority.transaction_ids().second(id)?;
+        let now = self.inner.runtime.now().utc.secs();
+        (second <= now).then(|| Utc::from_secs(second))
     }
 
     /// What limiters refused, by the minute, the newest first and at most `max` of them.

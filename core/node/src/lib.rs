@@ -24,6 +24,7 @@ mod listen;
 mod mta_sts;
 mod node;
 mod peer;
+mod proxied;
 mod queue_admin;
 mod queue_out;
 mod registry;

@@ -7,6 +7,7 @@ use futures_lite::future;
 use mox_driver::{Drive, End, Fut, Host, Runtime};
 use mox_machine::{Recordable, Recorded, Seed, Session as _, fault};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::deflate::Deflate;
 use crate::front::Front;
 use crate::imap_in::ImapHost;
 use crate::in_order::{InOrder, Visit, Visitor};
+use crate::proxied::{self, Waiting};
 use crate::registry::Seat;
 use crate::smtp_in::SmtpHost;
 use crate::{Conn, imap_in, smtp_in, tls};
@@ -31,7 +33,13 @@ pub(crate) async fn accept_loop<R: Runtime>(
     config: Arc<ListenerConfig>,
     captures: Option<Arc<dyn Captures>>,
 ) {
-    let machine = Machine::of(&config);
+    let door = Door {
+        machine: Machine::of(&config),
+        front: front.clone(),
+        config: config.clone(),
+        captures,
+    };
+    let waiting = Waiting::default();
     loop {
         let accepted = {
             let mut accept = pin!(front.runtime.accept(&listener));
@@ -44,23 +52,20 @@ pub(crate) async fn accept_loop<R: Runtime>(
         match accepted {
             None => break,
             Some(Ok((stream, _))) if fault!("node accepted session refused") => drop(stream),
-            Some(Ok((stream, peer))) => {
-                let (runtime, limiters) = (&front.runtime, &front.limiters);
-                let place = match limiters.enter(peer.ip(), config.service, runtime.now()) {
-                    Ok(place) => place,
-                    Err(why) => {
-                        let connections = &limiters.connections;
-                        refuse(runtime, connections, &config, stream, peer.ip(), why);
-                        continue;
+            Some(Ok((stream, peer))) if config.trusted_proxies.is_empty() => {
+                door.admit(stream, peer);
+            }
+            Some(Ok((mut stream, peer))) => {
+                let (door, waiting) = (door.clone(), waiting.clone());
+                let name = config.service.name();
+                let reading = async move {
+                    let (front, config) = (&door.front, &door.config);
+                    let client = proxied::client(front, config, &waiting, &mut stream, peer).await;
+                    if let Some(client) = client {
+                        door.admit(stream, client);
                     }
                 };
-                let visit = Visit {
-                    config: config.clone(),
-                    peer,
-                };
-                let seat = (front.registry.enter(), place);
-                let session = serve(&front, visit, seat, &machine, captures.as_ref(), stream);
-                front.runtime.spawn_session(config.service.name(), session);
+                front.runtime.spawn_session(name, Box::pin(reading));
             }
             Some(Err(error)) => {
                 tracing::warn!(target: "listen", listener = config.name, %error, "accept failed");
@@ -73,7 +78,50 @@ pub(crate) async fn accept_loop<R: Runtime>(
     core::future::pending::<()>().await;
 }
 
+/// Where connections of a listener come in.
+struct Door<R: Runtime> {
+    front: Arc<Front<R>>,
+    config: Arc<ListenerConfig>,
+    machine: Machine,
+    captures: Option<Arc<dyn Captures>>,
+}
+
+impl<R: Runtime> Clone for Door<R> {
+    fn clone(&self) -> Self {
+        Self {
+            front: self.front.clone(),
+            config: self.config.clone(),
+            machine: self.machine.clone(),
+            captures: self.captures.clone(),
+        }
+    }
+}
+
+impl<R: Runtime> Door<R> {
+    /// Begins a session with who is known to be there, or says why not.
+    fn admit(&self, stream: R::Stream, peer: SocketAddr) {
+        let Self { front, config, .. } = self;
+        let (runtime, limiters) = (&front.runtime, &front.limiters);
+        let place = match limiters.enter(peer.ip(), config.service, runtime.now()) {
+            Ok(place) => place,
+            Err(why) => {
+                let connections = &limiters.connections;
+                return refuse(runtime, connections, config, stream, peer.ip(), why);
+            }
+        };
+        let visit = Visit {
+            config: config.clone(),
+            peer,
+        };
+        let seat = (front.registry.enter(), place);
+        let captures = self.captures.as_ref();
+        let session = serve(front, visit, seat, &self.machine, captures, stream);
+        runtime.spawn_session(config.service.name(), session);
+    }
+}
+
 /// What all sessions of a listener share.
+#[derive(Clone)]
 pub(crate) enum Machine {
     Smtp(Arc<mox_smtp::server::Config>),
     Imap(Arc<mox_imap::server::Config>),

@@ -154,7 +154,8 @@ impl<R: Runtime> Node<R> {
             sent: Mutex::default(),
             held_back: AtomicUsize::new(0),
             accounts: RwLock::default(),
-            transactions: AtomicU64::new(0),
+            // After a restart within a second ids must not come again.
+            transactions: AtomicU64::new(seed.child("transactions", 0).rng().next_u64()),
             sessions: AtomicU64::new(0),
             registry: front.registry.clone(),
             limiters: front.limiters.clone(),
@@ -394,17 +395,8 @@ impl<R: Runtime> Inner<R> {
     /// The id of a new transaction: opaque to others, unique here.
     pub(crate) fn transaction_id(&self) -> String {
         let n = self.transactions.fetch_add(1, Ordering::Relaxed);
-        let seed = self.seed.child("transaction", n);
-        let mut text = String::with_capacity(12);
-        for byte in seed.bytes().iter().take(12) {
-            let index = usize::from(byte % 32);
-            text.extend(
-                b"abcdefghijkmnpqrstuvwxyz23456789"
-                    .get(index)
-                    .map(|&b| char::from(b)),
-            );
-        }
-        text
+        let second = self.runtime.now().utc.secs();
+        self.authority.transaction_ids().id(second, n)
     }
 
     /// A seed for a new session.

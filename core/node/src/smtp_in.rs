@@ -14,6 +14,7 @@ mod record;
 mod rejects;
 mod replies;
 mod reports;
+mod sender;
 mod sending;
 mod summary;
 mod trace;
@@ -24,7 +25,8 @@ use mox_address::{Host as AddressHost, Path, Reply};
 use mox_driver::Runtime;
 use mox_machine::{AskId, Secret, TlsFacts, mutant};
 use mox_server::Found;
-use mox_server::decision::Standing;
+use mox_server::decision::{Connection, Recipient, Stage, Standing};
+use mox_server::reports::ReportKind;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_smtp::wire::RcptDsn;
 use mox_store::DiskSpace;
@@ -38,6 +40,7 @@ use crate::limiters::Caller;
 use crate::node::Inner;
 pub(crate) use commit::mailboxes_at_once;
 pub use hand_in::{HandIn, NotTaken};
+use record::Beginning;
 use transaction::{Outcome, Target, Transaction};
 
 /// Answers one SMTP session. Nearly all asks are answered from memory in the same poll.
@@ -76,6 +79,8 @@ pub(crate) enum Done {
     Written(Box<Transaction>, Result<(), Reply>),
     Committed(Outcome),
     Refused(Reply),
+    /// The sender could be answered.
+    Answerable(Path, MailParams),
 }
 
 type Response = in_order::Response<Answer, Done>;
@@ -83,6 +88,17 @@ type Response = in_order::Response<Answer, Done>;
 impl Response {
     fn reply(code: u16, subject: u16, detail: u16, text: &'static str) -> Self {
         Self::Now(Answer::Reply(Reply::new(code, subject, detail, text)))
+    }
+
+    fn of(result: Result<(), Reply>) -> Self {
+        Self::Now(said(result))
+    }
+}
+
+fn said(result: Result<(), Reply>) -> Answer {
+    match result {
+        Ok(()) => Answer::Accept,
+        Err(reply) => Answer::Reply(reply),
     }
 }
 
@@ -145,12 +161,54 @@ impl<R: Runtime> SmtpHost<R> {
         Ok(())
     }
 
+    /// What is known before there is a message.
+    fn beginning(&self) -> Beginning {
+        let hello = self.hello.as_ref().map(|(name, _)| &name[..]);
+        Beginning {
+            id: self.node.transaction_id(),
+            connection: Connection {
+                ip: self.peer.ip().to_canonical(),
+                hello: record::shown(hello.unwrap_or_default()),
+                tls: self.tls.is_some(),
+            },
+            now: self.node.runtime.now().utc,
+        }
+    }
+
+    /// A sender elsewhere must be one that could be answered.
+    fn ask_for_sender(&mut self, from: Option<Path>, params: MailParams) -> Response {
+        let from = match from {
+            Some(from) if !self.is_submission() && self.node.judges() => from,
+            from => return Response::of(self.sender(from, params)),
+        };
+        let (node, beginning) = (self.node.clone(), self.beginning());
+        Response::later(async move {
+            match sender::check(node, beginning, &from).await {
+                Ok(()) => Done::Answerable(from, params),
+                Err(reply) => Done::Refused(reply),
+            }
+        })
+    }
+
+    /// Whether TLS is demanded for this recipient, and there is none. Who cannot do TLS may report so (RFC 8460 3).
+    fn lacks_tls(&self, to: &Path) -> bool {
+        self.config.require_starttls
+            && self.config.tls.is_some()
+            && self.tls.is_none()
+            && !(self.node.directory().reports_at(to)).contains(&ReportKind::Tls)
+    }
+
     /// Refuses a recipient of mail from elsewhere, with a record; `None` when it may be taken.
     fn refuse_recipient(&self, to: &Path) -> Option<Response> {
-        if self.is_submission() || !self.node.judges() {
+        if self.is_submission() {
             return None;
         }
+        let lacks_tls = self.lacks_tls(to);
+        if !self.node.judges() {
+            return lacks_tls.then(|| Response::reply(530, 7, 0, "STARTTLS comes first"));
+        }
         let standing = match self.node.directory().find(to) {
+            _ if lacks_tls => Standing::LacksTls,
             Found::UnknownLocalPart => Standing::UnknownLocalPart,
             Found::NotOurs => Standing::NotOurs,
             Found::Account { account, .. } => match self.node.account_id(&account) {
@@ -160,7 +218,8 @@ impl<R: Runtime> SmtpHost<R> {
         };
         let (peer, now) = (self.peer.ip(), self.node.runtime.now());
         let limiters = &self.node.limiters;
-        if standing != Standing::Unreachable
+        // Where TLS is demanded nobody was told whether there is such an address.
+        if matches!(standing, Standing::UnknownLocalPart | Standing::NotOurs)
             && let Err(full) = limiters.unknown_recipient(peer, self.config.service, now)
         {
             return Some(Response::Now(Answer::Reply(Reply::new(
@@ -170,24 +229,12 @@ impl<R: Runtime> SmtpHost<R> {
                 full.limiter.text(),
             ))));
         }
-        let (record, reply) = record::RefusedRecipient {
-            id: self.node.transaction_id(),
-            peer: self.peer.ip(),
-            hello: self
-                .hello
-                .as_ref()
-                .map(|(name, _)| &name[..])
-                .unwrap_or_default(),
-            tls: self.tls.is_some(),
-            from: self
-                .transaction
-                .as_ref()
-                .and_then(|transaction| transaction.sender()),
-            to,
-            standing,
-            now: self.node.runtime.now().utc,
-        }
-        .judge();
+        let beginning = self.beginning();
+        let from = self.transaction.as_ref();
+        let from = from.and_then(|transaction| transaction.sender());
+        let facts = beginning.facts(Stage::Recipient, from);
+        let recipient = Recipient::new(to.to_string(), standing);
+        let (record, reply) = beginning.decide(facts, recipient, String::new())?;
         let node = self.node.clone();
         Some(Response::later(async move {
             record::keep(&node, &record).await;
@@ -334,16 +381,10 @@ impl<R: Runtime> World for SmtpHost<R> {
                 response,
                 first,
             } => self.sasl(&mechanism, response, first),
-            Ask::Sender { from, params } => Response::Now(match self.sender(from, params) {
-                Ok(()) => Answer::Accept,
-                Err(reply) => Answer::Reply(reply),
-            }),
+            Ask::Sender { from, params } => self.ask_for_sender(from, params),
             Ask::Recipient { to, params } => match self.refuse_recipient(&to) {
                 Some(response) => response,
-                None => Response::Now(match self.recipient(to, params) {
-                    Ok(()) => Answer::Accept,
-                    Err(reply) => Answer::Reply(reply),
-                }),
+                None => Response::of(self.recipient(to, params)),
             },
             Ask::Body(piece) => self.body(piece),
             Ask::Commit { .. } => self.commit(),
@@ -375,6 +416,7 @@ impl<R: Runtime> World for SmtpHost<R> {
             Done::Written(_, Err(reply)) => Answer::Reply(reply),
             Done::Committed(outcome) => outcome.answer(),
             Done::Refused(reply) => Answer::Reply(reply),
+            Done::Answerable(from, params) => said(self.sender(Some(from), params)),
         }
     }
 

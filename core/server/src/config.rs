@@ -8,6 +8,7 @@
 
 mod capture;
 mod check;
+mod decision_records;
 mod dkim;
 mod dynamic_file;
 mod edit;
@@ -15,12 +16,14 @@ mod incoming;
 mod locate;
 mod offers;
 mod problem;
+mod proxies;
 mod static_file;
 
 pub use capture::{
     CAPTURE_FILES_DEFAULT, CAPTURE_FILES_MAX, CAPTURE_OCTETS_DEFAULT, CAPTURE_OCTETS_MAX,
     CAPTURE_OCTETS_MIN, Capture,
 };
+pub use decision_records::DecisionRecords;
 pub use dkim::{BadKey, Dkim, DkimSelector, bad_keys};
 pub use dynamic_file::{
     Account, Address, Dynamic, MESSAGES_PER_DAY_DEFAULT, NEW_RECIPIENTS_PER_DAY_DEFAULT,
@@ -31,9 +34,10 @@ pub use edit::{
 pub use incoming::{Incoming, JunkFilter};
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
+pub use proxies::Network;
 pub use static_file::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT,
     CONNECTIONS_PER_MINUTE_DEFAULT, Certificate, Connections, FAILED_PER_DAY_DEFAULT,
     FAILED_PER_MINUTE_DEFAULT, Listener, LogLevel, Logins, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX,
-    Port, Relay, StartTlsPort, Static, Tls,
+    Port, Relay, SmtpPort, StartTlsPort, Static, Tls,
 };

@@ -13,6 +13,7 @@ mod facts;
 mod history;
 mod record;
 mod rules;
+mod sender;
 mod text;
 mod ties;
 mod under;

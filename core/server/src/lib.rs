@@ -21,8 +21,10 @@ mod sending_limits;
 pub mod sort;
 mod structure;
 mod subject;
+mod subject_token;
 mod submitted;
 pub mod thread;
+mod transaction_id;
 mod verdicts;
 
 pub use authentication::{Checked, Checks, sender, signer};
@@ -36,5 +38,7 @@ pub use scrub::Scrub;
 pub use sending_limits::{LimitReached, SendLimits, SentCounts};
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};
 pub use subject::{BaseSubject, base_subject, casemapped};
+pub use subject_token::{check_subject_token, subject_token};
 pub use submitted::{Departing, NoAuthor, SUBMITTED_HEADER_MAX, Signers, Submitted};
+pub use transaction_id::TransactionIds;
 pub use verdicts::{Verdicts, results};

@@ -22,6 +22,8 @@ const PATTERN_SIZE_MAX: usize = 256 * 1024;
 const FIELDS_MAX: usize = 200;
 /// Octets of a field's value that are looked at.
 const VALUE_MAX: usize = 4 * 1024;
+/// Octets of names and values that are matched for one message, over all patterns and recipients: half a second of work.
+pub const MATCHED_MAX: usize = 128 * 1024 * 1024;
 
 /// What is done with mail of a kind. All conditions that are given hold for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,19 +90,65 @@ impl Pattern {
     }
 }
 
-/// The first ruleset that matches, and its place.
+/// The fields of a header as patterns see them: names, and values as text.
+#[derive(Debug, Clone, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// The first fields of a header, and the beginnings of their values.
+    pub fn of(header: &[u8]) -> Self {
+        let fields = header::split(header).take(FIELDS_MAX);
+        let shown = |field: Field<'_>| {
+            let value = field.value.get(..VALUE_MAX).unwrap_or(field.value);
+            let name = String::from_utf8_lossy(field.name).into_owned();
+            (
+                name,
+                mox_message::text::header_text(value).trim().to_owned(),
+            )
+        };
+        Self(fields.map(shown).collect())
+    }
+}
+
+/// How much may still be matched for a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    left: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { left: MATCHED_MAX }
+    }
+}
+
+impl Effort {
+    /// It is used up: patterns were not looked at, and nothing matches them.
+    pub const fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether a pattern is found in a text, while that may be tried.
+    fn finds(&mut self, pattern: &Pattern, text: &str) -> bool {
+        self.left = self.left.saturating_sub(text.len() + 1);
+        !self.is_over() && pattern.is_in(text)
+    }
+}
+
+/// The first ruleset that matches a message, and its place. `fields` are those that will stand before it, and its own.
 pub fn matching<'r>(
     rulesets: &'r [Ruleset],
     facts: &Facts,
-    header: &[u8],
+    fields: &[&Fields],
+    effort: &mut Effort,
 ) -> Option<(usize, &'r Ruleset)> {
     let mut all = rulesets.iter().enumerate();
-    all.find(|(_, ruleset)| ruleset.matches(facts, header))
+    all.find(|(_, ruleset)| ruleset.matches(facts, fields, effort))
 }
 
 impl Ruleset {
-    /// Whether it matches a message with this header, with what will stand before it.
-    pub fn matches(&self, facts: &Facts, header: &[u8]) -> bool {
+    /// Whether it matches a message with these fields.
+    pub fn matches(&self, facts: &Facts, fields: &[&Fields], effort: &mut Effort) -> bool {
         let has_condition =
             self.mail_from.is_some() || self.verified_domain.is_some() || !self.headers.is_empty();
         let from = |pattern: &Pattern| pattern.is_in(&facts.sender);
@@ -110,7 +158,10 @@ impl Ruleset {
                 .verified_domain
                 .as_ref()
                 .is_none_or(|domain| is_vouched_for(facts, domain))
-            && self.headers.iter().all(|pair| has_field(header, pair))
+            && (self.headers.iter()).all(|(name, value)| {
+                let mut all = fields.iter().flat_map(|fields| &fields.0);
+                all.any(|(n, v)| effort.finds(name, n) && effort.finds(value, v))
+            })
     }
 }
 
@@ -129,19 +180,6 @@ fn is_vouched_for(facts: &Facts, domain: &Domain) -> bool {
     message.vouching().chain(helo).any(is_within)
 }
 
-fn has_field(header: &[u8], (name, value): &(Pattern, Pattern)) -> bool {
-    let mut fields = header::split(header).take(FIELDS_MAX);
-    fields.any(
-        |Field {
-             name: n, value: v, ..
-         }| {
-            let cut = v.get(..VALUE_MAX).unwrap_or(v);
-            name.is_in(&String::from_utf8_lossy(n))
-                && value.is_in(mox_message::text::header_text(cut).trim())
-        },
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +195,44 @@ mod tests {
         // Backtracking would take for ever.
         let slow = Pattern::new("(a*)*$b").unwrap();
         assert!(!slow.is_in(&"a".repeat(4_000)));
+    }
+
+    #[test]
+    fn what_is_matched_for_one_message_is_bounded() {
+        let ruleset = Ruleset {
+            mail_from: None,
+            verified_domain: None,
+            headers: vec![(
+                Pattern::new("^x$").unwrap(),
+                Pattern::new("needle").unwrap(),
+            )],
+            mailbox: "Found".into(),
+            list_allow_domain: None,
+            is_forward: false,
+            accept_rejects_to_mailbox: None,
+        };
+        let hay = "hay ".repeat(1_000);
+        let fields = Fields::of(format!("X: {hay}\r\nX: a needle\r\n\r\n").as_bytes());
+        let facts = Facts {
+            stage: crate::decision::Stage::Message,
+            at: 0,
+            connection: crate::decision::Connection {
+                ip: [192, 0, 2, 1].into(),
+                hello: String::new(),
+                tls: false,
+            },
+            sender: String::new(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: None,
+        };
+        let mut effort = Effort::default();
+        let (mut found, each) = (0, hay.trim_end().len() + "a needle".len() + 6);
+        while ruleset.matches(&facts, &[&fields], &mut effort) {
+            found += 1;
+        }
+        assert!(effort.is_over());
+        assert_eq!(found, MATCHED_MAX / each);
+        assert!(!ruleset.matches(&facts, &[&fields], &mut effort));
     }
 }

@@ -71,7 +71,7 @@ fn a_static_file_means_what_it_says_and_the_rest_is_default() {
     assert_eq!(public.hostname.as_str(), "mail.example.org");
     assert_eq!(public.tls, Tls::SelfSigned);
     assert_eq!(public.max_message_size, 104_857_600);
-    assert_eq!(public.smtp, Some(Port { port: 25 }));
+    assert_eq!(public.smtp.map(|s| s.port), Some(25));
     assert_eq!(public.submissions, Some(Port { port: 465 }));
     assert_eq!(
         public.imap,
@@ -139,12 +139,12 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
          data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, connections, failed_logins, \
-         first_time_sender_delay"
+         first_time_sender_delay, decision_records"
     );
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
         "mox.ron:5:44: listeners.\"public\": there is no setting \"smpt\" here; correct the spelling or remove it; \
-         known here: ips, hostname, tls, max_message_size, smtp, submission, submissions, imap, imaps, dnsbls, capture, \
+         known here: ips, hostname, tls, max_message_size, trusted_proxies, smtp, submission, submissions, imap, imaps, dnsbls, capture, \
          sasl_mechanisms, imap_without, imap_compress, imap_message_limit"
     );
 }
@@ -377,6 +377,19 @@ fn lists_and_the_delay_of_strangers_are_read_and_checked() {
         "bl.example.org"
     );
     assert_eq!(conf.first_time_sender_delay.as_secs(), 15);
+    let usual = conf.decision_records;
+    assert_eq!((usual.days, usual.megabytes), (30, 256));
+    let text = text.replace(
+        "    postmaster",
+        "    decision_records: (megabytes: 4096),\n    postmaster",
+    );
+    let own = Static::parse("mox.ron", &text).unwrap().decision_records;
+    assert_eq!((own.days, own.megabytes), (30, 4096));
+    let errors = static_errors(&text.replace("megabytes: 4096", "days: 0"));
+    assert!(
+        errors.contains("decision_records.days: 0 is not between 1 and 3650; 30 is usual"),
+        "{errors}"
+    );
     let bad = text
         .replace("bl.example.org", "bl..org")
         .replace("delay: 15", "delay: 3000");
@@ -384,6 +397,28 @@ fn lists_and_the_delay_of_strangers_are_read_and_checked() {
     for part in ["no domain name", "dnsbls[0]", "3000 seconds are too long"] {
         assert!(errors.contains(part), "{part}: {errors}");
     }
+}
+
+#[test]
+fn proxies_and_starttls_on_port_25_are_read_and_checked() {
+    let text = MOX.replace(
+        "smtp: ()",
+        "trusted_proxies: [\"10.0.0.0/8\", \"::1\"], smtp: (require_starttls: true)",
+    );
+    let conf = Static::parse("mox.ron", &text).unwrap();
+    let listener = &conf.listeners["public"];
+    assert!(listener.smtp.unwrap().require_starttls);
+    let proxies = &listener.trusted_proxies;
+    let is_trusted = |ip: &str| proxies.iter().any(|n| n.contains(ip.parse().unwrap()));
+    assert!(is_trusted("10.1.2.3") && is_trusted("::1") && !is_trusted("192.0.2.1"));
+    let errors = static_errors(&text.replace("10.0.0.0/8", "10.0.0.1/8"));
+    let what = "trusted_proxies[0]: \"10.0.0.1/8\" is no IP address and no network";
+    assert!(errors.contains(what), "{errors}");
+    let errors = static_errors(&text.replace("smtp: (req", "tls: off, smtp: (req"));
+    assert!(
+        errors.contains("it takes mail after STARTTLS only"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -9,8 +9,9 @@
 use mox_server::decision::{
     Authenticated, CONTENT_WORDS_MAX, Connection, Content, ContentWord, DmarcFacts, Facts, History,
     Judgement, LeftOut, Listing, Message, Method, Past, Quarantine, Reason, Recipient, Record,
-    Settings, Signature, Stage, Standing, Token, Verdict, decide,
+    ReportFound, Settings, Signature, Stage, Standing, Token, Verdict, decide,
 };
+use mox_server::reports::ReportKind;
 
 fn method(result: &str, subject: &str) -> Method {
     Method {
@@ -183,6 +184,76 @@ fn recipients_that_are_none_and_senders_nobody_could_answer_are_refused_before_a
         Reason::SenderUnreachable,
         (550, 7, 27),
     );
+}
+
+#[test]
+fn a_sender_of_whom_dns_says_nothing_is_put_off_and_tls_comes_before_addresses() {
+    let early = |stage, standing, change: fn(&mut Facts)| {
+        let mut facts = Facts {
+            stage,
+            message: None,
+            ..facts()
+        };
+        change(&mut facts);
+        keep(facts, Recipient { standing, ..ann() })
+    };
+    let known = Standing::Known;
+    let judged = early(Stage::SenderUnsure, known, |_| {});
+    expect(&judged, Verdict::Defer, Reason::SenderUnsure, (451, 4, 0));
+    let change = judged.change.unwrap();
+    assert_eq!(change.what, "the sender's domain can be answered");
+    let judged = early(Stage::Sender, known, |facts| {
+        facts.sender = "bob@[192.0.2.1]".into();
+        facts.take_sender_without_name();
+    });
+    let (reason, code) = (Reason::SenderUnreachable, (550, 7, 0));
+    expect(&judged, Verdict::Refuse, reason, code);
+    let judged = early(Stage::Recipient, Standing::LacksTls, |_| {});
+    expect(&judged, Verdict::Refuse, Reason::TlsRequired, (530, 7, 0));
+    assert_eq!(judged.decision.mailbox, None);
+    let judged = early(Stage::Sender, known, |_| {});
+    assert_eq!(judged.decision.reason, Reason::SenderTaken);
+}
+
+#[test]
+fn d3_d4_and_d8_who_brings_a_report_that_is_believed_is_no_stranger() {
+    for kind in [ReportKind::Dmarc, ReportKind::Tls] {
+        let with = |problem: Option<&str>, change: fn(&mut Message, &mut Recipient)| {
+            case(|_, message, recipient| {
+                recipient.report = Some(ReportFound {
+                    kind,
+                    domains: "ours.example".into(),
+                    report_id: "1".into(),
+                    problem: problem.map(str::to_owned),
+                });
+                change(message, recipient);
+            })
+        };
+        // It comes before SPF of strangers, and behind what earlier mail says.
+        let spf =
+            |message: &mut Message, _: &mut Recipient| message.spf = method("fail", "far.example");
+        let judged = with(None, spf);
+        expect(&judged, Verdict::Accept, Reason::Reporting, TAKEN);
+        let judged = with(None, |_, recipient| recipient.history.author = past(0, 2));
+        expect(&judged, Verdict::Defer, Reason::Msgfromfull, NOT_NOW);
+        let judged = with(None, |_, recipient| recipient.history.author = past(1, 0));
+        expect(&judged, Verdict::Accept, Reason::Msgfromfull, TAKEN);
+        // What is not believed is mail like any other.
+        let judged = with(Some("it ends in the future"), spf);
+        expect(&judged, Verdict::Defer, Reason::SpfPolicy, NOT_NOW);
+    }
+}
+
+#[test]
+fn d13_and_d15_without_a_filter_and_a_list_nothing_speaks_against_a_stranger() {
+    let judged = case(|_, _, recipient| recipient.content = None);
+    expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    let content = judged
+        .decision
+        .rules
+        .iter()
+        .find(|rule| rule.name == "content");
+    assert_eq!(content.unwrap().because, "there is no junk filter");
 }
 
 #[test]

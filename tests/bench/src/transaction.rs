@@ -59,6 +59,8 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
             tls: None,
             offers: mox_node::Offers::default(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

@@ -164,9 +164,13 @@ def main():
             names.add(".".join(reversed(listed.split("."))) + ".bl.example", A, socket.inet_aton("127.0.0.2"))
         names.add("bl.example", TXT, text("a list"))
         names.add("lists.example", TXT, text("v=spf1 ip4:127.0.0.0/8 -all"))
+        # Who sends must be one who could be answered.
+        for domain in ("lists.example", "far.example"):
+            names.add(domain, A, socket.inet_aton("127.0.0.1"))
         for kind, messages in chosen.items():
             for domain in {author(m).split("@")[1] for _, m in messages}:
                 spf = "-all" if kind in ("SPF fails",) else "ip4:127.0.0.0/8 -all"
+                names.add(domain, A, socket.inet_aton("127.0.0.1"))
                 if kind != "spoofed From, p=reject":
                     names.add(domain, TXT, text(f"v=spf1 {spf}"))
                 else:

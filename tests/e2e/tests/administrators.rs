@@ -26,6 +26,8 @@ fn reports_other_configurations_and_all_mail_again() {
     let zone = Zone::default()
         .ptr(Ipv4Addr::LOCALHOST, "mx.far.example")
         .a("mx.far.example", Ipv4Addr::LOCALHOST)
+        .mx("far.example", 10, "mx.far.example")
+        .mx("else.example", 10, "mx.far.example")
         .txt("far.example", "v=spf1 ip4:127.0.0.1 -all")
         .txt("_dmarc.far.example", "v=DMARC1; p=reject")
         .txt("else.example", "v=spf1 -all");

@@ -60,7 +60,9 @@ fn what_users_call_junk_is_put_off_with_the_words_that_decided_and_a_copy_is_kep
  {
     let zone = Zone::default()
         .ptr(Ipv4Addr::LOCALHOST, "mx.far.example")
-        .a("mx.far.example", Ipv4Addr::LOCALHOST);
+        .a("mx.far.example", Ipv4Addr::LOCALHOST)
+        .mx("junk.example", 10, "mx.far.example")
+        .mx("ham.example", 10, "mx.far.example");
     let names = NameServer::start(zone);
     let server = Localserve::start(&["--resolver", &names.address()]);
     let mut imap = Imap::login(&server, "mox@localhost");

@@ -153,6 +153,8 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
             tls: None,
             offers: mox_node::Offers::default(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
         }],
         outgoing: Outgoing::Sink("mox".into()),
         resolvers: Vec::new(),

@@ -23,6 +23,10 @@ use std::time::Duration;
 /// far.example names its client, forged.example does not; good.lists lists us, all.lists everybody, gone.lists nobody.
 const ZONE: &str = "\
 far.example. TXT \"v=spf1 ip4:10.0.2.1 -all\"\n\
+far.example. MX 10 mx.far.example.\n\
+forged.example. MX 10 mx.far.example.\n\
+aside.example. MX 10 mx.far.example.\n\
+xn--bcher-kva.example. MX 10 mx.far.example.\n\
 forged.example. TXT \"v=spf1 -all\"\n\
 mx.far.example. A 10.0.2.1\n\
 1.2.0.10.in-addr.arpa. PTR mx.far.example.\n\

@@ -17,6 +17,9 @@ use mox_sim::{Dialogue, DnsManner, Knobs, Sim, name_server};
 use one_server::{One, ours};
 
 const ZONE: &str = "\
+far.example. MX 10 mx.far.example.\n\
+loose.example. MX 10 mx.far.example.\n\
+unknown.example. MX 10 mx.far.example.\n\
 far.example. TXT \"v=spf1 ip4:10.0.2.1 -all\"\n\
 mx.far.example. A 10.0.2.1\n\
 1.2.0.10.in-addr.arpa. PTR mx.far.example.\n\

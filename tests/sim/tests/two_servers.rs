@@ -112,6 +112,8 @@ impl Server {
             tls: None,
             offers: mox_node::Offers::default(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
         });
         Config {
             hostname,

@@ -15,7 +15,7 @@ use mox_store::Spool;
 
 use super::content::{Text, weigh};
 use super::lists;
-use super::recipients::known_of;
+use super::recipients::{Headed, known_of};
 use super::record::{refusal, shown, with_a_labels};
 use super::reports::{Suspect, look};
 use super::trace::{Stamp, for_mailbox};
@@ -190,11 +190,17 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         results: &fields,
         ..case.stamp
     };
-    let first = case.mailboxes.first().map(|asked| &asked.address);
-    let header = first.map_or_else(String::new, |to| for_mailbox(&stamp, case.from, to));
+    let before = |to: &Path| for_mailbox(&stamp, case.from, to);
+    let first = case.mailboxes.first();
+    let header = first.map_or_else(String::new, |asked| before(&asked.address));
     let header = [header.as_bytes(), &case.arrived.header[..]].concat();
     let kinds: Vec<_> = case.mailboxes.iter().map(|m| m.reports.clone()).collect();
-    let mut recipients = known_of(node, &facts, case.mailboxes, &header).await;
+    let message = Headed {
+        id: stamp.id,
+        before: &before,
+        header: &case.arrived.header,
+    };
+    let mut recipients = known_of(node, &facts, case.mailboxes, message).await;
     let suspect = Suspect {
         transaction: stamp.id,
         part: &case.arrived.structure.part,
@@ -223,7 +229,15 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         }
     }
     let judged = recipients.into_iter();
-    let recipients = judged.map(|(recipient, _)| Judgement::of(&facts, recipient));
+    let recipients = judged.map(|(mut recipient, _)| {
+        // A token opens a mailbox: where none is given, none is kept.
+        let given =
+            |recipient: &Recipient| decide(&facts, recipient).reason == Reason::GiveSubjectpass;
+        if recipient.offer.is_some() && !given(&recipient) {
+            recipient.offer = None;
+        }
+        Judgement::of(&facts, recipient)
+    });
     let recipients = recipients.collect();
     let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
     let left_out = LeftOut {

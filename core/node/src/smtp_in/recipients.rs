@@ -1,25 +1,36 @@
 //! What is known of the recipients beside the message: what their accounts want of mail like it, and what earlier mail was
 //! like.
 
+use mox_address::Path;
 use mox_driver::{Pool, Runtime};
 use mox_mailbox::{AccountId, ReadError, SpecialUse};
-use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing};
-use mox_server::ruleset::matching;
+use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing, Token};
+use mox_server::ruleset::{Effort, Fields, matching};
+use mox_server::{Found, check_subject_token, subject_token};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::judge::{Asked, hash};
 use crate::node::Inner;
 
-/// The recipients, each with its account if its junk filter has a say. `header` is that of the message, with what will stand
-/// before it.
+/// The header of a message, and what will stand before it for each recipient.
+pub(super) struct Headed<'a> {
+    /// The transaction.
+    pub(super) id: &'a str,
+    pub(super) before: &'a (dyn Fn(&Path) -> String + Sync),
+    pub(super) header: &'a [u8],
+}
+
+/// The recipients, each with its account if its junk filter has a say.
 pub(super) async fn known_of<R: Runtime>(
     node: &Inner<R>,
     facts: &Facts,
     mailboxes: Vec<Asked>,
-    header: &[u8],
+    message: Headed<'_>,
 ) -> Vec<(Recipient, Option<AccountId>)> {
     let directory = node.directory();
     let (mut recipients, mut shared) = (Vec::new(), None);
+    let mut effort = Effort::default();
     for asked in mailboxes {
         let incoming = directory.incoming(&asked.account);
         let ruleset = match incoming.rulesets.is_empty() {
@@ -27,15 +38,19 @@ pub(super) async fn known_of<R: Runtime>(
             false => {
                 // Patterns over a long header take their time.
                 let (directory, account) = (directory.clone(), asked.account.clone());
-                let shared =
-                    shared.get_or_insert_with(|| Arc::new((facts.clone(), header.to_vec())));
-                let message = Arc::clone(shared);
+                let own = Fields::of(message.header);
+                let shared = shared.get_or_insert_with(|| Arc::new((facts.clone(), own)));
+                let (message, before) = (Arc::clone(shared), (message.before)(&asked.address));
                 let look = Box::new(move || {
                     let rulesets = &directory.incoming(&account).rulesets;
-                    let found = matching(rulesets, &message.0, &message.1);
-                    found.map(|(nth, ruleset)| (nth, ruleset.clone()))
+                    let (facts, own) = &*message;
+                    let fields = [&Fields::of(before.as_bytes()), own];
+                    let found = matching(rulesets, facts, &fields, &mut effort);
+                    (found.map(|(nth, ruleset)| (nth, ruleset.clone())), effort)
                 });
-                node.runtime.blocking(Pool::Compute, look).await
+                let (found, left) = node.runtime.blocking(Pool::Compute, look).await;
+                effort = left;
+                found
             }
         };
         let matched = ruleset.as_ref().map(|(nth, ruleset)| (*nth, ruleset));
@@ -44,7 +59,13 @@ pub(super) async fn known_of<R: Runtime>(
             ..Settings::of(incoming, matched)
         };
         let mailbox = ruleset.map_or(asked.mailbox, |(_, ruleset)| ruleset.mailbox);
+        let (token, offer) = match incoming.subject_token {
+            Some(period) => tokens(node, facts, message.header, &asked.address, period),
+            None => (Token::Absent, None),
+        };
         let recipient = Recipient {
+            token,
+            offer,
             account: Some(asked.account),
             history: history(node, facts, asked.id, &mailbox),
             mailbox,
@@ -54,6 +75,9 @@ pub(super) async fn known_of<R: Runtime>(
         };
         let has_filter = incoming.junk_filter.is_some();
         recipients.push((recipient, has_filter.then_some(asked.id)));
+    }
+    if effort.is_over() {
+        tracing::warn!(target: "transaction", id = message.id, "rulesets asked for more than is matched for one message: some were not looked at");
     }
     recipients
 }
@@ -67,6 +91,30 @@ fn junk_mailbox<R: Runtime>(node: &Inner<R>, account: AccountId) -> String {
         None
     });
     found.unwrap_or_else(|| Settings::default().junk_mailbox)
+}
+
+/// What the token in the Subject is worth, and one that may be given. They are for single authors and the address without subaddress.
+fn tokens<R: Runtime>(
+    node: &Inner<R>,
+    facts: &Facts,
+    header: &[u8],
+    address: &Path,
+    period: Duration,
+) -> (Token, Option<String>) {
+    let authors = facts.message.as_ref().map(|message| &message.authors[..]);
+    let (Some([author]), Found::Account { canonical, .. }) =
+        (authors, node.directory().find(address))
+    else {
+        return (Token::Absent, None);
+    };
+    let Some(key) = node.authority.subject_key(&canonical) else {
+        return (Token::Absent, None);
+    };
+    let author = author.to_lowercase();
+    let subject = mox_mime::header::find(header, b"Subject");
+    let subject = mox_message::text::header_text(subject.unwrap_or_default());
+    let found = check_subject_token(key.expose(), &subject, &author, facts.at, period);
+    (found, subject_token(key.expose(), &author, facts.at))
 }
 
 /// What earlier mail for this mailbox was like.

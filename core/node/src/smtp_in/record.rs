@@ -6,9 +6,8 @@ use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision};
 use mox_server::decision::{
-    Connection, Decision, Facts, Judgement, LeftOut, Recipient, Record, Stage, Standing,
+    Connection, Decision, Facts, Judgement, LeftOut, Recipient, Record, Stage,
 };
-use std::net::IpAddr;
 
 use crate::node::Inner;
 
@@ -46,46 +45,48 @@ pub(super) async fn keep<R: Runtime>(node: &Inner<R>, record: &Record) {
     }
 }
 
-/// A recipient that is not taken.
-pub(super) struct RefusedRecipient<'a> {
+/// What is known of a transaction before there is a message.
+pub(super) struct Beginning {
     pub(super) id: String,
-    pub(super) peer: IpAddr,
-    pub(super) hello: &'a [u8],
-    pub(super) tls: bool,
-    pub(super) from: Option<&'a Path>,
-    pub(super) to: &'a Path,
-    pub(super) standing: Standing,
+    pub(super) connection: Connection,
     pub(super) now: Utc,
 }
 
-impl RefusedRecipient<'_> {
-    /// Its record, and the reply.
-    pub(super) fn judge(self) -> (Record, Reply) {
-        let facts = Facts {
-            stage: Stage::Recipient,
+impl Beginning {
+    /// As facts of a decision.
+    pub(super) fn facts(&self, stage: Stage, from: Option<&Path>) -> Facts {
+        Facts {
+            stage,
             at: self.now.secs(),
-            connection: Connection {
-                ip: self.peer.to_canonical(),
-                hello: shown(self.hello),
-                tls: self.tls,
-            },
-            sender: self.from.map(with_a_labels).unwrap_or_default(),
+            connection: self.connection.clone(),
+            sender: from.map(with_a_labels).unwrap_or_default(),
             sender_unreachable: None,
             has_resolver: true,
             message: None,
-        };
-        let recipient = Recipient::new(self.to.to_string(), self.standing);
+        }
+    }
+
+    /// Decides; a record and the reply of what is not taken.
+    pub(super) fn decide(
+        self,
+        facts: Facts,
+        recipient: Recipient,
+        dns: String,
+    ) -> Option<(Record, Reply)> {
         let judgement = Judgement::of(&facts, recipient);
+        if judgement.decision.verdict.is_taken() {
+            return None;
+        }
         let reply = refusal(&judgement.decision, &self.id);
         let record = Record {
             id: self.id,
             facts,
             recipients: vec![judgement],
             reply: reply.to_string(),
-            dns: String::new(),
+            dns,
             left_out: LeftOut::default(),
         };
-        (record, reply)
+        Some((record, reply))
     }
 }
 

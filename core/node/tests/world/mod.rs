@@ -103,6 +103,8 @@ impl World {
             tls: self.tls.clone(),
             offers: self.offers.clone(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
         };
         let config = Config {
             listeners: [Service::Smtp, Service::Submission, Service::Imap]

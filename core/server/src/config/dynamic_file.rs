@@ -109,6 +109,8 @@ struct FileAccount {
     #[serde(default = "incoming::default_rejects")]
     rejects_mailbox: Option<String>,
     #[serde(default)]
+    subject_token_hours: u32,
+    #[serde(default)]
     rulesets: Vec<FileRuleset>,
 }
 
@@ -380,6 +382,7 @@ impl FileAccount {
             junk_filter: self.junk_filter,
             rejects_mailbox: self.rejects_mailbox.clone(),
             rulesets: incoming::rulesets(check, name, &self.rulesets),
+            subject_token: incoming::subject_token(check, name, self.subject_token_hours),
         };
         incoming.check(check, name);
         Some(Account {

@@ -1,6 +1,7 @@
 //! How an account's mail from elsewhere is judged, and where it goes: part of its entry in `domains.ron`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -17,7 +18,12 @@ pub struct Incoming {
     pub rejects_mailbox: Option<String>,
     /// Where mail goes that is like this or that; the first that matches counts.
     pub rulesets: Vec<Ruleset>,
+    /// How long a token is good that gets a message past the junk filter; `None` where none is given.
+    pub subject_token: Option<Duration>,
 }
+
+/// Hours that a token may be good for at most: a month.
+const TOKEN_HOURS_MAX: u32 = 31 * 24;
 
 /// A ruleset as it stands in the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -96,6 +102,22 @@ impl FileRuleset {
     }
 }
 
+/// Reads how long tokens of an account are good.
+pub(super) fn subject_token(check: &mut Check<'_>, account: &str, hours: u32) -> Option<Duration> {
+    if hours > TOKEN_HOURS_MAX {
+        check.problem(
+            &[
+                Field("accounts"),
+                Key(account),
+                Field("subject_token_hours"),
+            ],
+            &format!("{hours} hours are too long"),
+            &format!("at most {TOKEN_HOURS_MAX}; 0 gives no tokens"),
+        );
+    }
+    (hours > 0).then(|| Duration::from_secs(u64::from(hours) * 3600))
+}
+
 /// Checks the rulesets of an account.
 pub(super) fn rulesets(
     check: &mut Check<'_>,
@@ -141,6 +163,7 @@ impl Default for Incoming {
             junk_filter: default_filter(),
             rejects_mailbox: default_rejects(),
             rulesets: Vec::new(),
+            subject_token: None,
         }
     }
 }

@@ -10,9 +10,11 @@ use serde::Deserialize;
 
 use super::capture::Capture;
 use super::check::{self, Check};
+use super::decision_records::DecisionRecords;
 use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, Offers, setting};
 use super::problem::Problems;
+use super::proxies::{Network, trusted_proxies};
 use crate::lookup::Postmaster;
 
 /// Octets of a message at most, unless a listener says otherwise.
@@ -49,6 +51,8 @@ pub struct Static {
     pub failed_logins: Logins,
     /// How long mail of a stranger is held back that nothing speaks against.
     pub first_time_sender_delay: Duration,
+    /// How long it is known why mail was taken or not.
+    pub decision_records: DecisionRecords,
 }
 
 /// How many connections are open at a time; more are refused. Those from this machine itself are counted apart.
@@ -139,8 +143,10 @@ pub struct Listener {
     pub tls: Tls,
     /// Octets of a message at most, for all services here.
     pub max_message_size: u64,
+    /// Proxies that say for whom they connect (PROXY protocol, version 2). Where there are any, nobody else may connect.
+    pub trusted_proxies: Vec<Network>,
     /// Mail from other servers.
-    pub smtp: Option<Port>,
+    pub smtp: Option<SmtpPort>,
     /// Mail from our users, with STARTTLS.
     pub submission: Option<StartTlsPort>,
     /// Mail from our users, TLS from the first byte.
@@ -162,6 +168,15 @@ pub struct Listener {
 pub struct Port {
     /// TCP port.
     pub port: u16,
+}
+
+/// Where mail from other servers comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmtpPort {
+    /// TCP port.
+    pub port: u16,
+    /// Mail is taken after STARTTLS only, but for reports about TLS.
+    pub require_starttls: bool,
 }
 
 /// A service that begins in clear.
@@ -284,6 +299,8 @@ struct File {
     failed_logins: Logins,
     #[serde(default)]
     first_time_sender_delay: u64,
+    #[serde(default)]
+    decision_records: DecisionRecords,
 }
 
 #[derive(Debug, Deserialize)]
@@ -297,7 +314,9 @@ struct FileListener {
     #[serde(default = "default_message_size")]
     max_message_size: u64,
     #[serde(default)]
-    smtp: Option<FilePort>,
+    trusted_proxies: Vec<String>,
+    #[serde(default)]
+    smtp: Option<FileSmtpPort>,
     #[serde(default)]
     submission: Option<FileStartTlsPort>,
     #[serde(default)]
@@ -334,6 +353,15 @@ enum FileTls {
 struct FilePort {
     #[serde(default)]
     port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename = "service", deny_unknown_fields)]
+struct FileSmtpPort {
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(default)]
+    require_starttls: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -449,6 +477,7 @@ impl File {
                 &format!("at most {FIRST_TIME_SENDER_DELAY_MAX}; 0 is none"),
             );
         }
+        self.decision_records.check(check);
         let resolvers = self
             .resolvers
             .iter()
@@ -493,6 +522,7 @@ impl File {
             connections: self.connections,
             failed_logins: self.failed_logins,
             first_time_sender_delay: Duration::from_secs(self.first_time_sender_delay),
+            decision_records: self.decision_records,
         })
     }
 }
@@ -568,6 +598,7 @@ impl FileListener {
                 "add smtp: (), or remove dnsbls",
             );
         }
+        let trusted_proxies = trusted_proxies(check, name, &self.trusted_proxies);
         let plain = |s: FilePort, standard| Port {
             port: s.port.unwrap_or(standard),
         };
@@ -580,7 +611,11 @@ impl FileListener {
             hostname: hostname?,
             tls,
             max_message_size: self.max_message_size,
-            smtp: self.smtp.map(|s| plain(s, 25)),
+            trusted_proxies,
+            smtp: self.smtp.map(|s| SmtpPort {
+                port: s.port.unwrap_or(25),
+                require_starttls: s.require_starttls,
+            }),
             submission: self.submission.map(|s| starttls(s, 587)),
             submissions: self.submissions.map(|s| plain(s, 465)),
             imap: self.imap.map(|s| starttls(s, 143)),
@@ -620,6 +655,13 @@ fn check_services(check: &mut Check<'_>, name: &str, listener: &Listener) {
                 "remove tls: off, or this service",
             );
         }
+    }
+    if listener.tls == Tls::Off && listener.smtp.is_some_and(|s| s.require_starttls) {
+        check.problem(
+            &at("smtp"),
+            "it takes mail after STARTTLS only, and TLS is off here",
+            "remove tls: off, or require_starttls",
+        );
     }
     for (service, settings) in [("submission", listener.submission), ("imap", listener.imap)] {
         if listener.tls == Tls::Off && settings.is_some_and(|s| !s.no_require_starttls) {

@@ -2,9 +2,9 @@
 
 use mox_dmarc::{Authenticated, Outcome};
 use mox_dns::{Facts as Answers, Inquiry, MasterFile, Missing, Progress};
-use mox_machine::{Mono, Now};
+use mox_machine::{Mono, Now, Seed};
 
-use super::facts::Message;
+use super::facts::{Message, Stage};
 use super::record::{Judgement, Record};
 
 impl Record {
@@ -41,14 +41,18 @@ impl Record {
         found
     }
 
-    /// SPF, iprev and DMARC again. Signatures need the message, so their results are facts; what lists said is one too.
+    /// SPF, iprev and DMARC again, and at MAIL where mail for the sender goes. Signatures need the message, so their results are
+    /// facts; what lists said is one too.
     fn checks_again(&self) -> Vec<String> {
-        let Some(message) = self.facts.message.as_ref().filter(|_| !self.dns.is_empty()) else {
+        if self.dns.is_empty() {
             return Vec::new();
-        };
+        }
         let file = match MasterFile::parse(&self.dns) {
             Ok(file) => file,
             Err(e) => return vec![format!("line {} of the answers cannot be read", e.line)],
+        };
+        let Some(message) = &self.facts.message else {
+            return self.sender_again(&file);
         };
         let connection = &self.facts.connection;
         let query = mox_spf::Query {
@@ -77,6 +81,22 @@ impl Record {
             .filter(|(_, then, now)| then != now)
             .map(|(what, then, now)| format!("{what} was {then}, and is {now} now"))
             .collect()
+    }
+}
+
+impl Record {
+    fn sender_again(&self, file: &MasterFile) -> Vec<String> {
+        let at_mail = matches!(self.facts.stage, Stage::Sender | Stage::SenderUnsure);
+        let Some(name) = self.facts.sender_name().filter(|_| at_mail) else {
+            return Vec::new();
+        };
+        let seed = Seed::from_number(0);
+        let mut again = self.facts.clone();
+        again.take_sender_hosts(&ask(file, |facts| mox_dns::mail_hosts(facts, &name, &seed)));
+        match again == self.facts {
+            true => Vec::new(),
+            false => vec!["where mail for the sender goes comes out otherwise now".into()],
+        }
     }
 }
 

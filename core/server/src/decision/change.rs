@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Verdict, decide};
-use super::facts::{Authenticated, Facts, Recipient, Standing, Token};
+use super::facts::{Authenticated, Facts, Recipient, Stage, Standing, Token};
 
 /// Messages of one kind that are added to the past, at most.
 const PAST_MAX: u32 = 3;
@@ -21,9 +21,17 @@ pub struct Change {
 type Apply = fn(&mut Facts, &mut Recipient);
 
 /// Single facts, from those that the other side or the account's owner changes with ease to those nobody can.
-const SINGLE: [(&str, Apply); 12] = [
+const SINGLE: [(&str, Apply); 13] = [
     ("the sender's domain can be answered", |facts, _| {
         facts.sender_unreachable = None;
+        if facts.stage == Stage::SenderUnsure {
+            facts.stage = Stage::Sender;
+        }
+    }),
+    ("the session uses TLS", |_, recipient| {
+        if recipient.standing == Standing::LacksTls {
+            recipient.standing = Standing::Known;
+        }
     }),
     ("there is such an address", |_, recipient| {
         recipient.standing = Standing::Known;

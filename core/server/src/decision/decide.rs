@@ -81,6 +81,10 @@ pub enum Reason {
     Reporting,
     /// The author's domain may not vouch for it; name servers did not answer.
     DmarcUnknown,
+    /// Name servers did not tell whether somebody could answer the sender.
+    SenderUnsure,
+    /// The session is in clear.
+    TlsRequired,
 }
 
 impl Reason {
@@ -88,6 +92,8 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::SenderUnreachable => "sender-unreachable",
+            Self::SenderUnsure => "sender-unsure",
+            Self::TlsRequired => "tls-required",
             Self::UnknownRecipient => "unknown-recipient",
             Self::NotOurs => "not-ours",
             Self::AccountUnreachable => "account-unreachable",

@@ -38,6 +38,9 @@ pub enum Stage {
     Recipient,
     /// The message is complete.
     Message,
+    // Stored records hold the place in this list: what is new goes to its end.
+    /// MAIL, and name servers did not tell whether somebody could answer the sender.
+    SenderUnsure,
 }
 
 /// The other side.
@@ -217,6 +220,9 @@ pub enum Standing {
     NotOurs,
     /// The account cannot be reached now.
     Unreachable,
+    // Stored records hold the place in this list: what is new goes to its end.
+    /// Nobody looked: TLS is demanded for mail to it, and there is none.
+    LacksTls,
 }
 
 /// What an account wants, and the ruleset of the destination that matches.

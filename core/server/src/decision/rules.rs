@@ -1,7 +1,7 @@
 //! The rules in their order: transport.md 2.2, with the improvements listed in docs/receiving.md. The first that decides does.
 
 use super::decide::{Decision, Reason, Rule, Verdict, Weight};
-use super::facts::{Authenticated, Facts, Message, Quarantine, Recipient, Standing, Token};
+use super::facts::{Authenticated, Facts, Message, Quarantine, Recipient, Stage, Standing, Token};
 use super::history::{History, Past};
 use super::text;
 
@@ -80,6 +80,8 @@ impl Reason {
         !matches!(
             self,
             Self::SenderUnreachable
+                | Self::SenderUnsure
+                | Self::TlsRequired
                 | Self::UnknownRecipient
                 | Self::NotOurs
                 | Self::AccountUnreachable
@@ -95,7 +97,7 @@ impl Trial<'_> {
         }
         let Some(message) = &self.facts.message else {
             return match self.facts.stage {
-                super::Stage::Sender => accept(Reason::SenderTaken),
+                Stage::Sender => accept(Reason::SenderTaken),
                 _ => match self.standing() {
                     Some(outcome) => outcome,
                     None => accept(Reason::RecipientTaken),
@@ -160,14 +162,26 @@ impl Trial<'_> {
 
     /// A reverse-path that nobody could answer: transport.md 1.10.
     fn sender(&mut self) -> Option<Outcome> {
-        let why = self.facts.sender_unreachable.as_deref()?;
-        let evidence = vec![("sender", self.facts.sender.clone())];
-        self.note("sender", evidence, Weight::Decides, why);
+        let sender = &self.facts.sender;
+        let evidence = vec![("sender", sender.clone())];
+        if let Some(why) = &self.facts.sender_unreachable {
+            let code = match sender.ends_with(']') {
+                true => (550, 7, 0),
+                false => (550, 7, 27),
+            };
+            self.note("sender", evidence, Weight::Decides, why);
+            let reason = Reason::SenderUnreachable;
+            return Some(refuse(reason, code, text::SENDER_UNREACHABLE));
+        }
+        if self.facts.stage != Stage::SenderUnsure {
+            return None;
+        }
+        let because = "name servers did not tell where mail for the sender's domain goes";
+        self.note("sender", evidence, Weight::Decides, because);
         Some(Outcome {
-            verdict: Verdict::Refuse,
-            reason: Reason::SenderUnreachable,
-            code: (550, 7, 27),
-            text: text::SENDER_UNREACHABLE.into(),
+            code: (451, 4, 0),
+            text: text::SENDER_UNSURE.into(),
+            ..defer(Reason::SenderUnsure)
         })
     }
 
@@ -193,6 +207,14 @@ impl Trial<'_> {
                 (550, 7, 1),
                 "the domain is not one of ours",
                 text::NOT_OURS,
+            ),
+            // RFC 3207 4.
+            Standing::LacksTls => (
+                Verdict::Refuse,
+                Reason::TlsRequired,
+                (530, 7, 0),
+                "mail is taken after STARTTLS only, but for reports about TLS",
+                text::TLS_REQUIRED,
             ),
             Standing::Unreachable => (
                 Verdict::Defer,

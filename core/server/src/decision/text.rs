@@ -4,6 +4,9 @@ pub(super) const TAKEN: &str = "taken";
 pub(super) const NOT_NOW: &str = "the message cannot be taken now, try again later";
 pub(super) const SENDER_UNREACHABLE: &str =
     "the domain of the sender takes no mail, so nobody could answer";
+pub(super) const SENDER_UNSURE: &str =
+    "it cannot be seen now whether the sender's domain takes mail, try again later";
+pub(super) const TLS_REQUIRED: &str = "STARTTLS comes first";
 pub(super) const UNKNOWN_RECIPIENT: &str = "no such user here";
 pub(super) const NOT_OURS: &str = "relaying denied: this is not one of our domains";
 pub(super) const ACCOUNT_UNREACHABLE: &str = "this account cannot be reached now";

@@ -8,7 +8,7 @@ use super::history::History;
 use super::record::{Judgement, Record};
 use crate::config::Incoming;
 use crate::lookup::{Directory, Found};
-use crate::ruleset::{Ruleset, matching};
+use crate::ruleset::{Effort, Fields, Ruleset, matching};
 
 /// A decision under another configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,7 @@ impl Settings {
         let filter = incoming.junk_filter.unwrap_or_default();
         let mut settings = Self {
             rejects_mailbox: incoming.rejects_mailbox.clone(),
+            subject_token: incoming.subject_token.is_some(),
             junk_threshold: filter.threshold,
             strict_threshold: filter.strict_threshold,
             ..Self::default()
@@ -63,7 +64,8 @@ pub fn under(
     let (mut changed, mut unknown) = (recipient.clone(), Vec::new());
     let found = Path::parse(&recipient.address, true).map(|path| directory.find(&path));
     match (facts.stage, found) {
-        (Stage::Sender, _) | (_, Err(_)) => {}
+        (Stage::Sender | Stage::SenderUnsure, _) | (_, Err(_)) => {}
+        _ if recipient.standing == Standing::LacksTls => {}
         (_, Ok(Found::NotOurs)) => changed.standing = Standing::NotOurs,
         (_, Ok(Found::UnknownLocalPart)) => changed.standing = Standing::UnknownLocalPart,
         (
@@ -117,7 +119,11 @@ fn settle(
     unknown: &mut Vec<String>,
 ) {
     let incoming = directory.incoming(account);
-    let matched = matching(&incoming.rulesets, facts, header.unwrap_or_default());
+    let (fields, mut effort) = (
+        header.map(Fields::of).unwrap_or_default(),
+        Effort::default(),
+    );
+    let matched = matching(&incoming.rulesets, facts, &[&fields], &mut effort);
     let before = matched.map_or(incoming.rulesets.len(), |(nth, _)| nth);
     let asks_header = |ruleset: &Ruleset| !ruleset.headers.is_empty();
     if header.is_none() && incoming.rulesets.iter().take(before).any(asks_header) {
@@ -139,7 +145,6 @@ fn settle(
     recipient.settings = Settings {
         junk_mailbox: recipient.settings.junk_mailbox.clone(),
         quarantine: recipient.settings.quarantine,
-        subject_token: recipient.settings.subject_token,
         ..Settings::of(incoming, matched)
     };
     recipient.mailbox = mailbox;

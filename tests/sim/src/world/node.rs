@@ -85,6 +85,8 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         tls: tls.clone(),
         offers: mox_node::Offers::default(),
         lists: Vec::new(),
+        trusted_proxies: Vec::new(),
+        require_starttls: false,
     });
     Ok(Config {
         listeners: listeners.collect(),

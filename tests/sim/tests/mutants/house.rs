@@ -78,6 +78,8 @@ impl House {
             tls: None,
             offers: mox_node::Offers::default(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
         });
         let config = Config {
             hostname: hostname.clone(),

@@ -35,6 +35,8 @@ pub struct One {
     pub options: Options,
     pub plan: mox_queue::Plan,
     pub lists: Vec<mox_dns::Name>,
+    pub trusted_proxies: Vec<mox_server::config::Network>,
+    pub require_starttls: bool,
     pub receiving: mox_node::Receiving,
     pub incoming: mox_server::config::Incoming,
     /// Why the process ended by itself.
@@ -62,6 +64,8 @@ impl One {
             },
             plan: mox_queue::Plan::default(),
             lists: Vec::new(),
+            trusted_proxies: Vec::new(),
+            require_starttls: false,
             receiving: mox_node::Receiving::default(),
             incoming: mox_server::config::Incoming::default(),
             exit: Arc::default(),
@@ -115,6 +119,8 @@ impl One {
             tls: self.tls.clone(),
             offers: mox_node::Offers::default(),
             lists: self.lists.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            require_starttls: self.require_starttls,
         });
         Config {
             listeners: listeners.collect(),

@@ -58,6 +58,8 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         tls: None,
         offers: mox_node::Offers::default(),
         lists: Vec::new(),
+        trusted_proxies: Vec::new(),
+        require_starttls: false,
     };
     let config = Config {
         listeners: vec![listener],

@@ -1,0 +1,111 @@
+//! Proxies that are believed when they say for whom they connect.
+
+use std::net::IpAddr;
+
+use super::check::Check;
+use super::locate::Step::{Field, Item, Key};
+
+/// Networks of proxies of a listener at most.
+const PROXIES_MAX: usize = 100;
+
+/// A network of IP addresses: an address, and how many of its bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/32`; `None` when it is neither, or an address has bits beyond its network.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(all);
+        let network = Self { address, bits };
+        (bits <= all && network.masked(address) == Some(address)).then_some(network)
+    }
+
+    /// Whether an address is in it. IPv4 that comes as IPv6 is IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.masked(ip.to_canonical()) == Some(self.address)
+    }
+
+    /// What counts of an address of the same family.
+    fn masked(&self, ip: IpAddr) -> Option<IpAddr> {
+        let bits = u32::from(self.bits);
+        match (self.address, ip) {
+            (IpAddr::V4(_), IpAddr::V4(ip)) => {
+                let mask = u32::MAX
+                    .checked_shl(32_u32.saturating_sub(bits))
+                    .unwrap_or(0);
+                Some(IpAddr::from((ip.to_bits() & mask).to_be_bytes()))
+            }
+            (IpAddr::V6(_), IpAddr::V6(ip)) => {
+                let mask = u128::MAX
+                    .checked_shl(128_u32.saturating_sub(bits))
+                    .unwrap_or(0);
+                Some(IpAddr::from((ip.to_bits() & mask).to_be_bytes()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Reads the proxies of a listener.
+pub(super) fn trusted_proxies(
+    check: &mut Check<'_>,
+    listener: &str,
+    texts: &[String],
+) -> Vec<Network> {
+    let here = [Field("listeners"), Key(listener), Field("trusted_proxies")];
+    check.at_most(&here, texts.len(), PROXIES_MAX);
+    let mut networks = Vec::new();
+    for (n, text) in texts.iter().enumerate().take(PROXIES_MAX) {
+        match Network::parse(text) {
+            Some(network) => networks.push(network),
+            None => check.problem(
+                &[here[0], here[1], here[2], Item(n)],
+                &format!("{text:?} is no IP address and no network"),
+                "write one like \"192.0.2.1\" or \"192.0.2.0/24\"",
+            ),
+        }
+    }
+    networks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_that_begin_like_it_and_no_others() {
+        for (network, inside, outside) in [
+            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+            ("192.0.2.0/24", "192.0.2.255", "192.0.3.0"),
+            ("10.0.0.0/8", "::ffff:10.9.8.7", "11.0.0.0"),
+            ("0.0.0.0/0", "203.0.113.9", "2001:db8::1"),
+            ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
+            ("::/0", "2001:db8::1", "203.0.113.9"),
+            ("::1", "::1", "::2"),
+        ] {
+            let network = Network::parse(network).unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network:?}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network:?}");
+        }
+        for bad in [
+            "",
+            "x",
+            "192.0.2.1/24",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "::/129",
+            "mx.example",
+        ] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+}
