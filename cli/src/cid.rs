@@ -52,7 +52,10 @@ pub(crate) fn run(args: &Args, cid: &Cid) -> Result<(), Failure> {
 /// The id in a Received field, which follows the word `id`; or all there is.
 fn id_in(text: &str) -> &str {
     let mut words = text.split_whitespace();
-    let behind = words.by_ref().find(|word| *word == "id").and(words.next());
+    let behind = words
+        .by_ref()
+        .find(|word| *word == "id")
+        .and_then(|_| words.next());
     behind.unwrap_or(text).trim().trim_end_matches(';')
 }
 
