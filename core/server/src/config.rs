@@ -17,7 +17,9 @@ mod locate;
 mod offers;
 mod problem;
 mod proxies;
+mod routes;
 mod static_file;
+mod transports;
 
 pub use capture::{
     CAPTURE_FILES_DEFAULT, CAPTURE_FILES_MAX, CAPTURE_OCTETS_DEFAULT, CAPTURE_OCTETS_MAX,
@@ -41,3 +43,4 @@ pub use static_file::{
     FAILED_PER_MINUTE_DEFAULT, Listener, LogLevel, Logins, MESSAGE_SIZE_DEFAULT, MESSAGE_SIZE_MAX,
     Port, Relay, SmtpPort, StartTlsPort, Static, Tls,
 };
+pub use transports::{Fail, Login, Password, Smarthost, SmarthostTls, Socks5, Transport};

@@ -14,6 +14,7 @@ mod letterhead;
 pub mod limiter;
 mod lookup;
 pub mod reports;
+pub mod routes;
 pub mod ruleset;
 mod scrub;
 pub mod search;

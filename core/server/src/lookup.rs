@@ -12,6 +12,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use crate::SendLimits;
 use crate::config::{Dynamic, Incoming, Static};
 use crate::reports::ReportKind;
+use crate::routes::Routes;
 
 /// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub struct Directory {
     domains: BTreeMap<Domain, LocalDomain>,
     /// Where reports about domains go, for those that say so.
     reports: BTreeMap<Domain, ReportAddresses>,
+    /// By which transport mail leaves.
+    routes: Routes,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
     hosts: BTreeSet<Host>,
 }
@@ -145,6 +148,7 @@ impl Directory {
             directory.add_domain(name, domain.clone());
         }
         directory.reports.clone_from(&dynamic.reports);
+        directory.routes.clone_from(&dynamic.routes);
         for (name, account) in &dynamic.accounts {
             directory.add_account(name);
             if let Some(quota) = account.quota {
@@ -162,6 +166,16 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// Says by which transport mail leaves.
+    pub fn set_routes(&mut self, routes: Routes) {
+        self.routes = routes;
+    }
+
+    /// By which transport mail leaves.
+    pub const fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// Says what an account wants of mail from elsewhere.
@@ -200,6 +214,7 @@ impl Directory {
             usual: Incoming::default(),
             domains: BTreeMap::new(),
             reports: BTreeMap::new(),
+            routes: Routes::default(),
             hosts: BTreeSet::new(),
         }
     }

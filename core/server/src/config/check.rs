@@ -31,8 +31,11 @@ pub(super) struct Check<'a> {
 
 /// RON as people write it: `Some(..)` and the parentheses around single values may be left out.
 pub(super) fn options() -> Options {
-    Options::default()
-        .with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES)
+    Options::default().with_default_extension(
+        Extensions::IMPLICIT_SOME
+            | Extensions::UNWRAP_NEWTYPES
+            | Extensions::UNWRAP_VARIANT_NEWTYPES,
+    )
 }
 
 /// Reads a file's text as far as types go. Keys that stand twice are the first thing to be checked.

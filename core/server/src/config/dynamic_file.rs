@@ -8,12 +8,14 @@ use serde::Deserialize;
 use super::check::{self, Check};
 use super::dkim::{Dkim, FileDkim};
 use super::incoming::{self, FileRuleset, Incoming, JunkFilter};
-use super::locate::Step::{Field, Item, Key};
+use super::locate::Step::{self, Field, Item, Key};
 use super::offers::{self, setting};
 use super::problem::Problems;
+use super::routes::{self, FileRoute};
 use super::static_file::Static;
 use crate::SendLimits;
 use crate::lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
+use crate::routes::Routes;
 
 /// `domains.ron`, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,8 @@ pub struct Dynamic {
     pub reports: BTreeMap<Domain, ReportAddresses>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
+    /// By which transport mail leaves.
+    pub routes: Routes,
 }
 
 /// Somebody who has mail here.
@@ -72,6 +76,8 @@ const FULL_NAME_MAX: usize = 200;
 struct File {
     domains: BTreeMap<String, FileDomain>,
     accounts: BTreeMap<String, FileAccount>,
+    #[serde(default)]
+    routes: Vec<FileRoute>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +93,8 @@ struct FileDomain {
     dmarc_reports: Option<String>,
     #[serde(default)]
     tls_reports: Option<String>,
+    #[serde(default)]
+    routes: Vec<FileRoute>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +120,8 @@ struct FileAccount {
     subject_token_hours: u32,
     #[serde(default)]
     rulesets: Vec<FileRuleset>,
+    #[serde(default)]
+    routes: Vec<FileRoute>,
 }
 
 const fn default_messages() -> u32 {
@@ -165,7 +175,7 @@ impl Dynamic {
     /// Reads and checks `domains.ron`, and that both files fit together. `file` is its name for messages.
     pub fn parse(file: &str, text: &str, fixed: &Static) -> Result<Self, Problems> {
         let (raw, mut check) = check::read::<File>(file, text)?;
-        let checked = raw.check(&mut check, Some(&fixed.postmaster));
+        let checked = raw.check(&mut check, Some(fixed));
         check.finish(Some(checked))
     }
 
@@ -178,8 +188,9 @@ impl Dynamic {
 }
 
 impl File {
-    /// Without a postmaster, nothing is said about theirs.
-    fn check(self, check: &mut Check<'_>, postmaster: Option<&Postmaster>) -> Dynamic {
+    /// Without `mox.ron`, nothing is said about what that has.
+    fn check(self, check: &mut Check<'_>, fixed: Option<&Static>) -> Dynamic {
+        let postmaster = fixed.map(|fixed| &fixed.postmaster);
         let (mut domains, mut dkim) = (BTreeMap::new(), BTreeMap::new());
         let mut reports = BTreeMap::new();
         let unknown = || Postmaster {
@@ -245,12 +256,43 @@ impl File {
                 "add it here, or name another account there",
             );
         }
+        let routes = self.routes(check, fixed);
         Dynamic {
             domains,
             dkim,
             reports,
             accounts,
+            routes,
         }
+    }
+
+    fn routes(&self, check: &mut Check<'_>, fixed: Option<&Static>) -> Routes {
+        let mut read = |place: &[Step<'_>], raw: &[FileRoute]| {
+            routes::check(check, place, raw, fixed.map(|fixed| &fixed.transports))
+        };
+        let mut routes = Routes {
+            all: read(&[], &self.routes),
+            ..Routes::default()
+        };
+        for (name, raw) in self
+            .domains
+            .iter()
+            .filter(|(_, raw)| !raw.routes.is_empty())
+        {
+            let of_domain = read(&[Field("domains"), Key(name)], &raw.routes);
+            if let Ok(domain) = Domain::parse(name, true).and_then(|domain| domain.to_ascii()) {
+                routes.domains.insert(domain, of_domain);
+            }
+        }
+        for (name, raw) in self
+            .accounts
+            .iter()
+            .filter(|(_, raw)| !raw.routes.is_empty())
+        {
+            let of_account = read(&[Field("accounts"), Key(name)], &raw.routes);
+            routes.accounts.insert(name.clone(), of_account);
+        }
+        routes
     }
 }
 

@@ -106,6 +106,7 @@ pub fn remove_account(
             "there is no account {name:?}; check the spelling"
         )));
     }
+    wanted.routes.accounts.remove(name);
     if fixed.postmaster.account == name {
         return Err(refused(format!(
             "mox.ron gives the postmaster's mail to account {name:?}; name another account there first"
@@ -164,6 +165,7 @@ pub fn remove_domain(
         )));
     }
     wanted.dkim.remove(&domain);
+    wanted.routes.domains.remove(&domain);
     for (account, of) in &wanted.accounts {
         if let Some(address) = of.addresses.iter().find(|a| a.domain == domain) {
             return Err(refused(format!(

@@ -15,6 +15,7 @@ use super::locate::Step::{Field, Item, Key};
 use super::offers::{self, Offers, setting};
 use super::problem::Problems;
 use super::proxies::{Network, trusted_proxies};
+use super::transports::{self, FileTransport, Transport};
 use crate::lookup::Postmaster;
 
 /// Octets of a message at most, unless a listener says otherwise.
@@ -43,8 +44,10 @@ pub struct Static {
     pub postmaster: Postmaster,
     /// Name servers; empty when those of the system are asked.
     pub resolvers: Vec<SocketAddr>,
-    /// All mail for other domains goes through this server.
+    /// All mail for other domains goes through this server, but where a route says otherwise.
     pub relay: Option<Relay>,
+    /// Ways for mail to leave, beside the direct one, by name.
+    pub transports: BTreeMap<String, Transport>,
     /// How many may be connected.
     pub connections: Connections,
     /// How many logins may fail.
@@ -294,6 +297,8 @@ struct File {
     #[serde(default)]
     relay: Option<String>,
     #[serde(default)]
+    transports: BTreeMap<String, FileTransport>,
+    #[serde(default)]
     connections: Connections,
     #[serde(default)]
     failed_logins: Logins,
@@ -488,6 +493,7 @@ impl File {
             .relay
             .as_deref()
             .map(|r| check.relay(&[Field("relay")], r));
+        let transports = transports::check_all(check, self.transports);
         check.at_most(&[Field("listeners")], self.listeners.len(), LIST_MAX);
         if self.listeners.is_empty() {
             check.problem(
@@ -519,6 +525,7 @@ impl File {
                 Some(relay) => Some(relay?),
                 None => None,
             },
+            transports,
             connections: self.connections,
             failed_logins: self.failed_logins,
             first_time_sender_delay: Duration::from_secs(self.first_time_sender_delay),
