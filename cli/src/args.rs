@@ -14,7 +14,7 @@ pub(crate) mod queue;
 pub(crate) mod transport;
 use authentication::{Dkim, Dmarc, Dns, Spf};
 use junk::Junk;
-use queue::Queue;
+use queue::{Queue, Send};
 use transport::{Dane, Dnsbl, Mtasts, Tlsrpt};
 
 /// The mail server mox: run it, set it up, ask it.
@@ -58,6 +58,8 @@ pub enum Command {
     SetAccountPassword(SetAccountPassword),
     /// Look at outgoing mail.
     Queue(Queue),
+    /// Rehearse a delivery.
+    Send(Send),
     /// Take mail of programs.
     Sendmail(Sendmail),
     /// Ask why mail was taken or not.

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand, DomainCommand};
 use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
 use crate::ctl::{self, Command};
-use crate::dns_records;
 use crate::failure::Failure;
-use crate::privileges;
+use crate::{dns_records, privileges, transports};
 
 pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let edit = match &config.command {
@@ -75,6 +75,10 @@ fn test(args: &Args) -> Result<(), Failure> {
         if let Err(failure) = files.certificates(name, listener) {
             wrong.push(failure.to_string());
         }
+    }
+    let folder = files.static_path.parent();
+    if let Err(failure) = transports::load(folder.unwrap_or_else(|| Path::new("")), &files.fixed) {
+        wrong.push(failure.to_string());
     }
     if let Err(failure) = as_its_user(&mut files) {
         wrong.push(failure.to_string());

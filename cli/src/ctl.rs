@@ -20,7 +20,7 @@ pub use client::{ask, call};
 pub(crate) use queue::retired;
 pub use queue::{
     QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSelection,
-    RetiredPage,
+    QueueTold, Rehearsal, RetiredPage, Suppressed,
 };
 pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 
@@ -85,6 +85,38 @@ pub enum Command {
     QueueRetired {
         /// The first place of interest.
         from: RetiredAt,
+    },
+    /// Rehearse a delivery. Answered with a [`Rehearsal`], which takes as long as it takes.
+    DryRun {
+        /// MAIL FROM; `None` is the postmaster's.
+        from: Option<String>,
+        /// The recipient.
+        to: String,
+        /// Octets of the message.
+        octets: u64,
+        /// MAIL and RCPT are said.
+        to_rcpt: bool,
+    },
+    /// Addresses that nothing is sent to. Answered with a list of [`Suppressed`].
+    Suppressions {
+        /// Whose; `None` is everybody's.
+        account: Option<String>,
+    },
+    /// Send nothing to an address any more. Answered `null`.
+    Suppress {
+        /// Whose mail does not go there.
+        account: String,
+        /// The address.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// Send to an address again. Answered with whether it was suppressed.
+    Unsuppress {
+        /// Whose mail goes there.
+        account: String,
+        /// The address.
+        address: String,
     },
     /// Why mail was taken or not. Answered with a list of [`Record`](mox_server::decision::Record)s, the newest first.
     Explain {

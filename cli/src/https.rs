@@ -39,25 +39,29 @@ pub(crate) fn mta_sts() -> MtaSts {
     }
 }
 
+/// The authorities of a PEM file.
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    let wrong = |why: &dyn core::fmt::Display| {
+        Failure::Failed(format!("{} has no certificate: {why}", path.display()))
+    };
+    let pem = read_at_most(path, 1 << 20)?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|e| wrong(&e))?;
+        roots.add(certificate).map_err(|e| wrong(&e))?;
+    }
+    match roots.is_empty() {
+        true => Err(wrong(&"the file is empty")),
+        false => Ok(roots),
+    }
+}
+
 /// The public authorities, or those of a file.
 pub(crate) fn trust(ca: Option<&Path>) -> Result<Trust, Failure> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        None => roots = public_authorities(),
-        Some(path) => {
-            let wrong = |why: &dyn core::fmt::Display| {
-                Failure::Failed(format!("{} has no certificate: {why}", path.display()))
-            };
-            let pem = read_at_most(path, 1 << 20)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let certificate = certificate.map_err(|e| wrong(&e))?;
-                roots.add(certificate).map_err(|e| wrong(&e))?;
-            }
-            if roots.is_empty() {
-                return Err(wrong(&"the file is empty"));
-            }
-        }
-    }
+    let roots = match ca {
+        None => public_authorities(),
+        Some(path) => authorities(path)?,
+    };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

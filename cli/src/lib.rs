@@ -41,6 +41,7 @@ mod replay;
 mod reports;
 mod retrain;
 mod salvage;
+mod send;
 mod sendmail;
 mod serve;
 pub mod signals;
@@ -50,6 +51,7 @@ mod template;
 mod timestamp;
 pub mod tls_files;
 mod transport;
+mod transports;
 mod verify;
 
 pub use args::{Args, Command, Localserve, Serve};
@@ -92,6 +94,7 @@ impl Args {
             Command::Config(config) => config_commands::run(&self, config),
             Command::SetAccountPassword(set) => password::run(&self, set),
             Command::Queue(queue) => queue::run(&self, queue),
+            Command::Send(send) => send::run(&self, send),
             // What is not help was done before.
             Command::Sendmail(_) => Err(Failure::Usage("run: moxctl sendmail --help".into())),
             Command::Explain(explain) => explain::run(&self, explain),

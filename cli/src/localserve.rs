@@ -78,6 +78,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
     let config = Config {
         listeners: listeners(local.port_base, &hostname, &tls)?,
         outgoing: outgoing(local)?,
+        transports: std::collections::BTreeMap::new(),
         resolvers: local.resolver.into_iter().collect(),
         remote_port: local.remote_port,
         mta_sts: https::mta_sts(),

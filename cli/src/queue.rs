@@ -5,15 +5,18 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use mox_server::routes::DIRECT;
 
 use mox_mailbox::RetiredAt;
 
 use crate::args::Args;
-use crate::args::queue::{Dump, List, Queue, QueueCommand, Reschedule, Retired, Show};
+use crate::args::queue::{
+    Dump, List, Queue, QueueCommand, Reschedule, Retired, Show, SuppressCommand,
+};
 use crate::config_files::ctl_socket;
 use crate::ctl::{
     self, Command, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSelection,
-    RetiredPage,
+    QueueTold, RetiredPage, Suppressed,
 };
 use crate::failure::Failure;
 use crate::printable::printable;
@@ -29,7 +32,18 @@ pub(crate) fn run(args: &Args, queue: &Queue) -> Result<(), Failure> {
         QueueCommand::Kick(c) => change(socket, c.selection(), c.all, QueueChange::Kick),
         QueueCommand::Hold(c) => change(socket, c.selection(), c.all, QueueChange::Hold),
         QueueCommand::Unhold(c) => change(socket, c.selection(), c.all, QueueChange::Unhold),
-        QueueCommand::Drop(c) => change(socket, c.selection(), c.all, QueueChange::Drop),
+        QueueCommand::Drop(c) => {
+            let drop = match c.dsn {
+                true => QueueChange::DropAndTell,
+                false => QueueChange::Drop,
+            };
+            change(socket, c.selection(), c.all, drop)
+        }
+        QueueCommand::Suppress(c) => suppress(socket, &c.command),
+        QueueCommand::Route(c) => {
+            let to = QueueChange::Route(c.by.clone());
+            change(socket, c.selection(), c.all, to)
+        }
         QueueCommand::Reschedule(c) => change(
             socket,
             c.selection(),
@@ -49,6 +63,52 @@ fn moment(command: &Reschedule) -> Result<i64, Failure> {
     }
 }
 
+fn suppress(socket: &Path, command: &SuppressCommand) -> Result<(), Failure> {
+    match command {
+        SuppressCommand::List(list) => {
+            let account = list.account.clone();
+            let found: Vec<Suppressed> = ctl::ask(socket, &Command::Suppressions { account })?;
+            let text = match (list.json, found.is_empty()) {
+                (true, _) => json(&found)? + "\n",
+                (false, true) => "(empty)\n".to_owned(),
+                (false, false) => {
+                    let line = |s: &Suppressed| {
+                        let line = format!("{} <{}> since {}: ", s.account, s.address, s.since);
+                        let why = match s.failures {
+                            0 => s.reason.clone(),
+                            count => format!("failed {count} times, {}", s.reason),
+                        };
+                        printable(&(line + &why)) + "\n"
+                    };
+                    found.iter().map(line).collect()
+                }
+            };
+            drop(io::stdout().write_all(text.as_bytes()));
+        }
+        SuppressCommand::Add(add) => {
+            let command = Command::Suppress {
+                account: add.account.clone(),
+                address: add.address.clone(),
+                reason: add.reason.clone(),
+            };
+            ctl::call(socket, &command)?;
+            println!("{} sends nothing to {} any more", add.account, add.address);
+        }
+        SuppressCommand::Rm(rm) => {
+            let (account, address) = (rm.account.clone(), rm.address.clone());
+            let was: bool = ctl::ask(socket, &Command::Unsuppress { account, address })?;
+            if !was {
+                return Err(Failure::Failed(format!(
+                    "{} does send to {}: moxctl queue suppress list says where it does not",
+                    rm.account, rm.address
+                )));
+            }
+            println!("{} sends to {} again", rm.account, rm.address);
+        }
+    }
+    Ok(())
+}
+
 fn change(
     socket: &Path,
     select: QueueSelection,
@@ -57,7 +117,7 @@ fn change(
 ) -> Result<(), Failure> {
     if select.is_empty() != all {
         return Err(Failure::Usage(
-            "say which messages: by their numbers, --account, --sender, --recipient, --domain, --older or --error, or all of them by --all".into(),
+            "say which messages: by their numbers, --account, --sender, --recipient, --domain, --older, --error or --transport, or all of them by --all".into(),
         ));
     }
     let ids = select.ids.clone();
@@ -132,6 +192,10 @@ fn told(history: &QueueHistory) -> String {
             }
             (false, _) => format!("tried next {}", item.next),
         },
+        match item.routed {
+            true => format!("by transport {}, as an administrator chose", item.transport),
+            false => format!("by transport {}", item.transport),
+        },
     ];
     if *delay_told {
         lines.push("the sender was told that it takes longer".into());
@@ -140,8 +204,9 @@ fn told(history: &QueueHistory) -> String {
     for attempt in history {
         let ended = attempt.ended.as_deref().unwrap_or("not ended");
         lines.push(format!(
-            "  {} to {ended}: {}{} {}",
+            "  {} to {ended}{}: {}{} {}",
             attempt.started,
+            by(&attempt.transport),
             attempt.host,
             secrecy(&attempt.tls),
             attempt.outcome
@@ -155,6 +220,7 @@ fn told(history: &QueueHistory) -> String {
             "  <{}> {} {}: {}",
             other.to, other.fate, other.left, other.text
         ));
+        lines.extend(other.told.iter().map(|told| format!("    {}", later(told))));
     }
     let printable = |line: String| printable(&line);
     lines
@@ -165,10 +231,26 @@ fn told(history: &QueueHistory) -> String {
         + "\n"
 }
 
+/// What another server told later.
+fn later(told: &QueueTold) -> String {
+    format!(
+        "{} {} told: <{}> {} {} {}",
+        told.at, told.from, told.recipient, told.action, told.status, told.text
+    )
+}
+
 fn secrecy(tls: &str) -> String {
     match tls {
         "" => String::new(),
         tls => format!(" ({tls})"),
+    }
+}
+
+/// The usual way needs no word.
+fn by(transport: &str) -> String {
+    match transport {
+        "" | DIRECT => String::new(),
+        other => format!(" by {other}"),
     }
 }
 
@@ -196,19 +278,25 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
         (false, true) => "(empty)\n".to_owned(),
         (false, false) => {
             let lines = all.iter().map(|r| {
-                printable(&format!(
-                    "{} {} entry {} <{}> to <{}> after {} attempts, accepted {}: {}{} {}",
+                let told = r
+                    .told
+                    .iter()
+                    .map(|told| format!("\n    {}", printable(&later(told))));
+                let line = printable(&format!(
+                    "{} {} entry {} <{}> to <{}> after {} attempts{}, accepted {}: {}{} {}",
                     r.left,
                     r.fate,
                     r.id,
                     r.from,
                     r.to,
                     r.attempts,
+                    by(&r.transport),
                     r.queued,
                     r.host,
                     secrecy(&r.tls),
                     r.text
-                ))
+                ));
+                line + &told.collect::<String>()
             });
             lines.collect::<Vec<_>>().join("\n") + "\n"
         }
@@ -346,6 +434,8 @@ mod tests {
             next: "2026-01-02T03:11:35Z".into(),
             release: None,
             last: Some("451 4.3.0 later\x1b[2J".into()),
+            transport: "direct".into(),
+            routed: false,
         }
     }
 

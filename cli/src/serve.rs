@@ -26,7 +26,8 @@ use crate::capture::CapturePlan;
 use crate::cid::CidAnswer;
 use crate::config_files::{ConfigFiles, modified, proposed_directory};
 use crate::ctl::{
-    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, RetiredPage, retired,
+    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, Rehearsal,
+    RetiredPage, Suppressed, retired,
 };
 use crate::failure::Failure;
 use crate::handed::{Folder, Taking};
@@ -34,7 +35,7 @@ use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
 use crate::process::Process;
-use crate::{backup, credentials, descriptors, https, privileges, tls_files};
+use crate::{backup, credentials, descriptors, https, privileges, tls_files, transports};
 
 /// How often `domains.ron` is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(2);
@@ -131,7 +132,7 @@ fn add_captures(plan: &mut CapturePlan, files: &ConfigFiles) {
     if plan.all.is_some() {
         return;
     }
-    let folder = files.static_path.parent().unwrap_or_else(|| Path::new("."));
+    let folder = folder(files);
     for (name, listener) in &files.fixed.listeners {
         let Some(capture) = &listener.capture else {
             continue;
@@ -143,6 +144,11 @@ fn add_captures(plan: &mut CapturePlan, files: &ConfigFiles) {
             plan.listeners.insert(name, capture.clone());
         }
     }
+}
+
+/// The folder of `mox.ron`.
+fn folder(files: &ConfigFiles) -> &Path {
+    files.static_path.parent().unwrap_or_else(|| Path::new("."))
 }
 
 fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result<Config, Failure> {
@@ -184,6 +190,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         hostname: fixed.hostname.clone(),
         listeners,
         outgoing: outgoing(fixed)?,
+        transports: transports::load(folder(files), fixed)?,
         resolvers: resolvers(fixed)?,
         remote_port: 25,
         mta_sts: https::mta_sts(),
@@ -247,7 +254,7 @@ fn tls(
             let Some(first) = certificates.first() else {
                 return Ok(None);
             };
-            let folder = files.static_path.parent().unwrap_or_else(|| Path::new("."));
+            let folder = folder(files);
             tls_files::load(&folder.join(&first.certificate), &folder.join(&first.key))
         }
     };
@@ -471,6 +478,33 @@ impl Admin {
                     .map_err(CtlError::failed)?
                     .ok_or_else(|| no_entry(id))?;
                 Ok(Value::from(BASE64_STANDARD.encode(octets)))
+            }
+            Command::DryRun {
+                from,
+                to,
+                octets,
+                to_rcpt,
+            } => {
+                let run = self.node.dry_run(from.as_deref(), &to, octets, to_rcpt);
+                let run = run.await.map_err(CtlError::failed)?;
+                serde_json::to_value(Rehearsal::from(run)).map_err(CtlError::failed)
+            }
+            Command::Suppressions { account } => {
+                let read = self.read(move |node| node.suppressions(account.as_deref()));
+                let found: Vec<Suppressed> = read.await?.into_iter().map(Into::into).collect();
+                serde_json::to_value(found).map_err(CtlError::failed)
+            }
+            Command::Suppress {
+                account,
+                address,
+                reason,
+            } => {
+                let done = self.node.suppress(&account, &address, &reason).await;
+                done.map(|()| Value::Null).map_err(CtlError::failed)
+            }
+            Command::Unsuppress { account, address } => {
+                let done = self.node.unsuppress(&account, &address).await;
+                done.map(Value::from).map_err(CtlError::failed)
             }
             Command::QueueRetired { from } => {
                 let page = self.read(move |node| retired_page(node, from)).await?;

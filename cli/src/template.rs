@@ -101,6 +101,13 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // Give all outgoing mail to this server, instead of to those of the recipients: "host:port".
     // relay: "smtp.example.net:25",
 
+    // Other ways for mail to leave: routes in domains.ron lead there. A smarthost takes mail for everybody, over TLS with a
+    // certificate for its name; tls: implicit is port 465, tls: off is for this machine. The password is in the first line of a
+    // file beside this one. socks5(host: "127.0.0.1", port: 1080) is a proxy, fail(code: 550, text: "..") tells the sender.
+    // transports: {{
+    //     "provider": smarthost(host: "smtp.example.net", port: 587, user: "you@example.net", password_file: "provider.password"),
+    // }},
+
     // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit), and how
     // many may begin within a minute. Larger networks may have three times and nine times as many. More are refused. Those
     // from this machine itself are counted apart, so that nobody can lock you out.
@@ -201,6 +208,11 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
             // ],
         ),
     }},
+
+    // By which transport of mox.ron mail leaves: the first that fits counts. Domains and accounts may have routes of their own.
+    // routes: [
+    //     (to: ["slow.example", ".with-all-below.example"], minimum_attempts: 3, transport: "provider"),
+    // ],
 )
 "#
     )

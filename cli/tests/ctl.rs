@@ -41,7 +41,7 @@ impl Handler for Seen {
                 Command::QueueList { from, .. } => Ok(json!({
                     "items": [{"id": from, "queued": "q", "from": "a@b", "to": ["c@d"],
                         "account": null, "size": 1, "transaction": "t", "attempts": 0, "next": "n",
-                        "hold": false, "last": null}],
+                        "hold": false, "last": null, "transport": "direct", "routed": false}],
                     "next": null,
                 })),
                 Command::SetPassword { account, .. } if account == "nobody" => Err(

@@ -82,6 +82,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
     Ok(Config {
         listeners: ports.iter().map(listener).collect(),
         outgoing: Outgoing::Sink("mox".to_owned()), // `Outgoing::Direct` delivers to the world
+        transports: std::collections::BTreeMap::new(),
         resolvers: Vec::new(),
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),

@@ -35,10 +35,74 @@ pub enum QueueCommand {
     Unhold(Unhold),
     /// Later.
     Reschedule(Reschedule),
+    /// Elsewhere.
+    Route(Route),
     /// Never.
     Drop(Drop),
     /// What was.
     Retired(Retired),
+    /// Whom nothing goes to.
+    Suppress(Suppress),
+}
+
+/// Look at the addresses that nothing is sent to, and change them.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "suppress")]
+pub struct Suppress {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: SuppressCommand,
+}
+
+/// What to do with suppressed addresses.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum SuppressCommand {
+    /// List.
+    List(SuppressList),
+    /// One more.
+    Add(SuppressAdd),
+    /// One less.
+    Rm(SuppressRm),
+}
+
+/// List the addresses that nothing is sent to: other servers did not know them three times in a row, or somebody added them.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct SuppressList {
+    /// of this account only
+    #[argh(option)]
+    pub account: Option<String>,
+    /// one JSON array instead of text
+    #[argh(switch)]
+    pub json: bool,
+}
+
+/// Send nothing to an address any more: what an account sends there comes back at once.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct SuppressAdd {
+    /// whose mail does not go there
+    #[argh(positional)]
+    pub account: String,
+    /// the address
+    #[argh(positional)]
+    pub address: String,
+    /// why, for the sender to read
+    #[argh(option, default = "\"an administrator added it\".into()")]
+    pub reason: String,
+}
+
+/// Send to an address again.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rm")]
+pub struct SuppressRm {
+    /// whose mail goes there
+    #[argh(positional)]
+    pub account: String,
+    /// the address
+    #[argh(positional)]
+    pub address: String,
 }
 
 /// `90s`, `15m`, `6h`, `2d`.
@@ -96,6 +160,9 @@ macro_rules! selecting {
             /// entries whose last attempt said this among other things
             #[argh(option)]
             pub error: Option<String>,
+            /// entries that are tried next by this transport
+            #[argh(option)]
+            pub transport: Option<String>,
         }
 
         impl $name {
@@ -110,6 +177,7 @@ macro_rules! selecting {
                     older: self.older.map(|span| span.0.as_secs()),
                     error: self.error.clone(),
                     held: None,
+                    transport: self.transport.clone(),
                 }
             }
         }
@@ -176,12 +244,28 @@ selecting! {
 }
 
 selecting! {
-    /// Take messages out of the queue without delivering them. Their senders are not told.
+    /// Have messages tried by another transport: `queue route provider 7 8`. `routes` leaves it to the routes again.
+    #[argh(subcommand, name = "route")]
+    Route {
+        /// the name of the transport
+        #[argh(positional)]
+        by: [String],
+        /// all of the queue
+        #[argh(switch)]
+        all: [bool],
+    }
+}
+
+selecting! {
+    /// Take messages out of the queue without delivering them. Their senders are not told, unless --dsn says so.
     #[argh(subcommand, name = "drop")]
     Drop {
         /// all of the queue
         #[argh(switch)]
         all: [bool],
+        /// tell their senders
+        #[argh(switch)]
+        dsn: [bool],
     }
 }
 
@@ -216,4 +300,28 @@ pub struct Retired {
     /// only what left within this time, like 24h
     #[argh(option)]
     pub since: Option<Span>,
+}
+
+/// Rehearse a delivery: look up where it goes, connect, encrypt, check policies, and stop before anything is sent.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "send")]
+pub struct Send {
+    /// nothing is sent; needed, since nothing else is there yet
+    #[argh(switch)]
+    pub dry_run: bool,
+    /// whose mail it is, MAIL FROM; default: postmaster at the host, an empty one for a notification
+    #[argh(option)]
+    pub from: Option<String>,
+    /// ask for the recipient too: MAIL and RCPT are said, DATA never
+    #[argh(switch)]
+    pub to_rcpt: bool,
+    /// octets of the message; default: 1000
+    #[argh(option, default = "1_000")]
+    pub size: u64,
+    /// one JSON object instead of text
+    #[argh(switch)]
+    pub json: bool,
+    /// the recipient
+    #[argh(positional)]
+    pub to: String,
 }

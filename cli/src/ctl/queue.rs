@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, Fate, Retired, RetiredAt};
-use mox_node::{Change, History, Queued, Selection};
+use mox_mailbox::{Attempt, Fate, Retired, RetiredAt, Suppression};
+use mox_node::{Change, DryRun, History, Queued, Selection};
 use serde::{Deserialize, Serialize};
 
 /// Which entries are meant: those that fulfil all that is given.
@@ -27,6 +27,8 @@ pub struct QueueSelection {
     pub error: Option<String>,
     /// Held, or not held.
     pub held: Option<bool>,
+    /// Tried next by this transport.
+    pub transport: Option<String>,
 }
 
 impl QueueSelection {
@@ -47,12 +49,13 @@ impl From<QueueSelection> for Selection {
             older: select.older.map(Duration::from_secs),
             error: select.error,
             held: select.held,
+            transport: select.transport,
         }
     }
 }
 
 /// What is done to entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueChange {
     /// Tried now, also when held.
@@ -63,8 +66,12 @@ pub enum QueueChange {
     Unhold,
     /// Tried next at this moment, in microseconds since 1970.
     Reschedule(i64),
-    /// Taken out without being delivered.
+    /// Tried by this transport from now on; `routes` leaves it to the routes again.
+    Route(String),
+    /// Taken out without being delivered; nobody is told.
     Drop,
+    /// The same, and the sender is told.
+    DropAndTell,
 }
 
 impl From<QueueChange> for Change {
@@ -74,7 +81,9 @@ impl From<QueueChange> for Change {
             QueueChange::Hold => Self::Hold,
             QueueChange::Unhold => Self::Release,
             QueueChange::Reschedule(at) => Self::Reschedule(Utc(at)),
-            QueueChange::Drop => Self::Drop,
+            QueueChange::Route(transport) => Self::Route(transport),
+            QueueChange::Drop => Self::Drop { tell: false },
+            QueueChange::DropAndTell => Self::Drop { tell: true },
         }
     }
 }
@@ -115,6 +124,10 @@ pub struct QueueItem {
     pub release: Option<String>,
     /// What happened last, if it was tried.
     pub last: Option<String>,
+    /// By which transport it is tried next.
+    pub transport: String,
+    /// An administrator chose that transport, and no route.
+    pub routed: bool,
 }
 
 impl From<Queued> for QueueItem {
@@ -132,6 +145,8 @@ impl From<Queued> for QueueItem {
             hold: queued.hold,
             release: queued.release.map(|at| at.to_string()),
             last: queued.last,
+            transport: queued.transport,
+            routed: queued.is_routed,
         }
     }
 }
@@ -174,6 +189,8 @@ pub struct QueueAttempt {
     pub outcome: String,
     /// What there was of TLS with the host; empty when it came to no connection.
     pub tls: String,
+    /// The transport; empty of attempts that an earlier version made.
+    pub transport: String,
 }
 
 impl From<Attempt> for QueueAttempt {
@@ -184,6 +201,7 @@ impl From<Attempt> for QueueAttempt {
             host: attempt.host,
             outcome: attempt.outcome,
             tls: attempt.tls,
+            transport: attempt.transport,
         }
     }
 }
@@ -224,15 +242,103 @@ pub struct QueueRetired {
     pub host: String,
     /// What there was of TLS with it.
     pub tls: String,
+    /// By which transport; empty when it was not tried.
+    pub transport: String,
+    /// What other servers told later.
+    pub told: Vec<QueueTold>,
+}
+
+/// What another server told of a recipient after the message had left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueTold {
+    /// When that came, RFC 3339.
+    pub at: String,
+    /// Whom it is about, as the other server names them.
+    pub recipient: String,
+    /// `failed`, `delayed`, `delivered`, `relayed` or `expanded`.
+    pub action: String,
+    /// RFC 3463.
+    pub status: String,
+    /// The server that told.
+    pub from: String,
+    /// What was said.
+    pub text: String,
+}
+
+/// What would become of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// By which transport it would go; empty when it stays here.
+    pub transport: String,
+    /// What was done, in order.
+    pub steps: Vec<String>,
+    /// `delivered`, `temporary`, `permanent`, `nodomain` or `nohost`.
+    pub outcome: String,
+    /// Why.
+    pub text: String,
+}
+
+impl From<DryRun> for Rehearsal {
+    fn from(run: DryRun) -> Self {
+        Self {
+            transport: run.transport,
+            steps: run.steps,
+            outcome: run.outcome,
+            text: run.text,
+        }
+    }
+}
+
+/// An address that nothing is sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// Whose mail does not go there.
+    pub account: String,
+    /// The address.
+    pub address: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// How often it had failed in a row; 0 when somebody added it.
+    pub failures: u32,
+    /// What was said.
+    pub reason: String,
+}
+
+impl From<(String, Suppression)> for Suppressed {
+    fn from((account, row): (String, Suppression)) -> Self {
+        Self {
+            account,
+            address: row.address,
+            since: row.since.unwrap_or(row.last).to_string(),
+            failures: row.failures,
+            reason: row.reason,
+        }
+    }
 }
 
 /// One for each recipient.
 pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
     let (queued, left) = (retired.created.to_string(), retired.retired.to_string());
-    let (host, tls) = (retired.last)
-        .map(|attempt| (attempt.host, attempt.tls))
+    let (host, tls, transport) = (retired.last)
+        .map(|attempt| (attempt.host, attempt.tls, attempt.transport))
         .unwrap_or_default();
     let transaction = String::from_utf8_lossy(&retired.extra).into_owned();
+    // Of one recipient all is told, whoever the other server names.
+    let is_one = retired.recipients.len() == 1;
+    let notified = &retired.notified;
+    let told = |to: &str| {
+        let about = notified.iter();
+        let about = about.filter(|note| is_one || note.recipient.eq_ignore_ascii_case(to));
+        let about = about.map(|note| QueueTold {
+            at: note.at.to_string(),
+            recipient: note.recipient.clone(),
+            action: note.action.clone(),
+            status: note.status.clone(),
+            from: note.from.clone(),
+            text: note.text.clone(),
+        });
+        about.collect::<Vec<_>>()
+    };
     let all = retired.recipients.into_iter().map(|(to, fate)| {
         let (fate, text) = match fate {
             Fate::Delivered(text) => ("delivered", text),
@@ -245,6 +351,7 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
             queued: queued.clone(),
             left: left.clone(),
             from: retired.reverse_path.clone(),
+            told: told(&to),
             to,
             fate: fate.to_owned(),
             text,
@@ -253,6 +360,7 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
             transaction: transaction.clone(),
             host: host.clone(),
             tls: tls.clone(),
+            transport: transport.clone(),
         }
     });
     all.collect()

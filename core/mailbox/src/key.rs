@@ -72,10 +72,14 @@ pub enum Table {
     JunkRelearn = 29,
     /// Copies of mail that was not taken.
     Reject = 30,
+    /// Addresses that fail, and those that nothing is sent to.
+    Suppression = 31,
+    /// What left the queue, by the ids that it was sent with.
+    Sent = 32,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 20] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -96,6 +100,8 @@ pub(crate) const ACCOUNT_TABLES: [Table; 20] = [
     Table::JunkDue,
     Table::JunkRelearn,
     Table::Reject,
+    Table::Suppression,
+    Table::Sent,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are

@@ -37,7 +37,9 @@ mod reputation;
 mod restored;
 mod rows;
 mod scan;
+mod sent;
 mod stop;
+mod suppression;
 mod taken;
 mod varint;
 mod verify;
@@ -86,10 +88,11 @@ pub use name::{INBOX, NAME_LEVELS_MAX, NAME_MAX, SpecialUse, mailbox_name};
 pub use page::Row;
 pub use purge::{next_purge, purge};
 pub use queue::{
-    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, LAST_TEXT_MAX, Outcome,
-    QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Retired,
-    RetiredAt, Settled, TEXT_MAX, purge_retired, queue, queue_attempt, queue_delay_told,
-    queue_drop, queue_entry, queue_message, queue_outcome, queue_reschedule, retired, retired_page,
+    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, ID_MAX, IDS_MAX,
+    LAST_TEXT_MAX, Outcome, QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX,
+    RECIPIENTS_OCTETS_MAX, Retired, RetiredAt, Settled, TEXT_MAX, purge_retired, queue,
+    queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome,
+    queue_reschedule, queue_route, retired, retired_page,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
@@ -103,7 +106,12 @@ pub use reject::{
 pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
 pub use rows::Usage;
+pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
+pub use suppression::{
+    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSIONS_MAX, Suppression, suppress, suppression,
+    suppressions, unsuppress,
+};
 pub use taken::{forget_taken, taken};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{

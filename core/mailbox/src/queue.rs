@@ -13,6 +13,8 @@ use crate::deliver::{Delivered, Delivery, PREFIX_MAX, place};
 use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
+use crate::sent::{self, Notified};
+use crate::suppression;
 use crate::{
     AccountId, Batch, Body, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
 };
@@ -25,6 +27,10 @@ pub const RECIPIENTS_OCTETS_MAX: usize = 32 * 1024;
 pub const ADDRESS_MAX: usize = 320;
 /// Octets of what a sender wants to be told, at most.
 pub const DSN_MAX: usize = 640;
+/// Ids of a message that notifications may name, at most.
+pub const IDS_MAX: usize = 2;
+/// Octets of such an id at most; longer ones are not kept.
+pub const ID_MAX: usize = 255;
 /// Octets kept of what a peer or the server said.
 pub const TEXT_MAX: usize = 256;
 /// Octets kept of what was said in the last attempt: it decides, and is to be read word for word.
@@ -57,6 +63,9 @@ pub struct Enqueue {
     pub tls_optional: bool,
     /// At least one; each becomes an entry of the queue, or part of a bundle.
     pub groups: Vec<Group>,
+    /// What notifications of other servers may name it by; opaque to the engine. At most [`IDS_MAX`] of up to [`ID_MAX`] octets
+    /// are kept.
+    pub ids: Vec<String>,
 }
 
 /// Recipients that are tried together.
@@ -143,6 +152,8 @@ pub struct QueueMessage {
     pub require_tls: bool,
     /// It is to arrive, whatever policies demand of TLS.
     pub tls_optional: bool,
+    /// What notifications of other servers may name it by.
+    pub ids: Vec<String>,
 }
 
 impl QueueMessage {
@@ -198,6 +209,8 @@ pub struct Attempt {
     pub outcome: String,
     /// What there was of TLS with the host, for people; empty when it came to no connection.
     pub tls: String,
+    /// The transport by which it was tried; empty where an earlier version made the attempt.
+    pub transport: String,
 }
 
 /// What became of one recipient in an attempt.
@@ -226,6 +239,8 @@ pub struct Outcome {
     pub tls: String,
     /// For each recipient of the entry, in order.
     pub fates: Vec<Fate>,
+    /// Of those that failed, the addresses that another server does not know: three times in a row are enough.
+    pub unknown: Vec<String>,
     /// When those deferred are tried next.
     pub next_attempt: Utc,
     /// The sender was told, now or earlier, that it takes longer.
@@ -284,6 +299,10 @@ pub struct Retired {
     pub extra: Bytes,
     /// The last attempt; none when they were dropped before it.
     pub last: Option<Attempt>,
+    /// What notifications of other servers may name the message by.
+    pub ids: Vec<String>,
+    /// What other servers told of these recipients since.
+    pub notified: Vec<Notified>,
 }
 
 pub(crate) fn enqueue(
@@ -323,6 +342,7 @@ pub(crate) fn enqueue(
         dsn: enqueue.dsn.clone(),
         require_tls: enqueue.require_tls,
         tls_optional: enqueue.tls_optional,
+        ids: sent::kept(&enqueue.ids),
     };
     edit.put(key::queue(Table::QueueMessage, first), message.encode());
     edit.add_reference(body.id, Referrer::Queue(first));
@@ -366,7 +386,7 @@ pub(crate) fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
 pub fn queue_attempt(
     reads: &dyn Reads,
     id: u64,
-    host: &str,
+    transport: &str,
     retry: Utc,
     now: Utc,
 ) -> Result<(Batch, Option<QueueEntry>), Stop> {
@@ -385,9 +405,10 @@ pub fn queue_attempt(
     entry.attempts.push(Attempt {
         started: now,
         ended: None,
-        host: clipped(host, TEXT_MAX),
+        host: String::new(),
         outcome: String::new(),
         tls: String::new(),
+        transport: clipped(transport, TEXT_MAX),
     });
     entry.next_attempt = retry;
     edit.put(key::queue(Table::Queue, id), entry.encode());
@@ -427,6 +448,7 @@ pub fn queue_outcome(
         .zip(fates)
         .partition(|(_, fate)| matches!(fate, Fate::Deferred(_)));
     entry.recipients = waiting.into_iter().map(|(to, _)| to).collect();
+    count(&mut edit, &entry, &done, &outcome.unknown)?;
     retire(&mut edit, &entry, done)?;
     // The notification first: it may refer to the body that goes with the entry.
     let notice = match &outcome.notice {
@@ -515,6 +537,8 @@ pub(crate) fn retire(
         attempts_made: entry.attempts_made,
         extra: message.extra,
         last: entry.attempts.last().cloned(),
+        ids: message.ids,
+        notified: Vec::new(),
     };
     let secs = u64::try_from(edit.now.secs()).unwrap_or(0);
     let mut nth = 0;
@@ -522,6 +546,31 @@ pub(crate) fn retire(
         nth += 1;
     }
     edit.put(key::retired(secs, entry.id, nth), retired.encode());
+    sent::remember(edit, &retired, (secs, entry.id, nth))
+}
+
+/// Which addresses fail, and which do not any more.
+fn count(
+    edit: &mut Edit<'_>,
+    entry: &QueueEntry,
+    done: &[(QueueRecipient, Fate)],
+    unknown: &[String],
+) -> Result<(), Stop> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let Some(account) = message_of(edit.reads(), entry)?.account else {
+        return Ok(());
+    };
+    for (to, fate) in done {
+        match fate {
+            Fate::Delivered(_) => suppression::delivered(edit, account, &to.address)?,
+            Fate::Failed(text) if unknown.contains(&to.address) => {
+                suppression::failed(edit, account, &to.address, text, false)?;
+            }
+            Fate::Failed(_) | Fate::Deferred(_) | Fate::Dropped => {}
+        }
+    }
     Ok(())
 }
 
@@ -544,16 +593,43 @@ pub(crate) fn remove(edit: &mut Edit<'_>, entry: &QueueEntry) -> Result<(), Stop
     Ok(())
 }
 
-/// Takes an entry out of the queue without delivering it.
-pub fn queue_drop(reads: &dyn Reads, id: u64, now: Utc) -> Result<(Batch, ()), Stop> {
+/// Takes an entry out of the queue without delivering it, in one operation with the notification to its sender. `told` are the
+/// recipients that this is about: when the entry has others by now, nothing is done, and the answer is false.
+pub fn queue_drop(
+    reads: &dyn Reads,
+    id: u64,
+    told: Option<(&[QueueRecipient], &Delivery)>,
+    now: Utc,
+) -> Result<(Batch, bool), Stop> {
     let mut edit = Edit::new(reads, now);
     let mut entry = open(reads, id)?;
+    if let Some((recipients, notice)) = told {
+        if recipients != entry.recipients {
+            return Ok((Batch::default(), false));
+        }
+        edit.promised = true;
+        place(&mut edit, notice)?;
+    }
     let recipients = core::mem::take(&mut entry.recipients).into_iter();
     let dropped = recipients.map(|to| (to, Fate::Dropped)).collect();
     retire(&mut edit, &entry, dropped)?;
     remove(&mut edit, &entry)?;
     edit.touched.push(Touched::Queue);
-    Ok((edit.finish()?, ()))
+    Ok((edit.finish()?, true))
+}
+
+/// Chooses the transport of an entry; an empty one leaves it to the routes.
+pub fn queue_route(
+    reads: &dyn Reads,
+    id: u64,
+    transport: &str,
+) -> Result<(Batch, QueueEntry), Stop> {
+    let mut edit = Edit::new(reads, Utc::default());
+    let mut entry = open(reads, id)?;
+    entry.transport = clipped(transport, TEXT_MAX);
+    edit.put(key::queue(Table::Queue, id), entry.encode());
+    edit.touched.push(Touched::Queue);
+    Ok((edit.finish()?, entry))
 }
 
 /// Changes when an entry is tried next, and whether at all. What was held back has its whole time before it from when it is not any
@@ -582,7 +658,8 @@ pub fn queue_reschedule(
 
 /// Forgets a part of what left the queue before `before`. Run it again until it says `Done`.
 pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress), Stop> {
-    const ROWS: usize = 900;
+    // Each with its ids.
+    const ROWS: usize = 300;
     let mut edit = Edit::new(reads, before);
     let secs = u64::try_from(before.secs()).unwrap_or(0);
     let (from, to) = (key::queue_all(Table::Retired), key::retired(secs, 0, 0));
@@ -591,7 +668,10 @@ pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress)
         true => Progress::Done,
         false => Progress::More(()),
     };
-    keys.into_iter().for_each(|key| edit.remove(key));
+    for key in keys {
+        sent::forget(&mut edit, &key)?;
+        edit.remove(key);
+    }
     Ok((edit.finish()?, progress))
 }
 
@@ -660,7 +740,7 @@ fn list<T: Stored>(
 }
 
 /// Text of others, cut at a character boundary.
-fn clipped(text: &str, most: usize) -> String {
+pub(crate) fn clipped(text: &str, most: usize) -> String {
     let end = (0..=most.min(text.len()))
         .rev()
         .find(|&end| text.is_char_boundary(end));

@@ -43,6 +43,50 @@ impl From<QueueMessageV1> for QueueMessage {
             dsn: String::new(),
             require_tls: false,
             tls_optional: false,
+            ids: Vec::new(),
+        }
+    }
+}
+
+/// Version 2: without the ids that notifications may name.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueMessageV2 {
+    id: u64,
+    entries: u32,
+    account: Option<AccountId>,
+    reverse_path: String,
+    body: BodyRef,
+    #[serde(with = "octets")]
+    prefix: Bytes,
+    eight_bit: bool,
+    utf8: bool,
+    #[serde(with = "octets")]
+    extra: Bytes,
+    #[serde(with = "utc")]
+    created: Utc,
+    dsn: String,
+    require_tls: bool,
+    tls_optional: bool,
+}
+
+impl From<QueueMessageV2> for QueueMessage {
+    fn from(row: QueueMessageV2) -> Self {
+        Self {
+            id: row.id,
+            entries: row.entries,
+            account: row.account,
+            reverse_path: row.reverse_path,
+            body: row.body,
+            prefix: row.prefix,
+            eight_bit: row.eight_bit,
+            utf8: row.utf8,
+            extra: row.extra,
+            created: row.created,
+            dsn: row.dsn,
+            require_tls: row.require_tls,
+            tls_optional: row.tls_optional,
+            ids: Vec::new(),
         }
     }
 }
@@ -83,6 +127,7 @@ impl From<QueueEntryV1> for QueueEntry {
             host: attempt.host,
             outcome: attempt.outcome,
             tls: String::new(),
+            transport: String::new(),
         });
         let recipients = row.recipients.into_iter();
         Self {
@@ -97,6 +142,109 @@ impl From<QueueEntryV1> for QueueEntry {
             created: row.created,
             release: None,
             transport: String::new(),
+        }
+    }
+}
+
+/// Version 2: attempts did not say their transport.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueEntryV2 {
+    id: u64,
+    message: u64,
+    recipients: Vec<QueueRecipient>,
+    #[serde(with = "utc")]
+    next_attempt: Utc,
+    hold: bool,
+    attempts_made: u32,
+    attempts: Vec<AttemptV2>,
+    delay_told: bool,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc_option")]
+    release: Option<Utc>,
+    transport: String,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct AttemptV2 {
+    #[serde(with = "utc")]
+    started: Utc,
+    #[serde(with = "utc_option")]
+    ended: Option<Utc>,
+    host: String,
+    outcome: String,
+    tls: String,
+}
+
+impl From<AttemptV2> for Attempt {
+    fn from(attempt: AttemptV2) -> Self {
+        Self {
+            started: attempt.started,
+            ended: attempt.ended,
+            host: attempt.host,
+            outcome: attempt.outcome,
+            tls: attempt.tls,
+            transport: String::new(),
+        }
+    }
+}
+
+impl From<QueueEntryV2> for QueueEntry {
+    fn from(row: QueueEntryV2) -> Self {
+        Self {
+            id: row.id,
+            message: row.message,
+            recipients: row.recipients,
+            next_attempt: row.next_attempt,
+            hold: row.hold,
+            attempts_made: row.attempts_made,
+            attempts: row.attempts.into_iter().map(Attempt::from).collect(),
+            delay_told: row.delay_told,
+            created: row.created,
+            release: row.release,
+            transport: row.transport,
+        }
+    }
+}
+
+/// Version 2: its last attempt did not say its transport.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct RetiredV2 {
+    entry: u64,
+    message: u64,
+    account: Option<AccountId>,
+    reverse_path: String,
+    recipients: Vec<(String, Fate)>,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc")]
+    retired: Utc,
+    attempts_made: u32,
+    size: u64,
+    #[serde(with = "octets")]
+    extra: Bytes,
+    last: Option<AttemptV2>,
+}
+
+impl From<RetiredV2> for Retired {
+    fn from(row: RetiredV2) -> Self {
+        Self {
+            entry: row.entry,
+            message: row.message,
+            account: row.account,
+            reverse_path: row.reverse_path,
+            recipients: row.recipients,
+            created: row.created,
+            retired: row.retired,
+            attempts_made: row.attempts_made,
+            size: row.size,
+            extra: row.extra,
+            last: row.last.map(Attempt::from),
+            ids: Vec::new(),
+            notified: Vec::new(),
         }
     }
 }
@@ -132,6 +280,8 @@ impl From<RetiredV1> for Retired {
             size: row.size,
             extra: Bytes::new(),
             last: None,
+            ids: Vec::new(),
+            notified: Vec::new(),
         }
     }
 }
@@ -143,26 +293,104 @@ mod tests {
     use crate::rows::Stored;
 
     fn octets_of(row: &impl serde::Serialize) -> Vec<u8> {
-        postcard::to_extend(row, vec![1]).unwrap()
+        octets_of_version(1, row)
+    }
+
+    fn octets_of_version(version: u8, row: &impl serde::Serialize) -> Vec<u8> {
+        postcard::to_extend(row, vec![version]).unwrap()
     }
 
     #[test]
-    fn rows_of_the_version_before_are_read() {
+    fn rows_of_version_2_are_read_with_attempts_of_no_known_transport() {
         let at = Utc::from_secs(1_767_323_045);
-        let body = BodyRef {
+        let attempt = || AttemptV2 {
+            started: at,
+            ended: Some(at),
+            host: "mx".into(),
+            outcome: "later".into(),
+            tls: "TLSv1.3".into(),
+        };
+        let entry = QueueEntryV2 {
+            id: 7,
+            message: 6,
+            recipients: vec!["x@y".into()],
+            next_attempt: at,
+            hold: false,
+            attempts_made: 1,
+            attempts: vec![attempt()],
+            delay_told: true,
+            created: at,
+            release: Some(at),
+            transport: "provider".into(),
+        };
+        let read = QueueEntry::decode(&octets_of_version(2, &entry)).unwrap();
+        assert_eq!(read.attempts[0].transport, "");
+        assert_eq!((read.message, &read.transport[..]), (6, "provider"));
+        assert_eq!(read, QueueEntry::from(entry));
+        assert_eq!(QueueEntry::decode(&read.encode()).unwrap(), read);
+        let retired = RetiredV2 {
+            entry: 7,
+            message: 6,
+            account: Some(AccountId(3)),
+            reverse_path: "a@b".into(),
+            recipients: vec![("x@y".into(), Fate::Delivered("250 ok".into()))],
+            created: at,
+            retired: at,
+            attempts_made: 1,
+            size: 5,
+            extra: Bytes::from_static(b"id"),
+            last: Some(attempt()),
+        };
+        let read = Retired::decode(&octets_of_version(2, &retired)).unwrap();
+        assert_eq!(read.last.as_ref().unwrap().tls, "TLSv1.3");
+        assert_eq!(read, Retired::from(retired));
+        assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
+    }
+
+    fn body() -> BodyRef {
+        BodyRef {
             id: BodyId {
                 boot: 1,
                 counter: 2,
             },
             length: 3,
             blake3: [4; 32],
+        }
+    }
+
+    #[test]
+    fn messages_of_version_2_are_read_without_what_notifications_name_them_by() {
+        let message = QueueMessageV2 {
+            id: 7,
+            entries: 2,
+            account: Some(AccountId(3)),
+            reverse_path: "a@b".into(),
+            body: body(),
+            prefix: Bytes::from_static(b"Received: x\r\n"),
+            eight_bit: false,
+            utf8: true,
+            extra: Bytes::from_static(b"id"),
+            created: Utc::from_secs(1_767_323_045),
+            dsn: " RET=HDRS".into(),
+            require_tls: true,
+            tls_optional: false,
         };
+        let read = QueueMessage::decode(&octets_of_version(2, &message)).unwrap();
+        assert_eq!((&read.dsn[..], read.require_tls), (" RET=HDRS", true));
+        assert!(read.ids.is_empty());
+        assert_eq!(read, QueueMessage::from(message));
+        assert_eq!(QueueMessage::decode(&read.encode()).unwrap(), read);
+    }
+
+    #[test]
+    fn rows_of_version_1_are_read() {
+        let at = Utc::from_secs(1_767_323_045);
         let message = QueueMessageV1 {
             id: 7,
             entries: 1,
             account: Some(AccountId(3)),
             reverse_path: "a@b".into(),
-            body,
+            body: body(),
             prefix: Bytes::from_static(b"Received: x\r\n"),
             eight_bit: true,
             utf8: false,
@@ -207,6 +435,6 @@ mod tests {
         let read = Retired::decode(&octets_of(&retired)).unwrap();
         assert_eq!(read, Retired::from(retired));
         assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
-        assert!(QueueEntry::decode(&[3, 0]).is_err());
+        assert!(QueueEntry::decode(&[4, 0]).is_err());
     }
 }

@@ -59,21 +59,23 @@ stored! {
     NameRow: 1 "mailbox names";
     MailboxRow: 1 "mailboxes";
     Keywords: 1 "keywords";
+    crate::Suppression: 1 "suppressions";
+    crate::sent::SentRow: 1 "what was sent";
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";
     crate::reputation::PastRow: 1 "what earlier messages were like";
 }
 
-/// Rows that had one version before this.
+/// Rows that had other versions before this.
 macro_rules! stored_again {
-    ($($row:ty: $version:literal $name:literal, $before:ty: $older:literal;)*) => {$(
+    ($($row:ty: $version:literal $name:literal $(, $before:ty: $older:literal)+;)*) => {$(
         impl Stored for $row {
             const VERSION: u8 = $version;
             const NAME: &'static str = $name;
 
             fn decode(bytes: &[u8]) -> Result<Self, ReadError> {
                 match bytes.first() {
-                    Some(&$older) => decode::<$before>($older, $name, bytes).map(Self::from),
+                    $(Some(&$older) => decode::<$before>($older, $name, bytes).map(Self::from),)+
                     _ => decode(Self::VERSION, Self::NAME, bytes),
                 }
             }
@@ -82,9 +84,9 @@ macro_rules! stored_again {
 }
 
 stored_again! {
-    crate::QueueMessage: 2 "queued messages", queue_rows::QueueMessageV1: 1;
-    crate::QueueEntry: 2 "the queue", queue_rows::QueueEntryV1: 1;
-    crate::Retired: 2 "retired queue entries", queue_rows::RetiredV1: 1;
+    crate::QueueMessage: 3 "queued messages", queue_rows::QueueMessageV2: 2, queue_rows::QueueMessageV1: 1;
+    crate::QueueEntry: 3 "the queue", queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
+    crate::Retired: 3 "retired queue entries", queue_rows::RetiredV2: 2, queue_rows::RetiredV1: 1;
 }
 
 /// Counters of the whole store.

@@ -81,6 +81,8 @@ pub enum Limit {
     /// [`ANNOTATION_MAX`](crate::ANNOTATION_MAX) octets of an annotation, or
     /// [`ANNOTATION_NAME_MAX`](crate::ANNOTATION_NAME_MAX) of its name.
     Annotation,
+    /// [`SUPPRESSIONS_MAX`](crate::SUPPRESSIONS_MAX) addresses of an account that nothing is sent to.
+    Suppressions,
 }
 
 impl From<ReadError> for Stop {

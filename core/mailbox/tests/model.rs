@@ -267,7 +267,9 @@ impl World {
                     return;
                 };
                 let now = self.engine.now;
-                self.engine.run(|reads| queue_drop(reads, id, now)).unwrap();
+                self.engine
+                    .run(|reads| queue_drop(reads, id, None, now))
+                    .unwrap();
                 self.queue.remove(&id);
             }
             Op::Replace(a) => {
@@ -529,6 +531,7 @@ impl World {
             dsn: String::new(),
             require_tls: false,
             tls_optional: false,
+            ids: Vec::new(),
             groups: vec![group; groups],
         });
         let done = self.engine.run(|reads| deliver(reads, &delivery)).unwrap();
@@ -572,6 +575,7 @@ impl World {
             text: "said".into(),
             tls: String::new(),
             fates,
+            unknown: Vec::new(),
             next_attempt: now,
             delay_told: true,
             notice,
@@ -719,7 +723,7 @@ proptest! {
             world.engine.run(|reads| remove_account(reads, account, now)).unwrap();
         }
         for id in world.queue.keys().copied().collect::<Vec<_>>() {
-            world.engine.run(|reads| queue_drop(reads, id, now)).unwrap();
+            world.engine.run(|reads| queue_drop(reads, id, None, now)).unwrap();
         }
         let late = Utc::from_secs(now.secs().max(START) + 1_000 * DAY);
         let _ = world.engine.run(|reads| purge_retired(reads, late)).unwrap();

@@ -35,6 +35,7 @@ fn submission(e: &mut Engine, account: AccountId, length: usize, groups: Vec<Gro
         dsn: " RET=HDRS".into(),
         require_tls: true,
         tls_optional: false,
+        ids: Vec::new(),
         groups,
     });
     delivery
@@ -47,6 +48,7 @@ fn outcome(e: &Engine, fates: Vec<Fate>) -> Outcome {
         text: "250 ok".into(),
         tls: "TLSv1.3".into(),
         fates,
+        unknown: Vec::new(),
         next_attempt: Utc::from_secs(e.now.secs() + 450),
         delay_told: false,
         notice: None,
@@ -96,18 +98,33 @@ fn an_attempt_is_recorded_before_it_starts_and_survives_without_outcome() {
     let (now, retry) = (e.now, Utc::from_secs(START + 450));
     for i in 1..=40 {
         let entry = e
-            .run(|reads| queue_attempt(reads, 1, "mx.b.example", retry, now))
+            .run(|reads| queue_attempt(reads, 1, "direct", retry, now))
             .unwrap()
             .unwrap();
         assert_eq!((entry.attempts_made, entry.next_attempt), (i, retry));
     }
     let entry = queue_entry(&e.rows, 1).unwrap().unwrap();
     assert_eq!(entry.attempts.len(), ATTEMPTS_KEPT);
-    assert_eq!(
-        (entry.attempts[0].ended, &entry.attempts[0].host[..]),
-        (None, "mx.b.example")
-    );
+    let first = &entry.attempts[0];
+    let told = (first.ended, &first.host[..], &first.transport[..]);
+    assert_eq!(told, (None, "", "direct"));
     let missing = e.run(|reads| queue_attempt(reads, 2, "h", retry, now));
+    assert_eq!(missing, Err(Stop::NoSuchEntry(2)));
+    e.check();
+}
+
+#[test]
+fn a_transport_is_chosen_for_an_entry_until_the_choice_is_taken_back() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    for chosen in ["provider", ""] {
+        e.run(|reads| queue_route(reads, 1, chosen)).unwrap();
+        let entry = queue_entry(&e.rows, 1).unwrap().unwrap();
+        assert_eq!(entry.transport, chosen);
+        assert!(e.last.touched.contains(&Touched::Queue));
+    }
+    let missing = e.run(|reads| queue_route(reads, 2, "provider"));
     assert_eq!(missing, Err(Stop::NoSuchEntry(2)));
     e.check();
 }
@@ -222,9 +239,9 @@ fn entries_are_held_released_rescheduled_and_dropped() {
         .run(|reads| queue_reschedule(reads, 1, Some(later), None, now))
         .unwrap();
     assert_eq!((entry.hold, entry.next_attempt), (true, later));
-    e.run(|reads| queue_drop(reads, 1, later)).unwrap();
+    e.run(|reads| queue_drop(reads, 1, None, later)).unwrap();
     assert_eq!(
-        e.run(|reads| queue_drop(reads, 1, later)),
+        e.run(|reads| queue_drop(reads, 1, None, later)),
         Err(Stop::NoSuchEntry(1))
     );
     let kept = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
@@ -289,7 +306,7 @@ fn what_left_the_queue_in_one_second_is_told_page_by_page() {
     let ids = e.run(|reads| deliver(reads, &job)).unwrap().queued;
     let now = e.now;
     for id in &ids {
-        e.run(|reads| queue_drop(reads, *id, now)).unwrap();
+        e.run(|reads| queue_drop(reads, *id, None, now)).unwrap();
     }
     let (mut told, mut from) = (Vec::new(), Some(RetiredAt::default()));
     let mut pages = 0;

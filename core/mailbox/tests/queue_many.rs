@@ -32,6 +32,7 @@ fn submission(e: &mut Engine, account: AccountId, recipients: Vec<Vec<String>>) 
         dsn: String::new(),
         require_tls: false,
         tls_optional: false,
+        ids: Vec::new(),
         groups: recipients.into_iter().map(group).collect(),
     });
     delivery
@@ -69,7 +70,7 @@ fn a_thousand_domains_are_one_operation_and_become_a_thousand_entries() {
     let now = e.now;
     for id in 1..=1_000 {
         assert!(queue_message(&e.rows, 1).unwrap().is_some(), "{id}");
-        e.run(|reads| queue_drop(reads, id, now)).unwrap();
+        e.run(|reads| queue_drop(reads, id, None, now)).unwrap();
     }
     assert!(queue_message(&e.rows, 1).unwrap().is_none());
 }

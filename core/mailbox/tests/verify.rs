@@ -40,6 +40,7 @@ fn full() -> Engine {
         dsn: String::new(),
         require_tls: false,
         tls_optional: false,
+        ids: Vec::new(),
         groups: vec![Group {
             recipients: vec!["c@d".into()],
             next_attempt: now,

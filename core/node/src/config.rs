@@ -6,11 +6,13 @@ use mox_driver::Bind;
 use mox_server::config::{Network, Offers};
 use mox_server::limiter::LoginLimits;
 use rustls::{RootCertStore, ServerConfig};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connections::ConnectionLimits;
+use crate::transports::Transport;
 
 /// A whole server.
 #[derive(Debug, Clone)]
@@ -19,8 +21,10 @@ pub struct Config {
     pub hostname: Domain,
     /// Where it listens.
     pub listeners: Vec<ListenerConfig>,
-    /// What happens to mail for other domains.
+    /// What happens to mail for other domains, where no route says otherwise.
     pub outgoing: Outgoing,
+    /// Where routes may lead, by name; `direct` is always known.
+    pub transports: BTreeMap<String, Arc<Transport>>,
     /// Name servers; empty when no DNS may be asked.
     pub resolvers: Vec<SocketAddr>,
     /// Port of other people's mail servers: 25 but in tests.

@@ -5,11 +5,14 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
 use mox_mailbox::{Attempt, QueueEntry, Retired, RetiredAt};
 use mox_queue::Limits;
+use mox_server::routes::ROUTES;
 use std::time::Duration;
 
 use crate::Node;
 use crate::all::all;
-use crate::node::StartError;
+use crate::node::{Inner, StartError};
+use crate::queue_out::drop_and_tell;
+use crate::transports::transport_of;
 
 /// One entry of the outgoing queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub struct Queued {
     pub release: Option<Utc>,
     /// What came of the last attempt.
     pub last: Option<String>,
+    /// By which transport it is tried next.
+    pub transport: String,
+    /// An administrator chose that transport, and no route.
+    pub is_routed: bool,
 }
 
 /// Which entries are meant: those that fulfil all that is given. The empty one means all.
@@ -59,10 +66,12 @@ pub struct Selection {
     pub error: Option<String>,
     /// Held, or not held.
     pub held: Option<bool>,
+    /// Tried next by this transport.
+    pub transport: Option<String>,
 }
 
 /// What is done to entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Tried now, also when held.
     Kick,
@@ -72,8 +81,13 @@ pub enum Change {
     Release,
     /// Tried next at this moment.
     Reschedule(Utc),
-    /// Taken out of the queue without being delivered. Nobody is told.
-    Drop,
+    /// Tried by this transport from now on; `routes` leaves it to the routes again.
+    Route(String),
+    /// Taken out of the queue without being delivered.
+    Drop {
+        /// Its sender is told.
+        tell: bool,
+    },
 }
 
 /// All that is known of an entry.
@@ -122,6 +136,10 @@ impl Selection {
                 .is_none_or(|d| queued.to.iter().any(|to| at(d, to)))
             && self.older.is_none_or(|age| queued.created + age <= now)
             && self.held.is_none_or(|held| held == queued.hold)
+            && self
+                .transport
+                .as_ref()
+                .is_none_or(|by| *by == queued.transport)
             && self.error.as_ref().is_none_or(|error| {
                 let last = queued.last.as_deref().unwrap_or_default().to_lowercase();
                 last.contains(&error.to_lowercase())
@@ -160,7 +178,7 @@ impl<R: Runtime> Node<R> {
                 if found.len() >= max {
                     return Ok((found, Some(entry.id)));
                 }
-                let queued = queued(view, entry, now).map_err(failed)?;
+                let queued = queued(&self.inner, view, entry, now).map_err(failed)?;
                 if selection.selects(&queued, now) {
                     found.push(queued);
                 }
@@ -184,12 +202,21 @@ impl<R: Runtime> Node<R> {
         change: Change,
     ) -> Result<u64, StartError> {
         let longest = Limits::default().longest_wait;
-        if let Change::Reschedule(at) = change
-            && at > self.inner.runtime.now().utc + longest
+        if let Change::Reschedule(at) = &change
+            && *at > self.inner.runtime.now().utc + longest
         {
             let hours = longest.as_secs() / 3_600;
             return Err(StartError(format!(
                 "a message can be put off by {hours} hours at most; hold it, and release it when it is to go"
+            )));
+        }
+        let known = self.inner.config.transport_names();
+        if let Change::Route(transport) = &change
+            && !known.contains(&transport.as_str())
+        {
+            return Err(StartError(format!(
+                "there is no transport {transport:?}; use one of: {}",
+                known.join(", ")
             )));
         }
         let (mut changed, mut from) = (0, Some(0));
@@ -200,7 +227,7 @@ impl<R: Runtime> Node<R> {
             from = next;
             // At once, so that they share the store's syncs.
             let ids = page.into_iter().map(|queued| queued.id);
-            let changes = ids.map(|id| self.change_entry(id, change));
+            let changes = ids.map(|id| self.change_entry(id, change.clone()));
             for there in all(changes).await {
                 changed += u64::from(there?);
             }
@@ -211,31 +238,34 @@ impl<R: Runtime> Node<R> {
     /// False when the entry is gone by now.
     async fn change_entry(&self, id: u64, change: Change) -> Result<bool, StartError> {
         let now = self.inner.runtime.now().utc;
+        let told = format!("{change:?}");
+        let tells = matches!(change, Change::Drop { tell: true });
         let op = move |reads: &dyn mox_mailbox::Reads| {
             if mox_mailbox::queue_entry(reads, id)?.is_none() {
                 return Ok((mox_mailbox::Batch::default(), false));
             }
-            let (next, hold) = match change {
-                Change::Drop => {
-                    return mox_mailbox::queue_drop(reads, id, now)
-                        .map(|(batch, ())| (batch, true));
+            let (next, hold) = match &change {
+                Change::Route(transport) => {
+                    let chosen = Some(transport.as_str()).filter(|by| *by != ROUTES);
+                    let routed = mox_mailbox::queue_route(reads, id, chosen.unwrap_or_default())?;
+                    return Ok((routed.0, true));
                 }
+                Change::Drop { .. } => return mox_mailbox::queue_drop(reads, id, None, now),
                 Change::Kick => (Some(now), Some(false)),
                 Change::Hold => (None, Some(true)),
                 Change::Release => (None, Some(false)),
-                Change::Reschedule(at) => (Some(at), None),
+                Change::Reschedule(at) => (Some(*at), None),
             };
             let changed = mox_mailbox::queue_reschedule(reads, id, next, hold, now)?;
             Ok((changed.0, true))
         };
-        let there = self
-            .inner
-            .store
-            .run(op)
-            .await
-            .map_err(|e| StartError(e.to_string()))?;
+        let there = match tells {
+            true => drop_and_tell(&self.inner, id).await,
+            false => self.inner.store.run(op).await.map_err(|e| e.to_string()),
+        };
+        let there = there.map_err(StartError)?;
         if there {
-            tracing::info!(target: "queue", id, ?change, "changed by an administrator");
+            tracing::info!(target: "queue", id, change = told, "changed by an administrator");
             self.inner.queue_changed.tell(id);
         }
         Ok(there)
@@ -257,7 +287,8 @@ impl<R: Runtime> Node<R> {
             attempts: entry.attempts.clone(),
             delay_told: entry.delay_told,
             retired,
-            queued: queued(view, entry, self.inner.runtime.now().utc).map_err(failed)?,
+            queued: queued(&self.inner, view, entry, self.inner.runtime.now().utc)
+                .map_err(failed)?,
         }))
     }
 
@@ -316,7 +347,8 @@ impl<R: Runtime> Node<R> {
     }
 }
 
-fn queued(
+fn queued<R: Runtime>(
+    node: &Inner<R>,
     view: &dyn mox_mailbox::Reads,
     entry: QueueEntry,
     now: Utc,
@@ -328,10 +360,13 @@ fn queued(
         None => None,
     };
     let last = entry.attempts.last().map(|attempt| attempt.outcome.clone());
+    let account = account.map(|account| account.name);
     Ok(Queued {
         id: entry.id,
         created: entry.created,
-        account: account.map(|account| account.name),
+        transport: transport_of(node, &entry, message, account.as_deref()),
+        is_routed: !entry.transport.is_empty(),
+        account,
         from: message.map(|m| m.reverse_path.clone()).unwrap_or_default(),
         size: message.map_or(0, mox_mailbox::QueueMessage::size),
         transaction: message

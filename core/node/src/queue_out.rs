@@ -2,8 +2,12 @@
 
 mod attempt;
 mod client;
+mod connect;
+mod dropping;
+mod dry_run;
 mod hop;
 mod local;
+mod login;
 mod notice;
 mod policy;
 mod route;
@@ -21,6 +25,9 @@ use mox_store::Topic;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+pub(crate) use dropping::drop_and_tell;
+pub use dry_run::DryRun;
 
 use crate::node::Inner;
 

@@ -8,6 +8,7 @@ mod groups;
 mod hand_in;
 mod judge;
 mod lists;
+mod notified;
 mod receipt;
 mod recipients;
 mod record;

@@ -7,7 +7,7 @@ mod recorded;
 mod session;
 mod transaction;
 
-pub use ask::{Answer, Ask, Cause, Class, Ending, Event, Outcome, Stage, Transaction};
+pub use ask::{Answer, Ask, Cause, Class, Ending, Event, Outcome, Stage, Transaction, Until};
 pub use config::{Config, Limits, Tls};
 pub use offer::Offer;
 pub use session::Client;

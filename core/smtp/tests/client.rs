@@ -12,7 +12,7 @@ mod talk;
 use mox_address::{Domain, Host, Path, Reply};
 use mox_machine::{Now, Secret, Session, Step};
 use mox_smtp::client::{
-    Answer, Ask, Cause, Class, Client, Config, Ending, Event, Stage, Tls, Transaction,
+    Answer, Ask, Cause, Class, Client, Config, Ending, Event, Stage, Tls, Transaction, Until,
 };
 use mox_smtp::wire::Fault;
 use std::time::Duration;
@@ -193,6 +193,38 @@ fn with_pipelining_the_envelope_is_one_write() {
         recipients(&talk).iter().map(|r| r.1).collect::<Vec<_>>(),
         [Class::Delivered, Class::Temporary]
     );
+}
+
+#[test]
+fn a_transaction_that_only_asks_says_no_data() {
+    let asking = |until| {
+        let (mut asking, body) = message(&["b@x.example", "no@x.example"], b"a\r\n");
+        asking.until = until;
+        client(config(), vec![(asking, body)])
+    };
+    let turns = [
+        ("220 hi\r\n", "EHLO c.example\r\n"),
+        (
+            "250-x\r\n250 PIPELINING\r\n",
+            "MAIL FROM:<a@c.example>\r\nRCPT TO:<b@x.example>\r\nRCPT TO:<no@x.example>\r\n",
+        ),
+        ("250 ok\r\n250 ok\r\n550 5.1.1 no\r\n", "QUIT\r\n"),
+        ("221 bye\r\n", ""),
+    ];
+    let mut talk = asking(Until::Recipients);
+    play(&mut talk, &turns);
+    let no = Some("550 5.1.1 no".into());
+    assert_eq!(
+        recipients(&talk),
+        [
+            (1, Class::Permanent, Stage::Rcpt, no, false),
+            (0, Class::Delivered, Stage::Rcpt, None, false),
+        ]
+    );
+    let mut talk = asking(Until::Offer);
+    play(&mut talk, &[turns[0], ("250 x\r\n", "QUIT\r\n"), turns[3]]);
+    let both = [0, 1].map(|nth| (nth, Class::Delivered, Stage::Mail, None, false));
+    assert_eq!(recipients(&talk), both);
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn a_restored_store_has_every_row_and_body_goes_on_with_new_numbers_and_verifies
         dsn: String::new(),
         require_tls: false,
         tls_optional: false,
+        ids: Vec::new(),
         groups: vec![group("bea"), group("cid")],
     };
     let run = receive_and_send(&store, content(7), ann, "Sent", Some(queue));

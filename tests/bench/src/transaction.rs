@@ -63,6 +63,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
             require_starttls: false,
         }],
         outgoing: Outgoing::Sink("mox".into()),
+        transports: std::collections::BTreeMap::new(),
         resolvers: Vec::new(),
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),

@@ -157,6 +157,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
             require_starttls: false,
         }],
         outgoing: Outgoing::Sink("mox".into()),
+        transports: std::collections::BTreeMap::new(),
         resolvers: Vec::new(),
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),

@@ -16,8 +16,8 @@ use rustls::crypto::{
     SupportedKxGroup, aws_lc_rs as system, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, NamedGroup, PeerMisbehaved, ServerConfig,
-    SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, NamedGroup, PeerMisbehaved, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use std::io;
@@ -121,6 +121,14 @@ impl SimRuntime {
     /// # Panics
     /// If a name is none.
     pub fn server_tls(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.certified(names, 2099).0
+    }
+
+    /// The same, with authorities that vouch for this certificate and no other.
+    ///
+    /// # Panics
+    /// If a name is none.
+    pub fn trusted_tls(&self, names: &[&str]) -> (Arc<ServerConfig>, RootCertStore) {
         self.certified(names, 2099)
     }
 
@@ -129,17 +137,23 @@ impl SimRuntime {
     /// # Panics
     /// If a name is none.
     pub fn expired_tls(&self, names: &[&str]) -> Arc<ServerConfig> {
-        self.certified(names, 2025)
+        self.certified(names, 2025).0
     }
 
     #[expect(clippy::expect_used, reason = "a scenario names its servers rightly")]
-    fn certified(&self, names: &[&str], until: i32) -> Arc<ServerConfig> {
+    fn certified(&self, names: &[&str], until: i32) -> (Arc<ServerConfig>, RootCertStore) {
         use mox_driver::Runtime;
         let (chain, key) = certificate(&self.seed("certificate"), names, until)
             .expect("names of servers are names");
+        let mut authorities = RootCertStore::empty();
+        authorities.add_parsable_certificates(chain.iter().cloned());
         // The provider must be there before the configuration is made.
         let _ = provider().install_default();
-        mox_node::server_config(self, chain, key).expect("a fresh certificate fits its key")
+        let config = mox_node::server_config(self, chain, key);
+        (
+            config.expect("a fresh certificate fits its key"),
+            authorities,
+        )
     }
 
     /// The client's side of a handshake that believes any certificate.

@@ -119,6 +119,7 @@ impl Server {
             hostname,
             listeners: listeners.into(),
             outgoing: Outgoing::Relay(vec![socket(1 - self.which, 25)]),
+            transports: BTreeMap::new(),
             resolvers: Vec::new(),
             remote_port: 25,
             mta_sts: mox_node::MtaSts::default(),

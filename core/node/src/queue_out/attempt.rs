@@ -13,12 +13,14 @@ use mox_tls_policy::Demand;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dry_run::Probe;
 use super::hop::try_hop;
 use super::notice::Told as About;
 use super::route::{self, NoRoute};
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
 use crate::registry::Seat;
+use crate::transports::transport_of;
 
 /// How long an attempt may take, beside the time for the message itself.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1_800);
@@ -42,6 +44,20 @@ pub(super) struct Result {
     /// This host cannot take the message: it has no SMTPUTF8, no room for it, less of TLS than it demands (RFC 8689 4.2.1),
     /// or takes no mail at all. It is final when no host of the domain can.
     pub(super) unfit: bool,
+}
+
+impl Result {
+    /// It says something about the address, and not about the message or us.
+    fn is_of_the_address(&self) -> bool {
+        match self.from_peer {
+            _ if self.unfit => false,
+            true => {
+                self.status.starts_with("5.1.") || matches!(self.status.as_str(), "5.2.1" | "5.0.0")
+            }
+            // There is no such domain, or it takes no mail.
+            false => matches!(self.status.as_str(), "5.1.2" | "5.1.10"),
+        }
+    }
 }
 
 /// Tries an entry. Whatever happens, its slot is given back.
@@ -76,6 +92,12 @@ async fn attempt<R: Runtime>(
     let message = mox_mailbox::queue_message(&*published.view, entry.message)
         .map_err(|e| e.to_string())?
         .ok_or("the entry has no message")?;
+    let account = match message.account {
+        Some(id) => mox_mailbox::account_by_id(&*published.view, id).map_err(|e| e.to_string())?,
+        None => None,
+    };
+    let account = account.as_ref().map(|account| account.name.as_str());
+    let transport = transport_of(node, &entry, Some(&message), account);
     drop(published);
     let jitter = node.session_seed("queue").rng().next_u64();
 
@@ -83,8 +105,10 @@ async fn attempt<R: Runtime>(
     let mut before = times(&entry);
     before.attempts += 1;
     let retry = node.config.plan.retry_at(&before, now, jitter);
-    let op =
-        move |reads: &dyn mox_mailbox::Reads| mox_mailbox::queue_attempt(reads, id, "", retry, now);
+    let by = transport.clone();
+    let op = move |reads: &dyn mox_mailbox::Reads| {
+        mox_mailbox::queue_attempt(reads, id, &by, retry, now)
+    };
     let entry = match mutant!(AttemptNotMarked) {
         true => Some(entry),
         false => node.store.run(op).await.map_err(|e| e.to_string())?,
@@ -112,8 +136,9 @@ async fn attempt<R: Runtime>(
         poll_fn(|cx| seat.poll_cut(cx)).await;
         false
     };
+    let shared = Arc::new(message.clone());
     let whole = async {
-        deliver(node, seat, &entry, Arc::new(message.clone()), &mut results).await;
+        deliver(node, seat, &transport, &entry, shared, None, &mut results).await;
         true
     };
     let is_whole = future::or(cut, whole).await;
@@ -143,6 +168,7 @@ async fn record<R: Runtime>(
     let now = node.runtime.now().utc;
     let times = times(&entry);
     let (mut fates, mut failed, mut relayed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut unknown = Vec::new();
     let mut retry = now;
     // For those who would be given up, were their sender told.
     let later = node.config.plan.retry_at(&times, now, jitter);
@@ -159,6 +185,9 @@ async fn record<R: Runtime>(
                     Fate::Delivered(text)
                 }
                 Next::Fail(_) => {
+                    if result.is_of_the_address() {
+                        unknown.push(to.address.clone());
+                    }
                     failed.push(About::new(to, result));
                     Fate::Failed(text)
                 }
@@ -181,6 +210,7 @@ async fn record<R: Runtime>(
             to = to.address,
             host,
             tls = result.tls,
+            transport = entry.attempts.last().map_or("", |last| &last.transport),
             attempt = entry.attempts_made,
             outcome,
             reply = result.text,
@@ -232,6 +262,7 @@ async fn record<R: Runtime>(
         text: last.map(|r| r.text.clone()).unwrap_or_default(),
         tls: last.map(|r| r.tls.clone()).unwrap_or_default(),
         fates,
+        unknown,
         next_attempt: retry,
         delay_told,
         notice,
@@ -245,6 +276,7 @@ async fn record<R: Runtime>(
             text: outcome.text.clone(),
             tls: outcome.tls.clone(),
             fates,
+            unknown: Vec::new(),
             next_attempt: retry.max(later),
             delay_told: entry.delay_told,
             notice: None,
@@ -325,12 +357,14 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
 }
 
 /// Tries the hops one after the other until every recipient is decided. What is known stands in `results` at once: a server that stops
-/// cuts this short.
-async fn deliver<R: Runtime>(
+/// cuts this short. A rehearsal goes as far as it says.
+pub(super) async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
+    transport: &str,
     entry: &QueueEntry,
     message: Arc<QueueMessage>,
+    probe: Option<&Arc<Probe>>,
     results: &mut [Option<Result>],
 ) {
     let mut open = Vec::new();
@@ -341,13 +375,16 @@ async fn deliver<R: Runtime>(
             Ok(path) if node.directory().find(&path) == Found::UnknownLocalPart => {
                 *result = Some(ours(Outcome::Permanent, "5.1.1", "no such user here", None));
             }
-            Ok(path) => open.push((nth, path, to)),
+            Ok(path) => match suppressed(node, &message, &to.address) {
+                None => open.push((nth, path, to)),
+                suppressed => *result = suppressed,
+            },
         }
     }
     let Some((_, first, _)) = open.first() else {
         return;
     };
-    let route = match route::hops(node, first, demand(&message)).await {
+    let route = match route::hops(node, transport, first, demand(&message)).await {
         Ok(route) => route,
         Err(NoRoute {
             outcome,
@@ -356,7 +393,7 @@ async fn deliver<R: Runtime>(
         }) => {
             for (nth, ..) in open {
                 if let Some(slot) = results.get_mut::<usize>(nth) {
-                    *slot = Some(ours(outcome, status, &text, None));
+                    *slot = Some(ours(outcome, &status, &text, None));
                 }
             }
             return;
@@ -372,7 +409,7 @@ async fn deliver<R: Runtime>(
         let to: Vec<(Path, &QueueRecipient)> = (open.iter())
             .map(|(_, path, to)| (path.clone(), *to))
             .collect();
-        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to, until).await;
+        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to, probe, until).await;
         for ((nth, ..), result) in open.iter().zip(reached) {
             if let Some(slot) = results.get_mut(*nth) {
                 *slot = Some(more_telling(slot.take(), result));
@@ -398,6 +435,27 @@ fn longest(message: &QueueMessage) -> Duration {
     /// Octets a second.
     const SLOW: u64 = 16 * 1024;
     ATTEMPT_TIMEOUT + Duration::from_secs(message.size() / SLOW)
+}
+
+/// The verdict on an address that its sender sends nothing to.
+fn suppressed<R: Runtime>(
+    node: &Inner<R>,
+    message: &QueueMessage,
+    address: &str,
+) -> Option<Result> {
+    let published = node.store.published();
+    let view = &*published.view;
+    let account = message.account?;
+    let found = mox_mailbox::suppression(view, account, address).ok()??;
+    let account = mox_mailbox::account_by_id(view, account).ok()??.name;
+    let why = match found.failures {
+        0 => format!("because somebody said so: {}", found.reason),
+        count => format!("because it failed {count} times in a row: {}", found.reason),
+    };
+    let text = format!(
+        "not sent: this address is suppressed, {why} (moxctl queue suppress rm {account} {address} lifts that)"
+    );
+    Some(ours(Outcome::Permanent, "5.7.1", &text, None))
 }
 
 /// What the message demands of TLS. A notification does not (RFC 8689 4.2.1).

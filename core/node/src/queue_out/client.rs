@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll};
 use futures_channel::oneshot;
 use mox_driver::{Fut, Host, Pool, Runtime};
-use mox_machine::{AskId, fault};
+use mox_machine::{AskId, Secret, TlsFacts, fault};
 use mox_mailbox::QueueMessage;
+use mox_sasl::{ClientExchange, Failure};
 use mox_smtp::client::{
     Answer, Ask, Cause, Class, Client, Ending, Event, Offer, Outcome, Transaction,
 };
@@ -13,6 +14,9 @@ use mox_smtp::wire::RcptDsn;
 use std::io;
 use std::sync::Arc;
 
+use super::dry_run::Probe;
+use super::login::Login;
+use super::verdict::words;
 use crate::node::Inner;
 use crate::registry::Seat;
 
@@ -41,8 +45,20 @@ pub(super) struct ClientHost<R: Runtime> {
     pub(super) tls: String,
     /// Waits for what became of the recipients, not for QUIT.
     told: Option<oneshot::Sender<Spoken>>,
-    working: Option<(AskId, Fut<io::Result<Bytes>>)>,
+    /// Why we did not log in, when that was our own decision.
+    pub(super) not_logged_in: Option<Failure>,
+    login: Option<Login>,
+    probe: Option<Arc<Probe>>,
+    working: Option<(AskId, Fut<Worked>)>,
     ready: Option<(AskId, Answer)>,
+}
+
+/// What was done elsewhere.
+enum Worked {
+    /// A piece of the message was read.
+    Piece(io::Result<Bytes>),
+    /// A challenge was answered.
+    Challenge(ClientExchange, Result<Secret<Bytes>, Failure>),
 }
 
 /// What a session came to.
@@ -61,6 +77,8 @@ impl<R: Runtime> ClientHost<R> {
         seat: Arc<Seat>,
         message: Arc<QueueMessage>,
         transaction: Transaction,
+        login: Option<Login>,
+        probe: Option<Arc<Probe>>,
         told: oneshot::Sender<Spoken>,
     ) -> Self {
         let count = transaction.to.len();
@@ -78,9 +96,97 @@ impl<R: Runtime> ClientHost<R> {
             offers_dsn: false,
             tls: "in clear".into(),
             told: Some(told),
+            not_logged_in: None,
+            login,
+            probe,
             working: None,
             ready: None,
         }
+    }
+
+    /// There is a connection. The SASL mechanisms that may be used, best first.
+    pub(super) fn connected(&self) -> Vec<&'static str> {
+        if let Some(probe) = &self.probe {
+            probe.note("connected");
+        }
+        self.login.iter().flat_map(Login::mechanisms).collect()
+    }
+
+    /// There is TLS now; in words `shown` to people.
+    pub(super) fn secured(&mut self, facts: &TlsFacts, shown: String) {
+        if let Some(probe) = &self.probe {
+            probe.note(format!("TLS: {shown}"));
+        }
+        if let Some(login) = &mut self.login {
+            login.secured(facts);
+        }
+        self.tls = shown;
+    }
+
+    fn sasl(&mut self, id: AskId, mechanism: &str, challenge: Option<Secret<Bytes>>) {
+        let failed = (id, Answer::Failed);
+        let Some(login) = &mut self.login else {
+            // No mechanism is configured, so none is asked about.
+            self.ready = Some(failed);
+            return;
+        };
+        let Some(challenge) = challenge else {
+            self.ready = Some(match login.begin(mechanism) {
+                Ok(first) => (id, Answer::Response(first)),
+                Err(failure) => {
+                    self.not_logged_in = Some(failure);
+                    failed
+                }
+            });
+            return;
+        };
+        let Some(mut exchange) = login.take() else {
+            self.ready = Some(failed);
+            return;
+        };
+        let answer = move || {
+            let answer = exchange.step(challenge.expose());
+            Worked::Challenge(exchange, answer)
+        };
+        let work = self.node.runtime.blocking(Pool::Compute, Box::new(answer));
+        self.working = Some((id, work));
+    }
+
+    fn worked(&mut self, worked: Worked) -> Answer {
+        match worked {
+            Worked::Piece(read) => answer(read),
+            Worked::Challenge(exchange, Ok(response)) => {
+                if let Some(login) = &mut self.login {
+                    login.put(exchange);
+                }
+                Answer::Response(Some(response))
+            }
+            Worked::Challenge(_, Err(failure)) => {
+                self.not_logged_in = Some(failure);
+                Answer::Failed
+            }
+        }
+    }
+
+    /// What follows in a session that may take mail: nothing, if the server is not who it has to be.
+    fn go_on(&mut self, offer: &Offer) -> Answer {
+        self.offers_dsn = offer.dsn;
+        if let Some(probe) = self.probe.as_ref().filter(|_| self.begun == 0) {
+            probe.offer(offer);
+        }
+        if let Some(Err(failure)) = self.login.as_mut().map(Login::finish) {
+            // Nothing is told early: that there was no login decides.
+            self.not_logged_in = Some(failure);
+            return Answer::Quit;
+        }
+        if let Some(next) = self.next(offer) {
+            return Answer::Send(next);
+        }
+        if let Some(told) = self.told.take() {
+            // Whoever waited may have gone.
+            let _ = told.send(self.spoken());
+        }
+        Answer::Quit
     }
 
     /// The next transaction: as many recipients as the server takes in one (RFC 9422), as long as it takes another one.
@@ -171,7 +277,8 @@ impl<R: Runtime> ClientHost<R> {
         match self.message.body.is_inline() {
             true => self.ready = Some((id, answer(read()))),
             false => {
-                let work = self.node.runtime.blocking(Pool::Bodies, Box::new(read));
+                let read = Box::new(move || Worked::Piece(read()));
+                let work = self.node.runtime.blocking(Pool::Bodies, read);
                 self.working = Some((id, work));
             }
         }
@@ -191,20 +298,12 @@ fn answer(read: io::Result<Bytes>) -> Answer {
 impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn ask(&mut self, id: AskId, ask: Ask) {
         match ask {
-            Ask::Next(offer) => {
-                self.offers_dsn = offer.dsn;
-                let next = self.next(&offer).map_or(Answer::Quit, Answer::Send);
-                if next == Answer::Quit
-                    && let Some(told) = self.told.take()
-                {
-                    // Whoever waited may have gone.
-                    let _ = told.send(self.spoken());
-                }
-                self.ready = Some((id, next));
-            }
+            Ask::Next(offer) => self.ready = Some((id, self.go_on(&offer))),
             Ask::Piece { offset, max } => self.piece(id, offset, max),
-            // No mechanism is configured, so none is asked about.
-            Ask::Sasl { .. } => self.ready = Some((id, Answer::Failed)),
+            Ask::Sasl {
+                mechanism,
+                challenge,
+            } => self.sasl(id, mechanism, challenge),
         }
     }
 
@@ -222,13 +321,21 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
                 }
             }
             Event::Closed(Ending::Failed(outcome)) => self.ended = Some(outcome),
+            Event::Greeted(reply) => {
+                if let Some(probe) = &self.probe {
+                    probe.note(format!("greeting: {}", words(&reply)));
+                }
+            }
             Event::TlsRefused(reply) => {
+                if let Some(probe) = &self.probe {
+                    probe.note(format!("STARTTLS is refused: {}", words(&reply)));
+                }
                 tracing::info!(target: "queue", %reply, "the other server refused TLS it had offered");
             }
             // Told before the dot is written: whoever stops the server waits for what the peer says to it.
             Event::Ending { .. } => self.seat.pass_dot(),
             Event::Finished => self.finished(),
-            Event::Greeted(_) | Event::Closed(_) => {}
+            Event::Closed(_) => {}
         }
     }
 
@@ -240,8 +347,8 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
             return Poll::Pending;
         };
         let id = *id;
-        let read = core::task::ready!(work.as_mut().poll(cx));
+        let worked = core::task::ready!(work.as_mut().poll(cx));
         self.working = None;
-        Poll::Ready((id, answer(read)))
+        Poll::Ready((id, self.worked(worked)))
     }
 }

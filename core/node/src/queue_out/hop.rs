@@ -7,25 +7,35 @@ use mox_driver::{Drive, End, Fut, Runtime};
 use mox_machine::{Mono, Seed, Session, TlsFacts};
 use mox_mailbox::{QueueMessage, QueueRecipient};
 use mox_queue::Outcome;
-use mox_smtp::client::{Cause, Client, Config, Outcome as Reached, Stage, Tls, Transaction};
+use mox_server::config::SmarthostTls;
+use mox_smtp::client::{Cause, Client, Config, Outcome as Reached, Stage, Tls, Transaction, Until};
 use mox_smtp::wire::{MailDsn, RcptDsn};
 use mox_tls_policy::{Level, Reason};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::attempt::{Result, ours};
 use super::client::{ClientHost, Spoken};
-use super::route::Hop;
+use super::connect::connect;
+use super::dry_run::Probe;
+use super::login::Login;
+use super::route::{Hop, Way};
 use super::verdict::{said, words};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::registry::Seat;
 use crate::{Conn, tls};
 
-/// How long connecting to one address may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+impl Hop {
+    /// How the connection is encrypted, where its transport says so.
+    fn smarthost_tls(&self) -> Option<SmarthostTls> {
+        match &self.way {
+            Way::Smarthost(transport) => transport.smarthost().map(|smarthost| smarthost.tls),
+            Way::Plain | Way::Socks5(..) => None,
+        }
+    }
+}
 
 /// What one address says for each recipient, and whether its answer to the final dot was lost.
 pub(super) async fn try_hop<R: Runtime>(
@@ -34,6 +44,34 @@ pub(super) async fn try_hop<R: Runtime>(
     hop: &Hop,
     message: &Arc<QueueMessage>,
     to: &[(Path, &QueueRecipient)],
+    probe: Option<&Arc<Probe>>,
+    until: Mono,
+) -> (Vec<Result>, bool) {
+    let Some(probe) = probe else {
+        return speak(node, seat, hop, message, to, None, until).await;
+    };
+    let (name, address) = (&hop.name, hop.address);
+    probe.note(format!(
+        "to {name} [{}], port {}",
+        address.ip(),
+        address.port()
+    ));
+    if let Some(policy) = &hop.policy {
+        probe.note(format!("its policy: {}", policy.decision));
+    }
+    let spoken = speak(node, seat, hop, message, to, Some(probe), until).await;
+    let refused = spoken.0.iter().filter(|r| r.outcome != Outcome::Delivered);
+    refused.for_each(|result| probe.note(&result.text));
+    spoken
+}
+
+async fn speak<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    seat: &Arc<Seat>,
+    hop: &Hop,
+    message: &Arc<QueueMessage>,
+    to: &[(Path, &QueueRecipient)],
+    probe: Option<&Arc<Probe>>,
     until: Mono,
 ) -> (Vec<Result>, bool) {
     let host = format!("{} [{}]", hop.name, hop.address.ip());
@@ -51,6 +89,7 @@ pub(super) async fn try_hop<R: Runtime>(
         // RFC 8689 4.2.1: of a notification nothing is demanded.
         require_tls: message.require_tls && !message.reverse_path.is_empty(),
         dsn: MailDsn::parse(&message.dsn),
+        until: probe.map_or(Until::Message, |probe| probe.until),
         rcpt_dsn: to.iter().map(|(_, to)| RcptDsn::parse(&to.dsn)).collect(),
     };
     let require_tls = transaction.require_tls;
@@ -59,17 +98,23 @@ pub(super) async fn try_hop<R: Runtime>(
         ..ours(Outcome::Temporary, status, text, Some(host.clone()))
     };
     let level = hop.policy.as_ref().map(|policy| policy.decision.level);
-    let mut tls = match level {
+    let smarthost = hop.smarthost_tls();
+    let mut tls = match (level, smarthost) {
+        (_, Some(SmarthostTls::Implicit | SmarthostTls::Starttls)) => Tls::Required,
         // Nobody says who has to be behind an address.
-        None if require_tls => {
+        (None, _) if require_tls => {
             let text = "the message demands TLS, and nothing proves who this host is";
             return (vec![unfit("5.7.10", text); count], false);
         }
-        Some(Level::Encrypted | Level::WebPki | Level::Dane) => Tls::Required,
-        Some(Level::Opportunistic | Level::Never) | None => Tls::IfOffered,
+        (_, Some(SmarthostTls::Off)) => Tls::Never,
+        (Some(Level::Encrypted | Level::WebPki | Level::Dane), None) => Tls::Required,
+        (Some(Level::Opportunistic | Level::Never) | None, None) => Tls::IfOffered,
     };
-    let demanded = hop.policy.iter().map(|policy| policy.decision.to_string());
-    let demanded: String = demanded.collect();
+    let demanded = match (&hop.policy, smarthost) {
+        (Some(policy), _) => policy.decision.to_string(),
+        (None, Some(_)) => "Its transport demands TLS and a certificate for its name".into(),
+        (None, None) => String::new(),
+    };
     if level == Some(Level::Never) {
         let mut result = unfit("4.7.10", &demanded);
         let mut reasons = hop
@@ -80,8 +125,12 @@ pub(super) async fn try_hop<R: Runtime>(
         return (vec![result; count], false);
     }
     loop {
-        let session = session(node, seat, hop, message, transaction.clone(), tls, until);
-        match session.await {
+        let login = Login::of(&hop.way, || node.session_seed("sasl"));
+        let (tell, told) = oneshot::channel();
+        let (transaction, probe) = (transaction.clone(), probe.cloned());
+        let (here, at, shared) = (node.clone(), seat.clone(), message.clone());
+        let world = ClientHost::new(here, at, shared, transaction, login, probe, tell);
+        match session(node, hop, world, told, tls, until).await {
             Ok(Spoken {
                 reached,
                 tells,
@@ -102,6 +151,12 @@ pub(super) async fn try_hop<R: Runtime>(
                             ..refused
                         }
                     }
+                    // It is the account that is refused, and no message: who set it up wrong loses none.
+                    _ if smarthost.is_some() && is_about_login(o) => Result {
+                        outcome: Outcome::Temporary,
+                        unfit: false,
+                        ..said(o, &host)
+                    },
                     _ => said(o, &host),
                 };
                 let too_many = || {
@@ -129,6 +184,11 @@ pub(super) async fn try_hop<R: Runtime>(
                 tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
                 tls = Tls::Never;
             }
+            Err(Broken::Login(failure)) => {
+                let text = format!("AUTH failed: {failure}");
+                let result = ours(Outcome::Temporary, "4.7.8", &text, Some(host));
+                return (vec![result; count], false);
+            }
             Err(Broken::Tls(error) | Broken::Connect(error)) => {
                 let text = format!("no connection: {error}");
                 let result = ours(Outcome::Temporary, "4.4.1", &text, Some(host));
@@ -155,29 +215,28 @@ enum Broken {
     Tls(io::Error),
     /// There is TLS, with somebody whom a policy does not admit; for people.
     Policy(String),
+    /// We ended it ourselves before we were logged in.
+    Login(mox_sasl::Failure),
+}
+
+/// A refusal of who we are (RFC 4954 6).
+fn is_about_login(reached: &Reached) -> bool {
+    let code = reached.reply.as_ref().map(|reply| reply.code);
+    reached.stage == Stage::Auth || matches!(code, Some(530 | 534 | 535 | 538))
 }
 
 /// One session with one address. Its results are here as soon as they are known: taking leave of the host is nothing that they wait
 /// for, since a crash meanwhile would make everybody there get the message again.
 async fn session<R: Runtime>(
     node: &Arc<Inner<R>>,
-    seat: &Arc<Seat>,
     hop: &Hop,
-    message: &Arc<QueueMessage>,
-    transaction: Transaction,
+    host: ClientHost<R>,
+    told: oneshot::Receiver<Spoken>,
     tls: Tls,
     until: Mono,
 ) -> core::result::Result<Spoken, Broken> {
     // What was said to a host before is known by now.
-    seat.before_dot();
-    let (tell, told) = oneshot::channel();
-    let host = ClientHost::new(
-        node.clone(),
-        seat.clone(),
-        message.clone(),
-        transaction,
-        tell,
-    );
+    host.seat.before_dot();
     let (here, hop) = (node.clone(), hop.clone());
     let mut all: Fut<core::result::Result<Spoken, Broken>> =
         Box::pin(async move { talk(&here, &hop, host, tls, until).await });
@@ -212,12 +271,10 @@ async fn talk<R: Runtime>(
     until: Mono,
 ) -> core::result::Result<Spoken, Broken> {
     let runtime = &node.runtime;
-    let connect = runtime.connect(hop.address, None);
-    let stream = tls::within(runtime, CONNECT_TIMEOUT, connect)
-        .await
-        .map_err(Broken::Connect)?;
+    let stream = connect(node, hop).await.map_err(Broken::Connect)?;
     let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
     config.tls = tls;
+    config.mechanisms = host.connected();
     let behind_dot = config.limits.end;
     let now = runtime.now();
     let client = Client::new(config.clone(), now);
@@ -231,6 +288,12 @@ async fn talk<R: Runtime>(
     let client = &mut kept.session;
     let mut host = Recording(host);
     let mut io = Conn::Plain(stream);
+    if hop.smarthost_tls() == Some(SmarthostTls::Implicit) {
+        let (secured, facts) = Box::pin(secure(node, hop, io)).await?;
+        host.0.secured(&facts, shown(&facts, hop));
+        client.secured(runtime.now(), facts);
+        io = secured;
+    }
     loop {
         let seat = host.0.seat.clone();
         let drive = Drive::new(runtime.clone(), &mut *client, io, &mut host);
@@ -245,7 +308,7 @@ async fn talk<R: Runtime>(
         match future::or(async { Some(drive.await) }, late).await {
             Some(End::Upgrade(plain)) => {
                 let (secured, facts) = Box::pin(secure(node, hop, plain)).await?;
-                host.0.tls = shown(&facts, hop);
+                host.0.secured(&facts, shown(&facts, hop));
                 client.secured(runtime.now(), facts);
                 io = secured;
             }
@@ -259,7 +322,10 @@ async fn talk<R: Runtime>(
             }
         }
     }
-    let host = host.0;
+    let mut host = host.0;
+    if let Some(failure) = host.not_logged_in.take() {
+        return Err(Broken::Login(failure));
+    }
     // Whatever goes wrong between STARTTLS and the handshake is a failure of TLS, unless the server said so in a reply.
     if let Some(lost) = &host.ended
         && lost.stage == Stage::StartTls
@@ -281,6 +347,7 @@ fn shown(facts: &TlsFacts, hop: &Hop) -> String {
     let proven = match level {
         Some(Level::Dane) => "proven by a TLSA record",
         Some(Level::WebPki) => "proven by a certificate for its name",
+        _ if hop.smarthost_tls().is_some() => "proven by a certificate for its name",
         _ => "with anybody",
     };
     format!("{}, {proven}", facts.version_name())
@@ -293,6 +360,16 @@ async fn secure<R: Runtime>(
     plain: Conn<R::Stream>,
 ) -> core::result::Result<(Conn<R::Stream>, TlsFacts), Broken> {
     let runtime = &node.runtime;
+    if let Way::Smarthost(transport) = &hop.way {
+        let usual = &node.config.mta_sts.authorities;
+        let authorities = transport.authorities.as_ref().unwrap_or(usual);
+        let config = tls::public_client(runtime, authorities.clone())
+            .map_err(|e| Broken::Tls(io::Error::other(e)))?;
+        let name =
+            ServerName::try_from(hop.name.clone()).map_err(|e| Broken::Tls(io::Error::other(e)))?;
+        let secured = tls::connect(runtime, config, name, plain).await;
+        return secured.map_err(Broken::Tls);
+    }
     let (config, inspector) =
         tls::inspecting_client(runtime).map_err(|e| Broken::Tls(io::Error::other(e)))?;
     let ip = hop.address.ip();

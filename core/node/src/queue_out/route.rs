@@ -1,16 +1,19 @@
 //! Where a message goes: the hosts to be tried, in order.
 
 use mox_address::{Domain, Host, Path};
-use mox_dns::{Failure, MailHost, MxPlan, Name};
+use mox_dns::{Facts, Failure, MailHost, MxPlan, Name, Question, RecordType};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
+use mox_server::config::Transport as Kind;
+use mox_server::routes::DIRECT;
 use mox_tls_policy::Demand;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::policy::HopPolicy;
 use crate::config::Outgoing;
 use crate::node::Inner;
+use crate::transports::{RELAY, Transport};
 
 /// Addresses tried in one attempt at most.
 const ADDRESSES_MAX: usize = 10;
@@ -24,6 +27,19 @@ pub(super) struct Hop {
     pub(super) address: SocketAddr,
     /// What is demanded of it; nothing of a relay or an address.
     pub(super) policy: Option<Arc<HopPolicy>>,
+    /// How it is reached, and as whom.
+    pub(super) way: Way,
+}
+
+/// How a host is reached, and as whom.
+#[derive(Clone)]
+pub(super) enum Way {
+    /// As any server.
+    Plain,
+    /// As its user.
+    Smarthost(Arc<Transport>),
+    /// By way of a proxy at one of these addresses.
+    Socks5(Arc<Transport>, Arc<Vec<SocketAddr>>),
 }
 
 /// What is to be tried.
@@ -50,34 +66,121 @@ pub(super) struct NoRoute {
     /// For people, without status code.
     pub(super) text: String,
     /// RFC 3463.
-    pub(super) status: &'static str,
+    pub(super) status: String,
 }
 
-/// The hops for a recipient's domain, with what they and the message demand of TLS.
+/// The hops of a transport for a recipient's domain, with what they and the message demand of TLS.
 pub(super) async fn hops<R: Runtime>(
     node: &Inner<R>,
+    transport: &str,
     to: &Path,
     demand: Demand,
 ) -> Result<Route, NoRoute> {
-    match (&node.config.outgoing, &to.host) {
-        (Outgoing::Relay(addresses), _) => Ok(addresses
-            .iter()
-            .map(|address| Hop {
+    let named = node.config.transports.get(transport);
+    match (
+        named.map(|named| (named, &named.kind)),
+        &node.config.outgoing,
+    ) {
+        (Some((_, Kind::Fail(fail))), _) => Err(NoRoute {
+            outcome: Outcome::Permanent,
+            text: format!("{} {}", fail.code, fail.text),
+            status: status_in(&fail.text),
+        }),
+        (Some((named, Kind::Smarthost(smarthost))), _) => {
+            let addresses = addresses(node, &smarthost.host).await?;
+            let hop = |ip| Hop {
+                name: smarthost.host.clone(),
+                address: SocketAddr::new(ip, smarthost.port),
+                policy: None,
+                way: Way::Smarthost(named.clone()),
+            };
+            Ok(addresses.into_iter().map(hop).collect::<Vec<_>>().into())
+        }
+        (Some((named, Kind::Socks5(socks))), _) => {
+            let proxies = addresses(node, &socks.host).await?.into_iter();
+            let proxies = proxies.map(|ip| SocketAddr::new(ip, socks.port));
+            let way = Way::Socks5(named.clone(), Arc::new(proxies.collect()));
+            let mut route = direct(node, to, demand).await?;
+            for hop in &mut route.hops {
+                hop.way = way.clone();
+            }
+            Ok(route)
+        }
+        (None, Outgoing::Relay(addresses)) if transport == RELAY => {
+            let hop = |address: &SocketAddr| Hop {
                 name: address.ip().to_string(),
                 address: *address,
                 policy: None,
-            })
-            .collect::<Vec<_>>()
-            .into()),
-        (_, Host::Literal(ip)) => Ok(vec![Hop {
+                way: Way::Plain,
+            };
+            Ok(addresses.iter().map(hop).collect::<Vec<_>>().into())
+        }
+        (None, _) if transport == DIRECT => direct(node, to, demand).await,
+        (None, _) => Err(NoRoute {
+            outcome: Outcome::Temporary,
+            text: format!(
+                "there is no transport {transport:?} any more; moxctl queue route chooses another"
+            ),
+            status: "4.3.5".into(),
+        }),
+    }
+}
+
+/// The hosts that DNS names for a domain, or the one of an address.
+async fn direct<R: Runtime>(node: &Inner<R>, to: &Path, demand: Demand) -> Result<Route, NoRoute> {
+    match &to.host {
+        Host::Literal(ip) => Ok(vec![Hop {
             name: ip.to_string(),
             address: SocketAddr::new(*ip, node.config.remote_port),
             policy: None,
+            way: Way::Plain,
         }]
         .into()),
-        (Outgoing::Direct | Outgoing::Sink(_), Host::Domain(domain)) => {
-            mx(node, domain, demand).await
-        }
+        Host::Domain(domain) => mx(node, domain, demand).await,
+    }
+}
+
+/// The enhanced status code that a text begins with, or what a refusal by policy has.
+fn status_in(text: &str) -> String {
+    let word = text.split(' ').next().unwrap_or_default();
+    let mut numbers = word.split('.').map(str::parse::<u16>);
+    let is_status = numbers.next() == Some(Ok(5))
+        && matches!((numbers.next(), numbers.next()), (Some(Ok(_)), Some(Ok(_))))
+        && numbers.next().is_none();
+    match is_status {
+        true => word.to_owned(),
+        false => "5.7.1".into(),
+    }
+}
+
+/// The addresses of a host that the configuration names.
+async fn addresses<R: Runtime>(node: &Inner<R>, host: &str) -> Result<Vec<IpAddr>, NoRoute> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![ip]);
+    }
+    // RFC 6761 6.3: nobody is asked.
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    let temporary = |text: String| NoRoute {
+        outcome: Outcome::Temporary,
+        text,
+        status: "4.4.3".into(),
+    };
+    let name = Name::parse(host).map_err(|_| temporary(format!("{host} is no host")))?;
+    let questions = [RecordType::A, RecordType::Aaaa].map(|kind| Question::of(name.clone(), kind));
+    let lookup = |facts: &Facts| {
+        let answers = facts.all(&questions)?;
+        let found = answers.iter().flat_map(|answer| answer.addresses());
+        Ok(found.take(ADDRESSES_MAX).collect::<Vec<_>>())
+    };
+    let (found, _) = node
+        .resolver
+        .inquire(&node.runtime, Facts::default(), lookup)
+        .await;
+    match found.is_empty() {
+        true => Err(temporary(format!("DNS has no address of {host}"))),
+        false => Ok(found),
     }
 }
 
@@ -89,7 +192,7 @@ async fn mx<R: Runtime>(
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
         text: format!("{domain} is not a domain name that DNS can hold"),
-        status: "5.1.2",
+        status: "5.1.2".into(),
     };
     let ascii = domain.to_ascii().map_err(|_| bad_name())?;
     let name = Name::parse(ascii.as_str()).map_err(|_| bad_name())?;
@@ -145,7 +248,7 @@ async fn mx<R: Runtime>(
     Err(NoRoute {
         outcome,
         text,
-        status,
+        status: status.into(),
     })
 }
 
@@ -172,7 +275,7 @@ async fn hops_of<R: Runtime>(
             return Err(NoRoute {
                 outcome: Outcome::Temporary,
                 text: format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
-                status: "4.4.3",
+                status: "4.4.3".into(),
             });
         }
     };
@@ -188,6 +291,7 @@ async fn hops_of<R: Runtime>(
             name: name.clone(),
             address: SocketAddr::new(ip, node.config.remote_port),
             policy: Some(policy.clone()),
+            way: Way::Plain,
         }));
     }
     hops.truncate(ADDRESSES_MAX);

@@ -81,8 +81,8 @@ fn told(reached: &Reached) -> (&'static str, String) {
         ),
         Cause::NoTls => ("4.7.10", "the host does not offer STARTTLS".into()),
         Cause::NoAuth => (
-            "4.7.0",
-            "the host offers no mechanism of AUTH that is known here".into(),
+            "4.7.4",
+            "the host offers no SASL mechanism that its transport allows".into(),
         ),
         Cause::AuthFailed => ("4.7.8", "AUTH was broken off".into()),
         Cause::NoUtf8 => (
@@ -105,6 +105,10 @@ fn told(reached: &Reached) -> (&'static str, String) {
             )
         }
         Cause::SourceFailed => ("4.3.0", "the message could not be read here".into()),
+        Cause::NotAsked => (
+            "2.0.0",
+            format!("nothing is against it up to {}", reached.stage),
+        ),
     };
     (status, text)
 }

@@ -22,6 +22,7 @@ use super::departing::{check_author, sign};
 use super::first_time::hold_back;
 use super::groups::by_domain;
 use super::judge::{Asked, Case, Judged, hash, judge};
+use super::notified;
 use super::receipt::Receipt;
 use super::record;
 use super::rejects::{self, Refused, known_by, known_by_content};
@@ -399,6 +400,7 @@ impl Transaction {
             dsn: self.params.dsn.to_string(),
             require_tls: self.params.require_tls,
             tls_optional: !self.params.require_tls && is_tls_optional(&arrived.header),
+            ids: notified::ids(&added, &arrived.header, &self.params.dsn),
         });
         let facts = BodyFacts {
             account: targets
@@ -427,6 +429,8 @@ impl Transaction {
             .as_ref()
             .filter(|judged| judged.is_senders())
             .and_then(|_| self.receipt(at_once, now, &arrived.header));
+        let tells = self.from.is_none() && notified::may_be_one(&arrived.structure.part);
+        let tells = tells.then(|| spooled.body().stored());
         let header = arrived.header;
         let body = spooled.body().clone();
         let spooled = match mutant!(BodyLetGoEarly) {
@@ -499,6 +503,11 @@ impl Transaction {
             Ok(_) => {
                 if let Some(receipt) = receipt {
                     receipt.send(node).await;
+                }
+                if let Some(body) = tells {
+                    let accounts = self.local.iter().map(|local| local.account).collect();
+                    let note = notified::note(node.clone(), accounts, body, now);
+                    node.runtime.spawn_session("notification", Box::pin(note));
                 }
                 Ok(self.id)
             }

@@ -100,6 +100,7 @@ impl Receipt {
                 dsn: String::new(),
                 require_tls: false,
                 tls_optional: false,
+                ids: Vec::new(),
             }),
             now,
         };

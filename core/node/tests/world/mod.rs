@@ -18,10 +18,13 @@ use futures_lite::future::block_on;
 use mox_address::Domain;
 use mox_driver::Bind;
 use mox_machine::Seed;
-use mox_node::{Bound, Config, Greeting, ListenerConfig, MtaSts, Node, Offers, Outgoing, Service};
+use mox_node::{
+    Bound, Config, Greeting, ListenerConfig, MtaSts, Node, Offers, Outgoing, Service, Transport,
+};
 use mox_queue::Plan;
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Directory;
+use mox_server::routes::Routes;
 use mox_store::{Kv, MemDisk, MemKv, Options, Store, durable_and_found};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     pub accounts: u32,
     pub outgoing: Outgoing,
+    pub transports: BTreeMap<String, Arc<Transport>>,
+    pub routes: Routes,
     pub plan: Plan,
     pub seed: u64,
     pub offers: Offers,
@@ -53,6 +58,8 @@ impl World {
         Self {
             accounts,
             outgoing: Outgoing::Sink("mox".into()),
+            transports: BTreeMap::new(),
+            routes: Routes::default(),
             plan: Plan::default(),
             seed: 1,
             offers: Offers::default(),
@@ -111,6 +118,7 @@ impl World {
                 .map(listener)
                 .to_vec(),
             outgoing: self.outgoing.clone(),
+            transports: self.transports.clone(),
             resolvers: self.resolvers.clone(),
             remote_port: self.remote_port,
             mta_sts: self.mta_sts.clone(),
@@ -147,17 +155,21 @@ impl Greeter {
     /// The node with its store; nobody is admitted yet.
     pub fn open(self) -> Server {
         let World {
-            kv, disk, accounts, ..
+            kv,
+            disk,
+            accounts,
+            routes,
+            ..
         } = self.world;
+        let mut directory = Directory::local(accounts);
+        directory.set_routes(routes);
         let options = Options {
             low_percent: 0,
             low_octets: 0,
             ..Options::default()
         };
         let (store, committer) = Store::open(Box::new(kv), Arc::new(disk), options).unwrap();
-        let opening = self
-            .greeting
-            .open(Directory::local(accounts), store, committer);
+        let opening = self.greeting.open(directory, store, committer);
         Server {
             node: block_on(opening).unwrap(),
             runtime: self.runtime,

@@ -65,9 +65,23 @@ pub struct Transaction {
     pub require_tls: bool,
     /// RET and ENVID, said where the server offers DSN.
     pub dsn: MailDsn,
+    /// How far it goes.
+    pub until: Until,
     /// NOTIFY and ORCPT of the recipients, by their place in `to`, said where the server offers DSN; those that it lacks have
     /// none.
     pub rcpt_dsn: Vec<RcptDsn>,
+}
+
+/// How far a transaction goes. One that stops early sends nothing: it is to see what would become of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Until {
+    /// What the server offers; MAIL is not said.
+    Offer,
+    /// What it says of each recipient; DATA is not said.
+    Recipients,
+    /// All of it.
+    #[default]
+    Message,
 }
 
 /// A fact an SMTP client tells. None needs an answer.
@@ -175,6 +189,8 @@ pub enum Cause {
     BadMessage(Fault),
     /// Our own side could not give the message.
     SourceFailed,
+    /// No more was asked, as [`Until`] wants it, and so far nothing is against it.
+    NotAsked,
 }
 
 /// The command a reply belongs to.

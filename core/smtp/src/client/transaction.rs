@@ -7,7 +7,7 @@ use core::fmt::Write;
 use mox_address::{Path, Reply};
 
 use super::session::{Client, Expect, Phase, Waiting};
-use super::{Ask, Cause, Class, Event, Outcome, Stage, Transaction};
+use super::{Ask, Cause, Class, Event, Outcome, Stage, Transaction, Until};
 use crate::wire::DotWriter;
 
 /// A transaction that was begun.
@@ -77,11 +77,21 @@ impl Client {
             self.settle_recipients(&outcome);
             return self.finish();
         }
+        if self.until() == Until::Offer {
+            let outcome = self.failure(Class::Delivered, Cause::NotAsked, Stage::Mail);
+            self.settle_recipients(&outcome);
+            return self.finish();
+        }
         if self.dirty {
             self.dirty = false;
             return self.say(Stage::Rset, 0, "RSET");
         }
         self.go_on();
+    }
+
+    fn until(&self) -> Until {
+        let running = self.running.as_ref();
+        running.map_or(Until::Message, |running| running.transaction.until)
     }
 
     /// Says what may be said now: one command after another, or all at once with PIPELINING (RFC 2920).
@@ -117,6 +127,10 @@ impl Client {
                     running.next = Next::Rcpt(index + 1);
                     (Stage::Rcpt, index, line)
                 }
+                Next::Data if running.transaction.until == Until::Recipients => {
+                    running.next = Next::Nothing;
+                    continue;
+                }
                 Next::Data => {
                     running.next = Next::Nothing;
                     let hopeless = self.expect.is_empty() && !running.has_accepted();
@@ -129,6 +143,10 @@ impl Client {
                 Next::Nothing => break,
             };
             self.say(stage, index, &line);
+        }
+        if self.until() == Until::Recipients && self.expect.is_empty() {
+            let outcome = self.failure(Class::Delivered, Cause::NotAsked, Stage::Rcpt);
+            self.settle_recipients(&outcome);
         }
         let over = self.running.as_ref().is_some_and(Running::all_done);
         if over && self.expect.is_empty() {

@@ -92,6 +92,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         listeners: listeners.collect(),
         hostname,
         outgoing: Outgoing::Direct,
+        transports: std::collections::BTreeMap::new(),
         resolvers: vec![peers::name_server_address()],
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),

@@ -85,6 +85,7 @@ impl House {
             hostname: hostname.clone(),
             listeners: listeners.into(),
             outgoing: Outgoing::Relay(vec![(PEER, 25).into()]),
+            transports: std::collections::BTreeMap::new(),
             resolvers: Vec::new(),
             remote_port: 25,
             mta_sts: mox_node::MtaSts::default(),

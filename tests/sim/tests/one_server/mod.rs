@@ -10,11 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use mox_address::{Domain, LocalPart};
 use mox_driver::{Bind, Runtime, Timer};
 use mox_machine::{Mono, Seed};
-use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Queued, Service};
+use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Queued, Service, Transport};
 use mox_sasl::{Credentials, Iterations};
+use mox_server::routes::Routes;
 use mox_server::{Directory, DomainRules, encode_credentials};
 use mox_sim::{Dialogue, Sim, SimDisk, SimKv, SimRuntime, SimStream};
 use mox_store::{Options, Store};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -30,6 +32,8 @@ pub struct One {
     pub disk: SimDisk,
     pub node: Option<Node<SimRuntime>>,
     pub outgoing: Outgoing,
+    pub transports: BTreeMap<String, Arc<Transport>>,
+    pub routes: Routes,
     pub resolvers: Vec<SocketAddr>,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub options: Options,
@@ -55,6 +59,8 @@ impl One {
             disk: SimDisk::new(sim, "disk"),
             node: None,
             outgoing,
+            transports: BTreeMap::new(),
+            routes: Routes::default(),
             resolvers: Vec::new(),
             tls: None,
             options: Options {
@@ -126,6 +132,7 @@ impl One {
             listeners: listeners.collect(),
             hostname,
             outgoing: self.outgoing.clone(),
+            transports: self.transports.clone(),
             resolvers: self.resolvers.clone(),
             remote_port: 25,
             mta_sts: mox_node::MtaSts::default(),
@@ -153,6 +160,7 @@ impl One {
         let local = LocalPart::parse("ann", false).unwrap();
         directory.add_address("ann", &local, &domain).unwrap();
         directory.set_incoming("ann", self.incoming.clone());
+        directory.set_routes(self.routes.clone());
         let runtime = self.runtime.clone();
         let node = Node::start(runtime, config, directory, bound, store, committer)
             .await

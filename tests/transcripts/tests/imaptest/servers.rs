@@ -64,6 +64,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
     let config = Config {
         listeners: vec![listener],
         outgoing: Outgoing::Sink("mox".into()),
+        transports: std::collections::BTreeMap::new(),
         resolvers: Vec::new(),
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),

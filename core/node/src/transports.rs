@@ -1,0 +1,92 @@
+//! The ways for mail to leave, and which of them a message takes.
+
+use mox_address::{Domain, Path};
+use mox_driver::Runtime;
+use mox_machine::Secret;
+use mox_mailbox::{QueueEntry, QueueMessage};
+use mox_server::config::{Smarthost, Transport as Kind};
+use mox_server::routes::{DIRECT, Leaving, ROUTES};
+use rustls::RootCertStore;
+use std::sync::Arc;
+
+use crate::config::{Config, Outgoing};
+use crate::node::Inner;
+
+/// The transport of [`Outgoing::Relay`], which mail takes that no route leads elsewhere.
+pub(crate) const RELAY: &str = "relay";
+
+/// A way for mail to leave, with what its configuration does not hold itself.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    /// Which.
+    pub kind: Kind,
+    /// The password, where there is a login: read from its file.
+    pub password: Option<Secret<String>>,
+    /// Who vouches for the certificate of a smarthost; those of [`MtaSts`](crate::MtaSts) where nobody in particular does.
+    pub authorities: Option<Arc<RootCertStore>>,
+}
+
+impl Transport {
+    pub(crate) const fn smarthost(&self) -> Option<&Smarthost> {
+        match &self.kind {
+            Kind::Smarthost(smarthost) => Some(smarthost),
+            Kind::Socks5(_) | Kind::Fail(_) => None,
+        }
+    }
+}
+
+impl Config {
+    /// The transport of what no route leads anywhere.
+    const fn usual_transport(&self) -> &'static str {
+        match self.outgoing {
+            Outgoing::Relay(_) => RELAY,
+            Outgoing::Direct | Outgoing::Sink(_) => DIRECT,
+        }
+    }
+
+    /// What an administrator may choose: each transport there is, and the routes.
+    pub(crate) fn transport_names(&self) -> Vec<&str> {
+        let usual = self.usual_transport();
+        let mut names = vec![ROUTES, DIRECT];
+        names.extend(Some(usual).filter(|usual| *usual != DIRECT));
+        names.extend(self.transports.keys().map(String::as_str));
+        names
+    }
+}
+
+/// By which transport an entry is tried next; `account` is the name of the message's.
+pub(crate) fn transport_of<R: Runtime>(
+    node: &Inner<R>,
+    entry: &QueueEntry,
+    message: Option<&QueueMessage>,
+    account: Option<&str>,
+) -> String {
+    if !entry.transport.is_empty() {
+        return entry.transport.clone();
+    }
+    let from = message.map_or("", |message| message.reverse_path.as_str());
+    let to = entry
+        .recipients
+        .first()
+        .map_or("", |to| to.address.as_str());
+    let leaving = Leaving {
+        account,
+        from: &domain(from),
+        to: &domain(to),
+        attempts: entry.attempts_made,
+    };
+    let directory = node.directory();
+    let found = directory.routes().find(&leaving);
+    let usual = || node.config.usual_transport();
+    found.unwrap_or_else(usual).to_owned()
+}
+
+/// The domain of an address in A-labels, as routes have it.
+fn domain(address: &str) -> String {
+    let path = Path::parse(address, true).ok();
+    let ascii = path.as_ref().and_then(Path::domain).map(Domain::to_ascii);
+    match ascii {
+        Some(Ok(domain)) => domain.as_str().to_owned(),
+        _ => String::new(),
+    }
+}
