@@ -155,7 +155,9 @@ fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
         let harvester = world.computer("harvester", [10, 0, 7, 1]);
         let client = world.computer("client", [10, 0, 9, 1]);
         let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = mox_dns::MasterFile::parse("x. A 10.0.0.1\n").unwrap();
+        let zone =
+            mox_dns::MasterFile::parse("x.example. A 10.0.0.1\nelsewhere.example. A 10.0.9.1\n")
+                .unwrap();
         let mut one = One::new(&world, Outgoing::Sink("mox".into()));
         let server = mox_sim::name_server(&names, zone, mox_sim::DnsManner::direct());
         one.resolvers = vec![server.unwrap()];
