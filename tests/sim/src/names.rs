@@ -12,6 +12,8 @@ pub(crate) const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];
 const PEERS: [&str; PEERS_MAX] = ["p.example", "q.example", "r.example"];
 /// Their host names.
 const PEER_HOSTS: [&str; PEERS_MAX] = ["mx.p.example", "mx.q.example", "mx.r.example"];
+/// The domain of whoever has no account.
+pub(crate) const OUTSIDE: &str = "outside.example";
 /// The accounts of each.
 const ACCOUNTS: [&str; 3] = ["ann", "bob", "cid"];
 /// The password of everybody.
@@ -59,7 +61,8 @@ pub(crate) fn peer_ip(peer: usize) -> [u8; 4] {
 
 /// What name servers know: our domains are their own mail servers, those of others have one beside them.
 pub(crate) fn zone() -> String {
-    let mut zone = String::new();
+    // Where all strangers come from, who could be answered there.
+    let mut zone = format!("{OUTSIDE}. MX 10 mx.{OUTSIDE}.\nmx.{OUTSIDE}. A 10.0.4.1\n");
     for (n, domain) in DOMAINS.iter().enumerate() {
         let ip = Ipv4Addr::from(ip(n));
         zone += &format!("{domain}. MX 10 {domain}.\n{domain}. A {ip}\n");

@@ -67,7 +67,10 @@ impl Client {
         );
         let path = names::address(&to);
         let envelope = |mark: &str| {
-            format!("MAIL FROM:<{mark}@outside.example>\r\nRCPT TO:<{path}>\r\nDATA\r\n")
+            format!(
+                "MAIL FROM:<{mark}@{}>\r\nRCPT TO:<{path}>\r\nDATA\r\n",
+                names::OUTSIDE
+            )
         };
         let mut text = format!("Subject: {mark}\r\n\r\nnothing");
         if !end.is_empty() {

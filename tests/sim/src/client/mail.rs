@@ -62,7 +62,7 @@ impl Sender {
                 names::account(own),
                 names::domain(self.who.server)
             ),
-            None => format!("{mark}@outside.example"),
+            None => format!("{mark}@{}", names::OUTSIDE),
         }
     }
 
