@@ -56,6 +56,7 @@ fn client_ip(n: u64) -> [u8; 4] {
 fn zone() -> String {
     let mut zone = String::new();
     for n in 0..DOMAINS {
+        let _ = writeln!(zone, "d{n}.example. MX 10 host0.example.");
         let client = client_ip(n % CLIENTS)
             .map(|octet| octet.to_string())
             .join(".");
