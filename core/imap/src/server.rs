@@ -105,7 +105,7 @@ enum Phase {
 
 impl Server {
     /// A session that has just been accepted. The greeting is its first output; on a port with implicit TLS call
-    /// [`Session::secured`] before anything else.
+    /// [`Session::secured`](mox_machine::Session::secured) before anything else.
     pub fn new(config: impl Into<Arc<Config>>, _seed: Seed) -> Self {
         Self {
             config: config.into(),
