@@ -13,6 +13,7 @@ pub mod junk;
 mod letterhead;
 pub mod limiter;
 mod lookup;
+mod prefix;
 pub mod reports;
 pub mod routes;
 pub mod ruleset;

@@ -213,19 +213,7 @@ mod tests {
         };
         let hay = "hay ".repeat(1_000);
         let fields = Fields::of(format!("X: {hay}\r\nX: a needle\r\n\r\n").as_bytes());
-        let facts = Facts {
-            stage: crate::decision::Stage::Message,
-            at: 0,
-            connection: crate::decision::Connection {
-                ip: [192, 0, 2, 1].into(),
-                hello: String::new(),
-                tls: false,
-            },
-            sender: String::new(),
-            sender_unreachable: None,
-            has_resolver: true,
-            message: None,
-        };
+        let facts = Facts::unknown(0);
         let mut effort = Effort::default();
         let (mut found, each) = (0, hay.trim_end().len() + "a needle".len() + 6);
         while ruleset.matches(&facts, &[&fields], &mut effort) {

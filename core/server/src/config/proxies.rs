@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::check::Check;
 use super::locate::Step::{Field, Item, Key};
+use crate::prefix::prefix;
 
 /// Networks of proxies of a listener at most.
 const PROXIES_MAX: usize = 100;
@@ -25,33 +26,13 @@ impl Network {
         let address: IpAddr = address.parse().ok()?;
         let all = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(all);
-        let network = Self { address, bits };
-        (bits <= all && network.masked(address) == Some(address)).then_some(network)
+        (bits <= all && prefix(address, bits.into()) == address).then_some(Self { address, bits })
     }
 
     /// Whether an address is in it. IPv4 that comes as IPv6 is IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        self.masked(ip.to_canonical()) == Some(self.address)
-    }
-
-    /// What counts of an address of the same family.
-    fn masked(&self, ip: IpAddr) -> Option<IpAddr> {
-        let bits = u32::from(self.bits);
-        match (self.address, ip) {
-            (IpAddr::V4(_), IpAddr::V4(ip)) => {
-                let mask = u32::MAX
-                    .checked_shl(32_u32.saturating_sub(bits))
-                    .unwrap_or(0);
-                Some(IpAddr::from((ip.to_bits() & mask).to_be_bytes()))
-            }
-            (IpAddr::V6(_), IpAddr::V6(ip)) => {
-                let mask = u128::MAX
-                    .checked_shl(128_u32.saturating_sub(bits))
-                    .unwrap_or(0);
-                Some(IpAddr::from((ip.to_bits() & mask).to_be_bytes()))
-            }
-            _ => None,
-        }
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.address.is_ipv4() && prefix(ip, self.bits.into()) == self.address
     }
 }
 

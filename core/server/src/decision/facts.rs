@@ -28,6 +28,26 @@ pub struct Facts {
     pub message: Option<Message>,
 }
 
+#[cfg(test)]
+impl Facts {
+    /// Of a message at this moment of which nothing is known.
+    pub(crate) fn unknown(at: i64) -> Self {
+        Self {
+            stage: Stage::Message,
+            at,
+            connection: Connection {
+                ip: [192, 0, 2, 1].into(),
+                hello: String::new(),
+                tls: false,
+            },
+            sender: String::new(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: None,
+        }
+    }
+}
+
 /// How far a transaction came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

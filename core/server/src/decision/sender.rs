@@ -1,4 +1,4 @@
-//! Whether a sender could be answered: transport.md 1.10.
+//! Whether a sender could be answered.
 
 use mox_dns::{MxPlan, Name};
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::facts::{Authenticated, Facts, Message};
 use super::history::{History, Past};
+use crate::limiter::NetworkClass;
 
 const DAY: i64 = 24 * 3600;
 const YEAR: i64 = 365 * DAY;
@@ -210,16 +211,8 @@ fn signers(message: &Message) -> Vec<String> {
 
 /// The address, and the networks around it: IPv4 /32, /26, /21; IPv6 /64, /48, /32.
 fn networks(ip: IpAddr) -> [String; 3] {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => [32, 26, 21].map(|bits: u32| {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            format!("{}/{bits}", std::net::Ipv4Addr::from(u32::from(ip) & mask))
-        }),
-        IpAddr::V6(ip) => [64, 48, 32].map(|bits: u32| {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            format!("{}/{bits}", std::net::Ipv6Addr::from(u128::from(ip) & mask))
-        }),
-    }
+    let ip = ip.to_canonical();
+    NetworkClass::ALL.map(|class| format!("{}/{}", class.of(ip), class.bits(ip)))
 }
 
 #[cfg(test)]
@@ -242,19 +235,7 @@ mod tests {
 
     #[test]
     fn whom_the_user_wrote_to_long_ago_is_no_acquaintance_any_more() {
-        let mut facts = Facts {
-            stage: crate::decision::Stage::Message,
-            at: 10 * YEAR,
-            connection: crate::decision::Connection {
-                ip: [192, 0, 2, 1].into(),
-                hello: String::new(),
-                tls: false,
-            },
-            sender: String::new(),
-            sender_unreachable: None,
-            has_resolver: true,
-            message: None,
-        };
+        let mut facts = Facts::unknown(10 * YEAR);
         facts.message = Some(Message {
             authors: vec!["a@sub.far.example".into()],
             author_domains: vec!["sub.far.example".into()],

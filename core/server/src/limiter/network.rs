@@ -1,9 +1,11 @@
 //! The networks that an address is in.
 
 use core::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::prefix::prefix;
 
 /// How large a network is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,35 +32,26 @@ impl NetworkClass {
         }
     }
 
-    /// Bits of an address that are the network's, of IPv4 and of IPv6.
-    const fn bits(self) -> (u32, u32) {
-        match self {
-            Self::Address => (32, 64),
-            Self::Neighbourhood => (26, 48),
-            Self::Region => (21, 32),
+    /// How many bits of an address are the network's.
+    pub(crate) const fn bits(self, ip: IpAddr) -> u32 {
+        match (self, ip.is_ipv4()) {
+            (Self::Address, true) => 32,
+            (Self::Address, false) => 64,
+            (Self::Neighbourhood, true) => 26,
+            (Self::Neighbourhood, false) => 48,
+            (Self::Region, true) => 21,
+            (Self::Region, false) => 32,
         }
     }
 
     /// The network of this class that an address is in.
-    fn of(self, ip: IpAddr) -> IpAddr {
-        let (v4, v6) = self.bits();
-        match ip {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - v4).unwrap_or(0);
-                Ipv4Addr::from(u32::from(ip) & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - v6).unwrap_or(0);
-                Ipv6Addr::from(u128::from(ip) & mask).into()
-            }
-        }
+    pub(crate) fn of(self, ip: IpAddr) -> IpAddr {
+        prefix(ip, self.bits(ip))
     }
 
     /// A network of this class, as it is written.
     pub fn written(self, network: IpAddr) -> String {
-        let (v4, v6) = self.bits();
-        let bits = if network.is_ipv4() { v4 } else { v6 };
-        match bits {
+        match self.bits(network) {
             32 if network.is_ipv4() => network.to_string(),
             bits => format!("{network}/{bits}"),
         }
