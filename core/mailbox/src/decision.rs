@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::edit::Edit;
 use crate::key::{self, Key, Parts, Table};
 use crate::rows::Stored;
-use crate::{AccountId, Batch, Progress, ReadError, Reads, Space, Stop, scan};
+use crate::{
+    AccountId, Batch, Observation, Progress, ReadError, Reads, Space, Stop, reports_out, scan,
+};
 
 /// Octets of one record at most; a larger one is not kept.
 pub const DECISION_MAX: usize = 32 * 1024;
@@ -32,6 +34,8 @@ pub struct NewDecision {
     pub record: Bytes,
     /// When it was made.
     pub at: Utc,
+    /// What is to be reported of the message to other domains: kept in the same operation, whatever becomes of the record.
+    pub observations: Vec<Observation>,
 }
 
 /// For how much there is room.
@@ -121,6 +125,7 @@ pub(crate) fn keep(
     new: &NewDecision,
     budget: DecisionBudget,
 ) -> Result<(), Stop> {
+    reports_out::keep_all(edit, &new.observations)?;
     let mut kept: Kept = edit.row(&kept_key())?.unwrap_or_default();
     if new.record.len() <= DECISION_MAX {
         let mut keys: Vec<u64> = new

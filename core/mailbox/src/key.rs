@@ -76,6 +76,8 @@ pub enum Table {
     Suppression = 31,
     /// What left the queue, by the ids that it was sent with.
     Sent = 32,
+    /// What is to be reported to other domains, and what was, of the whole store.
+    Observed = 33,
 }
 
 /// Tables whose keys begin with an account and that go with it.

@@ -33,6 +33,7 @@ mod queue_rows;
 mod reads;
 mod recent;
 mod reject;
+mod reports_out;
 mod reputation;
 mod restored;
 mod rows;
@@ -92,7 +93,7 @@ pub use queue::{
     LAST_TEXT_MAX, Outcome, QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX,
     RECIPIENTS_OCTETS_MAX, Retired, RetiredAt, Settled, TEXT_MAX, purge_retired, queue,
     queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome,
-    queue_reschedule, queue_route, retired, retired_page,
+    queue_outcome_beside, queue_reschedule, queue_route, retired, retired_page,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
@@ -102,6 +103,12 @@ pub use recent::{messages_from, recent_from, told};
 pub use reject::{
     REJECT_OCTETS_MAX, REJECT_SECS, REJECTS_MAX, REJECTS_OCTETS_MAX, Rejected, has_reject,
     has_room_for_reject, keep_rejected, purge_rejects,
+};
+pub use reports_out::{
+    OBSERVATION_MAX, OBSERVATIONS_MAX, OBSERVED_DOMAINS_MAX, Observation, Observed,
+    REPORT_ID_BEGINS, REPORTS_DONE_MAX, REPORTS_FAILING_AFTER, REPORTS_FAILING_FOR,
+    REPORTS_FAILING_MAX, ReportDone, Reporting, day_begins, day_of, observe, observed,
+    report_address_fails, reports_done, reports_waiting, settle_report,
 };
 pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;

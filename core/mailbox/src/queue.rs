@@ -14,10 +14,11 @@ use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
 use crate::sent::{self, Notified};
-use crate::suppression;
 use crate::{
-    AccountId, Batch, Body, BodyRef, Limit, Progress, ReadError, Reads, Space, Stop, Touched, scan,
+    AccountId, Batch, Body, BodyRef, Limit, Observation, Progress, ReadError, Reads, Space, Stop,
+    Touched, scan,
 };
+use crate::{reports_out, suppression};
 
 /// Recipients in one entry at most.
 pub const RECIPIENTS_MAX: usize = 64;
@@ -425,7 +426,18 @@ pub fn queue_outcome(
     id: u64,
     outcome: &Outcome,
 ) -> Result<(Batch, Settled), Stop> {
+    queue_outcome_beside(reads, id, outcome, &[])
+}
+
+/// Records the outcome of an attempt, and what was observed in it.
+pub fn queue_outcome_beside(
+    reads: &dyn Reads,
+    id: u64,
+    outcome: &Outcome,
+    observations: &[Observation],
+) -> Result<(Batch, Settled), Stop> {
     let mut edit = Edit::new(reads, outcome.now);
+    reports_out::keep_all(&mut edit, observations)?;
     edit.promised = true;
     let mut entry = open(reads, id)?;
     if outcome.fates.len() != entry.recipients.len() {
@@ -559,8 +571,9 @@ fn count(
     if done.is_empty() {
         return Ok(());
     }
-    let Some(account) = message_of(edit.reads(), entry)?.account else {
-        return Ok(());
+    let message = message_of(edit.reads(), entry)?;
+    let Some(account) = message.account else {
+        return reports_out::left_queue(edit, &message, done);
     };
     for (to, fate) in done {
         match fate {

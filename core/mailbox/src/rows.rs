@@ -64,6 +64,12 @@ stored! {
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";
     crate::reputation::PastRow: 1 "what earlier messages were like";
+    crate::ReportDone: 1 "reports that were sent";
+    crate::reports_out::DayRow: 1 "days to be reported";
+    crate::reports_out::DomainRow: 1 "domains to be reported to";
+    crate::reports_out::ObservationRow: 1 "what is to be reported";
+    crate::reports_out::DoneNumbers: 1 "which reports are remembered";
+    crate::reports_out::FailingRow: 1 "addresses that reports cannot be sent to";
 }
 
 /// Rows that had other versions before this.

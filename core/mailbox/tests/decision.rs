@@ -23,6 +23,7 @@ fn new(at: i64, keys: &[&str], record: &str) -> NewDecision {
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         record: Bytes::copy_from_slice(record.as_bytes()),
         at: Utc::from_secs(at),
+        observations: Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ fn refuse_into(engine: &mut Engine, account: AccountId, mailbox: &str, hashes: &
         keys: vec!["bob@far.example".into()],
         record: Bytes::from_static(b"why"),
         at: engine.now,
+        observations: Vec::new(),
     };
     engine
         .run(|reads| keep_rejected(reads, &decision, BUDGET, &rejected))
@@ -218,6 +219,7 @@ fn who_has_no_room_keeps_no_copy_and_keeps_no_other_from_one() {
         keys: vec!["bob@far.example".into()],
         record: Bytes::from_static(b"why"),
         at: engine.now,
+        observations: Vec::new(),
     };
     engine
         .run(|reads| keep_rejected(reads, &decision, BUDGET, &rejected))

@@ -141,6 +141,7 @@ fn fill(rows: &Path) -> io::Result<usize> {
                     keys: record.keys(),
                     record: Bytes::from(record.encode()),
                     at: Utc::from_secs(now),
+                    observations: Vec::new(),
                 }
             })
             .collect();

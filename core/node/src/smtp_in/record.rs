@@ -31,6 +31,7 @@ pub(super) fn entry(record: &Record) -> NewDecision {
         keys: record.keys(),
         record: Bytes::from(record.encode_within(DECISION_MAX)),
         at: Utc::from_secs(record.facts.at),
+        observations: Vec::new(),
     }
 }
 

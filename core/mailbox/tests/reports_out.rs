@@ -1,0 +1,239 @@
+//! What is to be reported to other domains: counted, reported once a day, whatever clocks say.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod engine;
+
+use bytes::Bytes;
+use engine::*;
+use mox_machine::Utc;
+use mox_mailbox::*;
+
+const KIND: Reporting = Reporting::Dmarc;
+
+fn seen(at: Utc, domain: &str, row: &str) -> Observation {
+    Observation {
+        kind: KIND,
+        at,
+        domain: domain.into(),
+        policy: Bytes::from(format!("policy of {domain}")),
+        row: Bytes::copy_from_slice(row.as_bytes()),
+    }
+}
+
+fn see(e: &mut Engine, domain: &str, row: &str) {
+    let one = seen(e.now, domain, row);
+    e.run(|reads| observe(reads, &[one])).unwrap();
+}
+
+fn done(e: &Engine, domain: &str, day: u32) -> ReportDone {
+    ReportDone {
+        domain: domain.into(),
+        day,
+        at: e.now,
+        report_id: "1".into(),
+        to: vec![format!("rua@{domain}")],
+        count: 1,
+        text: String::new(),
+    }
+}
+
+/// A report, ready to be queued.
+fn report(e: &mut Engine, to: &str) -> Delivery {
+    let mut delivery = e.delivery(20_000, Vec::new());
+    delivery.queue = Some(Enqueue {
+        account: None,
+        reverse_path: String::new(),
+        prefix: Bytes::new(),
+        eight_bit: false,
+        utf8: false,
+        extra: Bytes::from_static(b"report-1"),
+        dsn: String::new(),
+        require_tls: false,
+        tls_optional: false,
+        ids: Vec::new(),
+        groups: vec![Group {
+            recipients: vec![to.into()],
+            next_attempt: e.now,
+            hold: false,
+            release: None,
+        }],
+    });
+    delivery
+}
+
+fn waiting(e: &Engine, day: u32) -> Vec<(u32, String)> {
+    reports_waiting(&e.rows, KIND, day, 100).unwrap()
+}
+
+fn counts(e: &Engine, domain: &str, day: u32) -> Vec<(u64, Bytes)> {
+    let observed = observed(&e.rows, KIND, day, domain).unwrap();
+    let mut rows = observed.unwrap_or_default().rows;
+    rows.sort();
+    rows
+}
+
+#[test]
+fn the_same_is_counted_and_days_domains_and_kinds_are_kept_apart() {
+    let mut e = Engine::new();
+    let day = day_of(e.now);
+    for (domain, row) in [
+        ("a.example", "x"),
+        ("a.example", "x"),
+        ("a.example", "y"),
+        ("a.example.org", "x"),
+        ("not a name", "x"),
+    ] {
+        see(&mut e, domain, row);
+    }
+    let tls = Observation {
+        kind: Reporting::Tls,
+        ..seen(e.now, "a.example", "x")
+    };
+    e.run(|reads| observe(reads, &[tls])).unwrap();
+    e.later(DAY);
+    see(&mut e, "a.example", "x");
+    let row = |count, row: &'static str| (count, Bytes::from(row));
+    assert_eq!(counts(&e, "a.example", day), [row(1, "y"), row(2, "x")]);
+    assert_eq!(counts(&e, "a.example.org", day), [row(1, "x")]);
+    assert_eq!(counts(&e, "a.example", day + 1), [row(1, "x")]);
+    let of_day = [(day, "a.example".into()), (day, "a.example.org".into())];
+    assert_eq!(waiting(&e, day), []);
+    assert_eq!(waiting(&e, day + 1), of_day);
+    let observed = observed(&e.rows, KIND, day, "a.example").unwrap().unwrap();
+    assert_eq!(observed.policy, "policy of a.example");
+    let tls = reports_waiting(&e.rows, Reporting::Tls, day + 9, 100).unwrap();
+    assert_eq!(tls, [(day, "a.example".into())]);
+}
+
+#[test]
+fn a_day_is_queued_and_done_in_one_operation_and_never_again() {
+    let mut e = Engine::new();
+    let day = day_of(e.now);
+    see(&mut e, "a.example", "x");
+    see(&mut e, "b.example", "x");
+    e.later(DAY);
+    let (first, second) = (report(&mut e, "r@a.example"), report(&mut e, "r@a.example"));
+    let settled = done(&e, "a.example", day);
+    let queued = e.run(|reads| settle_report(reads, KIND, Some(&first), &settled));
+    assert_eq!(queued.unwrap().unwrap().queued.len(), 1);
+    // The clock was put back, or somebody was too slow.
+    let again = e.run(|reads| settle_report(reads, KIND, Some(&second), &settled));
+    assert_eq!(again.unwrap(), None);
+    assert_eq!(queue(&e.rows, 0, 10).unwrap().len(), 1);
+    e.later(-DAY);
+    see(&mut e, "a.example", "x");
+    assert_eq!(counts(&e, "a.example", day), []);
+    assert_eq!(waiting(&e, day + 1), [(day, "b.example".into())]);
+    // Nothing is queued for a day of which nothing is known.
+    let third = report(&mut e, "r@c.example");
+    let unknown = done(&e, "c.example", day);
+    let none = e.run(|reads| settle_report(reads, KIND, Some(&third), &unknown));
+    assert_eq!(none.unwrap(), None);
+    let all = reports_done(&e.rows, KIND, None, 10).unwrap();
+    assert_eq!(all, [settled]);
+    assert_eq!(
+        reports_done(&e.rows, KIND, Some("b.example"), 10).unwrap(),
+        []
+    );
+    e.check();
+}
+
+#[test]
+fn what_there_is_no_room_for_is_counted_and_domains_beyond_the_limit_are_not_observed() {
+    let mut e = Engine::new();
+    let day = day_of(e.now);
+    for n in 0..OBSERVATIONS_MAX + 3 {
+        see(&mut e, "a.example", &n.to_string());
+    }
+    see(&mut e, "a.example", "0");
+    see(&mut e, "a.example", &"x".repeat(OBSERVATION_MAX + 1));
+    let seen = observed(&e.rows, KIND, day, "a.example").unwrap().unwrap();
+    assert_eq!((seen.rows.len(), seen.left_out), (1_000, 4));
+    assert_eq!(seen.rows.iter().map(|(count, _)| count).sum::<u64>(), 1_001);
+    // All of it goes in one operation.
+    let settled = done(&e, "a.example", day);
+    e.run(|reads| settle_report(reads, KIND, None, &settled))
+        .unwrap();
+    assert_eq!(counts(&e, "a.example", day), []);
+    for n in 0..=OBSERVED_DOMAINS_MAX {
+        see(&mut e, &format!("{n}.example"), "x");
+    }
+    let all = reports_waiting(&e.rows, KIND, day + 1, 9_999).unwrap();
+    assert_eq!(all.len(), 2_000);
+}
+
+#[test]
+fn an_address_that_reports_fail_for_three_times_gets_none_for_a_month() {
+    let mut e = Engine::new();
+    let to = "R@a.example";
+    let attempt = |e: &mut Engine, fate: Fate| {
+        let delivery = report(e, to);
+        let id = e.run(|reads| deliver(reads, &delivery)).unwrap().queued[0];
+        let now = e.now;
+        e.run(|reads| queue_attempt(reads, id, "direct", now, now))
+            .unwrap();
+        let outcome = Outcome {
+            now,
+            host: String::new(),
+            text: String::new(),
+            tls: String::new(),
+            fates: vec![fate],
+            unknown: Vec::new(),
+            next_attempt: now,
+            delay_told: false,
+            notice: None,
+            success: None,
+        };
+        e.run(|reads| queue_outcome(reads, id, &outcome)).unwrap();
+        report_address_fails(&e.rows, "r@A.example", e.now).unwrap()
+    };
+    let no = || Fate::Failed("550 no".into());
+    let yes = || Fate::Delivered("250 ok".into());
+    for (fate, fails) in [
+        (no(), false),
+        (no(), false),
+        (yes(), false),
+        (no(), false),
+        (no(), false),
+        (no(), true),
+    ] {
+        assert_eq!(attempt(&mut e, fate), fails);
+    }
+    e.later(30 * DAY + 1);
+    assert!(!report_address_fails(&e.rows, to, e.now).unwrap());
+    assert!(attempt(&mut e, no()));
+    assert!(!attempt(&mut e, yes()));
+    e.check();
+}
+
+#[test]
+fn what_an_attempt_saw_is_kept_with_its_outcome() {
+    let mut e = Engine::new();
+    let delivery = report(&mut e, "x@a.example");
+    let id = e.run(|reads| deliver(reads, &delivery)).unwrap().queued[0];
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, id, "direct", now, now))
+        .unwrap();
+    let outcome = Outcome {
+        now,
+        host: String::new(),
+        text: String::new(),
+        tls: String::new(),
+        fates: vec![Fate::Delivered("250 ok".into())],
+        unknown: Vec::new(),
+        next_attempt: now,
+        delay_told: false,
+        notice: None,
+        success: None,
+    };
+    let seen = [seen(now, "a.example", "x")];
+    e.run(|reads| queue_outcome_beside(reads, id, &outcome, &seen))
+        .unwrap();
+    assert_eq!(counts(&e, "a.example", day_of(now)), [(1, "x".into())]);
+}
