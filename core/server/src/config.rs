@@ -15,6 +15,7 @@ mod edit;
 mod incoming;
 mod locate;
 mod offers;
+mod outgoing_reports;
 mod problem;
 mod proxies;
 mod routes;

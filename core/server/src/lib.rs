@@ -15,6 +15,7 @@ pub mod limiter;
 mod lookup;
 mod prefix;
 pub mod reports;
+pub mod reports_out;
 pub mod routes;
 pub mod ruleset;
 mod scrub;

@@ -12,6 +12,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 use crate::SendLimits;
 use crate::config::{Dynamic, Incoming, Static};
 use crate::reports::ReportKind;
+use crate::reports_out::OutgoingReports;
 use crate::routes::Routes;
 
 /// All addresses of a server. Immutable while in use: a changed configuration makes a new one.
@@ -34,6 +35,8 @@ pub struct Directory {
     reports: BTreeMap<Domain, ReportAddresses>,
     /// By which transport mail leaves.
     routes: Routes,
+    /// What is reported to other domains.
+    outgoing_reports: OutgoingReports,
     /// Host names and address literals of ours that are no mail domains: they have a postmaster and nobody else.
     hosts: BTreeSet<Host>,
 }
@@ -149,6 +152,9 @@ impl Directory {
         }
         directory.reports.clone_from(&dynamic.reports);
         directory.routes.clone_from(&dynamic.routes);
+        directory
+            .outgoing_reports
+            .clone_from(&dynamic.outgoing_reports);
         for (name, account) in &dynamic.accounts {
             directory.add_account(name);
             if let Some(quota) = account.quota {
@@ -176,6 +182,21 @@ impl Directory {
     /// By which transport mail leaves.
     pub const fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// Says what is reported to other domains.
+    pub fn set_outgoing_reports(&mut self, reports: OutgoingReports) {
+        self.outgoing_reports = reports;
+    }
+
+    /// What is reported to other domains: nothing, unless a configuration or [`set_outgoing_reports`](Self::set_outgoing_reports) says so.
+    pub const fn outgoing_reports(&self) -> &OutgoingReports {
+        &self.outgoing_reports
+    }
+
+    /// The domains of ours, in A-labels.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.domains.keys()
     }
 
     /// Says what an account wants of mail from elsewhere.
@@ -215,6 +236,7 @@ impl Directory {
             domains: BTreeMap::new(),
             reports: BTreeMap::new(),
             routes: Routes::default(),
+            outgoing_reports: OutgoingReports::default(),
             hosts: BTreeSet::new(),
         }
     }

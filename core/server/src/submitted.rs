@@ -24,6 +24,29 @@ impl Signers {
         self.0.insert(domain, selectors.into());
     }
 
+    /// Whether mail of a domain in A-labels is signed.
+    pub fn has(&self, domain: &Domain) -> bool {
+        self.0.get(domain).is_some_and(|some| !some.is_empty())
+    }
+
+    /// The same, with more fields signed: of mail that has them by its nature.
+    #[must_use]
+    pub fn and_fields(&self, fields: &[&str]) -> Self {
+        let more = |selector: &Selector| {
+            let mut selector = selector.clone();
+            selector
+                .signed
+                .extend(fields.iter().map(|&field| field.to_owned()));
+            selector
+        };
+        let domains = self.0.iter();
+        Self(
+            domains
+                .map(|(domain, some)| (domain.clone(), some.iter().map(more).collect()))
+                .collect(),
+        )
+    }
+
     /// Those that sign for the author of a message.
     fn of(&self, author: &Path) -> Option<Arc<[Selector]>> {
         let domain = author.domain()?.to_ascii().ok()?;

@@ -10,11 +10,13 @@ use super::dkim::{Dkim, FileDkim};
 use super::incoming::{self, FileRuleset, Incoming, JunkFilter};
 use super::locate::Step::{self, Field, Item, Key};
 use super::offers::{self, setting};
+use super::outgoing_reports::FileOutgoingReports;
 use super::problem::Problems;
 use super::routes::{self, FileRoute};
 use super::static_file::Static;
 use crate::SendLimits;
 use crate::lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
+use crate::reports_out::OutgoingReports;
 use crate::routes::Routes;
 
 /// `domains.ron`, checked.
@@ -30,6 +32,8 @@ pub struct Dynamic {
     pub accounts: BTreeMap<String, Account>,
     /// By which transport mail leaves.
     pub routes: Routes,
+    /// What is reported to other domains.
+    pub outgoing_reports: OutgoingReports,
 }
 
 /// Somebody who has mail here.
@@ -78,6 +82,8 @@ struct File {
     accounts: BTreeMap<String, FileAccount>,
     #[serde(default)]
     routes: Vec<FileRoute>,
+    #[serde(default)]
+    outgoing_reports: FileOutgoingReports,
 }
 
 #[derive(Debug, Deserialize)]
@@ -257,12 +263,14 @@ impl File {
             );
         }
         let routes = self.routes(check, fixed);
+        let outgoing_reports = self.outgoing_reports.check(check, &directory);
         Dynamic {
             domains,
             dkim,
             reports,
             accounts,
             routes,
+            outgoing_reports,
         }
     }
 

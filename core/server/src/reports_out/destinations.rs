@@ -1,0 +1,301 @@
+//! Where reports of a domain go: functions of facts.
+
+use mox_address::{Host, Path};
+use mox_dmarc::{Record, ReportUri, registrable};
+use mox_dns::{Answer, Facts, Missing, Name, Question, Record as Rr, RecordType};
+use mox_tls_policy::{Rua, TlsrptLookup, tlsrpt_lookup};
+
+use super::settings::is_at_or_below;
+
+/// Addresses that get the report of one domain, at most.
+pub const DESTINATIONS_MAX: usize = 8;
+
+/// What a domain wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Name servers did not tell; they may later.
+    Unknown,
+    /// No report, or none that can be sent by mail, and why.
+    Nothing(String),
+    /// Reports to these.
+    At(Vec<Destination>),
+}
+
+/// An address for reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The address.
+    pub to: Path,
+    /// Octets of a report at most, packed.
+    pub max: Option<u64>,
+}
+
+/// Where a domain wants TLS reports. Addresses with `https:` are passed over.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks.
+pub fn tls_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
+    let Ok(name) = Name::parse(domain) else {
+        return Ok(Wanted::Nothing("its name is none".into()));
+    };
+    let record = match tlsrpt_lookup(facts, &name)? {
+        TlsrptLookup::Record(record) => record,
+        TlsrptLookup::Unknown(_) => return Ok(Wanted::Unknown),
+        TlsrptLookup::None | TlsrptLookup::Several | TlsrptLookup::Unreadable(_) => {
+            return Ok(Wanted::Nothing("it publishes no _smtp._tls record".into()));
+        }
+    };
+    let addresses = record.rua.iter().filter_map(|rua| match rua {
+        Rua::Mail(address) => Some(Destination {
+            to: unescaped(address)?,
+            max: None,
+        }),
+        Rua::Https(_) => None,
+    });
+    Ok(at(
+        addresses.take(DESTINATIONS_MAX).collect(),
+        "its _smtp._tls record names no address for mail",
+    ))
+}
+
+fn at(destinations: Vec<Destination>, otherwise: &str) -> Wanted {
+    match destinations.is_empty() {
+        true => Wanted::Nothing(otherwise.into()),
+        false => Wanted::At(destinations),
+    }
+}
+
+/// Where the domain of a policy wants aggregate reports. An address elsewhere gets none unless its domain says that it wants them
+/// (RFC 7489 7.1, RFC 9990 4).
+///
+/// # Errors
+/// The questions whose answers `facts` lacks.
+pub fn dmarc_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
+    let Ok(name) = Name::parse(format!("_dmarc.{domain}")) else {
+        return Ok(Wanted::Nothing("its name is none".into()));
+    };
+    let answer = facts.need(&Question::of(name, RecordType::Txt))?;
+    let record = match only(answer) {
+        Found::Unknown => return Ok(Wanted::Unknown),
+        Found::None => return Ok(Wanted::Nothing("it publishes no DMARC record".into())),
+        Found::Record(record) => record,
+    };
+    let asked: Vec<Destination> = mailed(&record.aggregate).take(DESTINATIONS_MAX).collect();
+    if asked.is_empty() {
+        return Ok(Wanted::Nothing("its record names no rua for mail".into()));
+    }
+    let elsewhere = asked.iter().filter_map(|one| consent(domain, &one.to));
+    let questions: Vec<Question> = elsewhere.collect();
+    facts.all(&questions)?;
+    let (mut destinations, mut is_unknown) = (Vec::new(), false);
+    for one in asked {
+        let Some(question) = consent(domain, &one.to) else {
+            // Of a name that cannot be asked for nobody says yes.
+            if host(&one.to).is_some_and(|host| is_near(domain, &host)) {
+                destinations.push(one);
+            }
+            continue;
+        };
+        match only(facts.need(&question)?) {
+            Found::Unknown => is_unknown = true,
+            Found::None => {}
+            // It may name another address at the same host.
+            Found::Record(record) => {
+                let own: Vec<Destination> = mailed(&record.aggregate)
+                    .filter(|other| host(&other.to) == host(&one.to))
+                    .collect();
+                match own.is_empty() {
+                    true => destinations.push(one),
+                    false => destinations.extend(own),
+                }
+            }
+        }
+    }
+    destinations.truncate(DESTINATIONS_MAX);
+    if destinations.is_empty() && is_unknown {
+        return Ok(Wanted::Unknown);
+    }
+    Ok(at(
+        destinations,
+        "nobody elsewhere whom it names says that they want its reports",
+    ))
+}
+
+enum Found {
+    Record(Record),
+    None,
+    Unknown,
+}
+
+/// The one record; several count as none.
+fn only(answer: &Answer) -> Found {
+    if answer.why().is_some_and(|failure| failure.is_temporary()) {
+        return Found::Unknown;
+    }
+    let mut texts = answer.all().iter().filter_map(|record| match record {
+        Rr::Txt(text) if Record::is_record(text) => Some(&**text),
+        _ => None,
+    });
+    match (texts.next(), texts.next()) {
+        (Some(text), None) => Record::parse(text).map_or(Found::None, Found::Record),
+        _ => Found::None,
+    }
+}
+
+/// The addresses of `mailto:` URIs: reports go by mail only.
+fn mailed(uris: &[ReportUri]) -> impl Iterator<Item = Destination> {
+    uris.iter().filter_map(|uri| {
+        let (scheme, rest) = uri.uri.split_once(':')?;
+        let address = rest.split('?').next()?;
+        scheme.eq_ignore_ascii_case("mailto").then_some(())?;
+        Some(Destination {
+            to: unescaped(address)?,
+            max: uri.max,
+        })
+    })
+}
+
+/// The host of an address, in A-labels.
+fn host(path: &Path) -> Option<String> {
+    match &path.host {
+        Host::Domain(domain) => domain.to_ascii().ok().map(|domain| domain.to_string()),
+        Host::Literal(_) => None,
+    }
+}
+
+/// What is asked of the domain of an address elsewhere; `None` when nobody has to be asked.
+fn consent(domain: &str, to: &Path) -> Option<Question> {
+    let host = host(to).filter(|host| !is_near(domain, host))?;
+    let name = Name::parse(format!("{domain}._report._dmarc.{host}")).ok()?;
+    Some(Question::of(name, RecordType::Txt))
+}
+
+/// Both names are registered by the same.
+fn is_near(domain: &str, host: &str) -> bool {
+    let registered = registrable(domain);
+    is_at_or_below(host, domain) || (registered.is_some() && registered == registrable(host))
+}
+
+/// The address of a `mailto:` URI, with its escapes taken back.
+fn unescaped(text: &str) -> Option<Path> {
+    let mut octets = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        if octet != b'%' {
+            octets.push(octet);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        let digits = core::str::from_utf8(&digits).ok()?;
+        octets.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    let text = String::from_utf8(octets).ok()?;
+    // What ends a field is in no address.
+    let is_plain = !text.chars().any(|c| c.is_control() || "<>,;".contains(c));
+    Path::parse(&text, true)
+        .ok()
+        .filter(|path| is_plain && host(path).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mox_dns::{Inquiry, MasterFile, Progress};
+    use mox_machine::{Mono, Now};
+
+    /// What comes of it in a world with these records; names below `lame.example` are not answered.
+    fn wanted(zone: &str, run: impl Fn(&Facts) -> Result<Wanted, Missing>) -> Wanted {
+        let zone = MasterFile::parse(zone).unwrap();
+        let mut inquiry = Inquiry::new(Facts::default(), Mono(20_000_000_000));
+        loop {
+            match inquiry.run(Now::default(), &run) {
+                Progress::Done(wanted) => return wanted,
+                Progress::Ask(questions) => {
+                    for question in questions {
+                        let is_lame = question.name().to_string().contains("lame.example");
+                        let answer = match is_lame {
+                            true => Answer::failure(mox_dns::Failure::Timeout, 60),
+                            false => zone.answer(&question),
+                        };
+                        inquiry.answer(&question, answer);
+                    }
+                }
+                Progress::Wait => unreachable!("every question was answered"),
+            }
+        }
+    }
+
+    fn addresses(wanted: Wanted) -> Vec<String> {
+        match wanted {
+            Wanted::At(all) => all
+                .into_iter()
+                .map(|one| match one.max {
+                    Some(max) => format!("{}!{max}", one.to),
+                    None => one.to.to_string(),
+                })
+                .collect(),
+            other => vec![format!("{other:?}")],
+        }
+    }
+
+    #[test]
+    fn an_address_elsewhere_gets_aggregate_reports_only_if_its_domain_says_so() {
+        let zone = "\
+            _dmarc.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@one.example!10m, mailto:b@mail.one.example, mailto:c@yes.example, mailto:d@no.example, https://one.example/r, mailto:e%2bx@other.example?subject=x\"\n\
+            one.example._report._dmarc.yes.example. TXT \"v=DMARC1\"\n\
+            one.example._report._dmarc.other.example. TXT \"v=DMARC1; rua=mailto:else@other.example, mailto:victim@third.example\"\n";
+        assert_eq!(
+            addresses(wanted(zone, |facts| dmarc_wanted(facts, "one.example"))),
+            [
+                "a@one.example!10485760",
+                "b@mail.one.example",
+                "c@yes.example",
+                "else@other.example"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_name_servers_do_not_tell_is_asked_again_and_what_they_deny_is_not() {
+        for (record, expected) in [
+            ("v=DMARC1; p=none", "its record names no rua for mail"),
+            (
+                "v=DMARC1; p=none; rua=https://x.example/",
+                "its record names no rua for mail",
+            ),
+            (
+                "v=DMARC1; p=none; rua=mailto:a@no.example",
+                "nobody elsewhere whom it names says that they want its reports",
+            ),
+            ("v=spf1", "it publishes no DMARC record"),
+        ] {
+            let zone = format!("_dmarc.one.example. TXT \"{record}\"\n");
+            let found = wanted(&zone, |facts| dmarc_wanted(facts, "one.example"));
+            assert_eq!(found, Wanted::Nothing(expected.into()), "{record}");
+        }
+        let zone = "_dmarc.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@lame.example\"\n";
+        let found = wanted(zone, |facts| dmarc_wanted(facts, "one.example"));
+        assert_eq!(found, Wanted::Unknown);
+        let found = wanted(zone, |facts| dmarc_wanted(facts, "lame.example"));
+        assert_eq!(found, Wanted::Unknown);
+        let found = wanted(zone, |facts| tls_wanted(facts, "lame.example"));
+        assert_eq!(found, Wanted::Unknown);
+    }
+
+    #[test]
+    fn tls_reports_go_where_the_record_says_by_mail() {
+        let zone = "\
+            _smtp._tls.one.example. TXT \"v=TLSRPTv1; rua=mailto:t@far.example,https://one.example/\"\n\
+            _smtp._tls.two.example. TXT \"v=TLSRPTv1; rua=https://two.example/\"\n";
+        let of = |domain: &str| addresses(wanted(zone, |facts| tls_wanted(facts, domain)));
+        assert_eq!(of("one.example"), ["t@far.example"]);
+        assert_eq!(
+            of("two.example"),
+            ["Nothing(\"its _smtp._tls record names no address for mail\")"]
+        );
+        assert_eq!(
+            of("three.example"),
+            ["Nothing(\"it publishes no _smtp._tls record\")"]
+        );
+    }
+}
