@@ -144,6 +144,16 @@ pub enum Command {
         /// Reports at most.
         max: usize,
     },
+    /// What became of reports to other domains. Answered with a list of [`ReportSent`](mox_server::reports_out::ReportSent)s, the last
+    /// one first.
+    ReportsSent {
+        /// Which kind.
+        kind: ReportKind,
+        /// To which domain; `None` is all.
+        domain: Option<String>,
+        /// Reports at most.
+        max: usize,
+    },
     /// Judge an account's mail again. Answered with a [`BacktestReport`](mox_server::backtest::BacktestReport), which takes about a
     /// millisecond a message.
     Backtest {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use mox_machine::Utc;
 use mox_report::{AggregateReport, Limits, Refused, TlsReport};
 use mox_server::reports::{ReportContent, ReportKind, StoredReport};
+use mox_server::reports_out::ReportSent;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -122,6 +123,15 @@ pub(crate) fn list(args: &Args, kind: ReportKind, list: &Reports) -> Result<(), 
     };
     let socket = ctl_socket(args)?;
     let max = list.max;
+    if list.sent {
+        let reports: Vec<ReportSent> =
+            ctl::ask(&socket, &Command::ReportsSent { kind, domain, max })?;
+        return match (list.json, reports.is_empty()) {
+            (true, _) => print_json(&reports),
+            (false, true) => print(format!("no {} was sent\n", kind.name())),
+            (false, false) => print(reports.iter().map(sent).collect::<String>()),
+        };
+    }
     let reports: Vec<StoredReport> = ctl::ask(&socket, &Command::Reports { kind, domain, max })?;
     if list.json {
         return print_json(&reports);
@@ -130,6 +140,28 @@ pub(crate) fn list(args: &Args, kind: ReportKind, list: &Reports) -> Result<(), 
         true => print(format!("no {} came\n", kind.name())),
         false => print(reports.iter().map(text).collect::<Vec<_>>().join("\n")),
     }
+}
+
+/// One line of a report that was sent, or not.
+fn sent(report: &ReportSent) -> String {
+    let day = Utc::from_secs(report.day).to_string();
+    let day = day.split('T').next().unwrap_or_default();
+    let what = match report.to.is_empty() {
+        true => format!("not sent: {}", report.text),
+        false => {
+            let but = match report.text.as_str() {
+                "" => String::new(),
+                text => format!(" (but: {text})"),
+            };
+            let to = report.to.join(", ");
+            format!("sent to {to}{but}, report {}", report.report_id)
+        }
+    };
+    let at = Utc::from_secs(report.at);
+    format!(
+        "{at}  {}  of {day}, {}: {what}\n",
+        report.domain, report.count
+    )
 }
 
 fn text(report: &StoredReport) -> String {

@@ -445,6 +445,11 @@ impl Admin {
                 let found = self.read(move |node| node.reports(kind, domain.as_deref(), max));
                 serde_json::to_value(found.await?).map_err(CtlError::failed)
             }
+            Command::ReportsSent { kind, domain, max } => {
+                let max = max.min(EXPLAINED_MAX);
+                let found = self.read(move |node| node.reports_sent(kind, domain.as_deref(), max));
+                serde_json::to_value(found.await?).map_err(CtlError::failed)
+            }
             Command::Backtest { account, under } => {
                 let under = match under {
                     Some((fixed, dynamic)) => {

@@ -135,6 +135,7 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
             "                    {selector:?}: (key: {key:?}),\n"
         ))
     });
+    let from = format!("postmaster@{domain}");
     let (keys, sign) = (keys.collect::<String>(), format!("{:?}", dkim.sign));
     format!(
         r#"// domains.ron: whose mail is kept here. The running server reads this file again when it changes.
@@ -212,6 +213,11 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
     // routes: [
     //     (to: ["slow.example", ".with-all-below.example"], minimum_attempts: 3, transport: "provider"),
     // ],
+
+    // What other domains are told once a day that ask for it in DNS: what came of mail in their name (dmarc), and how TLS with their
+    // servers went (tls). Reports are signed; they come from postmaster of a domain that has keys, unless from says otherwise. Who is in
+    // opt_out gets none: a domain with all below it, or an address.
+    // outgoing_reports: (dmarc: true, tls: true, from: {from:?}, opt_out: ["example.net", "somebody@example.org"]),
 )
 "#
     )

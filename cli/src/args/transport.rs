@@ -101,16 +101,19 @@ pub struct ParseReportMsg {
     pub json: bool,
 }
 
-/// List the reports of others that came to the running server and are believed, the newest first.
+/// List the reports of others that came to the running server and are believed, the newest first; or those that it sent.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "reports")]
 pub struct Reports {
-    /// a domain of ours; default: all
+    /// a domain of ours, with --sent the one it was sent to; default: all
     #[argh(positional)]
     pub domain: Option<String>,
     /// reports at most; default: 20
     #[argh(option, default = "20")]
     pub max: usize,
+    /// what became of our own reports to other domains
+    #[argh(switch)]
+    pub sent: bool,
     /// one JSON array with all that is kept of each
     #[argh(switch)]
     pub json: bool,

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_machine::{Secret, Utc};
-use mox_mailbox::Dated;
+use mox_mailbox::{Dated, Reporting};
 use mox_server::decision::{Record, lookups};
 use mox_server::limiter::RefusedMinute;
 use mox_server::reports::{ReportKind, StoredReport};
+use mox_server::reports_out::ReportSent;
 use mox_store::StoreError;
 
 use crate::Node;
@@ -91,6 +92,23 @@ impl<R: Runtime> Node<R> {
             .iter()
             .filter_map(|row| StoredReport::decode(row))
             .collect())
+    }
+
+    /// What became of the reports to other domains, the last one first and at most `max`: to a domain, or to all.
+    pub fn reports_sent(
+        &self,
+        kind: ReportKind,
+        domain: Option<&str>,
+        max: usize,
+    ) -> Result<Vec<ReportSent>, StartError> {
+        let published = self.inner.store.published();
+        let kind = match kind {
+            ReportKind::Dmarc => Reporting::Dmarc,
+            ReportKind::Tls => Reporting::Tls,
+        };
+        let found = mox_mailbox::reports_done(&*published.view, kind, domain, max);
+        let found = found.map_err(|e| StartError(e.to_string()))?;
+        Ok(found.into_iter().map(ReportSent::from).collect())
     }
 
     /// Has the junk filter of an account forget all, and learn again from its messages: it begins soon, and goes on in the

@@ -28,6 +28,7 @@ mod proxied;
 mod queue_admin;
 mod queue_out;
 mod registry;
+mod reports_out;
 mod reread;
 mod resolve;
 mod smtp_in;

@@ -11,6 +11,7 @@ mod login;
 mod notice;
 mod policy;
 mod route;
+mod seen;
 mod verdict;
 
 use core::future::poll_fn;

@@ -5,21 +5,27 @@ use futures_lite::future;
 use mox_address::Path;
 use mox_driver::Runtime;
 use mox_machine::mutant;
-use mox_mailbox::{Fate, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient};
+use mox_mailbox::{
+    Fate, Observation, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient,
+};
 use mox_queue::{Next, Outcome, next};
 use mox_server::Found;
+use mox_server::reports_out::SeenSession;
 use mox_store::StoreError;
 use mox_tls_policy::Demand;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::dry_run::Probe;
 use super::hop::try_hop;
 use super::notice::Told as About;
 use super::route::{self, NoRoute};
+use super::seen::noted;
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
 use crate::registry::Seat;
+use crate::reports_out;
 use crate::transports::transport_of;
 
 /// How long an attempt may take, beside the time for the message itself.
@@ -137,11 +143,22 @@ async fn attempt<R: Runtime>(
         false
     };
     let shared = Arc::new(message.clone());
+    let mut seen = Vec::new();
+    let is_told = AtomicBool::new(false);
+    // Asked meanwhile; what was delivered is recorded whether there is an answer or not.
+    let wishes = async {
+        let wants = reports_out::tls_wishes(node, &entry, &message).await;
+        is_told.store(wants, Ordering::Relaxed);
+        core::future::pending().await
+    };
     let whole = async {
-        deliver(node, seat, &transport, &entry, shared, None, &mut results).await;
+        seen = deliver(node, seat, &transport, &entry, shared, None, &mut results).await;
         true
     };
-    let is_whole = future::or(cut, whole).await;
+    let is_whole = future::or(cut, future::or(wishes, whole)).await;
+    if !is_told.load(Ordering::Relaxed) {
+        seen.clear();
+    }
     if !is_whole && !results.iter().any(|r| is_decided(r.as_ref())) {
         // Nobody has the message by this attempt; its row says when the next one is.
         return Err("the server stops".into());
@@ -153,7 +170,8 @@ async fn attempt<R: Runtime>(
     let none = ours(Outcome::Temporary, "4.4.1", why, None);
     let results = results.into_iter();
     let results = results.map(|r| r.unwrap_or_else(|| none.clone())).collect();
-    record(node, entry, &message, results, jitter).await?;
+    let seen = reports_out::of_sessions(&entry, &seen, node.runtime.now().utc);
+    record(node, entry, &message, results, seen, jitter).await?;
     Ok(Vec::new())
 }
 
@@ -163,6 +181,7 @@ async fn record<R: Runtime>(
     entry: QueueEntry,
     message: &QueueMessage,
     results: Vec<Result>,
+    seen: Vec<Observation>,
     jitter: u64,
 ) -> core::result::Result<(), String> {
     let now = node.runtime.now().utc;
@@ -286,7 +305,7 @@ async fn record<R: Runtime>(
     });
     let id = entry.id;
     let op = move |reads: &dyn mox_mailbox::Reads| {
-        let result = mox_mailbox::queue_outcome(reads, id, &outcome);
+        let result = mox_mailbox::queue_outcome_beside(reads, id, &outcome, &seen);
         drop((held, success_held));
         result
     };
@@ -356,7 +375,7 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
     }
 }
 
-/// Tries the hops one after the other until every recipient is decided. What is known stands in `results` at once: a server that stops
+/// Tries the hops one after the other until every recipient is decided, and says how TLS went with them. What is known stands in `results` at once: a server that stops
 /// cuts this short. A rehearsal goes as far as it says.
 pub(super) async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
@@ -366,7 +385,7 @@ pub(super) async fn deliver<R: Runtime>(
     message: Arc<QueueMessage>,
     probe: Option<&Arc<Probe>>,
     results: &mut [Option<Result>],
-) {
+) -> Vec<SeenSession> {
     let mut open = Vec::new();
     for ((to, result), nth) in entry.recipients.iter().zip(&mut *results).zip(0..) {
         match Path::parse(&to.address, true) {
@@ -382,7 +401,7 @@ pub(super) async fn deliver<R: Runtime>(
         }
     }
     let Some((_, first, _)) = open.first() else {
-        return;
+        return Vec::new();
     };
     let route = match route::hops(node, transport, first, demand(&message)).await {
         Ok(route) => route,
@@ -396,7 +415,7 @@ pub(super) async fn deliver<R: Runtime>(
                     *slot = Some(ours(outcome, &status, &text, None));
                 }
             }
-            return;
+            return Vec::new();
         }
     };
     let until = node.runtime.now().mono + longest(&message);
@@ -427,6 +446,7 @@ pub(super) async fn deliver<R: Runtime>(
             result.outcome = Outcome::Permanent;
         }
     }
+    noted(&route.hops)
 }
 
 /// How long an attempt may take up to the final dot, with all hosts together: half an hour, and the time that a message of its size

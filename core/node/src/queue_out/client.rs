@@ -61,6 +61,9 @@ enum Worked {
     Challenge(ClientExchange, Result<Secret<Bytes>, Failure>),
 }
 
+/// What there is of TLS where there is none.
+pub(super) const IN_CLEAR: &str = "in clear";
+
 /// What a session came to.
 pub(super) struct Spoken {
     /// What became of each recipient; nothing of those whom the host did not want to hear of in one session.
@@ -94,7 +97,7 @@ impl<R: Runtime> ClientHost<R> {
             ended: None,
             is_late: false,
             offers_dsn: false,
-            tls: "in clear".into(),
+            tls: IN_CLEAR.into(),
             told: Some(told),
             not_logged_in: None,
             login,

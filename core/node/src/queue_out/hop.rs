@@ -16,11 +16,13 @@ use std::io;
 use std::sync::Arc;
 
 use super::attempt::{Result, ours};
-use super::client::{ClientHost, Spoken};
+use super::client::{ClientHost, IN_CLEAR, Spoken};
 use super::connect::connect;
 use super::dry_run::Probe;
 use super::login::Login;
+use super::policy::Went;
 use super::route::{Hop, Way};
+use super::seen::note;
 use super::verdict::{said, words};
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
@@ -116,6 +118,7 @@ async fn speak<R: Runtime>(
         (None, None) => String::new(),
     };
     if level == Some(Level::Never) {
+        note(node, hop, &Went::Never);
         let mut result = unfit("4.7.10", &demanded);
         let mut reasons = hop
             .policy
@@ -134,9 +137,12 @@ async fn speak<R: Runtime>(
             Ok(Spoken {
                 reached,
                 tells,
-                tls,
+                tls: shown,
             }) => {
                 let ambiguous = reached.iter().flatten().any(|o| o.ambiguous);
+                if shown == IN_CLEAR && tls != Tls::Never && may_have_offered(&reached) {
+                    note(node, hop, &Went::Clear);
+                }
                 let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
                     (Cause::NoTls, ..) => {
                         let text = format!("the host does not offer STARTTLS. {demanded}");
@@ -164,7 +170,7 @@ async fn speak<R: Runtime>(
                     ours(Outcome::Temporary, "4.5.3", text, Some(host.clone()))
                 };
                 let results = reached.iter().map(|o| Result {
-                    tls: tls.clone(),
+                    tls: shown.clone(),
                     tells,
                     ..o.as_ref().map_or_else(too_many, said)
                 });
@@ -175,6 +181,7 @@ async fn speak<R: Runtime>(
                 return (vec![unfit("4.7.5", &text); count], false);
             }
             Err(Broken::Tls(error)) if tls == Tls::Required => {
+                note(node, hop, &Went::Failed);
                 let text = format!("TLS failed: {error}. {demanded}");
                 let result = unfit("4.7.5", &text);
                 return (vec![result; count], false);
@@ -182,6 +189,7 @@ async fn speak<R: Runtime>(
             // Opportunistic: better in clear than not at all.
             Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
                 tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
+                note(node, hop, &Went::Failed);
                 tls = Tls::Never;
             }
             Err(Broken::Login(failure)) => {
@@ -217,6 +225,15 @@ enum Broken {
     Policy(String),
     /// We ended it ourselves before we were logged in.
     Login(mox_sasl::Failure),
+}
+
+/// The host got as far as to say whether it offers STARTTLS.
+fn may_have_offered(reached: &[Option<Reached>]) -> bool {
+    let is_early = |o: &Reached| matches!(o.stage, Stage::Greeting | Stage::Ehlo | Stage::Helo);
+    reached
+        .iter()
+        .flatten()
+        .any(|o| !is_early(o) || o.cause == Cause::NoTls)
 }
 
 /// A refusal of who we are (RFC 4954 6).
@@ -380,6 +397,7 @@ async fn secure<R: Runtime>(
     let secured = tls::connect(runtime, config, name, plain)
         .await
         .map_err(Broken::Tls)?;
+    note(node, hop, &Went::Secured(inspector.presented().as_ref()));
     if let Some(policy) = hop.policy.as_ref().filter(|policy| policy.is_choosy()) {
         let authorities = &node.config.mta_sts.authorities;
         policy

@@ -267,10 +267,10 @@ async fn hops_of<R: Runtime>(
         .policies
         .of(&node.runtime, &node.resolver, domain)
         .await;
-    let policy = match sts {
-        Ok(applied) => applied.policy,
+    let (policy, problem) = match sts {
+        Ok(applied) => (applied.policy, applied.problem),
         // RFC 8689 4.2.2: it is to arrive, whatever policies say.
-        Err(_) if demand == Demand::TlsOptional => None,
+        Err(_) if demand == Demand::TlsOptional => (None, None),
         Err(failure) => {
             return Err(NoRoute {
                 outcome: Outcome::Temporary,
@@ -283,7 +283,8 @@ async fn hops_of<R: Runtime>(
         if hops.len() >= ADDRESSES_MAX {
             break;
         }
-        let policy = HopPolicy::of(node, domain, &host, policy.clone(), demand).await;
+        let sts = (policy.clone(), problem.as_ref());
+        let policy = HopPolicy::of(node, domain, &host, sts, demand).await;
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();

@@ -6,7 +6,7 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, mutant};
 use mox_mailbox::{
     AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Flags, MailboxId, NewDated,
-    Stop, Target as MailboxTarget,
+    NewDecision, Stop, Target as MailboxTarget,
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
@@ -464,7 +464,11 @@ impl Transaction {
                 judgement.placed.clone_from(place);
             }
             judged.record.reply = "250".into();
-            (record::entry(&judged.record), record::budget(node))
+            let decision = NewDecision {
+                observations: judged.observations,
+                ..record::entry(&judged.record)
+            };
+            (decision, record::budget(node))
         });
         let beside = Beside {
             decision,

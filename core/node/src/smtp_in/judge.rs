@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_dns::{MasterFile, Name};
 use mox_driver::Runtime;
-use mox_mailbox::{AccountId, Kinship};
+use mox_mailbox::{AccountId, Kinship, Observation};
 use mox_server::decision::{
     Connection, Facts, Judgement, LeftOut, Message, Reason, Recipient, Record, Stage, Verdict,
     author_local_part, decide, ties,
@@ -20,6 +20,7 @@ use super::record::{refusal, shown, with_a_labels};
 use super::reports::{Suspect, look};
 use super::trace::{Stamp, for_mailbox};
 use crate::node::Inner;
+use crate::reports_out::of_message;
 
 /// Octets of name servers' answers that are kept in a record.
 const DNS_MAX: usize = 96 * 1024;
@@ -62,6 +63,8 @@ pub(super) struct Judged {
     pub(super) reverse: Option<String>,
     /// Reports in it that are believed.
     pub(super) reports: Vec<StoredReport>,
+    /// What is to be reported of it to other domains.
+    pub(super) observations: Vec<Observation>,
 }
 
 impl Judged {
@@ -238,7 +241,8 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         }
         Judgement::of(&facts, recipient)
     });
-    let recipients = recipients.collect();
+    let recipients: Vec<Judgement> = recipients.collect();
+    let observations = of_message(node, &facts, &checked, &recipients);
     let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
     let left_out = LeftOut {
         answers: dns.len() > DNS_MAX,
@@ -259,6 +263,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         fields,
         reverse,
         reports,
+        observations,
     };
     (judged, spool)
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_driver::Runtime;
 use mox_machine::Utc;
-use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision};
+use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision, Observation};
 use mox_server::decision::{
     Connection, Decision, Facts, Judgement, LeftOut, Recipient, Record, Stage,
 };
@@ -37,7 +37,20 @@ pub(super) fn entry(record: &Record) -> NewDecision {
 
 /// Keeps a record of what was not taken, whatever it was that kept it out. That it cannot be kept changes nothing for the other side.
 pub(super) async fn keep<R: Runtime>(node: &Inner<R>, record: &Record) {
-    let (entry, budget) = (entry(record), budget(node));
+    keep_with(node, record, Vec::new()).await;
+}
+
+/// The same, with what is to be reported of the message to other domains.
+pub(super) async fn keep_with<R: Runtime>(
+    node: &Inner<R>,
+    record: &Record,
+    observations: Vec<Observation>,
+) {
+    let entry = NewDecision {
+        observations,
+        ..entry(record)
+    };
+    let budget = budget(node);
     let op = move |reads: &dyn mox_mailbox::Reads| {
         mox_mailbox::keep_decisions(reads, std::slice::from_ref(&entry), budget)
     };

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
 use mox_mailbox::{
-    AccountId, Body, Delivery, Flags, MailboxId, NewBody, REJECT_OCTETS_MAX, Reads, Rejected,
-    Target,
+    AccountId, Body, Delivery, Flags, MailboxId, NewBody, NewDecision, Observation,
+    REJECT_OCTETS_MAX, Reads, Rejected, Target,
 };
 use mox_server::decision::{Record, Verdict};
 use mox_server::{Arrived, StoredStructure};
@@ -47,10 +47,12 @@ pub(super) fn known_by_content(body: &NewBody) -> u64 {
 /// Keeps the record, with copies where there are to be some. Nothing that goes wrong here changes the reply.
 pub(super) async fn keep<R: Runtime>(node: &Inner<R>, mut refused: Refused<'_>) {
     let targets = targets(node, &mut refused);
+    let observations = core::mem::take(&mut refused.judged.observations);
     if !targets.is_empty() {
         match with_copies(
             node,
             &refused.judged.record,
+            observations.clone(),
             targets,
             refused.arrived,
             refused.spool,
@@ -66,7 +68,7 @@ pub(super) async fn keep<R: Runtime>(node: &Inner<R>, mut refused: Refused<'_>) 
             }
         }
     }
-    record::keep(node, &refused.judged.record).await;
+    record::keep_with(node, &refused.judged.record, observations).await;
 }
 
 /// The copies that are to be kept; where they are stands in the record.
@@ -127,6 +129,7 @@ fn targets<R: Runtime>(node: &Inner<R>, refused: &mut Refused<'_>) -> Vec<Target
 async fn with_copies<R: Runtime>(
     node: &Inner<R>,
     record: &Record,
+    observations: Vec<Observation>,
     targets: Vec<Target>,
     arrived: &Arrived,
     spool: Spool,
@@ -157,7 +160,11 @@ async fn with_copies<R: Runtime>(
         },
         hashes,
     };
-    let (entry, budget) = (record::entry(record), record::budget(node));
+    let entry = NewDecision {
+        observations,
+        ..record::entry(record)
+    };
+    let budget = record::budget(node);
     let op = move |reads: &dyn Reads| {
         // `spooled` lives to the end of the op: until then nothing removes the body's file.
         let kept = mox_mailbox::keep_rejected(reads, &entry, budget, &rejected);
