@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::job::{Job, Next, Reply};
 use super::{Answer, Ask, Server};
-use crate::wire::{Depth, GetMetadata, SetMetadata, put, write_string};
+use crate::wire::{Depth, GetMetadata, SetMetadata, put, write_astring, write_string};
 
 impl Server {
     /// `None` is the account itself.
@@ -98,7 +98,9 @@ impl Server {
             out.extend_from_slice(b"* METADATA ");
             out.extend_from_slice(&shown);
             for (at, (name, value)) in told.into_iter().enumerate() {
-                put!(out, "{}{name} ", if at == 0 { " (" } else { " " });
+                put!(out, "{}", if at == 0 { " (" } else { " " });
+                write_astring(out, name.as_bytes());
+                out.push(b' ');
                 if value.contains(&0) {
                     put!(out, "~{{{}}}\r\n", value.len());
                     out.extend_from_slice(value);

@@ -5,6 +5,8 @@
 //! reads, there is one look at a time and one picture of what was told, of at most so many mailboxes; with more of them
 //! NOTIFY ends (NOTIFICATIONOVERFLOW).
 
+mod names;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -15,7 +17,9 @@ use mox_uids::UidSet;
 use super::fetch::Fetch;
 use super::job::{Job, Next, Running};
 use super::{Answer, Ask, MailboxInfo, OUTPUT_HIGH, Phase, Server, StatusFigures, on_wire};
-use crate::wire::{Events, FetchItem, NotifySet, SelectedEvents, StatusItem, Verb, put};
+use crate::wire::{
+    Events, FetchItem, NotifySet, SelectedEvents, StatusItem, Verb, put, write_astring,
+};
 
 /// What the client asked for, and what it was told.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ type Picture = BTreeMap<String, Seen>;
 struct Seen {
     exists: bool,
     subscribed: bool,
+    special_use: Option<String>,
     /// `None` where nobody wants to know.
     figures: Option<StatusFigures>,
     annotations: Annotations,
@@ -75,6 +80,7 @@ impl Look {
             let seen = Seen {
                 exists,
                 subscribed: info.subscribed,
+                special_use: info.special_use,
                 figures,
                 annotations,
             };
@@ -346,61 +352,28 @@ impl Server {
     }
 
     fn tell_changes(&mut self, notify: &Notify, known: &Picture, seen: &Picture) {
-        let id = |seen: &Seen| seen.figures.as_ref().map(|figures| figures.mailbox);
-        let was: BTreeMap<_, &str> = known
-            .iter()
-            .filter_map(|(name, seen)| Some((id(seen)?, &name[..])))
-            .collect();
-        let mut renamed = Vec::new();
+        for (name, before) in names::changed(notify, known, seen) {
+            self.tell_name(seen, name, before);
+        }
         for (name, new) in seen {
             let events = notify.events(name, new.subscribed);
-            let old = known.get(name);
-            let same = old.is_some_and(|old| old.exists && id(old) == id(new));
-            if events.name && new.exists && !same {
-                // RFC 5465 5.4: under which name it was known.
-                let before = id(new).and_then(|id| was.get(&id)).copied();
-                let before = before.filter(|before| {
-                    let there = seen.get(*before);
-                    there.is_none_or(|there| id(there) != id(new))
-                });
-                renamed.extend(before);
-                self.tell_name(name, "", before);
-            }
-            let subscribed = old.is_some_and(|old| old.subscribed);
-            if events.subscription && new.subscribed != subscribed {
-                let attribute = match (new.subscribed, new.exists) {
-                    (true, true) => "\\Subscribed",
-                    (true, false) => "\\Subscribed \\NonExistent",
-                    (false, true) => "",
-                    (false, false) => "\\NonExistent",
-                };
-                self.tell_name(name, attribute, None);
-            }
-            if let (true, Some(old)) = (same, old) {
+            let old = known.get(name).filter(|old| old.is_same(new));
+            if let Some(old) = old {
                 self.tell_annotations(name, &old.annotations, &new.annotations);
             }
             if let Some(figures) = &new.figures {
-                let old = old.filter(|_| same).and_then(|old| old.figures.as_ref());
+                let old = old.and_then(|old| old.figures.as_ref());
                 if is_news(events, old, figures) {
                     self.tell_figures(name, events, figures);
                 }
             }
         }
-        for (name, old) in known {
-            let there = seen.get(name);
-            let events = notify.events(name, old.subscribed);
-            let gone = old.exists && there.is_none_or(|there| !there.exists);
-            if events.name && gone && !renamed.contains(&&name[..]) {
-                self.tell_name(name, "\\NonExistent", None);
-            }
-            if events.subscription && old.subscribed && there.is_none() {
-                self.tell_name(name, "\\NonExistent", None);
-            }
-        }
     }
 
-    fn tell_name(&mut self, name: &str, attributes: &str, before: Option<&str>) {
+    /// All attributes, as LIST would tell them (RFC 5465 5.4, 5.5).
+    fn tell_name(&mut self, seen: &Picture, name: &str, before: Option<&str>) {
         let modes = self.modes;
+        let attributes = names::attributes(seen, name).join(" ");
         let out = self.out.text();
         put!(out, "* LIST ({attributes}) \"/\" ");
         out.extend_from_slice(&on_wire(name, modes));
@@ -427,7 +400,8 @@ impl Server {
         out.extend_from_slice(b"* METADATA ");
         out.extend_from_slice(&shown);
         for name in names {
-            put!(out, " {name}");
+            out.push(b' ');
+            write_astring(out, name.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
     }

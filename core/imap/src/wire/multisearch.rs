@@ -50,6 +50,14 @@ impl Source {
         }
     }
 
+    /// How many mailboxes it names.
+    pub(crate) fn names(&self) -> usize {
+        match self {
+            Self::Selected | Self::Inboxes | Self::Personal | Self::Subscribed => 0,
+            Self::Subtree(names) | Self::SubtreeOne(names) | Self::Mailboxes(names) => names.len(),
+        }
+    }
+
     /// One specifier.
     pub(crate) fn parse(cursor: &mut Cursor<'_>, utf8: bool, limits: &ParseLimits) -> Parsed<Self> {
         let word = cursor.word().to_ascii_uppercase();

@@ -106,7 +106,9 @@ impl NotifySet {
         }
         loop {
             set.group(cursor, known, limits)?;
-            if set.others.len() as u64 > u64::from(limits.items) {
+            // All of them are looked through for each mailbox.
+            let groups = set.others.iter().map(|(source, _)| 1 + source.names());
+            if groups.sum::<usize>() as u64 > u64::from(limits.items) {
                 return Err(Malformed::Refused("LIMIT", "too many groups of events"));
             }
             if !cursor.eat(b' ') {
