@@ -15,10 +15,12 @@ pub const ANNOTATIONS_MAX: usize = 100;
 pub const ANNOTATION_NAME_MAX: usize = 500;
 /// Octets of its value at most.
 pub const ANNOTATION_MAX: usize = 32 * 1024;
+/// Octets of the names and values of all annotations of an account at most: whoever observes the account reads them.
+pub const ANNOTATIONS_OCTETS_MAX: usize = 1024 * 1024;
 
 const VERSION: u8 = 1;
 /// In place of a mailbox: the account itself.
-const ACCOUNT: MailboxId = MailboxId(0);
+pub(crate) const ACCOUNT: MailboxId = MailboxId(0);
 
 /// All annotations of a mailbox (`None`: of the account itself) in the order of their names.
 pub fn annotations(
@@ -61,12 +63,17 @@ pub fn annotate(
     edit.touched.push(Touched::Account(account));
     let known = annotations(reads, account, mailbox.map(|_| at))?;
     let mut names: Vec<&str> = known.iter().map(|(name, _)| &name[..]).collect();
+    let size = |name: &str, value: Option<&[u8]>| value.map_or(0, |value| name.len() + value.len());
+    let (mut more, mut less) = (0, 0);
     for (name, value) in entries {
         let key = Key::of(Table::Annotation, account)
             .u32(at.0)
             .bytes(name.as_bytes())
             .done();
         names.retain(|other| other != name);
+        let old = known.iter().find(|(other, _)| other == name);
+        less += size(name, old.map(|(_, value)| &value[..]));
+        more += size(name, value.as_deref());
         match value {
             Some(value) => {
                 if value.len() > ANNOTATION_MAX || name.len() > ANNOTATION_NAME_MAX {
@@ -80,8 +87,24 @@ pub fn annotate(
             None => edit.remove(key),
         }
     }
-    if names.len() > ANNOTATIONS_MAX {
+    let is_too_much =
+        || Ok::<_, Stop>(octets(reads, account)? + more > ANNOTATIONS_OCTETS_MAX + less);
+    if names.len() > ANNOTATIONS_MAX || more > less && is_too_much()? {
         return Err(Stop::TooMany(Limit::Annotations));
     }
     Ok((edit.finish()?, ()))
+}
+
+/// Octets of all annotations of an account.
+fn octets(reads: &dyn Reads, account: AccountId) -> Result<usize, ReadError> {
+    let prefix = Key::of(Table::Annotation, account).done();
+    let mut octets = 0;
+    scan::prefix(reads, &prefix, &mut |key, row| {
+        let mut parts = Parts::of(key);
+        parts.u32().ok_or_else(|| scan::bad_key("annotations"))?;
+        // The version is not counted.
+        octets += parts.rest().len() + row.len().saturating_sub(1);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(octets)
 }

@@ -52,7 +52,10 @@ pub use account::{
     account_was_made, accounts, create_account, has_room, initialise, quota, remove_account,
     schema, set_credentials, set_quota, store_secret, usage,
 };
-pub use annotation::{ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, annotate, annotations};
+pub use annotation::{
+    ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, ANNOTATIONS_OCTETS_MAX, annotate,
+    annotations,
+};
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
 pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};

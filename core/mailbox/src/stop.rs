@@ -76,7 +76,8 @@ pub enum Limit {
     /// [`BATCH_ROWS_MAX`](crate::BATCH_ROWS_MAX) rows or [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX) octets in one
     /// operation: too many targets.
     Batch,
-    /// [`ANNOTATIONS_MAX`](crate::ANNOTATIONS_MAX) annotations of a mailbox.
+    /// [`ANNOTATIONS_MAX`](crate::ANNOTATIONS_MAX) annotations of a mailbox, or
+    /// [`ANNOTATIONS_OCTETS_MAX`](crate::ANNOTATIONS_OCTETS_MAX) of the account.
     Annotations,
     /// [`ANNOTATION_MAX`](crate::ANNOTATION_MAX) octets of an annotation, or
     /// [`ANNOTATION_NAME_MAX`](crate::ANNOTATION_NAME_MAX) of its name.

@@ -8,6 +8,7 @@ use core::ops::ControlFlow;
 use mox_uids::Uid;
 
 use crate::account::{SCHEMA, account_row, schema};
+use crate::annotation;
 use crate::junk::verify_junk;
 use crate::key::{self, Parts, Referrer, Table};
 use crate::name::{mailbox_name, parents};
@@ -330,7 +331,10 @@ impl Verify<'_> {
                 let mailbox = Parts::of(&key).u32().map(MailboxId);
                 let at = key::account_of(&key).zip(mailbox);
                 let (account, mailbox) = at.ok_or_else(|| scan::bad_key("messages"))?;
-                let there = self.has(&key::in_mailbox(Table::Mailbox, account, mailbox))?;
+                // Annotations of the account itself stand beside those of its mailboxes.
+                let is_accounts = table == Table::Annotation && mailbox == annotation::ACCOUNT;
+                let there =
+                    is_accounts || self.has(&key::in_mailbox(Table::Mailbox, account, mailbox))?;
                 self.expect(there, || {
                     format!(
                         "account {} has {table:?} rows of mailbox {}, which is not there",

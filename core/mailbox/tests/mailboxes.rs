@@ -310,3 +310,34 @@ fn names_of_an_account_are_limited_and_so_is_one_rename() {
     );
     e.check();
 }
+
+#[test]
+fn annotations_of_an_account_have_so_many_octets_together_and_no_more() {
+    let (mut e, a) = Engine::with_account();
+    let value = |octets: usize| Some(Bytes::from(vec![b'x'; octets]));
+    let mut set = |mailbox: Option<&str>, name: String, value: Option<Bytes>| {
+        e.run(|rows| annotate(rows, a, mailbox, &[(name, value)]))
+    };
+    let full = Err(Stop::TooMany(Limit::Annotations));
+    // 31 of 32 KiB in one mailbox leave less than 32 KiB, whichever mailbox it is for.
+    for n in 0..31 {
+        set(
+            Some("INBOX"),
+            format!("/private/{n:02}"),
+            value(ANNOTATION_MAX),
+        )
+        .unwrap();
+    }
+    let name = || "/private/last".to_owned();
+    assert_eq!(set(Some("Sent"), name(), value(ANNOTATION_MAX)), full);
+    assert_eq!(set(None, name(), value(ANNOTATION_MAX)), full);
+    let left = ANNOTATIONS_OCTETS_MAX - 31 * (ANNOTATION_MAX + 11) - name().len();
+    assert_eq!(set(None, name(), value(left + 1)), full);
+    set(None, name(), value(left)).unwrap();
+    // What takes no more room is taken, and what goes makes room.
+    set(Some("INBOX"), "/private/00".into(), value(ANNOTATION_MAX)).unwrap();
+    set(Some("INBOX"), "/private/00".into(), value(1)).unwrap();
+    set(Some("INBOX"), "/private/01".into(), None).unwrap();
+    set(Some("Sent"), name(), value(ANNOTATION_MAX)).unwrap();
+    e.check();
+}
