@@ -109,7 +109,8 @@ pub fn evaluate(facts: &Facts, message: &Message<'_>) -> Result<Report, Missing>
 /// Demands what decides which policies hold for these authors ([`Message::authors`]).
 ///
 /// To be run before anything else that judges the same message on the same facts: their table is bounded, and whatever a
-/// stranger's SPF record or signatures ask for must not leave it without room for the answers of the authors' domains.
+/// stranger's SPF record or signatures ask for must not leave it without room for the answers of the authors' domains. Whether
+/// a domain exists is asked only where np= makes a difference, and later: without room for that the strictest policy holds.
 ///
 /// # Errors
 /// The questions whose answers `facts` lacks, all at once.

@@ -128,7 +128,12 @@ fn archive(octets: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, Refused> {
     {
         return Err(bad("the zip archive has more than one file"));
     }
-    ZipArchive::new(Cursor::new(octets)).map_err(|error| Refused::Packing(error.to_string()))
+    let archive = ZipArchive::new(Cursor::new(octets));
+    let archive = archive.map_err(|error| Refused::Packing(error.to_string()))?;
+    match archive.len() > usize::from(ENTRIES_MAX) {
+        true => Err(bad("the zip archive has more than one file")),
+        false => Ok(archive),
+    }
 }
 
 /// Where the only file of an archive is.
@@ -172,7 +177,9 @@ fn directory_entries(octets: &[u8]) -> Option<u16> {
         && number(8)? == number(10)?
         && usize::from(number(20)?) <= behind.checked_sub(22)?
         && long(12)? + long(16)? == u64::try_from(end).ok()?;
-    number(10).filter(|_| is_one)
+    let directory = usize::try_from(long(16)?).ok()?;
+    let is_there = octets.get(directory..)?.starts_with(b"PK\x01\x02");
+    number(10).filter(|count| is_one && (*count == 0 || is_there))
 }
 
 /// Ends with an error where there is more than there may be.

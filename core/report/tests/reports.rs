@@ -335,7 +335,11 @@ fn an_archive_has_one_file_and_none_of_them_an_archive() {
         ]);
         end
     };
-    for false_end in [end(1, 1, 1, 0), end(0, 2, 1, 0), end(0, 1, 1, 9)] {
+    // The last one says that its directory would begin right here.
+    let mut here = end(0, 1, 1, 0);
+    let place = u32::try_from(many.len()).unwrap().to_le_bytes();
+    here[16..20].copy_from_slice(&place);
+    for false_end in [end(1, 1, 1, 0), end(0, 2, 1, 0), end(0, 1, 1, 9), here] {
         assert_eq!(
             packing(&[many.clone(), false_end].concat()),
             "the zip archive has no directory"

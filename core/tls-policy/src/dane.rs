@@ -60,10 +60,12 @@ pub fn dane_lookup(facts: &Facts, host: &MailHost, port: u16) -> Result<Dane, Mi
         records.sort_unstable();
         let mut usable = Vec::new();
         let mut unusable = Vec::new();
-        for record in records.into_iter().filter_map(Tlsa::of).take(TLSA_MAX) {
+        for record in records.into_iter().filter_map(Tlsa::of) {
             match record {
-                Ok(record) => usable.push(record),
-                Err(why) => unusable.push(why),
+                Ok(record) if usable.len() < TLSA_MAX => usable.push(record),
+                Err(why) if unusable.len() < TLSA_MAX => unusable.push(why),
+                // However many there are of one kind, they hide none of the other.
+                _ => {}
             }
         }
         if usable.is_empty() && unusable.is_empty() {
