@@ -8,7 +8,7 @@ use crate::words::Sample;
 use crate::{Limits, Words};
 
 /// Number of the way in which words are made of texts. What was learned with another one is worth nothing here.
-pub const FEATURES: u32 = 2;
+pub const FEATURES: u32 = 3;
 
 /// Where a text stands in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +40,19 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// For one message.
+    /// For one message. Which words of a long one are left out follows from the order of their ids: whoever can choose the
+    /// words of mail that a filter judges must not know it, see [`keyed`](Self::keyed).
     pub fn new(limits: Limits) -> Self {
+        Self::keyed(limits, 0)
+    }
+
+    /// For one message of those among which this key chooses: the same for all that one filter learns and judges, and known to
+    /// nobody else.
+    pub fn keyed(limits: Limits, key: u64) -> Self {
         Self {
             limits,
-            of_fields: Sample::new(limits.field_words),
-            of_body: Sample::new(limits.words.saturating_sub(limits.field_words)),
+            of_fields: Sample::new(limits.field_words, key),
+            of_body: Sample::new(limits.words.saturating_sub(limits.field_words), key),
             in_field: false,
             count: 0,
             left: limits.text_octets,

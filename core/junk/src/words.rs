@@ -84,45 +84,49 @@ impl Words {
     }
 }
 
-/// The distinct words of some places. Of more than fit those are kept whose ids are smallest, wherever they stand: whoever puts
-/// other words before those that tell covers as many of them as there are more, and not all.
+/// The distinct words of some places. Of more than fit those are kept that come first in an order which follows from a key,
+/// wherever they stand: whoever puts other words before those that tell covers as many of them as there are more, and not all.
+/// Who does not know the key cannot choose words that come before all others.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     most: usize,
-    /// With their place in the message.
-    words: BTreeMap<WordId, (usize, String)>,
+    key: u64,
+    /// By their place in that order, with their place in the message.
+    words: BTreeMap<u64, (usize, String)>,
 }
 
 impl Sample {
-    pub(crate) const fn new(most: usize) -> Self {
+    pub(crate) const fn new(most: usize, key: u64) -> Self {
         Self {
             most,
+            key,
             words: BTreeMap::new(),
         }
     }
 
     pub(crate) fn insert(&mut self, at: usize, text: &str) {
-        let id = WordId::of(text);
-        if self.words.contains_key(&id) {
+        let order = xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), self.key);
+        if self.words.contains_key(&order) {
             return;
         }
         if self.words.len() >= self.most {
             match self.words.last_key_value() {
-                Some((last, _)) if *last > id => self.words.pop_last(),
+                Some((last, _)) if *last > order => self.words.pop_last(),
                 _ => return,
             };
         }
-        self.words.insert(id, (at, text.into()));
+        self.words.insert(order, (at, text.into()));
     }
 }
 
 impl FromIterator<Sample> for Words {
     fn from_iter<S: IntoIterator<Item = Sample>>(samples: S) -> Self {
-        let all = samples.into_iter().flat_map(|sample| sample.words);
-        let mut all: Vec<(WordId, (usize, String))> = all.collect();
-        all.sort_unstable_by_key(|(_, (at, _))| *at);
+        let all = samples.into_iter().flat_map(|s| s.words.into_values());
+        let mut all: Vec<(usize, String)> = all.collect();
+        all.sort_unstable_by_key(|(at, _)| *at);
         let mut words = Self::default();
-        for (id, (_, text)) in all {
+        for (_, text) in all {
+            let id = WordId::of(&text);
             if words.seen.insert(id) {
                 words.list.push(Word { id, text });
             }

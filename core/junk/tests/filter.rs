@@ -14,7 +14,11 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn words_of(pieces: &[(Place<'_>, &str)]) -> Words {
-    let mut extractor = Extractor::new(Limits::default());
+    words_by(0, pieces)
+}
+
+fn words_by(key: u64, pieces: &[(Place<'_>, &str)]) -> Words {
+    let mut extractor = Extractor::keyed(Limits::default(), key);
     for (place, text) in pieces {
         extractor.push(*place, text);
     }
@@ -305,4 +309,37 @@ fn words_that_are_put_before_those_that_tell_do_not_hide_them() {
         let judged = filter.judge(&words);
         assert!(judged.is_spam, "{place:?} {}", judged.probability);
     }
+}
+
+#[test]
+fn who_does_not_know_the_key_cannot_choose_words_that_come_before_all_others() {
+    // Of a million words those that come first without a key.
+    let letters = |mut n: u32| -> String {
+        let letter = |_| {
+            let letter = char::from(b'a' + (n % 26) as u8);
+            n /= 26;
+            letter
+        };
+        (0..5).map(letter).collect()
+    };
+    let mut pad: Vec<String> = (0..1_000_000).map(letters).collect();
+    pad.sort_by_key(|word| WordId::of(word));
+    pad.truncate(2_000);
+    let pad = pad.join(" ");
+    let spam = |n: u32| {
+        (0..300)
+            .map(|word| format!("spam{} ", letters(300 * n + word)))
+            .collect::<String>()
+    };
+    let (mut filter, key) = (Filter::default(), 0x5ec2_e75e_c2e7);
+    for _ in 0..60 {
+        filter.learn(&words_by(key, &[(Place::Text, &spam(0))]), Class::Spam);
+        filter.learn(&words_by(key, &[(Place::Text, &spam(1))]), Class::Ham);
+    }
+    let padded = [(Place::Text, &pad[..]), (Place::Text, &spam(0))];
+    let judged = filter.judge(&words_by(key, &padded));
+    assert!(judged.is_spam, "{}", judged.probability);
+    // Whoever knows it could: that is what the key is for.
+    let judged = filter.judge(&words_by(0, &padded));
+    assert!(!judged.is_spam, "{}", judged.probability);
 }

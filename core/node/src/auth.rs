@@ -108,6 +108,14 @@ impl Authority {
         ))
     }
 
+    /// By what the words of long messages are chosen. The store's secret decides, so that a message has the same ones for ever.
+    pub(crate) fn words_key(&self) -> u64 {
+        let seed = self.unknown.get().unwrap_or(&self.seed);
+        let seed = seed.child("words", 0);
+        let start = seed.bytes().first_chunk().copied();
+        u64::from_be_bytes(start.unwrap_or_default())
+    }
+
     /// Ids of transactions, which tell their second to whoever has the store's secret.
     pub(crate) fn transaction_ids(&self) -> TransactionIds {
         let seed = self.unknown.get().unwrap_or(&self.seed);

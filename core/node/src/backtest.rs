@@ -94,7 +94,12 @@ impl<R: Runtime> Node<R> {
         };
         let (part, header) = outline(store, view, (account, mailbox, uid), &meta)?;
         let mut read = |range| store.read_body(view, &meta.body, range);
-        let words = words_read::<io::Error, Bytes>(&header, &part, &mut read)?;
+        let words = words_read::<io::Error, Bytes>(
+            self.inner.authority.words_key(),
+            &header,
+            &part,
+            &mut read,
+        )?;
         let marked = mox_mailbox::junk_class(view, account, mailbox, uid);
         let decided = decided(&meta.prefix);
         let record = match &decided {

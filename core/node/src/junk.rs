@@ -200,7 +200,8 @@ async fn settle<R: Runtime>(node: &Arc<Inner<R>>, due: &JunkDue) -> Result<bool,
     let mut words = None;
     if due.needs_words {
         let (store, wanted) = (node.store.clone(), due.clone());
-        let work = move || words_of(&store, &wanted);
+        let key = node.authority.words_key();
+        let work = move || words_of(&store, &wanted, key);
         match node.runtime.blocking(Pool::Bodies, Box::new(work)).await {
             Ok(found) => words = found,
             Err(error) => {
@@ -222,13 +223,15 @@ async fn settle<R: Runtime>(node: &Arc<Inner<R>>, due: &JunkDue) -> Result<bool,
             }
         }
     }
-    let due = due.clone();
+    let (due, needs_words) = (due.clone(), due.needs_words);
     let op = move |reads: &dyn Reads| {
         let ids: Option<Vec<_>> = words.as_ref().map(|words: &Words| words.ids().collect());
         mox_mailbox::junk_settle(reads, &due, ids.as_deref())
     };
     match node.store.run(op).await {
         // Somebody has just marked it otherwise: it is due again, or still.
+        // What is said of a message that is gone in part would be due for ever.
+        Ok(JunkSettled::NeedsWords) if needs_words => Ok(false),
         Ok(
             JunkSettled::Learned(_)
             | JunkSettled::Unlearned
@@ -256,7 +259,7 @@ async fn pass_over<R: Runtime>(
 }
 
 /// The words of a stored message; `None` when it is gone. Blocks.
-fn words_of(store: &Store, due: &JunkDue) -> io::Result<Option<Words>> {
+fn words_of(store: &Store, due: &JunkDue, key: u64) -> io::Result<Option<Words>> {
     if fault!("node words not read") {
         return Err(io::Error::other("a fault"));
     }
@@ -274,5 +277,5 @@ fn words_of(store: &Store, due: &JunkDue) -> io::Result<Option<Words>> {
     };
     let (part, header) = outline(store, view, (account, mailbox, uid), &meta)?;
     let mut read = |range| store.read_body(view, &meta.body, range);
-    words_read::<io::Error, Bytes>(&header, &part, &mut read).map(Some)
+    words_read::<io::Error, Bytes>(key, &header, &part, &mut read).map(Some)
 }

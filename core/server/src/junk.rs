@@ -27,17 +27,18 @@ pub fn words_of(message: &[u8], structure: &Structure) -> Words {
     extractor.finish()
 }
 
-/// [`words`] of a message that is not in memory: its header, what stands before it included, its outermost part, and what
-/// `read` gives of the octets of its body.
+/// [`words`] of a message that is not in memory, chosen by the server's `key`: its header, what stands before it included, its
+/// outermost part, and what `read` gives of the octets of its body.
 ///
 /// # Errors
 /// Those of `read`.
 pub fn words_read<E, B: AsRef<[u8]>>(
+    key: u64,
     header: &[u8],
     part: &Part,
     read: &mut dyn FnMut(Range<u64>) -> Result<B, E>,
 ) -> Result<Words, E> {
-    let mut extractor = Extractor::new(Limits::default());
+    let mut extractor = Extractor::keyed(Limits::default(), key);
     mox_message::pieces_read(header, part, read, &mut |place, text| {
         extractor.push(junk_place(place), text);
     })?;

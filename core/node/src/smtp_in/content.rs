@@ -42,8 +42,9 @@ pub(super) async fn weigh<R: Runtime>(
     if asking.is_empty() {
         return text.spool;
     }
+    let key = node.authority.words_key();
     let read = Box::new(move || {
-        let words = words(&text);
+        let words = words(&text, key);
         (text.spool, words)
     });
     let (spool, words) = node.runtime.blocking(Pool::Bodies, read).await;
@@ -61,9 +62,9 @@ pub(super) async fn weigh<R: Runtime>(
     spool
 }
 
-fn words(text: &Text) -> io::Result<Words> {
+fn words(text: &Text, key: u64) -> io::Result<Words> {
     let mut read = |range| text.spool.read(range);
-    words_read(&text.header, &text.part, &mut read)
+    words_read(key, &text.header, &text.part, &mut read)
 }
 
 async fn judge<R: Runtime>(
