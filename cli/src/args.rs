@@ -422,6 +422,9 @@ pub struct Explain {
     /// say what would be decided under the configuration of this mox.ron and the domains.ron beside it
     #[argh(option, long = "with")]
     pub under: Option<PathBuf>,
+    /// only what this account may know: of its own mail, what was decided for it
+    #[argh(option)]
+    pub account: Option<String>,
     /// what limiters refused before it came to a message, counted by the minute
     #[argh(switch)]
     pub refused: bool,
@@ -537,6 +540,9 @@ pub struct Sim {
     /// the number of the first of them; default: 0
     #[argh(option)]
     pub from: Option<u64>,
+    /// worlds in which a queue works for ten days, not those of two minutes in which everything happens
+    #[argh(switch)]
+    pub ten_days: bool,
     /// print everything that happens in the one world
     #[argh(switch)]
     pub steps: bool,

@@ -124,6 +124,9 @@ pub enum Command {
         what: String,
         /// Records at most.
         max: usize,
+        /// Only what this account may know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
     },
     /// When a transaction was, and what was decided in it. Answered with a [`CidAnswer`](crate::CidAnswer).
     Cid {

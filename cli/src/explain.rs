@@ -94,7 +94,10 @@ fn under(records: &[Record], directory: &Directory, as_json: bool) -> Result<(),
 
 /// What limiters refused.
 fn refused(args: &Args, explain: &Explain) -> Result<(), Failure> {
-    let others = explain.recompute || explain.from.is_some() || explain.under.is_some();
+    let others = explain.recompute
+        || explain.from.is_some()
+        || explain.under.is_some()
+        || explain.account.is_some();
     if explain.what.is_some() || others {
         let text = "--refused lists what limiters counted: it goes with --max and --json only";
         return Err(Failure::Usage(text.into()));
@@ -150,7 +153,12 @@ fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
             Some(what) => record.is_about(what),
             None => true,
         };
-        return Ok(records.into_iter().filter(wanted).collect());
+        let known = |record: Record| match &explain.account {
+            Some(account) => record.for_account(account),
+            None => Some(record),
+        };
+        let records = records.into_iter().filter(wanted).filter_map(known);
+        return Ok(records.collect());
     }
     let Some(what) = &explain.what else {
         return Err(Failure::Usage(
@@ -161,6 +169,7 @@ fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
     let command = Command::Explain {
         what: what.clone(),
         max: explain.max,
+        account: explain.account.clone(),
     };
     ctl::ask(&socket, &command)
 }

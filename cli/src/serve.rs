@@ -416,9 +416,13 @@ impl Admin {
                 tracing::info!(target: "junk", account = account.as_deref().unwrap_or("all"), "a junk filter will learn anew");
                 Ok(Value::from(count))
             }
-            Command::Explain { what, max } => {
+            Command::Explain { what, max, account } => {
                 let max = max.min(EXPLAINED_MAX);
-                let found = self.read(move |node| node.explain(&what, max)).await?;
+                let look = move |node: &Node<_>| match &account {
+                    Some(account) => node.explain_to(account, &what, max),
+                    None => node.explain(&what, max),
+                };
+                let found = self.read(look).await?;
                 if found.is_empty() && !self.node.judges() {
                     return Err(CtlError::failed(
                         "this server takes everything and records nothing, since it has no name servers to ask; \

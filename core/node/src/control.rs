@@ -14,10 +14,37 @@ use crate::Node;
 use crate::all::all;
 use crate::node::StartError;
 
+/// No server of this kind made an id before 2026. The time of one that is another's is anywhere in five hundred years, so that
+/// hardly any passes for one of ours.
+const EARLIEST: i64 = 1_767_225_600;
+
+/// Records that are looked at for those of one account: most may be about others.
+const OWN_READ_MAX: usize = 1_000;
+
 impl<R: Runtime> Node<R> {
     /// The records of decisions about mail that arrived, the newest first and at most `max`: those that are about this id,
     /// Message-ID, sender or recipient.
     pub fn explain(&self, what: &str, max: usize) -> Result<Vec<Record>, StartError> {
+        self.explained(None, what, max)
+    }
+
+    /// The same for an account: of its own mail, with what was decided for it alone.
+    pub fn explain_to(
+        &self,
+        account: &str,
+        what: &str,
+        max: usize,
+    ) -> Result<Vec<Record>, StartError> {
+        self.explained(Some(account), what, max)
+    }
+
+    /// As much of each record as an account may know, or all of it.
+    fn explained(
+        &self,
+        account: Option<&str>,
+        what: &str,
+        max: usize,
+    ) -> Result<Vec<Record>, StartError> {
         let published = self.inner.store.published();
         let read = |octets: &Bytes| match Record::decode(octets) {
             Ok(record) => Some(record),
@@ -27,14 +54,20 @@ impl<R: Runtime> Node<R> {
                 None
             }
         };
+        let known = |record: Record| match account {
+            Some(account) => record.for_account(account),
+            None => Some(record),
+        };
         let mut records: Vec<Record> = Vec::new();
         for (nth, key) in lookups(what).iter().enumerate() {
             let room = max.saturating_sub(records.len());
-            let found = mox_mailbox::decisions(&*published.view, key, room);
+            let read_max = account.map_or(room, |_| OWN_READ_MAX);
+            let found = mox_mailbox::decisions(&*published.view, key, read_max);
             let found = found.map_err(|e| StartError(e.to_string()))?;
-            for record in found.iter().filter_map(read) {
+            let about = found.iter().filter_map(read).filter(|r| r.is_about(what));
+            for record in about.filter_map(known) {
                 let is_known = records.iter().any(|known| known.id == record.id);
-                if record.is_about(what) && !is_known {
+                if !is_known && records.len() < max {
                     records.push(record);
                 }
             }
@@ -56,7 +89,7 @@ impl<R: Runtime> Node<R> {
     pub fn transaction_time(&self, id: &str) -> Option<Utc> {
         let second = self.inner.authority.transaction_ids().second(id)?;
         let now = self.inner.runtime.now().utc.secs();
-        (second <= now).then(|| Utc::from_secs(second))
+        (EARLIEST <= second && second <= now).then(|| Utc::from_secs(second))
     }
 
     /// What limiters refused, by the minute, the newest first and at most `max` of them.

@@ -30,6 +30,23 @@ const UNKNOWN_RECIPIENTS: Rate = Rate {
     events: 100,
     within: Duration::from_secs(3600),
 };
+/// What else of one address may be refused within an hour before there is a message: senders who cannot be answered, recipients
+/// without the TLS that is demanded. Each has a record, and a sender costs questions to name servers.
+const EARLY_REFUSALS: Rate = Rate {
+    events: 100,
+    within: Duration::from_secs(3600),
+};
+/// Messages that one address may bring within a minute and within a day, whatever becomes of them.
+const MESSAGES: [Rate; 2] = [
+    Rate {
+        events: 500,
+        within: Duration::from_secs(60),
+    },
+    Rate {
+        events: 10_000,
+        within: Duration::from_secs(86_400),
+    },
+];
 /// How often what was refused is written to the store.
 const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
@@ -41,6 +58,8 @@ pub(crate) struct Limiters {
     judges_logins: bool,
     logins: Mutex<FailedLogins>,
     unknown_recipients: Mutex<Rates>,
+    early_refusals: Mutex<Rates>,
+    messages: Mutex<[Rates; 2]>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
 }
@@ -52,6 +71,8 @@ impl Limiters {
             judges_logins: !logins.is_none(),
             logins: Mutex::new(FailedLogins::new(logins)),
             unknown_recipients: Mutex::new(Rates::new(UNKNOWN_RECIPIENTS)),
+            early_refusals: Mutex::new(Rates::new(EARLY_REFUSALS)),
+            messages: Mutex::new(MESSAGES.map(Rates::new)),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
         }
@@ -80,23 +101,61 @@ impl Limiters {
         }
     }
 
-    /// Whether somebody may name one more recipient that is not here, with a record of it: who tries names must neither learn
-    /// many nor push out what is on record.
-    pub(crate) fn unknown_recipient(
-        &self,
-        peer: IpAddr,
-        service: Service,
-        now: Now,
-    ) -> Result<(), Full> {
+    /// Whether somebody may begin something that may be refused before there is a message. Who has used up what may be refused
+    /// is not answered at all for a while: an answer to what is there and none to what is not would tell the one from the other.
+    pub(crate) fn may_try(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
         let Some(networks) = Networks::of(peer) else {
             return Ok(());
         };
-        let mut rates = self
-            .unknown_recipients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        rates.take(&networks, now.mono).map_err(|class| {
-            let limiter = Limiter::UnknownRecipients;
+        let budgets = [
+            (Limiter::UnknownRecipients, &self.unknown_recipients),
+            (Limiter::EarlyRefusals, &self.early_refusals),
+        ];
+        for (limiter, rates) in budgets {
+            let room = locked(rates).has_room(&networks, 0, now.mono);
+            room.map_err(|class| {
+                self.refused(limiter, service, Some(class), peer, now);
+                Full {
+                    limiter,
+                    class: Some(class),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Somebody named a recipient that is not here.
+    pub(crate) fn count_unknown_recipient(&self, peer: IpAddr, now: Now) {
+        if let Some(networks) = Networks::of(peer) {
+            locked(&self.unknown_recipients).count(&networks, now.mono);
+        }
+    }
+
+    /// Something else was refused before there was a message.
+    pub(crate) fn count_early_refusal(&self, peer: IpAddr, now: Now) {
+        if let Some(networks) = Networks::of(peer) {
+            locked(&self.early_refusals).count(&networks, now.mono);
+        }
+    }
+
+    /// One more message from there, if it is within the budgets: transport.md 1.15.
+    pub(crate) fn message(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
+        let Some(networks) = Networks::of(peer) else {
+            return Ok(());
+        };
+        let taken = {
+            let mut budgets = locked(&self.messages);
+            let room = budgets.iter().map(|b| b.has_room(&networks, 0, now.mono));
+            let room: Result<(), NetworkClass> = room.collect();
+            if room.is_ok() {
+                budgets
+                    .iter_mut()
+                    .for_each(|b| b.count(&networks, now.mono));
+            }
+            room
+        };
+        taken.map_err(|class| {
+            let limiter = Limiter::Messages;
             self.refused(limiter, service, Some(class), peer, now);
             Full {
                 limiter,
@@ -149,13 +208,17 @@ impl Limiters {
     }
 
     fn logins(&self) -> MutexGuard<'_, FailedLogins> {
-        // Nothing panics while it is held, so poison means nothing.
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.logins)
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.refusals)
     }
+}
+
+/// Nothing panics while one of these is held, so poison means nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who tries to log in, and where.

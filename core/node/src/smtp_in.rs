@@ -182,13 +182,29 @@ impl<R: Runtime> SmtpHost<R> {
             Some(from) if !self.is_submission() && self.node.judges() => from,
             from => return Response::of(self.sender(from, params)),
         };
-        let (node, beginning) = (self.node.clone(), self.beginning());
+        if let Some(response) = self.wait_for_room() {
+            return response;
+        }
+        let (node, beginning, peer) = (self.node.clone(), self.beginning(), self.peer.ip());
         Response::later(async move {
-            match sender::check(node, beginning, &from).await {
+            match sender::check(&node, beginning, &from).await {
                 Ok(()) => Done::Answerable(from, params),
-                Err(reply) => Done::Refused(reply),
+                Err(reply) => {
+                    let now = node.runtime.now();
+                    node.limiters.count_early_refusal(peer, now);
+                    Done::Refused(reply)
+                }
             }
         })
+    }
+
+    /// The door for who had too much refused lately.
+    fn wait_for_room(&self) -> Option<Response> {
+        let now = self.node.runtime.now();
+        let limiters = &self.node.limiters;
+        let full = limiters.may_try(self.peer.ip(), self.config.service, now);
+        full.err()
+            .map(|full| Response::reply(421, 7, 0, full.limiter.text()))
     }
 
     /// Whether TLS is demanded for this recipient, and there is none. Who cannot do TLS may report so (RFC 8460 3).
@@ -204,10 +220,10 @@ impl<R: Runtime> SmtpHost<R> {
         if self.is_submission() {
             return None;
         }
-        let lacks_tls = self.lacks_tls(to);
-        if !self.node.judges() {
-            return lacks_tls.then(|| Response::reply(530, 7, 0, "STARTTLS comes first"));
+        if let Some(response) = self.wait_for_room() {
+            return Some(response);
         }
+        let lacks_tls = self.lacks_tls(to);
         let standing = match self.node.directory().find(to) {
             _ if lacks_tls => Standing::LacksTls,
             Found::UnknownLocalPart => Standing::UnknownLocalPart,
@@ -219,16 +235,15 @@ impl<R: Runtime> SmtpHost<R> {
         };
         let (peer, now) = (self.peer.ip(), self.node.runtime.now());
         let limiters = &self.node.limiters;
-        // Where TLS is demanded nobody was told whether there is such an address.
-        if matches!(standing, Standing::UnknownLocalPart | Standing::NotOurs)
-            && let Err(full) = limiters.unknown_recipient(peer, self.config.service, now)
-        {
-            return Some(Response::Now(Answer::Reply(Reply::new(
-                421,
-                7,
-                0,
-                full.limiter.text(),
-            ))));
+        match standing {
+            Standing::UnknownLocalPart | Standing::NotOurs => {
+                limiters.count_unknown_recipient(peer, now);
+            }
+            // Where TLS is demanded nobody was told whether there is such an address.
+            _ => limiters.count_early_refusal(peer, now),
+        }
+        if !self.node.judges() {
+            return lacks_tls.then(|| Response::reply(530, 7, 0, "STARTTLS comes first"));
         }
         let beginning = self.beginning();
         let from = self.transaction.as_ref();
@@ -339,6 +354,15 @@ impl<R: Runtime> SmtpHost<R> {
         let Some(transaction) = self.transaction.take() else {
             return Response::reply(503, 5, 1, "MAIL comes first");
         };
+        let (peer, service) = (self.peer.ip(), self.config.service);
+        if !self.is_submission()
+            && let Err(full) = self
+                .node
+                .limiters
+                .message(peer, service, self.node.runtime.now())
+        {
+            return Response::reply(452, 2, 2, full.limiter.text());
+        }
         let arrival = transaction::Arrival {
             service: self.config.service,
             peer: self.peer,

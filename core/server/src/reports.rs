@@ -146,9 +146,10 @@ pub fn receive(
     origin: &ReportOrigin<'_>,
     is_ours: &dyn Fn(&str) -> bool,
 ) -> (ReportFound, Option<StoredReport>) {
-    let read = octets
-        .map_err(str::to_owned)
-        .and_then(|octets| read(kind, octets, origin, is_ours));
+    let read = proved(kind, origin).and_then(|from| {
+        let octets = octets.map_err(str::to_owned)?;
+        read(kind, octets, origin, from, is_ours)
+    });
     let (stored, problem) = match read {
         Ok(stored) => (Some(stored), None),
         Err(why) => (None, Some(why)),
@@ -184,13 +185,18 @@ fn refused(why: &Refused) -> String {
     }
 }
 
+/// Whether reading the octets of a message could come to a report that is believed: its author has to be proved.
+pub fn may_be_believed(kind: ReportKind, origin: &ReportOrigin<'_>) -> bool {
+    proved(kind, origin).is_ok()
+}
+
 fn read(
     kind: ReportKind,
     octets: &[u8],
     origin: &ReportOrigin<'_>,
+    from: String,
     is_ours: &dyn Fn(&str) -> bool,
 ) -> Result<StoredReport, String> {
-    let from = proved(kind, origin)?;
     let mut stored = match kind {
         ReportKind::Dmarc => {
             let report = AggregateReport::read(octets, &Limits::default());
@@ -201,6 +207,11 @@ fn read(
             of_tls(&report.map_err(|e| refused(&e))?, origin, from)
         }
     };
+    for domain in &mut stored.domains {
+        *domain = domain.trim_end_matches('.').to_lowercase();
+    }
+    stored.domains.sort_unstable();
+    stored.domains.dedup();
     stored.domains.retain(|domain| is_ours(domain));
     if stored.domains.is_empty() {
         return Err("it is about no domain of ours".into());
@@ -363,6 +374,15 @@ fn cut(text: &str) -> String {
 }
 
 impl StoredReport {
+    /// What the reports of one source about one thing on one day have in common. Whoever registered the author's domain is one
+    /// source, whatever subdomains it writes from.
+    pub fn source(&self) -> String {
+        let from = self.from.to_lowercase();
+        let from = mox_dmarc::registrable(&from).unwrap_or(from);
+        let day = self.received.div_euclid(86_400);
+        format!("{:?}", (from, &self.domains, day))
+    }
+
     /// The kind.
     pub const fn kind(&self) -> ReportKind {
         match self.content {

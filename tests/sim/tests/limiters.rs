@@ -163,6 +163,11 @@ fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
         one.resolvers = vec![server.unwrap()];
         one.start().await;
         let (mut unknown, mut closed) = (0, 0);
+        // Whoever has used it up learns nothing more, of those who are here neither.
+        let someone = |session: u32, n: u32| match (session, n) {
+            (1, 40) => "mox".to_owned(),
+            _ => format!("u{n}s{session}"),
+        };
         for session in 0..4 {
             let mut smtp = Dialogue::new(harvester.connect(ours(25), None).await.unwrap());
             smtp.expect("220").await.unwrap();
@@ -170,9 +175,15 @@ fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
                 .await
                 .unwrap();
             smtp.expect("250").await.unwrap();
-            smtp.expect("250").await.unwrap();
+            let sender = smtp.reply().await.unwrap();
+            if sender.starts_with("421 4.7.0 ") {
+                closed += 1;
+                continue;
+            }
+            assert!(sender.starts_with("250 "), "{sender}");
             for n in 0..60 {
-                smtp.say(&format!("RCPT TO:<u{n}s{session}@ours.example>\r\n"))
+                let to = someone(session, n);
+                smtp.say(&format!("RCPT TO:<{to}@ours.example>\r\n"))
                     .await
                     .unwrap();
                 let reply = smtp.reply().await.unwrap();
@@ -193,6 +204,91 @@ fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
         // Others are not concerned.
         arrive(&client, &text("hello", 1)).await.unwrap();
         drop(client);
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn who_comes_with_senders_that_are_none_is_shown_the_door_and_leaves_a_bounded_trail() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let stranger = world.computer("stranger", [10, 0, 7, 1]);
+        let client = world.computer("client", [10, 0, 9, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = mox_dns::MasterFile::parse("elsewhere.example. A 10.0.9.1\n").unwrap();
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        let server = mox_sim::name_server(&names, zone, mox_sim::DnsManner::direct());
+        one.resolvers = vec![server.unwrap()];
+        one.start().await;
+        let (mut refused, mut closed) = (0, 0);
+        for _ in 0..5 {
+            let mut smtp = Dialogue::new(stranger.connect(ours(25), None).await.unwrap());
+            smtp.expect("220").await.unwrap();
+            smtp.say("EHLO x.example\r\n").await.unwrap();
+            smtp.expect("250").await.unwrap();
+            for _ in 0..1_000 {
+                smtp.say("MAIL FROM:<a@[192.0.2.1]>\r\n").await.unwrap();
+                let reply = smtp.reply().await.unwrap();
+                if reply.starts_with("421 4.7.0 ") {
+                    closed += 1;
+                    break;
+                }
+                assert!(reply.starts_with("550 5.7.0 "), "{reply}");
+                refused += 1;
+            }
+        }
+        assert_eq!((refused, closed), (100, 5));
+        let kept = one.node().explain("a@[192.0.2.1]", 1_000).unwrap();
+        assert_eq!(kept.len(), 100);
+        arrive(&client, &text("hello", 1)).await.unwrap();
+        drop(client);
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn one_address_brings_so_many_messages_a_minute_and_no_more() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let stranger = world.computer("stranger", [10, 0, 7, 1]);
+        let client = world.computer("client", [10, 0, 9, 1]);
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.start().await;
+        let mut smtp = Dialogue::new(stranger.connect(ours(25), None).await.unwrap());
+        smtp.expect("220").await.unwrap();
+        smtp.say("EHLO x.example\r\n").await.unwrap();
+        smtp.expect("250").await.unwrap();
+        let mut taken = 0;
+        let reply = loop {
+            let mail = "MAIL FROM:<>\r\nRCPT TO:<mox@ours.example>\r\nDATA\r\n";
+            smtp.say(mail).await.unwrap();
+            smtp.expect("250").await.unwrap();
+            smtp.expect("250").await.unwrap();
+            smtp.expect("354").await.unwrap();
+            smtp.say("From: a@x.example\r\n\r\nhello\r\n.\r\n")
+                .await
+                .unwrap();
+            let reply = smtp.reply().await.unwrap();
+            if !reply.starts_with("250 ") {
+                break reply;
+            }
+            taken += 1;
+            assert!(taken < 2_000);
+        };
+        // Some came back while the others were sent.
+        assert!((500..700).contains(&taken), "{taken}");
+        let told = "452 4.2.2 too many messages from your address, try again later";
+        assert_eq!(reply.trim_end(), told);
+        let minutes = one.node().refused(10).unwrap();
+        let counts = minutes.iter().flat_map(|minute| &minute.refused);
+        let of = counts.filter(|refused| refused.limiter == Limiter::Messages);
+        assert_eq!(of.map(|refused| refused.count).sum::<u64>(), 1);
+        arrive(&client, &text("hello", 1)).await.unwrap();
+        drop((client, smtp));
         one.stop().await;
     });
     assert_eq!(sim.panics(), 0);

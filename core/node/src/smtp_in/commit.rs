@@ -529,8 +529,6 @@ impl Transaction {
 
 /// A report as the store keeps it. Who sends the same one again, or many on one day, fills nothing with them.
 fn dated(report: &StoredReport) -> NewDated {
-    let day = report.received.div_euclid(86_400);
-    let about = (&report.from, &report.domains, day);
     NewDated {
         kind: match report.kind() {
             ReportKind::Dmarc => Dated::DmarcReport,
@@ -539,7 +537,7 @@ fn dated(report: &StoredReport) -> NewDated {
         at: Utc::from_secs(report.received),
         row: Bytes::from(report.encode()),
         source: Some(DatedSource {
-            of: hash(&format!("{about:?}")),
+            of: hash(&report.source()),
             id: hash(&format!("{:?}", (&report.organization, &report.report_id))),
         }),
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_dns::{MasterFile, Name};
-use mox_driver::Runtime;
+use mox_driver::{Pool, Runtime};
 use mox_mailbox::{AccountId, Kinship, Observation};
 use mox_server::decision::{
     Connection, Facts, Judgement, LeftOut, Message, Reason, Recipient, Record, Stage, Verdict,
@@ -24,6 +24,9 @@ use crate::reports_out::of_message;
 
 /// Octets of name servers' answers that are kept in a record.
 const DNS_MAX: usize = 96 * 1024;
+
+/// Recipients judged without a thread of their own: more would keep others waiting.
+const JUDGED_AT_ONCE: usize = 8;
 
 /// A message to be judged.
 pub(super) struct Case<'a> {
@@ -231,17 +234,19 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
             message.listings = listings;
         }
     }
-    let judged = recipients.into_iter();
-    let recipients = judged.map(|(mut recipient, _)| {
-        // A token opens a mailbox: where none is given, none is kept.
-        let given =
-            |recipient: &Recipient| decide(&facts, recipient).reason == Reason::GiveSubjectpass;
-        if recipient.offer.is_some() && !given(&recipient) {
-            recipient.offer = None;
+    let (facts, recipients) = match recipients.len() {
+        0..=JUDGED_AT_ONCE => {
+            let judged = judgements(&facts, recipients);
+            (facts, judged)
         }
-        Judgement::of(&facts, recipient)
-    });
-    let recipients: Vec<Judgement> = recipients.collect();
+        _ => {
+            let work = move || {
+                let judged = judgements(&facts, recipients);
+                (facts, judged)
+            };
+            node.runtime.blocking(Pool::Compute, Box::new(work)).await
+        }
+    };
     let observations = of_message(node, &facts, &checked, &recipients);
     let mut dns = MasterFile::of_facts(answers.demanded()).to_string();
     let left_out = LeftOut {
@@ -266,6 +271,25 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         observations,
     };
     (judged, spool)
+}
+
+/// Judges each recipient. A token opens a mailbox: where none is given, none is kept. It is given only in a reply that refuses, and
+/// that is the first's.
+fn judgements(facts: &Facts, recipients: Vec<(Recipient, Option<AccountId>)>) -> Vec<Judgement> {
+    let all_refuse = recipients
+        .iter()
+        .all(|(recipient, _)| decide(facts, recipient).verdict == Verdict::Refuse);
+    let judged = recipients.into_iter().enumerate();
+    let judged = judged.map(|(nth, (mut recipient, _))| {
+        let given = |recipient: &Recipient| {
+            nth == 0 && all_refuse && decide(facts, recipient).reason == Reason::GiveSubjectpass
+        };
+        if recipient.offer.is_some() && !given(&recipient) {
+            recipient.offer = None;
+        }
+        Judgement::of(facts, recipient)
+    });
+    judged.collect()
 }
 
 /// Of what messages have in common.

@@ -13,7 +13,7 @@ use crate::node::Inner;
 
 /// Asks where mail for the sender's domain goes. Domains of ours can be answered, whatever DNS says of them.
 pub(super) async fn check<R: Runtime>(
-    node: Arc<Inner<R>>,
+    node: &Arc<Inner<R>>,
     beginning: Beginning,
     from: &Path,
 ) -> Result<(), Reply> {
@@ -41,6 +41,6 @@ pub(super) async fn check<R: Runtime>(
     let Some((record, reply)) = beginning.decide(facts, nobody, dns) else {
         return Ok(());
     };
-    record::keep(&node, &record).await;
+    record::keep(node, &record).await;
     Err(reply)
 }

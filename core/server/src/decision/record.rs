@@ -67,6 +67,15 @@ impl Judgement {
 }
 
 impl Record {
+    /// What an account may know of it: what was decided for it, and nothing of others. `None` when it is not about the account.
+    pub fn for_account(mut self, account: &str) -> Option<Self> {
+        let is_theirs = |j: &Judgement| j.recipient.account.as_deref() == Some(account);
+        self.recipients.retain(is_theirs);
+        // How many others there were is theirs.
+        self.left_out.recipients = 0;
+        (!self.recipients.is_empty()).then_some(self)
+    }
+
     /// The same, decided again from the facts, where they are there.
     pub fn recompute(&self) -> Self {
         if self.left_out.message {

@@ -366,8 +366,10 @@ impl Trial<'_> {
         let mut rule = rule("reputation", evidence, weight, because);
         rule.steps = steps;
         self.rules.push(rule);
-        // whoever wrote before with proof and now writes without is no junk, but not who it seems either.
-        if found.method == Some(Reason::Msgfromfull) && !proved && outcome.is_none() {
+        // whoever wrote before with proof and now writes without is no junk, but not who it seems either. Of whoever never
+        // gave one nothing else is to be expected.
+        let by_proved = found.method == Some(Reason::Msgfromfull) && history.author.count() == 0;
+        if by_proved && !proved && outcome.is_none() {
             self.suspicious
                 .push("earlier mail of this author was proved, and this is not");
         }
@@ -395,12 +397,15 @@ impl Trial<'_> {
         Some(accept(Reason::Reporting))
     }
 
-    /// The sender is not known in person: transport.md 2.2, D9 and D10.
-    fn is_stranger(&self) -> bool {
-        matches!(
-            self.reputation.method,
-            None | Some(Reason::Dkimspf | Reason::Ip1 | Reason::Ip2 | Reason::Ip3)
-        )
+    /// The sender is not known in person: transport.md 2.2, D9 and D10. Without a proof nobody is known as one of a domain's, and
+    /// as the author only who was not junk: anybody can write such names into From.
+    fn is_stranger(&self, message: &Message) -> bool {
+        let proved = message.author != Authenticated::No;
+        match self.reputation.method {
+            None | Some(Reason::Dkimspf | Reason::Ip1 | Reason::Ip2 | Reason::Ip3) => true,
+            Some(Reason::Msgfromfull) => !proved && self.reputation.junk == Some(true),
+            _ => !proved,
+        }
     }
 
     /// D9.
@@ -412,7 +417,15 @@ impl Trial<'_> {
         ];
         let is_bad = matches!(spf.result.as_str(), "fail" | "softfail");
         let is_forward = self.recipient.settings.is_forward;
-        if is_bad && self.is_stranger() && !is_forward {
+        let is_stranger = self.is_stranger(message);
+        if is_bad && self.facts.sender.is_empty() && !is_forward {
+            // A notification comes from whatever host has something to tell, and cannot be sent again by another.
+            let because = "there is no sender, and the name that the client gave does not name it";
+            self.note("spf", evidence, Weight::Against, because);
+            self.suspicious.push(because);
+            return None;
+        }
+        if is_bad && is_stranger && !is_forward {
             let because = "nothing is known of the sender, and its domain does not name the client";
             self.note("spf", evidence, Weight::Decides, because);
             return Some(defer(Reason::SpfPolicy));
@@ -429,6 +442,9 @@ impl Trial<'_> {
             ),
             _ => (Weight::Silent, "the sender's domain does not say"),
         };
+        if is_bad && !is_forward && message.author == Authenticated::No {
+            self.suspicious.push(because);
+        }
         self.note("spf", evidence, weight, because);
         None
     }
@@ -444,7 +460,7 @@ impl Trial<'_> {
             self.note("iprev", evidence, Weight::For, because);
             return None;
         }
-        if !self.is_stranger() || self.recipient.settings.is_forward {
+        if !self.is_stranger(message) || self.recipient.settings.is_forward {
             let because = "the client has no name, but that is not what counts here";
             self.note("iprev", evidence, Weight::Silent, because);
             return None;
@@ -643,7 +659,8 @@ fn levels(
             // transport.md 2.5, R4: more than 80 of 100.
             let share = u64::from(past.ham) * 100 / u64::from(past.count());
             return Some(match (share > 80, past.ham) {
-                (true, _) => found(Some(false), true, of_from),
+                // Without a proof it opens no door: anybody can write the domain into From.
+                (true, _) => found(Some(false), proved, of_from),
                 (false, 0) => found(Some(true), past.local_parts >= 3, of_from),
                 (false, _) => found(None, false, of_from),
             });

@@ -196,8 +196,9 @@ fn of_author(word: &str, proved: bool, what: &str) -> String {
     format!("{word} {how} {what}")
 }
 
+/// The domain that was registered: that of the organization's own mail too, so that it and its subdomains know of each other.
 fn organization(domain: &str) -> Option<String> {
-    mox_dmarc::registrable(domain).filter(|organization| organization != domain)
+    mox_dmarc::registrable(domain)
 }
 
 /// The domains whose signatures pass, each once.
@@ -262,6 +263,47 @@ mod tests {
         assert_eq!(wrote(2), (true, true, true));
         assert_eq!(wrote(3), (true, false, false));
         assert_eq!(wrote(4), (false, false, false));
+    }
+
+    #[test]
+    fn an_organization_knows_its_own_domain_and_those_below_of_each_other() {
+        let of = |author: &str| {
+            let mut facts = Facts::unknown(10 * YEAR);
+            facts.message = Some(Message {
+                authors: vec![format!("a@{author}")],
+                author_domains: vec![author.into()],
+                author: Authenticated::Strict,
+                ..Message::default()
+            });
+            facts
+        };
+        let known = |before: &[String], author: &str| {
+            let lookup = |tie: &str| {
+                let one = Earlier {
+                    at: 9 * YEAR,
+                    junk: false,
+                    local_part: 0,
+                };
+                let is_there = before.iter().any(|known| known == tie);
+                Ok::<_, ()>(is_there.then_some(one).into_iter().collect())
+            };
+            let history = History::read(&of(author), "INBOX", lookup).unwrap();
+            let (of_domain, of_organization) = (history.domain, history.organization);
+            let came = (of_domain.count(), of_organization.count());
+            (came, history.wrote_to_domain, history.wrote_to_organization)
+        };
+        let came = |author: &str| ties(&of(author), "INBOX", false);
+        let (none, wrote) = (((0, 0), false, false), ((0, 0), false, true));
+        for (earlier, later) in [
+            ("far.example", "mail.far.example"),
+            ("mail.far.example", "far.example"),
+            ("news.far.example", "mail.far.example"),
+        ] {
+            assert_eq!(known(&came(earlier), later), ((0, 1), false, false));
+            assert_eq!(known(&written_to(&format!("b@{earlier}")), later), wrote);
+        }
+        assert_eq!(known(&came("far.example"), "other.example"), none);
+        assert_eq!(known(&written_to("b@far.example"), "other.example"), none);
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub fn under(
     let found = Path::parse(&recipient.address, true).map(|path| directory.find(&path));
     match (facts.stage, found) {
         (Stage::Sender | Stage::SenderUnsure, _) | (_, Err(_)) => {}
-        _ if recipient.standing == Standing::LacksTls => {}
+        _ if recipient.standing == Standing::LacksTls => {
+            unknown.push("whether a listener demands TLS".into());
+        }
         (_, Ok(Found::NotOurs)) => changed.standing = Standing::NotOurs,
         (_, Ok(Found::UnknownLocalPart)) => changed.standing = Standing::UnknownLocalPart,
         (
@@ -141,6 +143,9 @@ fn settle(
         unknown.push(format!(
             "what earlier mail for {mailbox} of {account} was like"
         ));
+    }
+    if incoming.subject_token.is_some() && !recipient.settings.subject_token {
+        unknown.push("whether the Subject has a token, and which one would be given".into());
     }
     recipient.settings = Settings {
         junk_mailbox: recipient.settings.junk_mailbox.clone(),

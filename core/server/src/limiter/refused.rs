@@ -30,6 +30,10 @@ pub enum Limiter {
     // Stored rows hold the place in this list: what is new goes to its end.
     /// Too many recipients from there that nobody has.
     UnknownRecipients,
+    /// Too much from there was refused before there was a message.
+    EarlyRefusals,
+    /// Too many messages from there.
+    Messages,
 }
 
 impl Limiter {
@@ -41,6 +45,8 @@ impl Limiter {
             Self::ConnectionRate => "too many connections from your address, try again in a minute",
             Self::FailedLogins => "too many failed logins from your address, try again later",
             Self::UnknownRecipients => "too many recipients that are not here, try again later",
+            Self::EarlyRefusals => "too much from your address was refused, try again later",
+            Self::Messages => "too many messages from your address, try again later",
         }
     }
 
@@ -52,6 +58,8 @@ impl Limiter {
             Self::ConnectionRate => "connections a minute",
             Self::FailedLogins => "failed logins",
             Self::UnknownRecipients => "unknown recipients",
+            Self::EarlyRefusals => "refused before a message",
+            Self::Messages => "messages",
         }
     }
 }

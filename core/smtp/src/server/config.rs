@@ -89,7 +89,8 @@ pub struct Limits {
     pub discard_times: u64,
     /// Commands that cannot be obeyed. `421 4.7.0`.
     pub errors: usize,
-    /// Commands in a row that lead to no message: NOOP, RSET, HELP, VRFY, EXPN, EHLO, STARTTLS, DATA without recipients. `421 4.7.0`.
+    /// Commands in a row that lead to no message: NOOP, RSET, HELP, VRFY, EXPN, EHLO, STARTTLS, DATA without recipients, and MAIL
+    /// that was refused. `421 4.7.0`.
     pub useless: usize,
     /// Failed AUTH exchanges. `421 4.7.0`.
     pub auth_failures: usize,

@@ -42,6 +42,10 @@ impl Server {
             let reply = Reply::new(421, 7, 0, "Too many messages in one session");
             return self.reply_and_close(now, verb, reply, CloseReason::TooManyErrors);
         }
+        // Senders that were refused count as commands that lead to no message.
+        if self.counts.useless > limits.useless {
+            return self.impatient(now, verb);
+        }
         if !self.hello {
             return self.out_of_order(now, verb, "EHLO comes first");
         }
@@ -227,6 +231,7 @@ impl Server {
                     self.begin(now);
                 } else {
                     self.counts.excused = self.config.limits.recipients + 1;
+                    self.counts.useless += 1;
                 }
                 reply
             }

@@ -50,10 +50,11 @@ impl Record {
     /// The stored form in so many octets at most: the answers of name servers go first, then recipients, at last what was known
     /// of the message. What is left is always small enough.
     pub fn encode_within(&self, octets: usize) -> Vec<u8> {
-        let encoded = self.encode();
-        let of_these = self.recipients.len();
-        if encoded.len() <= octets && of_these <= RECIPIENTS_MAX {
-            return encoded;
+        if self.recipients.len() <= RECIPIENTS_MAX {
+            let encoded = self.encode();
+            if encoded.len() <= octets {
+                return encoded;
+            }
         }
         let mut less = self.clone();
         let drop_to = |less: &mut Self, count: usize| {
