@@ -4,7 +4,7 @@
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
 //! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with `-- transaction` only what one
 //! message costs, with `-- judging` only what judging mail costs a server, with `-- explain` only questions about a million decisions, with
-//! `-- mixed` many IMAP clients against any server), after
+//! `-- mixed` many IMAP clients against any server, with `-- relay` how fast any server passes mail on), after
 //! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
 //! program. Nothing here passes or fails; ratios between rows hold better than rows.
 
@@ -15,6 +15,7 @@ mod judging;
 mod junk;
 mod mixed;
 mod process;
+mod relay;
 mod server;
 mod sim;
 mod transaction;
@@ -48,6 +49,9 @@ fn main() -> std::io::Result<()> {
     }
     if std::env::args().nth(1).as_deref() == Some("mixed") {
         return mixed::run(&std::env::args().skip(2).collect::<Vec<_>>());
+    }
+    if std::env::args().nth(1).as_deref() == Some("relay") {
+        return relay::run(&std::env::args().skip(2).collect::<Vec<_>>());
     }
     if std::env::args().nth(1).as_deref() == Some("sim") {
         return sim::print();

@@ -1,8 +1,8 @@
 //! Many clients that do at once what people's mail programs do: read, flag, search, append, expunge, come and go. They work
 //! against any server, several on each mailbox, and watch that what it says fits together.
 //!
-//! `mox-bench mixed HOST:PORT USER PASSWORD [CONNECTIONS [SECONDS [CPU]]]`: `{}` in USER is a number from 0 to 9, CPU a file in
-//! which nanoseconds of the server's CPU stand (`cpuacct.usage` of its cgroup). What the clients do follows from their numbers,
+//! `mox-bench mixed HOST:PORT USER PASSWORD [CONNECTIONS [SECONDS [CPU [stay]]]]`: `{}` in USER is a number from 0 to 9, CPU a file
+//! in which nanoseconds of the server's CPU stand (`cpuacct.usage` of its cgroup); with `stay` nobody comes and goes. What the clients do follows from their numbers,
 //! so that every server gets the same kinds of commands in the same proportions.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,8 @@ struct Tally {
 /// # Errors
 /// When the server cannot be reached or does not let them in, or breaks the protocol.
 pub(crate) fn run(args: &[String]) -> io::Result<()> {
-    let usage = || io::Error::other("mixed HOST:PORT USER PASSWORD [CONNECTIONS [SECONDS [CPU]]]");
+    let usage =
+        || io::Error::other("mixed HOST:PORT USER PASSWORD [CONNECTIONS [SECONDS [CPU [stay]]]]");
     let [address, user, password, rest @ ..] = args else {
         return Err(usage());
     };
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &[String]) -> io::Result<()> {
         None => Ok(usual),
     };
     let (connections, seconds) = (number(0, 50)?, number(1, 60)?);
+    let stays = rest.get(3).is_some_and(|word| word == "stay");
     let login = |n: u64| Login {
         address: address.clone(),
         user: user.replace("{}", &(n % USERS).to_string()),
@@ -94,7 +96,7 @@ pub(crate) fn run(args: &[String]) -> io::Result<()> {
     let threads: Vec<_> = (0..connections)
         .map(|n| {
             let login = login(n);
-            thread::spawn(move || work(&login, n, until))
+            thread::spawn(move || work(&login, n, until, stays))
         })
         .collect();
     let mut all = Tally::default();
@@ -169,7 +171,7 @@ fn fill(login: &Login) -> io::Result<()> {
     Ok(())
 }
 
-fn work(login: &Login, number: u64, until: Instant) -> Tally {
+fn work(login: &Login, number: u64, until: Instant, stays: bool) -> Tally {
     let mut rng = Seed::from_number(1).child("mixed", number).rng();
     let mut tally = Tally::default();
     let mut open = None;
@@ -185,7 +187,10 @@ fn work(login: &Login, number: u64, until: Instant) -> Tally {
                 }
             },
         };
-        let kind = pick(&mut rng);
+        let kind = match pick(&mut rng) {
+            Kind::Again if stays => continue,
+            kind => kind,
+        };
         let start = Instant::now();
         let done = match kind {
             Kind::Again => client.done("LOGOUT").and_then(|_| {

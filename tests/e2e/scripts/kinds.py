@@ -210,6 +210,8 @@ def main():
                 id = re.search(r"(?:\(id |id[ =])([a-z0-9]+)", reply)
                 id = id.group(1) if id else message["Message-ID"].strip()
                 said = subprocess.run([*moxctl, "explain", id, "--json", "--max", "1"], capture_output=True, text=True)
+                if said.returncode != 0:
+                    raise SystemExit(f"{kind}, {path}: {reply!r}, then: {said.stderr}")
                 record = json.loads(said.stdout)[0]
                 judged = record["recipients"][0]
                 code = "250" if reply.startswith("250") else " ".join(reply.split()[:2])
