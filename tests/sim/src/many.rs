@@ -13,7 +13,12 @@ use crate::world::{Outcome, run};
 const STACK: usize = 16 * 1024 * 1024;
 
 /// Runs the plans of these seeds on so many threads, and tells of each as it ends; the figures of all.
-pub fn many(seeds: Range<u64>, threads: usize, ended: impl Fn(u64, &Outcome) + Sync) -> Summary {
+pub fn many(
+    seeds: Range<u64>,
+    threads: usize,
+    plan_of: fn(u64) -> Plan,
+    ended: impl Fn(u64, &Outcome) + Sync,
+) -> Summary {
     let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Summary::default());
     let work = || {
@@ -22,7 +27,7 @@ pub fn many(seeds: Range<u64>, threads: usize, ended: impl Fn(u64, &Outcome) + S
             if seed >= seeds.end {
                 return;
             }
-            let outcome = run(&Plan::of_seed(seed));
+            let outcome = run(&plan_of(seed));
             *lock(&total) += &outcome.summary;
             ended(seed, &outcome);
         }

@@ -256,6 +256,11 @@ impl Plan {
         !self.jumps.is_empty() || self.knobs.jump_one_in > 0
     }
 
+    /// Things break for as long as a message is tried.
+    pub fn breaks_for_days(&self) -> bool {
+        self.heal_ms >= 4 * 86_400_000 && !self.is_fault_free()
+    }
+
     /// A connection may fall silent, or have somebody on it who does: nobody is told before TCP gives up.
     pub fn has_silence(&self) -> bool {
         let knobs = &self.knobs;

@@ -30,6 +30,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Those of them that are nowhere, and whose sender was not told.
     pub lost: u64,
+    /// Recipients that a queue gave up, and told the sender so.
+    pub given_up: u64,
     /// Copies beyond one whose sender did not hear the reply to a final dot.
     pub unheard: u64,
     /// Copies beyond one whose sender heard the reply, and forgot it in a crash.
@@ -56,6 +58,7 @@ impl Summary {
             crashes: bench.crashes.clone(),
             acknowledged: bench.ledger.acknowledged(),
             lost: bench.wrong.losses(),
+            given_up: bench.ledger.given_up(),
             unheard: bench.copies.unheard,
             forgotten: bench.copies.forgotten,
             unsure: bench.copies.unsure,
@@ -98,6 +101,7 @@ impl AddAssign<&Self> for Summary {
         self.peers += other.peers;
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
+        self.given_up += other.given_up;
         self.unheard += other.unheard;
         self.forgotten += other.forgotten;
         self.unsure += other.unsure;
@@ -127,6 +131,7 @@ impl fmt::Display for Summary {
             peers,
             acknowledged,
             lost,
+            given_up,
             unheard,
             forgotten,
             unsure,
@@ -139,6 +144,7 @@ impl fmt::Display for Summary {
         writeln!(f, "sessions of clients     {sessions}")?;
         writeln!(f, "other people's servers  {peers}")?;
         writeln!(f, "messages acknowledged   {acknowledged}, lost {lost}")?;
+        writeln!(f, "given up, senders told  {given_up}")?;
         writeln!(f, "copies beyond one       {}", self.extra())?;
         writeln!(f, "  reply to the final dot not received   {unheard}")?;
         writeln!(f, "  received, and forgotten in a crash    {forgotten}")?;

@@ -15,8 +15,23 @@ pub(crate) struct Survey {
     pub(crate) messages: Vec<Found>,
     /// Recipients that wait in the queue: reverse path, address.
     pub(crate) queued: Vec<(String, String)>,
-    /// Recipients that left it: reverse path, address, and whether the next host took the message.
-    pub(crate) retired: Vec<(String, String, bool)>,
+    /// Recipients that left it.
+    pub(crate) retired: Vec<Left>,
+}
+
+/// A recipient that left the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Left {
+    /// The reverse path of its message.
+    pub(crate) from: String,
+    /// Its address.
+    pub(crate) to: String,
+    /// The next host took the message; otherwise it was given up.
+    pub(crate) taken: bool,
+    /// It left when the message had been tried for as long as any is.
+    pub(crate) is_of_age: bool,
+    /// Which operation it left by: those with the same number left together.
+    pub(crate) operation: usize,
 }
 
 /// The figures of a mailbox.
@@ -121,10 +136,19 @@ impl Survey {
             self.queued
                 .extend(waiting.map(|to| (from.clone(), to.address)));
         }
-        for retired in mox_mailbox::retired(reads, Utc(0), usize::MAX)? {
+        let plan = mox_queue::Plan::default();
+        let retired = mox_mailbox::retired(reads, Utc(0), usize::MAX)?;
+        for (operation, retired) in retired.into_iter().enumerate() {
+            let is_of_age = retired.attempts_made >= plan.attempts_min
+                && retired.retired >= plan.expires(retired.created);
             for (to, fate) in retired.recipients {
-                let taken = matches!(fate, Fate::Delivered(_));
-                self.retired.push((retired.reverse_path.clone(), to, taken));
+                self.retired.push(Left {
+                    from: retired.reverse_path.clone(),
+                    to,
+                    taken: matches!(fate, Fate::Delivered(_)),
+                    is_of_age,
+                    operation,
+                });
             }
         }
         Ok(())

@@ -25,6 +25,9 @@ pub use node::lone_server;
 use server::Server;
 use troubles::Computers;
 
+/// How often a world that lasts long is looked at.
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// What became of a world.
 #[derive(Debug)]
 pub struct Outcome {
@@ -97,6 +100,7 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         }
     }
     judge.bench().ledger.has_jumps = plan.has_jumps();
+    judge.bench().ledger.breaks_for_days = plan.breaks_for_days();
     let nodes = plan.servers.iter().map(|_| Mutex::new(None)).collect();
     let stage = Stage {
         judge,
@@ -142,7 +146,7 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         names,
     };
     troubles::begin(&observer, &plan, &computers);
-    sleep(&observer, plan.heals_after()).await;
+    pass(&observer, plan.heals_after(), &servers).await;
     servers.iter().for_each(Server::settle);
     sim.heal();
     for server in &servers {
@@ -154,6 +158,18 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
         ending::await_silence(&observer, &stage, &servers).await;
     }
     ending::check(&observer, &stage, &servers).await;
+}
+
+/// Lets time pass until everything heals. What left a queue is remembered for days only: it is looked at every day.
+async fn pass(observer: &SimRuntime, mut left: Duration, servers: &[Server]) {
+    while left > DAY {
+        sleep(observer, DAY).await;
+        left -= DAY;
+        for server in servers {
+            server.survey(false);
+        }
+    }
+    sleep(observer, left).await;
 }
 
 /// What a client does.

@@ -15,7 +15,9 @@ use std::sync::Mutex;
 
 /// Worlds in each run of the tests.
 const SEEDS: u64 = 300;
-/// Those of them that run in a fresh process too.
+/// Worlds of ten days in each run of the tests.
+const TEN_DAYS: u64 = 100;
+/// Those of the others that run in a fresh process too.
 const FRESH: [u64; 3] = [3, 17, 42];
 /// Tells a child process which seed it is about.
 const CHILD: &str = "MOX_SIM_CHILD";
@@ -25,15 +27,23 @@ fn hex(outcome: &Outcome) -> String {
 }
 
 fn seeds() -> u64 {
+    asked().unwrap_or(SEEDS)
+}
+
+fn ten_days() -> u64 {
+    asked().unwrap_or(TEN_DAYS)
+}
+
+fn asked() -> Option<u64> {
     let asked = std::env::var("MOX_SIM_SEEDS").ok();
-    asked.map_or(SEEDS, |n| n.parse().unwrap())
+    asked.map(|n| n.parse().unwrap())
 }
 
 #[test]
 fn in_every_world_what_was_promised_holds_and_happens_again_in_the_same_way() {
     let wrong = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let summary = many(0..seeds(), threads, |seed, outcome| {
+    let summary = many(0..seeds(), threads, Plan::of_seed, |seed, outcome| {
         let again = run(&Plan::of_seed(seed));
         let mut wrong = wrong.lock().unwrap();
         for what in &outcome.wrong {
@@ -62,6 +72,33 @@ fn in_every_world_what_was_promised_holds_and_happens_again_in_the_same_way() {
     assert!(summary.ends() > summary.worlds, "{summary}");
     assert!(summary.acknowledged > 2 * summary.worlds, "{summary}");
     assert!(summary.extra() > 0, "{summary}");
+    assert_eq!((summary.lost, summary.unexplained), (0, 0), "{summary}");
+}
+
+#[test]
+fn in_ten_days_of_a_queue_each_message_is_delivered_or_given_up_and_told_of_once() {
+    let wrong = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let summary = many(
+        0..ten_days(),
+        threads,
+        Plan::ten_days_of_seed,
+        |seed, outcome| {
+            let mut wrong = wrong.lock().unwrap();
+            for what in &outcome.wrong {
+                wrong.push(format!("seed {seed}: {what}"));
+            }
+        },
+    );
+    let wrong = wrong.into_inner().unwrap();
+    assert!(
+        wrong.is_empty(),
+        "look at one with: cargo run -p mox-cli -- sim --ten-days --seed N\n{}",
+        wrong.join("\n")
+    );
+    eprintln!("{summary}");
+    assert!(summary.acknowledged > 2 * summary.worlds, "{summary}");
+    assert!(summary.given_up > summary.worlds / 2, "{summary}");
     assert_eq!((summary.lost, summary.unexplained), (0, 0), "{summary}");
 }
 

@@ -91,6 +91,7 @@ impl Client {
                 text: text.clone(),
                 to,
                 settled: BTreeMap::new(),
+                of_age: Default::default(),
             };
             bench.ledger.enter(&mark, mail);
         }

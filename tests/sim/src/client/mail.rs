@@ -75,6 +75,7 @@ impl Sender {
             text: text.clone(),
             to: send.to.iter().map(|to| (*to, Default::default())).collect(),
             settled: BTreeMap::new(),
+            of_age: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(mark, mail);
         let mut open = send.to.clone();

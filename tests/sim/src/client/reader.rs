@@ -300,6 +300,7 @@ impl Reader {
             text: text.clone(),
             to: BTreeMap::from([(own, Default::default())]),
             settled: BTreeMap::new(),
+            of_age: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(&mark, mail);
         let place = self.place(mailbox);

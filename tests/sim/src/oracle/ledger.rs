@@ -17,6 +17,8 @@ pub(crate) struct Ledger {
     pub(crate) mails: BTreeMap<String, Mail>,
     /// Clocks are set in this world: a message may come of age early, and be given up.
     pub(crate) has_jumps: bool,
+    /// Things break for days in this world: every attempt of a message may fail, until it is of age.
+    pub(crate) breaks_for_days: bool,
 }
 
 /// One message.
@@ -30,6 +32,8 @@ pub(crate) struct Mail {
     pub(crate) to: BTreeMap<To, Tally>,
     /// Recipients that left the queue, and whether another server took the message.
     pub(crate) settled: BTreeMap<To, bool>,
+    /// Those of them that were given up only when the message had been tried for days.
+    pub(crate) of_age: BTreeSet<To>,
 }
 
 /// What the sender knows of one recipient.
@@ -83,15 +87,24 @@ impl Ledger {
         tallies.map(|tally| u64::from(tally.taken)).sum()
     }
 
+    /// Recipients that a queue gave up.
+    pub(crate) fn given_up(&self) -> u64 {
+        let settled = self.mails.values().flat_map(|mail| mail.settled.values());
+        settled.map(|taken| u64::from(!taken)).sum()
+    }
+
     /// Learns what left the queue of a server.
     pub(crate) fn settle(&mut self, server: usize, survey: &Survey) {
-        for (from, to, taken) in &survey.retired {
-            if let Some(mail) = self.mails.get_mut(mark_of(from))
+        for left in &survey.retired {
+            if let Some(mail) = self.mails.get_mut(mark_of(&left.from))
                 && mail.server == server
-                && let Some(to) = names::recipient(to)
+                && let Some(to) = names::recipient(&left.to)
             {
                 let settled = mail.settled.entry(to).or_default();
-                *settled |= *taken;
+                *settled |= left.taken;
+                if left.is_of_age && !left.taken {
+                    mail.of_age.insert(to);
+                }
             }
         }
     }
@@ -159,8 +172,8 @@ impl Ledger {
 
     /// Whoever's message was given up was told so, in the same moment.
     fn compare_notices(&self, server: usize, survey: &Survey, wrong: &mut Wrong) {
-        for (from, to, taken) in &survey.retired {
-            let mark = mark_of(from);
+        for left in &survey.retired {
+            let mark = mark_of(&left.from);
             let Some(mail) = self.mails.get(mark) else {
                 continue;
             };
@@ -171,18 +184,23 @@ impl Ledger {
                 found.account == *sender && found.subject != mark && found.to.contains(mark)
             };
             wrong.expect(
-                *taken || survey.messages.iter().any(|found| told(&found)),
-                || format!("server {server} gave {mark} up for {to} and did not tell {sender}"),
+                left.taken || survey.messages.iter().any(|found| told(&found)),
+                || {
+                    format!(
+                        "server {server} gave {mark} up for {} and did not tell {sender}",
+                        left.to
+                    )
+                },
             );
             let notices = survey.messages.iter().filter(told);
             let failures = notices.filter(|found| found.subject.starts_with(FAILED));
-            let given_up = survey
-                .retired
-                .iter()
-                .filter(|(f, _, taken)| f == from && !taken);
-            let (failures, most) = (failures.count(), given_up.count());
+            let given_up = survey.retired.iter();
+            let given_up = given_up.filter(|l| l.from == left.from && !l.taken);
+            // Who is given up together is told of together.
+            let operations: BTreeSet<usize> = given_up.map(|l| l.operation).collect();
+            let (failures, most) = (failures.count(), operations.len());
             wrong.expect(failures <= most, || {
-                format!("server {server} gave {mark} up for {most} recipients and told {sender} so {failures} times")
+                format!("server {server} gave {mark} up {most} times and told {sender} so {failures} times")
             });
         }
     }
@@ -201,7 +219,8 @@ impl Ledger {
                     continue;
                 }
                 let settled = mail.settled.get(to).copied();
-                let too_old = self.has_jumps && settled == Some(false);
+                let too_old = settled == Some(false)
+                    && (self.has_jumps || self.breaks_for_days && mail.of_age.contains(to));
                 if settled.is_none() {
                     wrong.lost(mark, to);
                 }

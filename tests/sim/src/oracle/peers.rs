@@ -9,6 +9,10 @@ use crate::peers::{self, Stage};
 use crate::plan::{PeerManner, PeerPlan, To};
 use crate::survey::Survey;
 
+/// A message is tried for five days. The last pause is of 16 hours, so that whoever was bad for so long may have been bad
+/// each time but the last.
+const DAYS_S: u64 = 4 * 86_400;
+
 /// Other people's servers, and what they noted.
 #[derive(Default)]
 pub(crate) struct Peers {
@@ -111,6 +115,11 @@ impl Bench {
                 let settled = mail.settled.get(to).copied();
                 let fits = match settled {
                     Some(true) => copies > 0 || may_take_for_nothing(plan),
+                    Some(false) if mail.of_age.contains(to) => {
+                        is_bad_for_days(plan)
+                            || self.ledger.breaks_for_days
+                            || self.ledger.has_jumps
+                    }
                     Some(false) => may_refuse(plan, number) || self.ledger.has_jumps,
                     None => false,
                 };
@@ -151,6 +160,11 @@ impl Bench {
 /// us when the final dot is on its way, and then it is its answer.
 fn may_take_for_nothing(plan: &PeerPlan) -> bool {
     matches!(&plan.manner, PeerManner::Smuggler(Stage::Data, extra) if extra.starts_with('2'))
+}
+
+/// Whether a server is of no use for so long that messages come of age.
+const fn is_bad_for_days(plan: &PeerPlan) -> bool {
+    plan.until_s >= DAYS_S
 }
 
 /// Whether a server may turn a mailbox away for good, or seem to.

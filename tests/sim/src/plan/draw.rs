@@ -1,6 +1,7 @@
 //! From a seed to a plan: each kind of client, action, fault and crash is in some worlds, and missing in others.
 
 mod company;
+mod sending;
 mod trouble;
 
 use mox_machine::{Rng, Seed};

@@ -48,7 +48,7 @@ pub(super) fn peers(root: &Seed, heal_ms: u64) -> Vec<PeerPlan> {
     (0..count).map(&mut peer).collect()
 }
 
-fn manner(rng: &mut Rng) -> PeerManner {
+pub(super) fn manner(rng: &mut Rng) -> PeerManner {
     let stage = Stage::DELIVERY.get(number(rng, Stage::DELIVERY.len()));
     let stage = stage.copied().unwrap_or(Stage::Mail);
     let text = |rng: &mut Rng, from: &[&str]| {

@@ -67,7 +67,7 @@ fn cut(rng: &mut Rng, plan: &Plan) -> Cut {
     }
 }
 
-fn disk(rng: &mut Rng, plan: &Plan) -> DiskTrouble {
+pub(super) fn disk(rng: &mut Rng, plan: &Plan) -> DiskTrouble {
     let one_in = one_of(rng, &[1, 3, 20]);
     DiskTrouble {
         server: number(rng, plan.servers.len()),
