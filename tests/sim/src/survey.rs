@@ -30,8 +30,8 @@ pub(crate) struct Left {
     pub(crate) taken: bool,
     /// It left when the message had been tried for as long as any is.
     pub(crate) is_of_age: bool,
-    /// Which operation it left by: those with the same number left together.
-    pub(crate) operation: usize,
+    /// The operation it left by: the entry, and when.
+    pub(crate) operation: (u64, Utc),
 }
 
 /// The figures of a mailbox.
@@ -138,7 +138,8 @@ impl Survey {
         }
         let plan = mox_queue::Plan::default();
         let retired = mox_mailbox::retired(reads, Utc(0), usize::MAX)?;
-        for (operation, retired) in retired.into_iter().enumerate() {
+        for retired in retired {
+            let operation = (retired.entry, retired.retired);
             let is_of_age = retired.attempts_made >= plan.attempts_min
                 && retired.retired >= plan.expires(retired.created);
             for (to, fate) in retired.recipients {

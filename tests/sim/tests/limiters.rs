@@ -165,7 +165,7 @@ fn who_tries_names_is_shown_the_door_and_leaves_a_bounded_trail() {
         let (mut unknown, mut closed) = (0, 0);
         // Whoever has used it up learns nothing more, of those who are here neither.
         let someone = |session: u32, n: u32| match (session, n) {
-            (1, 40) => "mox".to_owned(),
+            (1, 40) => "ann".to_owned(),
             _ => format!("u{n}s{session}"),
         };
         for session in 0..4 {
@@ -264,7 +264,7 @@ fn one_address_brings_so_many_messages_a_minute_and_no_more() {
         smtp.expect("250").await.unwrap();
         let mut taken = 0;
         let reply = loop {
-            let mail = "MAIL FROM:<>\r\nRCPT TO:<mox@ours.example>\r\nDATA\r\n";
+            let mail = "MAIL FROM:<>\r\nRCPT TO:<ann@ours.example>\r\nDATA\r\n";
             smtp.say(mail).await.unwrap();
             smtp.expect("250").await.unwrap();
             smtp.expect("250").await.unwrap();

@@ -92,6 +92,7 @@ impl Client {
                 to,
                 settled: BTreeMap::new(),
                 of_age: Default::default(),
+                given_up: Default::default(),
             };
             bench.ledger.enter(&mark, mail);
         }

@@ -76,6 +76,7 @@ impl Sender {
             to: send.to.iter().map(|to| (*to, Default::default())).collect(),
             settled: BTreeMap::new(),
             of_age: Default::default(),
+            given_up: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(mark, mail);
         let mut open = send.to.clone();

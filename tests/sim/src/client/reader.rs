@@ -301,6 +301,7 @@ impl Reader {
             to: BTreeMap::from([(own, Default::default())]),
             settled: BTreeMap::new(),
             of_age: Default::default(),
+            given_up: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(&mark, mail);
         let place = self.place(mailbox);

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mox_machine::Utc;
+
 use super::Wrong;
 use crate::names;
 use crate::plan::To;
@@ -32,6 +34,8 @@ pub(crate) struct Mail {
     pub(crate) to: BTreeMap<To, Tally>,
     /// Recipients that left the queue, and whether another server took the message.
     pub(crate) settled: BTreeMap<To, bool>,
+    /// The operations by which some of them were given up.
+    pub(crate) given_up: BTreeSet<(u64, Utc)>,
     /// Those of them that were given up only when the message had been tried for days.
     pub(crate) of_age: BTreeSet<To>,
 }
@@ -102,6 +106,9 @@ impl Ledger {
             {
                 let settled = mail.settled.entry(to).or_default();
                 *settled |= left.taken;
+                if !left.taken {
+                    mail.given_up.insert(left.operation);
+                }
                 if left.is_of_age && !left.taken {
                     mail.of_age.insert(to);
                 }
@@ -194,11 +201,8 @@ impl Ledger {
             );
             let notices = survey.messages.iter().filter(told);
             let failures = notices.filter(|found| found.subject.starts_with(FAILED));
-            let given_up = survey.retired.iter();
-            let given_up = given_up.filter(|l| l.from == left.from && !l.taken);
-            // Who is given up together is told of together.
-            let operations: BTreeSet<usize> = given_up.map(|l| l.operation).collect();
-            let (failures, most) = (failures.count(), operations.len());
+            // Who is given up together is told of together. What is done is forgotten after days, and its notice stays.
+            let (failures, most) = (failures.count(), mail.given_up.len());
             wrong.expect(failures <= most, || {
                 format!("server {server} gave {mark} up {most} times and told {sender} so {failures} times")
             });

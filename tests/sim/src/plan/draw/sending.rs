@@ -153,7 +153,8 @@ fn crash(rng: &mut Rng, plan: &Plan) -> Crash {
             true => Then::Steps(rng.below(2_000)),
             false => Then::Call(rng.below(60)),
         },
-        down_ms: one_of(rng, &[500, MINUTE_MS, HOUR_MS, 13 * HOUR_MS]),
+        // Not longer than a client tries, also when another follows.
+        down_ms: one_of(rng, &[500, MINUTE_MS, HOUR_MS, 2 * HOUR_MS]),
         cut: 0,
     }
 }
