@@ -51,8 +51,8 @@ pub struct Login {
     pub password: Secret<String>,
 }
 
-/// What is to be done next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is to be done next. Octets do not show themselves: they may be a password.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Do {
     /// Write this.
     Write(Vec<u8>),
@@ -60,6 +60,16 @@ pub enum Do {
     Read(usize),
     /// The connection to the address is open.
     Open,
+}
+
+impl fmt::Debug for Do {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(octets) => write!(f, "Write({} octets)", octets.len()),
+            Self::Read(count) => write!(f, "Read({count})"),
+            Self::Open => f.write_str("Open"),
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -271,6 +281,24 @@ mod tests {
         let shown = alloc::format!("{:?} {}", jo(), Failure::Refused(9));
         assert!(
             !shown.contains("pw") && shown.ends_with("with code 9"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn nothing_that_is_done_shows_the_password() {
+        let mut connect = Connect::new("192.0.2.1:25".parse().unwrap(), jo());
+        let mut shown = alloc::format!("{connect:?}");
+        for octets in [&b"\x05\x02"[..], b"\x01\x00", b"\x05\x00\x00\x01", &[0; 6]] {
+            while let done @ Do::Write(_) = connect.next() {
+                shown += &alloc::format!("{done:?}");
+            }
+            connect.read(octets).unwrap();
+        }
+        assert_eq!(connect.next(), Do::Open);
+        let digits = b"pw".map(|octet| alloc::format!("{octet}"));
+        assert!(
+            !shown.contains("pw") && !shown.contains(&digits.join(", ")),
             "{shown}"
         );
     }
