@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 
 use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand, DomainCommand};
 use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
@@ -76,8 +75,7 @@ fn test(args: &Args) -> Result<(), Failure> {
             wrong.push(failure.to_string());
         }
     }
-    let folder = files.static_path.parent();
-    if let Err(failure) = transports::load(folder.unwrap_or_else(|| Path::new("")), &files.fixed) {
+    if let Err(failure) = transports::load(&files.static_path, &files.fixed) {
         wrong.push(failure.to_string());
     }
     if let Err(failure) = as_its_user(&mut files) {

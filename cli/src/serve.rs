@@ -190,7 +190,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         hostname: fixed.hostname.clone(),
         listeners,
         outgoing: outgoing(fixed)?,
-        transports: transports::load(folder(files), fixed)?,
+        transports: transports::load(&files.static_path, fixed)?,
         resolvers: resolvers(fixed)?,
         remote_port: 25,
         mta_sts: https::mta_sts(),

@@ -17,15 +17,17 @@ use crate::https;
 /// Octets of a file with a password at most.
 const PASSWORD_FILE_MAX: u64 = 4_096;
 
-/// All transports; `folder` is that of `mox.ron`. Blocks.
+/// All transports of a file, `mox.ron`. Blocks.
 ///
 /// # Errors
 /// With everything that is wrong with the files, a line each.
 pub(crate) fn load(
-    folder: &Path,
+    file: &Path,
     fixed: &Static,
 ) -> Result<BTreeMap<String, Arc<Transport>>, Failure> {
     let (mut loaded, mut wrong) = (BTreeMap::new(), Vec::new());
+    let folder = file.parent().unwrap_or_else(|| Path::new("."));
+    let open = is_open(file);
     for (name, kind) in &fixed.transports {
         let (login, ca) = match kind {
             Kind::Smarthost(smarthost) => (smarthost.login.as_ref(), smarthost.ca.as_ref()),
@@ -35,6 +37,13 @@ pub(crate) fn load(
         let mut note = |field, failure: &Failure| {
             wrong.push(format!("mox.ron: transports.{name:?}.{field}: {failure}"));
         };
+        if open && login.is_some_and(|login| matches!(login.password, Password::Said(_))) {
+            let failure = Failure::Failed(format!(
+                "{file} can be read by everybody; chmod 640 {file}, or write the password into a file of its own and name that as password_file",
+                file = file.display()
+            ));
+            note("password", &failure);
+        }
         let password = login.map(|login| password(folder, login)).transpose();
         let password = password.unwrap_or_else(|failure| {
             note("password_file", &failure);
@@ -60,14 +69,19 @@ pub(crate) fn load(
     }
 }
 
+/// Everybody may read it. What is not there is read by nobody.
+fn is_open(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|found| found.mode() & 0o004 != 0)
+}
+
 fn password(folder: &Path, login: &Login) -> Result<Secret<String>, Failure> {
     let file = match &login.password {
         Password::Said(password) => return Ok(password.clone()),
         Password::File(file) => folder.join(file),
     };
     let unusable = |why: String| Failure::Failed(format!("{} {why}", file.display()));
-    let found = fs::metadata(&file).map_err(|e| Failure::io("read", &file, &e))?;
-    if found.mode() & 0o004 != 0 {
+    fs::metadata(&file).map_err(|e| Failure::io("read", &file, &e))?;
+    if is_open(&file) {
         return Err(unusable(format!(
             "can be read by everybody; chmod 600 {}",
             file.display()
@@ -90,6 +104,30 @@ fn password(folder: &Path, login: &Login) -> Result<Secret<String>, Failure> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_password_in_the_configuration_is_not_for_everybody_to_read() {
+        let dir = std::env::temp_dir().join(format!("mox-said-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("mox.ron");
+        let text = r#"(data_dir: "d", hostname: "mail.example.org", listeners: {"a": (ips: ["0.0.0.0"], smtp: ())},
+            postmaster: (account: "jo"),
+            transports: {"p": smarthost(host: "h.example", user: "me", password: "a secret")})"#;
+        fs::write(&file, text).unwrap();
+        let fixed = Static::parse("mox.ron", text).unwrap();
+        let read = |mode| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            load(&file, &fixed).map_err(|failure| failure.to_string())
+        };
+        let why = read(0o644).unwrap_err();
+        assert!(
+            why.starts_with("mox.ron: transports.\"p\".password: ") && why.contains("chmod 640 "),
+            "{why}"
+        );
+        assert!(!why.contains("a secret"));
+        assert!(read(0o640).is_ok());
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn passwords_are_read_from_files_that_not_everybody_can_read() {

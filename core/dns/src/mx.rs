@@ -20,6 +20,8 @@ pub enum MxPlan {
         hosts: Vec<MailHost>,
         /// DNS did not tell of every host: the preference of the first of those, and what came instead.
         left_out: Option<(u16, Failure)>,
+        /// No more than [`HOSTS_MAX`] are named: none was left out for that.
+        is_whole: bool,
     },
     /// The domain takes no mail, and says so (RFC 7505).
     Null,
@@ -55,12 +57,12 @@ pub struct MailHost {
 pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, Missing> {
     let mut rng = seed.child("mail hosts", 0).rng();
     let mx = facts.need(&Question::of(domain.clone(), RecordType::Mx))?;
-    let exchanges = match &mx.result {
+    let (exchanges, is_whole) = match &mx.result {
         Ok(records) => match preferred(records, &mut rng) {
             Some(exchanges) => exchanges,
             None => return Ok(MxPlan::Null),
         },
-        Err(Failure::NoData) => Vec::from([(0, domain.clone())]),
+        Err(Failure::NoData) => (Vec::from([(0, domain.clone())]), true),
         Err(Failure::NoDomain) => return Ok(MxPlan::NoDomain),
         Err(temporary) => return Ok(MxPlan::Temporary(*temporary)),
     };
@@ -106,15 +108,19 @@ pub fn mail_hosts(facts: &Facts, domain: &Name, seed: &Seed) -> Result<MxPlan, M
         });
     }
     Ok(match (hosts.is_empty(), left_out) {
-        (false, left_out) => MxPlan::Hosts { hosts, left_out },
+        (false, left_out) => MxPlan::Hosts {
+            hosts,
+            left_out,
+            is_whole,
+        },
         (true, Some((_, failure))) => MxPlan::Temporary(failure),
         (true, None) => MxPlan::NoHosts,
     })
 }
 
-/// The hosts of MX records in the order to be tried; `None` for a null MX. A null MX beside others says nothing and is
+/// The hosts of MX records in the order to be tried, and whether they are all; `None` for a null MX. A null MX beside others says nothing and is
 /// passed over (RFC 7505 3).
-fn preferred(records: &[Record], rng: &mut Rng) -> Option<Vec<(u16, Name)>> {
+fn preferred(records: &[Record], rng: &mut Rng) -> Option<(Vec<(u16, Name)>, bool)> {
     let mut exchanges: Vec<(u16, u64, &Name)> = Vec::new();
     let mut ordered: Vec<&Record> = records.iter().collect();
     // Name servers rotate records: only the seed may shuffle.
@@ -134,13 +140,12 @@ fn preferred(records: &[Record], rng: &mut Rng) -> Option<Vec<(u16, Name)>> {
         return None;
     }
     exchanges.sort_unstable();
+    let is_whole = exchanges.len() <= HOSTS_MAX;
     exchanges.truncate(HOSTS_MAX);
-    Some(
-        exchanges
-            .into_iter()
-            .map(|(preference, _, name)| (preference, name.clone()))
-            .collect(),
-    )
+    let kept = exchanges
+        .into_iter()
+        .map(|(preference, _, name)| (preference, name.clone()));
+    Some((kept.collect(), is_whole))
 }
 
 /// Both families by turns, beginning with either, each in an order of its own: a family that does not get through costs

@@ -289,6 +289,7 @@ fn without_mx_records_the_domain_itself_is_the_host() {
                 next_hop: name("d.example"),
             }],
             left_out: None,
+            is_whole: true,
         }
     );
 }
@@ -308,7 +309,10 @@ fn a_host_of_which_dns_does_not_tell_is_said_to_be_left_out() {
         ("h3", A, Err(Failure::ServFail)),
         ("h3", Aaaa, Err(Failure::NoData)),
     ]);
-    let MxPlan::Hosts { hosts, left_out } = plan(&facts, 1) else {
+    let MxPlan::Hosts {
+        hosts, left_out, ..
+    } = plan(&facts, 1)
+    else {
         panic!()
     };
     assert_eq!(hosts.len(), 1);
@@ -317,6 +321,26 @@ fn a_host_of_which_dns_does_not_tell_is_said_to_be_left_out() {
         (name("h2"), 20)
     );
     assert_eq!(left_out, Some((10, Failure::Timeout)));
+}
+
+#[test]
+fn hosts_beyond_the_sixteenth_are_said_to_be_left_out() {
+    for (count, whole) in [(16, true), (17, false)] {
+        let names: Vec<String> = (0..count).map(|n| format!("h{n}")).collect();
+        let exchanges = names.iter().map(|host| mx(10, host)).collect();
+        let mut all = vec![("d.example", Mx, Ok(exchanges))];
+        for host in &names {
+            all.push((host, A, Ok(vec![a("192.0.2.1")])));
+            all.push((host, Aaaa, Err(Failure::NoData)));
+        }
+        let MxPlan::Hosts {
+            hosts, is_whole, ..
+        } = plan(&world(&all), 1)
+        else {
+            panic!()
+        };
+        assert_eq!((hosts.len(), is_whole), (16, whole));
+    }
 }
 
 #[test]

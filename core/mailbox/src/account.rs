@@ -12,8 +12,11 @@ use crate::{
     name, scan,
 };
 
-/// The schema this program writes, and the only one it reads.
-pub const SCHEMA: u32 = 1;
+/// The schema this program writes. Rows of the queue have a version of their own each; the number keeps a program from a store
+/// with rows that it does not know: 2 has the ids of what was sent, and transports of attempts.
+pub const SCHEMA: u32 = 2;
+/// The oldest schema it reads. Opening a store raises its number, and there is no way back.
+pub const SCHEMA_OLDEST: u32 = 1;
 /// Octets of credentials at most.
 pub const CREDENTIALS_MAX: usize = 8 * 1024;
 
@@ -43,11 +46,15 @@ pub struct Account {
 }
 
 /// Prepares a store: the first operation after every open. It writes the schema number and the counters into an empty
-/// store, and refuses one of another schema.
+/// store, raises the number of an older one, and refuses a schema that is not known.
 pub fn initialise(reads: &dyn Reads) -> Result<(Batch, ()), Stop> {
     let mut edit = Edit::new(reads, Utc::default());
     match schema(reads)? {
         Some(SCHEMA) => {}
+        // Each row is written anew when it changes.
+        Some(SCHEMA_OLDEST..SCHEMA) => {
+            edit.put(key::schema(), Bytes::copy_from_slice(&SCHEMA.to_be_bytes()));
+        }
         Some(found) => {
             return Err(Stop::Schema {
                 found,

@@ -78,10 +78,12 @@ pub enum Table {
     Sent = 32,
     /// What is to be reported to other domains, and what was, of the whole store.
     Observed = 33,
+    /// How many addresses of an account fail or are suppressed.
+    SuppressionCount = 34,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 23] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -104,6 +106,7 @@ pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
     Table::Reject,
     Table::Suppression,
     Table::Sent,
+    Table::SuppressionCount,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are

@@ -48,9 +48,9 @@ mod verify_mailbox;
 mod view;
 
 pub use account::{
-    Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, account, account_by_id, account_id,
-    account_was_made, accounts, create_account, has_room, initialise, quota, remove_account,
-    schema, set_credentials, set_quota, store_secret, usage,
+    Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, SCHEMA_OLDEST, account, account_by_id,
+    account_id, account_was_made, accounts, create_account, has_room, initialise, quota,
+    remove_account, schema, set_credentials, set_quota, store_secret, usage,
 };
 pub use annotation::{
     ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, ANNOTATIONS_OCTETS_MAX, annotate,
@@ -119,8 +119,8 @@ pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
 pub use suppression::{
-    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSIONS_MAX, Suppression, suppress, suppression,
-    suppressions, unsuppress,
+    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSIONS_MAX, Suppression, failures, purge_suppressions,
+    suppress, suppression, suppressions, unsuppress,
 };
 pub use taken::{forget_taken, taken};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};

@@ -60,6 +60,7 @@ stored! {
     MailboxRow: 1 "mailboxes";
     Keywords: 1 "keywords";
     crate::Suppression: 1 "suppressions";
+    crate::suppression::SuppressionCount: 1 "how many suppressions there are";
     crate::sent::SentRow: 1 "what was sent";
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";

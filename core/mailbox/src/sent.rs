@@ -2,12 +2,13 @@
 
 use mox_machine::Utc;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use crate::edit::Edit;
 use crate::key::{self, Key, Table};
 use crate::queue::{Fate, ID_MAX, IDS_MAX, Retired, TEXT_MAX, clipped};
 use crate::rows::{Stored, utc};
-use crate::suppression;
+use crate::suppression::{self, canonical};
 use crate::{AccountId, Batch, ReadError, Reads, Stop};
 
 /// Parts of a message that left the queue apart from each other and are remembered, at most.
@@ -38,8 +39,8 @@ pub struct Notified {
 pub struct Telling {
     /// To be kept.
     pub note: Notified,
-    /// The address that we sent to, where the other server says so.
-    pub original: Option<String>,
+    /// The address that we sent to, where the other server says so, in each form in which it may be meant.
+    pub original: Vec<String>,
     /// The other server does not know the address.
     pub unknown: bool,
 }
@@ -50,9 +51,12 @@ pub(crate) struct SentRow {
     places: Vec<(u64, u64, u32)>,
 }
 
+fn fits(id: &&String) -> bool {
+    (1..=ID_MAX).contains(&id.len())
+}
+
 /// The ids that are kept.
 pub(crate) fn kept(ids: &[String]) -> Vec<String> {
-    let fits = |id: &&String| (1..=ID_MAX).contains(&id.len());
     ids.iter().filter(fits).take(IDS_MAX).cloned().collect()
 }
 
@@ -109,7 +113,8 @@ pub(crate) fn forget(edit: &mut Edit<'_>, retired: &[u8]) -> Result<(), Stop> {
 }
 
 /// Notes what another server told an account about a message that it sent, which one of these ids names. Answers with the number
-/// of recipients that it was about. What an address failed by counts for its suppression.
+/// of recipients that it was about. That a message failed for an address counts for its suppression once, however often and
+/// in how many words that is told.
 pub fn queue_notified(
     reads: &dyn Reads,
     account: AccountId,
@@ -119,13 +124,16 @@ pub fn queue_notified(
 ) -> Result<(Batch, usize), Stop> {
     let mut edit = Edit::new(reads, now);
     let mut places = Vec::new();
-    for id in kept(ids) {
-        places = row_of(&edit, &key_of(account, &id))?.places;
+    // Some of them may be the same in another form.
+    for id in ids.iter().filter(fits).take(2 * IDS_MAX) {
+        places = row_of(&edit, &key_of(account, id))?.places;
         if !places.is_empty() {
             break;
         }
     }
+    let told: Vec<(&Telling, Names)> = told.iter().map(|told| (told, Names::of(told))).collect();
     let mut found = 0;
+    let mut counted = BTreeSet::new();
     let is_one = places.len() == 1;
     for (secs, entry, nth) in places {
         let key = key::retired(secs, entry, nth);
@@ -133,9 +141,18 @@ pub fn queue_notified(
             continue;
         };
         let mut row = Retired::decode(&bytes)?;
+        let recipients = row.recipients.iter();
+        let recipients: Vec<(String, bool)> = recipients
+            .map(|(to, fate)| (canonical(to), matches!(fate, Fate::Delivered(_))))
+            .collect();
+        let notes = row.notified.iter();
+        let mut failed: BTreeSet<String> = notes
+            .filter(|note| note.action == FAILED)
+            .map(|note| canonical(&note.recipient))
+            .collect();
         let before = row.notified.len();
-        for telling in told {
-            let Some((address, was_sent)) = about(&row, telling, is_one) else {
+        for (telling, names) in &told {
+            let Some((address, was_taken)) = names.about(&recipients, is_one) else {
                 continue;
             };
             if row.notified.len() >= NOTIFIED_MAX {
@@ -152,8 +169,12 @@ pub fn queue_notified(
                 *text = clipped(text, TEXT_MAX);
             }
             row.notified.push(note);
-            if telling.unknown && was_sent {
-                suppression::failed(&mut edit, account, &address, &telling.note.text, true)?;
+            // Whoever it was forwarded to is not whom we sent to.
+            let is_told_first =
+                telling.note.action == FAILED && failed.insert(names.recipient.clone());
+            let counts = telling.unknown && *was_taken && names.recipient == *address;
+            if counts && is_told_first && counted.insert(address.clone()) {
+                suppression::failed(&mut edit, account, address, &telling.note.text, true)?;
             }
         }
         if row.notified.len() > before {
@@ -163,19 +184,31 @@ pub fn queue_notified(
     Ok((edit.finish()?, found))
 }
 
-/// The recipient that is meant, and whether we sent to it: of a message for one recipient (`is_one`) it may be another address, to
-/// which it was forwarded.
-fn about(row: &Retired, telling: &Telling, is_one: bool) -> Option<(String, bool)> {
-    let names = telling.original.iter().chain([&telling.note.recipient]);
-    let is_named = |to: &str| names.clone().any(|name| name.eq_ignore_ascii_case(to));
-    let meant = match &row.recipients[..] {
-        [one] if is_one && telling.original.is_none() => Some(one),
-        all => all.iter().find(|(to, _)| is_named(to)),
-    };
-    meant.map(|(to, fate)| {
-        (
-            to.clone(),
-            matches!(fate, Fate::Delivered(_)) && is_named(to),
-        )
-    })
+/// [`Notified::action`] of what was given up.
+const FAILED: &str = "failed";
+
+/// Whom a notification names, in the form in which addresses are compared.
+struct Names {
+    recipient: String,
+    original: Vec<String>,
+}
+
+impl Names {
+    fn of(telling: &Telling) -> Self {
+        Self {
+            // As it is noted.
+            recipient: canonical(&clipped(&telling.note.recipient, TEXT_MAX)),
+            original: telling.original.iter().map(|to| canonical(to)).collect(),
+        }
+    }
+
+    /// The recipient that is meant, with whether its server had taken the message: of a message for one recipient (`is_one`) it
+    /// may be another address, to which it was forwarded.
+    fn about<'a>(&self, all: &'a [(String, bool)], is_one: bool) -> Option<&'a (String, bool)> {
+        let is_named = |to: &String| self.original.contains(to) || self.recipient == *to;
+        match all {
+            [one] if is_one && self.original.is_empty() => Some(one),
+            all => all.iter().find(|(to, _)| is_named(to)),
+        }
+    }
 }

@@ -114,6 +114,11 @@ impl fmt::Display for Stop {
             Self::SpecialUseTaken => f.write_str("another mailbox has this special use"),
             Self::BadKeyword => f.write_str("not a keyword"),
             Self::OverQuota(_) => f.write_str("the account is over its quota"),
+            Self::TooMany(Limit::Suppressions) => write!(
+                f,
+                "the account has {} suppressed addresses, and no more are kept; `moxctl queue suppress list` names them, `rm` lifts one",
+                crate::SUPPRESSIONS_MAX
+            ),
             Self::TooMany(limit) => write!(f, "too many: the limit is on {limit:?}"),
             Self::NoSuchBody(id) => write!(f, "no body {}-{}", id.boot, id.counter),
             Self::NoSuchEntry(id) => write!(f, "the queue has no entry {id}"),

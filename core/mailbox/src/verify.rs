@@ -7,7 +7,7 @@ use core::fmt;
 use core::ops::ControlFlow;
 use mox_uids::Uid;
 
-use crate::account::{SCHEMA, account_row, schema};
+use crate::account::{SCHEMA, SCHEMA_OLDEST, account_row, schema};
 use crate::annotation;
 use crate::junk::verify_junk;
 use crate::key::{self, Parts, Referrer, Table};
@@ -126,7 +126,7 @@ impl Verify<'_> {
             });
             return Ok(None);
         };
-        self.expect(found == SCHEMA, || {
+        self.expect((SCHEMA_OLDEST..=SCHEMA).contains(&found), || {
             format!("the schema is {found}, not {SCHEMA}")
         });
         let row = self.reads.get(Space::Rows, &key::numbers())?;

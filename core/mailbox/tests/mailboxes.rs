@@ -80,13 +80,24 @@ fn a_store_of_a_later_schema_is_refused() {
     assert_eq!(e.rows, before, "a second time changes nothing");
     assert_eq!(schema(&e.rows).unwrap(), Some(SCHEMA));
     let key = [&[Table::Numbers as u8][..], &[0; 5]].concat();
-    let later = Bytes::copy_from_slice(&2u32.to_be_bytes());
-    e.rows.apply(&Batch {
-        writes: vec![(Space::Rows, key, Some(later))],
-        ..Batch::default()
-    });
-    let refused = e.run(|reads| initialise(reads));
-    assert_eq!(refused, Err(Stop::Schema { found: 2, known: 1 }));
+    let set = |e: &mut Engine, schema: u32| {
+        let number = Bytes::copy_from_slice(&schema.to_be_bytes());
+        e.rows.apply(&Batch {
+            writes: vec![(Space::Rows, key.clone(), Some(number))],
+            ..Batch::default()
+        });
+        e.run(|reads| initialise(reads))
+    };
+    for found in [SCHEMA + 1, 0] {
+        let refused = set(&mut e, found);
+        let known = SCHEMA;
+        assert_eq!(refused, Err(Stop::Schema { found, known }));
+    }
+    // An earlier one becomes ours: a program of then does not open the store any more.
+    set(&mut e, SCHEMA_OLDEST).unwrap();
+    assert_eq!(schema(&e.rows).unwrap(), Some(SCHEMA));
+    assert_eq!(e.rows, before);
+    e.check();
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn telling(at: Utc, recipient: &str, original: Option<&str>) -> Telling {
             from: "mx.far.example".into(),
             text: "550 gone".into(),
         },
-        original: original.map(Into::into),
+        original: original.into_iter().map(Into::into).collect(),
         unknown: true,
     }
 }
@@ -215,19 +215,20 @@ fn a_notification_is_noted_where_the_recipient_left_the_queue_and_counts() {
     let rows = retired(&e.rows, Utc(0), 10).unwrap();
     assert_eq!(rows[0].notified, slice::from_ref(&about_carol.note));
     assert_eq!(rows[1].notified, []);
+    assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, 1);
     // Whoever it was forwarded to is not whom we sent to.
     let forwarded = telling(now, "c@home.example", Some(TO));
     let unknown = telling(now, "c@home.example", None);
     assert_eq!(tell(&mut e, a, &["<1@x>"], &[forwarded, unknown]), 1);
-    assert_eq!(suppression(&e.rows, a, TO).unwrap(), None);
-    for _ in 0..2 {
+    // However often it is told, it is one failure of one message.
+    for _ in 0..4 {
         assert_eq!(
             tell(&mut e, a, &["<1@x>"], slice::from_ref(&about_carol)),
             1
         );
     }
-    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
-    assert_eq!(suppression(&e.rows, a, "c@home.example").unwrap(), None);
+    assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, 1);
+    assert_eq!(failures(&e.rows, a, "c@home.example").unwrap(), None);
     e.check();
     // With what left the queue the ids go.
     e.later(8 * DAY);
@@ -262,4 +263,103 @@ fn an_entry_is_dropped_with_its_notification_or_not_at_all() {
         [(TO.into(), Fate::Dropped)]
     );
     e.check();
+}
+
+#[test]
+fn one_notification_is_one_failure_of_each_address_and_three_messages_suppress_it() {
+    let (mut e, a) = Engine::with_account();
+    let all = [TO, "team@far.example"];
+    for n in 1..=3 {
+        let id = queued(&mut e, a, &format!("<{n}@x>"), &all);
+        ended(&mut e, id, vec![yes(), yes()]);
+        let now = e.now;
+        // Three members of one alias are dead, and a group of fields stands there sixty times.
+        let members = (0..3).map(|m| telling(now, &format!("dead{m}@x"), Some("team@far.example")));
+        let again = (0..60).map(|_| telling(now, "CAROL@far.example", None));
+        let told: Vec<Telling> = members.chain(again).collect();
+        let ids = [format!("<{n}@x>")];
+        e.run(|reads| queue_notified(reads, a, &ids, &told, now))
+            .unwrap();
+        assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, n);
+    }
+    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    assert_eq!(failures(&e.rows, a, "team@far.example").unwrap(), None);
+    e.check();
+}
+
+#[test]
+fn a_message_with_the_id_of_another_is_no_second_failure_of_one_notification() {
+    let (mut e, a) = Engine::with_account();
+    for _ in 0..3 {
+        let id = queued(&mut e, a, "<1@x>", &[TO]);
+        ended(&mut e, id, vec![yes()]);
+    }
+    let (now, ids) = (e.now, ["<1@x>".to_owned()]);
+    for _ in 0..3 {
+        e.run(|reads| queue_notified(reads, a, &ids, &[telling(now, TO, None)], now))
+            .unwrap();
+    }
+    assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, 1);
+}
+
+#[test]
+fn addresses_are_the_same_in_u_labels_and_in_a_labels() {
+    let (mut e, a) = Engine::with_account();
+    let (one, other) = ("Carol@b\u{fc}cher.example", "carol@XN--BCHER-KVA.example");
+    let now = e.now;
+    e.run(|reads| suppress(reads, a, one, "", now)).unwrap();
+    let found = suppression(&e.rows, a, other).unwrap().unwrap();
+    assert_eq!(found.address, "carol@xn--bcher-kva.example");
+    assert!(e.run(|reads| unsuppress(reads, a, other)).unwrap());
+    assert_eq!(suppression(&e.rows, a, one).unwrap(), None);
+    for to in [one, other, one] {
+        let id = queued(&mut e, a, "<1@x>", &[to]);
+        ended(&mut e, id, vec![no()]);
+    }
+    assert!(suppression(&e.rows, a, other).unwrap().is_some());
+    // A notification in one form is about a recipient in the other.
+    let id = queued(&mut e, a, "<2@x>", &[one, "dave@far.example"]);
+    ended(&mut e, id, vec![yes(), yes()]);
+    let ids = ["<2@x>".to_owned()];
+    let found = e.run(|reads| queue_notified(reads, a, &ids, &[telling(now, other, None)], now));
+    assert_eq!(found.unwrap(), 1);
+}
+
+#[test]
+fn old_failures_make_room_for_new_ones_and_are_purged() {
+    let (mut e, a) = Engine::with_account();
+    let fail = |e: &mut Engine, to: &str| {
+        let id = queued(e, a, "<1@x>", &[to]);
+        ended(e, id, vec![no()]);
+    };
+    // A bought list: each address fails once.
+    let start = e.now;
+    for n in 0..SUPPRESSIONS_MAX {
+        e.now = Utc(start.0 + i64::try_from(n).unwrap());
+        fail(&mut e, &format!("{n}@x"));
+    }
+    for _ in 0..3 {
+        fail(&mut e, TO);
+    }
+    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    assert_eq!(failures(&e.rows, a, "0@x").unwrap(), None);
+    let last = format!("{}@x", SUPPRESSIONS_MAX - 1);
+    assert!(failures(&e.rows, a, &last).unwrap().is_some());
+    e.check();
+    // What is too old to count goes; what is suppressed stays.
+    e.later(31 * DAY);
+    let now = e.now;
+    while e.run(|reads| purge_suppressions(reads, a, now)).unwrap() != Progress::Done {}
+    assert_eq!(failures(&e.rows, a, &last).unwrap(), None);
+    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    // The count is that of the rows.
+    for n in 1..SUPPRESSIONS_MAX {
+        e.run(|reads| suppress(reads, a, &format!("{n}@y"), "", now))
+            .unwrap();
+    }
+    let more = e.run(|reads| suppress(reads, a, "more@x", "", now));
+    assert_eq!(more, Err(Stop::TooMany(Limit::Suppressions)));
+    assert!(e.run(|reads| unsuppress(reads, a, TO)).unwrap());
+    e.run(|reads| suppress(reads, a, "more@x", "", now))
+        .unwrap();
 }

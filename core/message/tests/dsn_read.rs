@@ -16,6 +16,7 @@ use mox_machine::{Seed, Utc};
 use mox_message::dsn::{Action, Diagnostic, Dsn, Kind, Notification, Recipient, Reported};
 use proptest::prelude::*;
 use serde_json::Value;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -25,10 +26,15 @@ fn crlf(text: &str) -> Vec<u8> {
 
 #[test]
 fn what_we_write_ourselves_is_read_as_it_was_meant() {
-    let (to, carol) = ("ann@ours.example", "carol@bücher.example");
     let path = |text: &str| Path::parse(text, true).unwrap();
-    let (to, carol) = (path(to), path(carol));
-    for utf8 in [false, true] {
+    let to = path("ann@ours.example");
+    for (utf8, written) in [
+        (false, "carol@bücher.example"),
+        (true, "carol@bücher.example"),
+        (false, "j\u{f6}rg+2B@bücher.example"),
+        (true, "j\u{f6}rg+2B@bücher.example"),
+    ] {
+        let carol = path(written);
         let dsn = Dsn {
             kind: Kind::Failed,
             hostname: &Domain::parse("mx.ours.example", false).unwrap(),
@@ -36,10 +42,10 @@ fn what_we_write_ourselves_is_read_as_it_was_meant() {
             seed: &Seed::from_number(1),
             date: Utc::from_secs(1_767_323_045),
             arrived: Utc::from_secs(1_767_323_000),
-            envelope_id: Some("job 7"),
+            envelope_id: Some("a+20 7"),
             recipients: &[Recipient {
                 address: &carol,
-                original: Some("rfc822;Carol@shop.example"),
+                original: Some("rfc822;Carol+2024+AB@shop.example"),
                 status: Some(Enhanced(5, 1, 1)),
                 remote: Some("mx.far.example"),
                 diagnostic: Diagnostic::Reply("550 5.1.1 nobody"),
@@ -50,16 +56,15 @@ fn what_we_write_ourselves_is_read_as_it_was_meant() {
             utf8,
         };
         let read = Notification::read(&dsn.compose().unwrap().message).unwrap();
-        assert_eq!(read.envelope_id.as_deref(), Some("job 7"));
+        assert_eq!(read.envelope_id.as_deref(), Some("a+20 7"));
         assert_eq!(read.reporting_mta.as_deref(), Some("mx.ours.example"));
         assert_eq!(read.message_id.as_deref(), Some("<1@ours.example>"));
         let [told] = &read.recipients[..] else {
             panic!("{read:?}")
         };
-        assert!(
-            told.recipient.ends_with("cher.example") || told.recipient.ends_with("-kva.example")
-        );
-        assert_eq!(told.original.as_deref(), Some("Carol@shop.example"));
+        let in_ascii = written.replace("bücher", "xn--bcher-kva");
+        assert_eq!(told.recipient, in_ascii, "{utf8}");
+        assert_eq!(told.original.as_deref(), Some("Carol+2024+AB@shop.example"));
         assert_eq!(
             (told.action, told.status),
             (Some(Action::Failed), Some(Enhanced(5, 1, 1)))
@@ -88,7 +93,8 @@ fn the_shape_of_postfix_is_read() {
         --4B1.17/mx.far.example\nContent-Description: Undelivered Message\nContent-Type: message/rfc822\n\n\
         From: ann@ours.example\nMessage-Id:\n <1@ours.example>\nSubject: hi\n\nBody.\n\n--4B1.17/mx.far.example--\n";
     let read = Notification::read(&crlf(text)).unwrap();
-    assert_eq!(read.envelope_id.as_deref(), Some("job 7"));
+    // It stands as it is: that this server did not decode it, only who gave it can know.
+    assert_eq!(read.envelope_id.as_deref(), Some("job+207"));
     assert_eq!(read.message_id.as_deref(), Some("<1@ours.example>"));
     let carol = Reported {
         original: Some("carol@far.example".into()),
@@ -131,6 +137,47 @@ fn the_shape_of_exim_is_read() {
 }
 
 #[test]
+fn a_message_within_the_returned_one_is_not_what_it_is_about() {
+    // Somebody forwarded the notification; what was returned has a message attached.
+    let text = "Subject: Fwd: Undelivered\nContent-Type: multipart/mixed; boundary=o\n\n--o\n\nLook.\n\n--o\n\
+        Content-Type: message/rfc822\n\nSubject: Undelivered\nContent-Type: multipart/report; boundary=r\n\n\
+        --r\n\nSorry.\n\n--r\nContent-Type: message/delivery-status\n\nReporting-MTA: dns ; mx.far.example\n\n\
+        Final-Recipient: rfc822 ; carol@far.example\nAction: failed\nStatus: 5.1.1\n\n\
+        --r\nContent-Type: message/rfc822\n\nMessage-ID: <1@ours.example>\nContent-Type: multipart/mixed; boundary=i\n\n\
+        --i\nContent-Type: message/rfc822\n\nMessage-ID: <9@else.example>\n\nHi.\n--i--\n--r--\n--o--\n";
+    let read = Notification::read(&crlf(text)).unwrap();
+    assert_eq!(read.message_id.as_deref(), Some("<1@ours.example>"));
+    // White space around the semicolon belongs to neither side.
+    assert_eq!(read.recipients[0].recipient, "carol@far.example");
+    assert_eq!(read.reporting_mta.as_deref(), Some("mx.far.example"));
+}
+
+#[test]
+fn characters_by_number_are_read_where_the_type_says_so_and_only_those_there_are() {
+    let read = |field: &str| {
+        let text = format!(
+            "Content-Type: message/delivery-status\n\nReporting-MTA: dns; x\n\nFinal-Recipient: {field}\n"
+        );
+        let read = Notification::read(&crlf(&text)).unwrap();
+        read.recipients[0].recipient.clone()
+    };
+    assert_eq!(
+        read("UTF-8; car\\x{F6}l\\x{1F600}@x"),
+        "car\u{f6}l\u{1f600}@x"
+    );
+    assert_eq!(read("rfc822; car\\x{F6}l@x"), "car\\x{F6}l@x");
+    for odd in [
+        "a\\x{}@x",
+        "a\\x{D800}@x",
+        "a\\x{1234567}@x",
+        "a\\x{0D}@x",
+        "a\\x{41",
+    ] {
+        assert_eq!(read(&format!("utf-8; {odd}")), odd);
+    }
+}
+
+#[test]
 fn what_tells_of_no_recipient_is_none() {
     for text in [
         "",
@@ -155,7 +202,16 @@ proptest! {
 /// The folder of messages, unpacked, with their expectations; `None`, and a word about it, where there are none.
 fn vectors() -> Option<(PathBuf, Vec<Value>)> {
     let Some(folder) = std::env::var_os("MAIL_VECTORS") else {
-        eprintln!("skipped: MAIL_VECTORS is not set");
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        eprintln!("skipped: {test}: MAIL_VECTORS is not set");
+        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target");
+        std::fs::create_dir_all(target).unwrap();
+        let mut skipped = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(format!("{target}/skipped.txt"))
+            .unwrap();
+        writeln!(skipped, "mox-message {test}").unwrap();
         return None;
     };
     let folder = PathBuf::from(folder).join("dsn");
@@ -179,7 +235,7 @@ fn notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them() {
     let Some((place, manifest)) = vectors() else {
         return;
     };
-    let (mut groups, mut wrong, mut there) = (0, Vec::new(), 0);
+    let (mut groups, mut wrong, mut more, mut there) = (0, Vec::new(), Vec::new(), 0);
     for entry in &manifest {
         let file = entry["file"].as_str().unwrap();
         let Ok(message) = std::fs::read(place.join(file)) else {
@@ -200,10 +256,12 @@ fn notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them() {
             let word = text.split([' ', '\t', '(']).next().unwrap_or_default();
             word.to_lowercase()
         };
-        for group in expected
-            .iter()
-            .filter(|group| !group["final-recipient"].is_null())
-        {
+        let known = (expected.iter()).filter(|group| !group["final-recipient"].is_null());
+        // Nobody more than are there.
+        if read.len() > expected.len() {
+            more.push(format!("{file}: {read:?}"));
+        }
+        for group in known {
             groups += 1;
             let to = value(group, "final-recipient");
             let to = to.trim_matches(['<', '>']);
@@ -232,4 +290,7 @@ fn notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them() {
         wrong.join("\n")
     );
     assert!(wrong.len() * 100 <= groups, "{} of {groups}", wrong.len());
+    eprintln!("more recipients than others read:\n{}", more.join("\n"));
+    // Some servers name the original recipient only, which counts here and not there.
+    assert!(more.len() <= 6, "{}", more.len());
 }

@@ -10,10 +10,18 @@ const AT_ONCE: usize = GROUP_MAX;
 /// What futures come to that do not depend on each other, in their order. Of more than a group of them the later ones
 /// begin when those before are done.
 pub(crate) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    at_once(AT_ONCE, futures).await
+}
+
+/// The same with no more than so many of them side by side.
+pub(crate) async fn at_once<F: Future>(
+    most: usize,
+    futures: impl IntoIterator<Item = F>,
+) -> Vec<F::Output> {
     let mut futures = futures.into_iter();
     let mut results = Vec::new();
     loop {
-        let group = futures.by_ref().take(AT_ONCE);
+        let group = futures.by_ref().take(most.max(1));
         let mut running: Vec<_> = group.map(|future| (Box::pin(future), None)).collect();
         if running.is_empty() {
             return results;
@@ -46,19 +54,25 @@ mod tests {
 
     #[test]
     fn all_are_done_in_order_and_no_more_than_a_group_of_them_at_once() {
-        let (running, most) = (Cell::new(0), Cell::new(0));
-        let (running, most) = (&running, &most);
-        let futures = (0..2 * AT_ONCE + 1).map(|n| async move {
-            running.set(running.get() + 1);
-            most.set(most.get().max(running.get()));
-            // The later ones of a group are done first.
-            for _ in 0..AT_ONCE - n % AT_ONCE {
-                yield_now().await;
-            }
-            running.set(running.get() - 1);
-            n
-        });
-        assert_eq!(block_on(all(futures)), Vec::from_iter(0..2 * AT_ONCE + 1));
-        assert_eq!(most.get(), AT_ONCE);
+        for group in [4, AT_ONCE] {
+            let (running, most) = (Cell::new(0), Cell::new(0));
+            let (running, most) = (&running, &most);
+            let futures = (0..2 * group + 1).map(|n| async move {
+                running.set(running.get() + 1);
+                most.set(most.get().max(running.get()));
+                // The later ones of a group are done first.
+                for _ in 0..group - n % group {
+                    yield_now().await;
+                }
+                running.set(running.get() - 1);
+                n
+            });
+            let done = match group {
+                AT_ONCE => block_on(all(futures)),
+                group => block_on(at_once(group, futures)),
+            };
+            assert_eq!(done, Vec::from_iter(0..2 * group + 1));
+            assert_eq!(most.get(), group);
+        }
     }
 }

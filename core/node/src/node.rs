@@ -83,6 +83,12 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) resolver: Resolver,
     pub(crate) policies: Policies,
     pub(crate) queue_changed: queue_out::Changed,
+    /// Entries of the queue that are being tried.
+    pub(crate) attempts: Arc<queue_out::Attempts>,
+    /// What smarthosts said lately to who we are.
+    pub(crate) logins: queue_out::Logins,
+    /// Notifications that wait for attempts to end.
+    pub(crate) notifications_waiting: AtomicUsize,
     pub(crate) bodies_in_flight: Arc<AtomicUsize>,
     /// Octets of sections that were made for IMAP sessions and are kept for them.
     pub(crate) made_bodies: Arc<AtomicUsize>,
@@ -144,6 +150,9 @@ impl<R: Runtime> Node<R> {
             policies: Policies::new(&runtime, &config.mta_sts)
                 .map_err(|e| StartError(e.to_string()))?,
             queue_changed: queue_out::Changed::default(),
+            attempts: Arc::default(),
+            logins: queue_out::Logins::default(),
+            notifications_waiting: AtomicUsize::new(0),
             bodies_in_flight: Arc::default(),
             made_bodies: Arc::default(),
             compressed: Arc::default(),
@@ -556,6 +565,10 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
         let before = now - RETIRED_KEPT;
         let op = move |reads: &dyn Reads| mox_mailbox::purge_retired(reads, before);
         purge(&node, "finished deliveries", op).await;
+        for account in node.account_ids() {
+            let op = move |reads: &dyn Reads| mox_mailbox::purge_suppressions(reads, account, now);
+            purge(&node, "failures of addresses", op).await;
+        }
         tls::sleep(&node.runtime, PURGE_EVERY).await;
     }
 }

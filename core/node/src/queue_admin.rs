@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, QueueEntry, Retired, RetiredAt};
+use mox_mailbox::{Attempt, QueueEntry, Retired, RetiredAt, Stop};
 use mox_queue::Limits;
 use mox_server::routes::ROUTES;
 use std::time::Duration;
 
 use crate::Node;
-use crate::all::all;
+use crate::all::{all, at_once};
 use crate::node::{Inner, StartError};
-use crate::queue_out::drop_and_tell;
+use crate::queue_out::{Done, drop_entry};
 use crate::transports::transport_of;
 
 /// One entry of the outgoing queue.
@@ -105,6 +105,8 @@ pub struct History {
 
 /// Entries read at a time.
 const PAGE: usize = 500;
+/// Notifications that are written at once: each may hold a whole message twice.
+const TELLING_MAX: usize = 4;
 /// Retired entries that are searched for those of one message.
 const RETIRED_SEARCHED: usize = 100_000;
 /// Retired entries of one message that are told.
@@ -195,7 +197,7 @@ impl<R: Runtime> Node<R> {
     ///
     /// # Errors
     /// When the store cannot be read or written; what was done before stays done. When the moment is further ahead than the
-    /// queue believes a clock to be right.
+    /// queue believes a clock to be right. When some that are to be dropped are being tried: those stay.
     pub async fn change_queue(
         &self,
         selection: &Selection,
@@ -219,7 +221,7 @@ impl<R: Runtime> Node<R> {
                 known.join(", ")
             )));
         }
-        let (mut changed, mut from) = (0, Some(0));
+        let (mut changed, mut tried, mut from) = (0, 0, Some(0));
         while let Some(first) = from {
             let (node, selection) = (self.clone(), selection.clone());
             let read = Box::new(move || node.queue_from(&selection, first, PAGE));
@@ -228,47 +230,64 @@ impl<R: Runtime> Node<R> {
             // At once, so that they share the store's syncs.
             let ids = page.into_iter().map(|queued| queued.id);
             let changes = ids.map(|id| self.change_entry(id, change.clone()));
-            for there in all(changes).await {
-                changed += u64::from(there?);
+            let done = match change {
+                Change::Drop { tell: true } => at_once(TELLING_MAX, changes).await,
+                _ => all(changes).await,
+            };
+            for done in done {
+                match done? {
+                    Done::Yes => changed += 1,
+                    Done::Tried => tried += 1,
+                    Done::Gone => {}
+                }
             }
         }
-        Ok(changed)
+        match tried {
+            0 => Ok(changed),
+            _ => Err(StartError(format!(
+                "{tried} being tried now and not dropped, {changed} dropped; hold what is being tried, or try again"
+            ))),
+        }
     }
 
-    /// False when the entry is gone by now.
-    async fn change_entry(&self, id: u64, change: Change) -> Result<bool, StartError> {
+    /// Whether that was done.
+    async fn change_entry(&self, id: u64, change: Change) -> Result<Done, StartError> {
         let now = self.inner.runtime.now().utc;
         let told = format!("{change:?}");
-        let tells = matches!(change, Change::Drop { tell: true });
+        let drops = match change {
+            Change::Drop { tell } => Some(tell),
+            _ => None,
+        };
         let op = move |reads: &dyn mox_mailbox::Reads| {
             if mox_mailbox::queue_entry(reads, id)?.is_none() {
-                return Ok((mox_mailbox::Batch::default(), false));
+                return Ok::<_, Stop>((mox_mailbox::Batch::default(), Done::Gone));
             }
             let (next, hold) = match &change {
                 Change::Route(transport) => {
                     let chosen = Some(transport.as_str()).filter(|by| *by != ROUTES);
                     let routed = mox_mailbox::queue_route(reads, id, chosen.unwrap_or_default())?;
-                    return Ok((routed.0, true));
+                    return Ok((routed.0, Done::Yes));
                 }
-                Change::Drop { .. } => return mox_mailbox::queue_drop(reads, id, None, now),
+                // Not by this.
+                Change::Drop { .. } => return Ok((mox_mailbox::Batch::default(), Done::Tried)),
                 Change::Kick => (Some(now), Some(false)),
                 Change::Hold => (None, Some(true)),
                 Change::Release => (None, Some(false)),
                 Change::Reschedule(at) => (Some(*at), None),
             };
             let changed = mox_mailbox::queue_reschedule(reads, id, next, hold, now)?;
-            Ok((changed.0, true))
+            Ok((changed.0, Done::Yes))
         };
-        let there = match tells {
-            true => drop_and_tell(&self.inner, id).await,
-            false => self.inner.store.run(op).await.map_err(|e| e.to_string()),
+        let done = match drops {
+            Some(tell) => drop_entry(&self.inner, id, tell).await,
+            None => self.inner.store.run(op).await.map_err(|e| e.to_string()),
         };
-        let there = there.map_err(StartError)?;
-        if there {
+        let done = done.map_err(StartError)?;
+        if done == Done::Yes {
             tracing::info!(target: "queue", id, change = told, "changed by an administrator");
             self.inner.queue_changed.tell(id);
         }
-        Ok(there)
+        Ok(done)
     }
 
     /// All that is known of an entry; `None` when there is none of this number.

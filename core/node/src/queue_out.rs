@@ -1,6 +1,7 @@
 //! The outgoing queue: tries what is due, records what came of it, and tells senders what did not work.
 
 mod attempt;
+mod attempts;
 mod client;
 mod connect;
 mod dropping;
@@ -21,16 +22,19 @@ use futures_lite::StreamExt;
 use mox_driver::{Runtime, Timer};
 use mox_machine::{Utc, fault};
 use mox_mailbox::{QueueEntry, ReadError};
-use mox_queue::{Entry, Limits, Scheduler, Times};
+use mox_queue::{Entry, Limits, NextHop, Scheduler, Times};
 use mox_store::Topic;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(crate) use dropping::drop_and_tell;
+pub(crate) use attempts::Attempts;
+pub(crate) use dropping::{Done, drop_entry};
 pub use dry_run::DryRun;
+pub(crate) use login::Logins;
 
 use crate::node::Inner;
+use crate::transports::next_hop;
 
 /// Entries read from the queue at a time.
 const PAGE: usize = 500;
@@ -118,8 +122,16 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         let scheduler = &mut waiting.scheduler;
         if !stopping {
             for id in scheduler.due(now.utc) {
-                start(&node, id, report.clone());
+                match is_led_elsewhere(&node, &waiting.scheduler, id) {
+                    // It takes its place among those who go there.
+                    true => {
+                        look(&node, &mut waiting, id, None);
+                        waiting.scheduler.finished(id);
+                    }
+                    false => start(&node, id, report.clone()),
+                }
             }
+            let scheduler = &mut waiting.scheduler;
             // The end of an attempt tells of the delay itself.
             let notices = scheduler.delay_notices(now.utc).into_iter();
             to_tell.extend(notices.filter(|&id| !scheduler.is_running(id)));
@@ -231,11 +243,24 @@ fn look<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, id: u64, soonest: Op
     }
 }
 
+/// Routes have changed since it was known where an entry goes next.
+fn is_led_elsewhere<R: Runtime>(node: &Inner<R>, scheduler: &Scheduler, id: u64) -> bool {
+    let published = node.store.published();
+    let view = &*published.view;
+    let Ok(Some(entry)) = mox_mailbox::queue_entry(view, id) else {
+        return false;
+    };
+    let hop = next_hop(node, view, &entry);
+    hop.is_ok_and(|hop| scheduler.runs_to(id).is_some_and(|known| *known != hop))
+}
+
 fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finished>) {
     // While an attempt runs the server is not empty: stopping waits for it.
     let seat = Arc::new(node.registry.enter_attempt());
+    node.attempts.begin(id);
     let slot = Slot {
         id,
+        attempts: node.attempts.clone(),
         report,
         left: Left::Unknown,
     };
@@ -250,12 +275,14 @@ fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finishe
 /// An attempt's slot: given back when dropped, also by a panic.
 struct Slot {
     id: u64,
+    attempts: Arc<Attempts>,
     report: mpsc::Sender<Finished>,
     left: Left,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.attempts.end(self.id);
         // The channel has room for every slot there is.
         let left = core::mem::replace(&mut self.left, Left::Unknown);
         let _ = self.report.try_send(Finished::Attempt(self.id, left));
@@ -299,14 +326,14 @@ fn insert<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, entry: &QueueEntry
         waiting.released.insert((at, entry.id));
         return scheduler.remove(entry.id);
     }
-    let domain = entry
-        .recipients
-        .first()
-        .and_then(|to| to.address.rsplit_once('@'))
-        .map(|(_, d)| d);
+    let published = node.store.published();
+    let hop = next_hop(node, &*published.view, entry).unwrap_or_else(|error| {
+        tracing::error!(target: "queue", id = entry.id, %error, "what an entry needs to be led elsewhere cannot be read");
+        NextHop::default()
+    });
     scheduler.insert(Entry {
         id: entry.id,
-        domain: Arc::from(domain.unwrap_or_default()),
+        hop,
         next_attempt: entry.next_attempt,
         delay_notice: node.config.plan.delay_notice_at(&times(entry)),
         retry: entry.attempts_made > 0,

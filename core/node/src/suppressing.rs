@@ -1,10 +1,19 @@
 //! Addresses that nothing is sent to: what an administrator sees of them, and does about them.
 
+use mox_address::{Enhanced, Path};
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, Reads, Suppression};
+use mox_server::Found;
 
 use crate::Node;
 use crate::node::StartError;
+
+/// A permanent failure with this status says that there is no such address, or that it takes no mail (RFC 3463 3.2, 3.3, RFC 7505):
+/// nothing about its sender (X.1.7, X.1.8), the message, or us.
+pub(crate) const fn is_about_the_address(status: Enhanced) -> bool {
+    let Enhanced(class, subject, detail) = status;
+    class == 5 && matches!((subject, detail), (1, 0..=3 | 6 | 10) | (2, 1))
+}
 
 fn failed(error: impl core::fmt::Display) -> StartError {
     StartError(error.to_string())
@@ -38,7 +47,8 @@ impl<R: Runtime> Node<R> {
     /// Has an account send nothing to an address any more.
     ///
     /// # Errors
-    /// When there is no such account, it has too many already, or the store takes no more operations.
+    /// When there is no such account, this is no address or one of ours, the account has too many already, or the store takes no
+    /// more operations.
     pub async fn suppress(
         &self,
         account: &str,
@@ -46,6 +56,16 @@ impl<R: Runtime> Node<R> {
         reason: &str,
     ) -> Result<(), StartError> {
         let (id, now) = (self.of_account(account)?, self.inner.runtime.now().utc);
+        let path = Path::parse(address, true).map_err(|_| {
+            StartError(format!(
+                "{address:?} is no address; write local-part@domain"
+            ))
+        })?;
+        if !matches!(self.inner.directory().find(&path), Found::NotOurs) {
+            return Err(StartError(format!(
+                "{address} is at a domain of this server: mail to it does not leave, and is not stopped by this"
+            )));
+        }
         let (address, reason) = (address.to_owned(), reason.to_owned());
         let op = move |reads: &dyn Reads| mox_mailbox::suppress(reads, id, &address, &reason, now);
         self.inner.store.run(op).await.map_err(failed)

@@ -3,17 +3,15 @@
 use mox_address::{Domain, Path};
 use mox_driver::Runtime;
 use mox_machine::Secret;
-use mox_mailbox::{QueueEntry, QueueMessage};
+use mox_mailbox::{QueueEntry, QueueMessage, ReadError, Reads};
+use mox_queue::NextHop;
 use mox_server::config::{Smarthost, Transport as Kind};
-use mox_server::routes::{DIRECT, Leaving, ROUTES};
+use mox_server::routes::{DIRECT, Leaving, RELAY, ROUTES};
 use rustls::RootCertStore;
 use std::sync::Arc;
 
 use crate::config::{Config, Outgoing};
 use crate::node::Inner;
-
-/// The transport of [`Outgoing::Relay`], which mail takes that no route leads elsewhere.
-pub(crate) const RELAY: &str = "relay";
 
 /// A way for mail to leave, with what its configuration does not hold itself.
 #[derive(Debug, Clone)]
@@ -44,6 +42,14 @@ impl Config {
         }
     }
 
+    /// All that a transport takes goes to one server, for whomever it is.
+    pub(crate) fn leads_to_one_server(&self, transport: &str) -> bool {
+        match self.transports.get(transport) {
+            Some(named) => named.smarthost().is_some(),
+            None => transport == RELAY && matches!(self.outgoing, Outgoing::Relay(_)),
+        }
+    }
+
     /// What an administrator may choose: each transport there is, and the routes.
     pub(crate) fn transport_names(&self) -> Vec<&str> {
         let usual = self.usual_transport();
@@ -52,6 +58,33 @@ impl Config {
         names.extend(self.transports.keys().map(String::as_str));
         names
     }
+}
+
+/// Who takes an entry next.
+pub(crate) fn next_hop<R: Runtime>(
+    node: &Inner<R>,
+    view: &dyn Reads,
+    entry: &QueueEntry,
+) -> Result<NextHop, ReadError> {
+    let is_said = !entry.transport.is_empty() || node.directory().routes().is_empty();
+    let message = match is_said {
+        // Nothing of the message counts, so that it is not read.
+        true => None,
+        false => mox_mailbox::queue_message(view, entry.message)?,
+    };
+    let account = match message.as_ref().and_then(|message| message.account) {
+        Some(id) => mox_mailbox::account_by_id(view, id)?,
+        None => None,
+    };
+    let account = account.as_ref().map(|account| account.name.as_str());
+    let transport = transport_of(node, entry, message.as_ref(), account);
+    if node.config.leads_to_one_server(&transport) {
+        return Ok(NextHop::Transport(transport.into()));
+    }
+    let to = entry.recipients.first();
+    let domain = to.and_then(|to| to.address.rsplit_once('@'));
+    let domain = domain.map_or("", |(_, domain)| domain);
+    Ok(NextHop::Domain(domain.into()))
 }
 
 /// By which transport an entry is tried next; `account` is the name of the message's.

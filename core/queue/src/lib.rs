@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use mox_machine::{Seed, Utc};
-//! use mox_queue::{Entry, Limits, Next, Outcome, Plan, Scheduler, Times, next};
+//! use mox_queue::{Entry, Limits, Next, NextHop, Outcome, Plan, Scheduler, Times, next};
 //! use std::time::Duration;
 //!
 //! // One message, whose host is away for an hour. A program reads its clock, and keeps rows in a store.
@@ -16,7 +16,7 @@
 //! let queued = Utc::from_secs(1_767_323_045);
 //! let mut times = Times { queued, attempts: 0, delay_notified: false };
 //! let entry = |next_attempt, retry| Entry {
-//!     id: 1, domain: "example.org".into(), next_attempt, delay_notice: None, retry,
+//!     id: 1, hop: NextHop::Domain("example.org".into()), next_attempt, delay_notice: None, retry,
 //! };
 //! let mut scheduler = Scheduler::new(Limits::default());
 //! scheduler.insert(entry(queued, false));
@@ -45,4 +45,4 @@ mod plan;
 pub use plan::{Failure, Next, Outcome, Plan, Times, next};
 
 mod scheduler;
-pub use scheduler::{Entry, Limits, Scheduler};
+pub use scheduler::{Entry, Limits, NextHop, Scheduler};

@@ -11,14 +11,29 @@ use mox_machine::Utc;
 pub struct Entry {
     /// Names the row.
     pub id: u64,
-    /// What is not to be overrun: the next hop's domain or address in lower case.
-    pub domain: Arc<str>,
+    /// What is not to be overrun.
+    pub hop: NextHop,
     /// When to try.
     pub next_attempt: Utc,
     /// When to tell the sender about the delay; `None` when that was done or is not wanted.
     pub delay_notice: Option<Utc>,
     /// It was tried before. Fresh mail has slots that retries never take.
     pub retry: bool,
+}
+
+/// Who takes a message next, as far as that is known before it is tried.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NextHop {
+    /// The servers of a domain or address, in lower case.
+    Domain(Arc<str>),
+    /// The one server to which a transport of this name leads, for whomever a message is.
+    Transport(Arc<str>),
+}
+
+impl Default for NextHop {
+    fn default() -> Self {
+        Self::Domain(Arc::default())
+    }
 }
 
 /// Bounds of a [`Scheduler`].
@@ -30,6 +45,9 @@ pub struct Limits {
     pub retries: usize,
     /// Attempts that run at once to one domain: 4.
     pub per_domain: usize,
+    /// Attempts that run at once by one transport that leads to one server: 5. Such servers count the sessions of a customer, and
+    /// refuse more than a few.
+    pub per_transport: usize,
     /// An attempt set for later than this from now was set by a clock that has since been put back: it is due. 24 hours,
     /// longer than any pause of the plan.
     pub longest_wait: Duration,
@@ -43,23 +61,24 @@ impl Default for Limits {
             total: 50,
             retries: 35,
             per_domain: 4,
+            per_transport: 5,
             longest_wait: Duration::from_secs(24 * 3_600),
             recheck: Duration::from_secs(600),
         }
     }
 }
 
-/// An index of the queue by time and domain. Every call works from the wall clock handed to it: it keeps no deadline
+/// An index of the queue by time and next hop. Every call works from the wall clock handed to it: it keeps no deadline
 /// that a clock change could make wrong.
 ///
-/// Fresh mail and retries take turns, each in the order they became due; a domain at its bound is passed over.
+/// Fresh mail and retries take turns, each in the order they became due; a next hop at its bound is passed over.
 #[derive(Debug, Clone, Default)]
 pub struct Scheduler {
     limits: Limits,
     waiting: BTreeMap<u64, Entry>,
     running: BTreeMap<u64, Running>,
-    /// How many run to a domain.
-    busy: BTreeMap<Arc<str>, usize>,
+    /// How many run to a next hop.
+    busy: BTreeMap<NextHop, usize>,
     running_retries: usize,
     fresh: Lane,
     retries: Lane,
@@ -70,22 +89,22 @@ pub struct Scheduler {
 
 #[derive(Debug, Clone)]
 struct Running {
-    domain: Arc<str>,
+    hop: NextHop,
     retry: bool,
 }
 
 /// The waiting messages of one kind.
 #[derive(Debug, Clone, Default)]
 struct Lane {
-    domains: BTreeMap<Arc<str>, Queue>,
-    /// The earliest of every domain that is below its bound.
-    heads: BTreeSet<(Utc, Arc<str>)>,
+    hops: BTreeMap<NextHop, Queue>,
+    /// The earliest of every next hop that is below its bound.
+    heads: BTreeSet<(Utc, NextHop)>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Queue {
     entries: BTreeSet<(Utc, u64)>,
-    /// This domain's place in `heads`.
+    /// This next hop's place in `heads`.
     head: Option<Utc>,
 }
 
@@ -164,19 +183,19 @@ impl Scheduler {
     /// An attempt ended: its slot is free. What is known about the message is what the last `insert` said: insert it
     /// with its next time, or remove it, before this call.
     pub fn finished(&mut self, id: u64) {
-        let Some(Running { domain, retry }) = self.running.remove(&id) else {
+        let Some(Running { hop, retry }) = self.running.remove(&id) else {
             return;
         };
         if retry {
             self.running_retries -= 1;
         }
-        if let Some(count) = self.busy.get_mut(&domain) {
+        if let Some(count) = self.busy.get_mut(&hop) {
             *count -= 1;
             if *count == 0 {
-                self.busy.remove(&domain);
+                self.busy.remove(&hop);
             }
         }
-        self.refresh(&domain);
+        self.refresh(&hop);
         if let Some(entry) = self.waiting.get(&id).cloned() {
             self.enqueue(&entry);
         }
@@ -210,6 +229,11 @@ impl Scheduler {
         self.running.contains_key(&id)
     }
 
+    /// The next hop of a message whose attempt runs; `None` when none does.
+    pub fn runs_to(&self, id: u64) -> Option<&NextHop> {
+        self.running.get(&id).map(|running| &running.hop)
+    }
+
     /// How many messages are known, running ones included when they were not removed.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -234,15 +258,15 @@ impl Scheduler {
         if entry.retry {
             self.running_retries += 1;
         }
-        *self.busy.entry(entry.domain.clone()).or_default() += 1;
+        *self.busy.entry(entry.hop.clone()).or_default() += 1;
         self.running.insert(
             id,
             Running {
-                domain: entry.domain.clone(),
+                hop: entry.hop.clone(),
                 retry: entry.retry,
             },
         );
-        self.refresh(&entry.domain);
+        self.refresh(&entry.hop);
     }
 
     fn forget_waiting(&mut self, id: u64) {
@@ -255,30 +279,34 @@ impl Scheduler {
     }
 
     fn enqueue(&mut self, entry: &Entry) {
-        let full = self.is_full(&entry.domain);
+        let full = self.is_full(&entry.hop);
         let lane = self.lane(entry.retry);
-        let queue = lane.domains.entry(entry.domain.clone()).or_default();
+        let queue = lane.hops.entry(entry.hop.clone()).or_default();
         queue.entries.insert((entry.next_attempt, entry.id));
-        lane.refresh(&entry.domain, full);
+        lane.refresh(&entry.hop, full);
     }
 
     fn dequeue(&mut self, entry: &Entry) {
-        let full = self.is_full(&entry.domain);
+        let full = self.is_full(&entry.hop);
         let lane = self.lane(entry.retry);
-        if let Some(queue) = lane.domains.get_mut(&entry.domain) {
+        if let Some(queue) = lane.hops.get_mut(&entry.hop) {
             queue.entries.remove(&(entry.next_attempt, entry.id));
         }
-        lane.refresh(&entry.domain, full);
+        lane.refresh(&entry.hop, full);
     }
 
-    fn refresh(&mut self, domain: &Arc<str>) {
-        let full = self.is_full(domain);
-        self.fresh.refresh(domain, full);
-        self.retries.refresh(domain, full);
+    fn refresh(&mut self, hop: &NextHop) {
+        let full = self.is_full(hop);
+        self.fresh.refresh(hop, full);
+        self.retries.refresh(hop, full);
     }
 
-    fn is_full(&self, domain: &Arc<str>) -> bool {
-        self.busy.get(domain).copied().unwrap_or(0) >= self.limits.per_domain
+    fn is_full(&self, hop: &NextHop) -> bool {
+        let most = match hop {
+            NextHop::Domain(_) => self.limits.per_domain,
+            NextHop::Transport(_) => self.limits.per_transport,
+        };
+        self.busy.get(hop).copied().unwrap_or(0) >= most
     }
 
     fn lane(&mut self, retry: bool) -> &mut Lane {
@@ -291,9 +319,9 @@ impl Scheduler {
 }
 
 impl Lane {
-    /// Brings `heads` up to date with one domain's queue.
-    fn refresh(&mut self, domain: &Arc<str>, full: bool) {
-        let Some(queue) = self.domains.get_mut(domain) else {
+    /// Brings `heads` up to date with one next hop's queue.
+    fn refresh(&mut self, hop: &NextHop, full: bool) {
+        let Some(queue) = self.hops.get_mut(hop) else {
             return;
         };
         let head = if full {
@@ -303,15 +331,15 @@ impl Lane {
         };
         if queue.head != head {
             if let Some(old) = queue.head {
-                self.heads.remove(&(old, domain.clone()));
+                self.heads.remove(&(old, hop.clone()));
             }
             if let Some(new) = head {
-                self.heads.insert((new, domain.clone()));
+                self.heads.insert((new, hop.clone()));
             }
             queue.head = head;
         }
         if queue.entries.is_empty() {
-            self.domains.remove(domain);
+            self.hops.remove(hop);
         }
     }
 
@@ -319,9 +347,9 @@ impl Lane {
         let first = self.heads.first().filter(|(at, _)| *at <= now);
         // What lies too far ahead stands at the end of the order.
         let stray = || self.heads.last().filter(|(at, _)| *at > now + longest_wait);
-        let (_, domain) = first.or_else(stray)?;
-        self.domains
-            .get(domain)
+        let (_, hop) = first.or_else(stray)?;
+        self.hops
+            .get(hop)
             .and_then(|queue| queue.entries.first())
             .map(|&(_, id)| id)
     }

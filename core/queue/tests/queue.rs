@@ -8,7 +8,7 @@
 
 use core::time::Duration;
 use mox_machine::{Seed, Utc};
-use mox_queue::{Entry, Failure, Limits, Next, Outcome, Plan, Scheduler, Times, next};
+use mox_queue::{Entry, Failure, Limits, Next, NextHop, Outcome, Plan, Scheduler, Times, next};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -25,10 +25,18 @@ fn steady() -> Plan {
     }
 }
 
+/// A name in capitals is that of a transport.
+fn hop(name: &str) -> NextHop {
+    match name.starts_with(char::is_uppercase) {
+        true => NextHop::Transport(name.into()),
+        false => NextHop::Domain(name.into()),
+    }
+}
+
 fn entry(id: u64, domain: &str, secs: i64, retry: bool) -> Entry {
     Entry {
         id,
-        domain: domain.into(),
+        hop: hop(domain),
         next_attempt: at(secs),
         delay_notice: None,
         retry,
@@ -218,6 +226,25 @@ fn a_running_message_is_not_started_twice_whatever_is_inserted() {
 }
 
 #[test]
+fn one_server_for_everybody_has_a_bound_of_its_own() {
+    let limits = Limits::default();
+    let mut scheduler = Scheduler::new(limits.clone());
+    for id in 0..20 {
+        scheduler.insert(entry(id, "Provider", 0, false));
+        // A domain of the same name is somebody else.
+        scheduler.insert(entry(100 + id, "provider", 0, false));
+    }
+    let due = scheduler.due(at(0));
+    let by_transport = due.iter().filter(|id| **id < 100).count();
+    assert_eq!((due.len(), by_transport), (4 + 5, limits.per_transport));
+    assert_eq!(scheduler.runs_to(0), Some(&hop("Provider")));
+    assert_eq!(scheduler.runs_to(19), None);
+    scheduler.remove(0);
+    scheduler.finished(0);
+    assert_eq!(scheduler.due(at(0)), [5]);
+}
+
+#[test]
 fn fresh_mail_is_not_starved_behind_a_backlog() {
     let limits = Limits {
         total: 10,
@@ -317,14 +344,14 @@ proptest! {
             0..200,
         )
     ) {
-        let limits = Limits { total: 6, retries: 4, per_domain: 2, ..Limits::default() };
+        let limits = Limits { total: 6, retries: 4, per_domain: 2, per_transport: 3, ..Limits::default() };
         let mut scheduler = Scheduler::new(limits.clone());
         let mut waiting: BTreeMap<u64, Entry> = BTreeMap::new();
         let mut running: BTreeMap<u64, Entry> = BTreeMap::new();
         for op in ops {
             match op {
                 Op::Insert(id, d, t, r) => {
-                    let e = entry(id, &format!("d{d}"), t, r);
+                    let e = entry(id, ["d0", "d1", "d2", "P", "Q"][usize::from(d)], t, r);
                     waiting.insert(id, e.clone());
                     scheduler.insert(e);
                 }
@@ -342,16 +369,20 @@ proptest! {
                         prop_assert!(e.next_attempt <= at(t));
                         prop_assert!(running.insert(id, e).is_none(), "started twice");
                     }
-                    let to = |domain: &str| running.values().filter(|e| &*e.domain == domain).count();
+                    let to = |hop: &NextHop| running.values().filter(|e| e.hop == *hop).count();
+                    let most = |hop: &NextHop| match hop {
+                        NextHop::Domain(_) => limits.per_domain,
+                        NextHop::Transport(_) => limits.per_transport,
+                    };
                     let retries = running.values().filter(|e| e.retry).count();
                     prop_assert!(running.len() <= limits.total && retries <= limits.retries);
                     for e in running.values() {
-                        prop_assert!(to(&e.domain) <= limits.per_domain);
+                        prop_assert!(to(&e.hop) <= most(&e.hop));
                     }
                     for e in waiting.values().filter(|e| !running.contains_key(&e.id)) {
                         let could = e.next_attempt <= at(t)
                             && running.len() < limits.total
-                            && to(&e.domain) < limits.per_domain
+                            && to(&e.hop) < most(&e.hop)
                             && (!e.retry || retries < limits.retries);
                         prop_assert!(!could, "{e:?} was passed over");
                     }

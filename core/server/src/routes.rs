@@ -6,6 +6,8 @@ use mox_address::Domain;
 
 /// The transport that is always there: to the servers that DNS names.
 pub const DIRECT: &str = "direct";
+/// The transport that `relay` in `mox.ron` makes: all mail to one place, where no route leads elsewhere.
+pub const RELAY: &str = "relay";
 /// Stands where a transport may be named, and leaves it to the routes.
 pub const ROUTES: &str = "routes";
 
@@ -86,6 +88,12 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        let special = self.domains.values().chain(self.accounts.values());
+        self.all.is_empty() && special.flatten().next().is_none()
+    }
+
     /// The transport of the first route that fits; `None` where none does.
     pub fn find(&self, leaving: &Leaving<'_>) -> Option<&str> {
         let of_account = leaving

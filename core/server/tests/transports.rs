@@ -126,7 +126,17 @@ fn what_is_wrong_with_a_transport_is_said_with_its_place() {
         (
             r#""a": smarthost(host: "far.example", tls: off)"#,
             "mox.ron:7:42: transports.\"a\".tls: all mail would cross the network to far.example in clear; \
-             write tls: starttls or tls: implicit, or add in_clear: true if that is meant",
+             write tls: starttls or tls: implicit, or add in_clear: true if that is meant; \
+             the password is then said by SCRAM or CRAM-MD5 only, unless mechanisms names PLAIN or LOGIN",
+        ),
+        (
+            r#""a": smarthost(host: "::1", tls: off, user: "me", password: "p", mechanisms: ["SCRAM-SHA-256-PLUS"])"#,
+            "mox.ron:7:78: transports.\"a\".mechanisms: these are bound to TLS, and nothing is encrypted; \
+             name one without -PLUS, or remove tls: off",
+        ),
+        (
+            r#""a": smarthost(host: "far.example", mechanisms: ["PLAIN"])"#,
+            "mox.ron:7:50: transports.\"a\".mechanisms: nobody logs in; add user and password_file, or remove it",
         ),
         (
             r#""a": smarthost(host: "far.example", user: "me")"#,
@@ -165,6 +175,49 @@ fn what_is_wrong_with_a_transport_is_said_with_its_place() {
     }
     let meant = r#""a": smarthost(host: "far.example", tls: off, in_clear: true)"#;
     assert!(Static::parse("mox.ron", &mox(meant)).is_ok());
+}
+
+#[test]
+fn a_password_crosses_the_network_in_clear_only_where_that_is_written() {
+    let mechanisms = |more: &str| {
+        let transport =
+            format!(r#""a": smarthost(host: "far.example", tls: off, in_clear: true{more})"#);
+        let read = Static::parse("mox.ron", &mox(&transport)).unwrap();
+        match &read.transports["a"] {
+            Transport::Smarthost(smarthost) => smarthost.mechanisms.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let login = r#", user: "me", password: "p""#;
+    let usual = mechanisms(login);
+    assert!(usual.contains(&Mechanism::ScramSha256) && usual.contains(&Mechanism::CramMd5));
+    assert!(!usual.contains(&Mechanism::Plain) && !usual.contains(&Mechanism::Login));
+    let named = mechanisms(&format!(r#"{login}, mechanisms: ["PLAIN"]"#));
+    assert_eq!(named, [Mechanism::Plain]);
+}
+
+#[test]
+fn the_relay_is_a_transport_of_its_own() {
+    let with = |transports: &str| {
+        mox(transports).replace(
+            "    transports:",
+            "    relay: \"192.0.2.1:25\",\n    transports:",
+        )
+    };
+    let named = r#"        "relay": fail(text: "no"),"#;
+    let wrong = Static::parse("mox.ron", &with(named)).unwrap_err();
+    assert!(
+        wrong
+            .to_string()
+            .contains("transports.\"relay\": \"relay\" has a meaning of its own"),
+        "{wrong}"
+    );
+    assert!(Static::parse("mox.ron", &mox(named)).is_ok());
+    // Routes may lead there, before one that leads everybody elsewhere.
+    let text = DOMAINS.replace("transport: \"direct\"", "transport: \"relay\"");
+    let fixed = Static::parse("mox.ron", &with(TRANSPORTS)).unwrap();
+    assert!(Dynamic::parse("domains.ron", &text, &fixed).is_ok());
+    assert!(Dynamic::parse("domains.ron", &text, &self::fixed()).is_err());
 }
 
 #[test]

@@ -238,3 +238,34 @@ fn a_rehearsal_says_each_step_and_goes_as_far_as_it_is_told() {
     assert_eq!(long.steps[..starts.len()], starts);
     assert_eq!(long.outcome, "delivered");
 }
+
+#[test]
+fn a_domain_that_is_not_ascii_asks_for_no_smtputf8() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    let (idn, utf8, commands) = sim.run(async move {
+        let peer = world.computer("peer", [10, 0, 0, 9]);
+        let old = At(Stage::Hello, Act::reply("250 mx.peer.example"));
+        let ledger = serve(&peer, 25, "mx.peer.example", None, old).unwrap();
+        let mut one = One::new(&world, Outgoing::Relay(vec![([10, 0, 0, 9], 25).into()]));
+        one.start().await;
+        let node = one.node();
+        let idn = "carol@b\u{fc}cher.example";
+        let idn = node.dry_run(None, idn, 1_000, true).await.unwrap();
+        let utf8 = "j\u{f6}rg@peer.example";
+        let utf8 = node.dry_run(None, utf8, 1_000, true).await.unwrap();
+        sleep(&one.runtime, Duration::from_secs(1)).await;
+        let commands = ledger.visits()[0].commands.clone();
+        one.stop().await;
+        (idn, utf8, commands)
+    });
+    assert_eq!(idn.outcome, "delivered", "{idn:?}");
+    assert_eq!(
+        commands[1..3],
+        [
+            "MAIL FROM:<postmaster@ours.example>",
+            "RCPT TO:<carol@xn--bcher-kva.example>"
+        ]
+    );
+    assert_eq!(utf8.outcome, "permanent");
+}

@@ -9,10 +9,11 @@
 
 mod one_server;
 
+use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use mox_node::{Change, Outgoing, Selection};
 use mox_sim::peers::{Act, Ledger, Manner, Plain, Seen, Stage, serve};
-use mox_sim::{Knobs, Sim, SimRuntime};
+use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, name_server};
 use one_server::{One, inbox, sleep, submit, submit_with, text};
 use std::time::Duration;
 
@@ -63,16 +64,22 @@ fn world<F: Future<Output = ()> + Send + 'static>(
     let sim = Sim::new(1, Knobs::fault_free());
     let world = sim.clone();
     sim.run(async move {
-        let (mut ledgers, mut addresses) = (Vec::new(), Vec::new());
+        let (mut ledgers, mut zone) = (Vec::new(), String::new());
         for (host, nth) in hosts.into_iter().zip(1..) {
             let peer = world.computer("peer", [10, 0, 2, nth]);
-            addresses.push((peer.addresses()[0], 25).into());
+            zone += &format!("mx{nth}.peer.example. 3600 A 10.0.2.{nth}\n");
+            for domain in ["peer.example", "xn--bcher-kva.example"] {
+                zone += &format!("{domain}. 3600 MX {nth}0 mx{nth}.peer.example.\n");
+            }
             if let Some(host) = host {
                 ledgers.push(serve(&peer, 25, "mx.peer.example", None, host).unwrap());
             }
         }
         let client = world.computer("client", [10, 0, 1, 1]);
-        let mut one = One::new(&world, Outgoing::Relay(addresses));
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = MasterFile::parse(&zone).unwrap();
+        let mut one = One::new(&world, Outgoing::Direct);
+        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
         one.start().await;
         story(one, ledgers, client).await;
     });
@@ -156,6 +163,24 @@ fn what_no_host_takes_is_told_at_once_with_its_reason() {
             one.stop().await;
         });
     }
+}
+
+#[test]
+fn nothing_is_final_while_there_are_hosts_that_were_not_asked() {
+    // Ten addresses are tried at once.
+    let closed = || Some(saying(Stage::Greeting, "554 no mail here"));
+    let hosts = (0..10)
+        .map(|_| closed())
+        .chain([Some(Box::new(Plain) as Host)]);
+    world(hosts.collect(), |one, ledgers, client| async move {
+        submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+        one.settle(MINUTE).await;
+        let visits: Vec<usize> = ledgers.iter().map(|l| l.visits().len()).collect();
+        assert_eq!(visits, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+        assert_eq!(inbox(&client).await.unwrap(), "");
+        assert_eq!(one.queue()[0].last.as_deref(), Some("554 no mail here"));
+        one.stop().await;
+    });
 }
 
 #[test]

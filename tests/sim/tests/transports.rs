@@ -17,7 +17,7 @@ use mox_server::config::{
     Fail, Login, Password, Smarthost, SmarthostTls, Socks5, Transport as Kind,
 };
 use mox_server::routes::{Domains, Route, Routes};
-use mox_sim::peers::{Act, Busy, Ledger, Manner, Plain, Seen, Stage, serve};
+use mox_sim::peers::{Act, Busy, Hanger, Ledger, Manner, Plain, Seen, Stage, serve};
 use mox_sim::{Knobs, Sim, SimRuntime};
 use one_server::{One, inbox, submit, text};
 use std::collections::BTreeMap;
@@ -180,8 +180,146 @@ fn a_wrong_password_loses_no_mail() {
     assert!(ledger.deliveries().is_empty());
 }
 
+/// A server in a bad moment.
+struct Sulks(Stage, &'static str);
+
+impl Manner for Sulks {
+    fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+        (seen.stage == self.0).then(|| vec![Act::reply(self.1), Act::Close])
+    }
+}
+
 #[test]
-fn a_smarthost_may_want_tls_from_the_first_byte_or_be_in_clear_and_another_route_is_taken_later() {
+fn whoever_takes_mail_for_everybody_and_refuses_us_loses_no_mail() {
+    for (transport, address) in [("relay", [10, 0, 0, 8]), ("provider", [10, 0, 0, 9])] {
+        for (stage, reply) in [
+            (
+                Stage::Greeting,
+                "554 5.7.1 too many connections from your address",
+            ),
+            (Stage::Hello, "554 5.7.1 bad name"),
+        ] {
+            let sim = Sim::new(1, Knobs::fault_free());
+            let world = sim.clone();
+            let last = sim.run(async move {
+                let peer = world.computer("peer", address);
+                let client = world.computer("client", [10, 0, 1, 1]);
+                serve(&peer, 25, "peer.example", None, Sulks(stage, reply)).unwrap();
+                let smarthost = Smarthost {
+                    port: 25,
+                    login: None,
+                    ..provider(SmarthostTls::Off)
+                };
+                let kind = Transport {
+                    kind: Kind::Smarthost(smarthost),
+                    password: None,
+                    authorities: None,
+                };
+                let mut one = one(&world, "provider", kind, 0);
+                if transport == "relay" {
+                    one.routes = Routes::default();
+                }
+                one.start().await;
+                submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+                assert!(!one.settle(HOUR).await);
+                let left = one.queue();
+                assert_eq!(left[0].transport, transport);
+                let last = left[0].last.clone();
+                one.stop().await;
+                last
+            });
+            assert!(last.unwrap().contains(reply), "{transport}");
+        }
+    }
+}
+
+/// Twenty messages to as many domains by a server that answers so.
+fn twenty(transport: &str, manner: impl Manner + 'static, time: Duration) -> (Ledger, Vec<String>) {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    let transport = transport.to_owned();
+    sim.run(async move {
+        let address = if transport == "relay" {
+            [10, 0, 0, 8]
+        } else {
+            [10, 0, 0, 9]
+        };
+        let port = if transport == "relay" { 25 } else { 587 };
+        let peer = world.computer("peer", address);
+        let client = world.computer("client", [10, 0, 1, 1]);
+        let (tls, authorities) = peer.trusted_tls(&["10.0.0.9"]);
+        let tls = (transport != "relay").then_some(tls);
+        let ledger = serve(&peer, port, "peer.example", tls, manner).unwrap();
+        let kind = Transport {
+            kind: Kind::Smarthost(provider(SmarthostTls::Starttls)),
+            password: Some(Secret::new("sardine".into())),
+            authorities: Some(Arc::new(authorities)),
+        };
+        let mut one = one(&world, "provider", kind, 0);
+        if transport == "relay" {
+            one.routes = Routes::default();
+        }
+        one.start().await;
+        let to: Vec<String> = (0..20).map(|n| format!("carol@d{n}.example")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        submit(&client, &to, &text(MARK, 3)).await.unwrap();
+        one.settle(time).await;
+        let last = one.queue().into_iter().filter_map(|entry| entry.last);
+        let last = last.collect();
+        one.stop().await;
+        (ledger, last)
+    })
+}
+
+#[test]
+fn one_server_for_everybody_sees_no_more_than_five_sessions_at_once() {
+    for transport in ["relay", "provider"] {
+        let silent = Hanger::new(Stage::Greeting, false);
+        let (ledger, _) = twenty(transport, silent, Duration::from_secs(100));
+        assert_eq!(ledger.visits().len(), 5, "{transport}");
+    }
+}
+
+#[test]
+fn a_refused_login_is_not_tried_again_for_each_message() {
+    let manner = Submission::taking("c3dvcmRmaXNo");
+    let (ledger, last) = twenty("provider", manner, Duration::from_secs(100));
+    assert_eq!(last.len(), 20);
+    // Those that were begun side by side, before the first answer came.
+    let visits = ledger.visits().len();
+    assert!((1..=5).contains(&visits), "{visits}");
+    let told = "not tried: another message was told \"535 5.7.8 no\" at the login";
+    let spared = last.iter().filter(|last| *last == told).count();
+    assert_eq!(spared, 20 - visits, "{last:?}");
+    assert!(ledger.deliveries().is_empty());
+}
+
+#[test]
+fn what_a_server_repeats_of_a_login_is_not_kept() {
+    struct Echoes;
+    impl Manner for Echoes {
+        fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+            let line = seen.line.trim_end();
+            let reply = match seen.stage {
+                Stage::Hello if seen.secured => "250-peer.example\r\n250 AUTH PLAIN".to_owned(),
+                Stage::Other => format!("500 5.5.1 Command unrecognized: \"{line}\""),
+                _ => return None,
+            };
+            Some(vec![Act::reply(&reply)])
+        }
+    }
+    let (_, last) = twenty("provider", Echoes, Duration::from_secs(100));
+    let kept = "500 5.5.1 what it says repeats what was said to it, and is not kept";
+    assert!(last.iter().any(|last| last == kept), "{last:?}");
+    // ann, sardine
+    assert!(
+        last.iter().all(|last| !last.contains("AGFubgBzYXJkaW5l")),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn a_smarthost_in_clear_takes_mail_and_another_route_is_taken_later() {
     let sim = Sim::new(1, Knobs::fault_free());
     let world = sim.clone();
     let (relay, provided) = sim.run(async move {

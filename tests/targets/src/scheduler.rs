@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use mox_machine::Utc;
-use mox_queue::{Entry, Limits, Scheduler};
+use mox_queue::{Entry, Limits, NextHop, Scheduler};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::Source;
@@ -14,6 +14,7 @@ pub fn scheduler(data: &[u8]) {
         total: 1 + source.below(6),
         retries: 1 + source.below(4),
         per_domain: 1 + source.below(3),
+        per_transport: 1 + source.below(3),
         ..Limits::default()
     };
     let mut scheduler = Scheduler::new(limits.clone());
@@ -25,7 +26,10 @@ pub fn scheduler(data: &[u8]) {
             0..=2 => {
                 let entry = Entry {
                     id,
-                    domain: source.pick(&["a", "b", "c"]).into(),
+                    hop: match source.pick(&["a", "b", "p"]) {
+                        "p" => NextHop::Transport("p".into()),
+                        domain => NextHop::Domain(domain.into()),
+                    },
                     next_attempt: now + Duration::from_secs(u64::from(source.octet())),
                     delay_notice: (source.one_in(2)).then(|| now + Duration::from_secs(30)),
                     retry: source.one_in(2),
@@ -68,13 +72,17 @@ pub fn scheduler(data: &[u8]) {
                     |fits: &dyn Fn(&Entry) -> bool| running.values().filter(|e| fits(e)).count();
                 assert!(running.len() <= limits.total);
                 assert!(count(&|e| e.retry) <= limits.retries);
-                for domain in ["a", "b", "c"] {
-                    assert!(count(&|e| *e.domain == *domain) <= limits.per_domain);
+                let most = |hop: &NextHop| match hop {
+                    NextHop::Domain(_) => limits.per_domain,
+                    NextHop::Transport(_) => limits.per_transport,
+                };
+                for entry in running.values() {
+                    assert!(count(&|e| e.hop == entry.hop) <= most(&entry.hop));
                 }
                 // Nothing that could run is left.
                 for entry in waiting.values().filter(|e| !running.contains_key(&e.id)) {
                     let free = running.len() < limits.total
-                        && count(&|e| e.domain == entry.domain) < limits.per_domain
+                        && count(&|e| e.hop == entry.hop) < most(&entry.hop)
                         && (!entry.retry || count(&|e| e.retry) < limits.retries);
                     assert!(!free || entry.next_attempt > now, "{entry:?} could run");
                 }

@@ -1,7 +1,7 @@
 //! Notifications of other servers, read (RFC 3464, 6533). Where they keep to no rule, what can be understood counts.
 
 use mox_address::Enhanced;
-use mox_mime::{Inside, Limits, Part, TransferDecoder, Walker, header, parts};
+use mox_mime::{Inside, Limits, Part, TransferDecoder, Walker, header};
 
 use super::RECIPIENTS_MAX;
 
@@ -13,7 +13,7 @@ const VALUE_MAX: usize = 1_000;
 /// What a notification says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notification {
-    /// Original-Envelope-Id: the ENVID of our MAIL command, decoded.
+    /// Original-Envelope-Id: the ENVID of our MAIL command, which is not encoded here (RFC 3461 6.3).
     pub envelope_id: Option<String>,
     /// Reporting-MTA, without its type.
     pub reporting_mta: Option<String>,
@@ -89,9 +89,15 @@ impl Notification {
         let structure = walker.finish();
         let mut outer = Vec::new();
         outside(&structure.part, &mut outer);
-        // Somebody may have wrapped the whole notification.
-        Self::of_parts(message, &outer)
-            .or_else(|| Self::of_parts(message, &parts(&structure.part).collect::<Vec<_>>()))
+        if let Some(read) = Self::of_parts(message, &outer) {
+            return Some(read);
+        }
+        // Somebody may have wrapped the whole notification: what is beside the part that tells counts, and not what a message
+        // that is returned has inside.
+        let wrapped = wrapped(&structure.part)?;
+        let mut beside = Vec::new();
+        outside(wrapped, &mut beside);
+        Self::of_parts(message, &beside)
     }
 
     fn of_parts(message: &[u8], parts: &[&Part]) -> Option<Self> {
@@ -102,7 +108,6 @@ impl Notification {
         if read.recipients.is_empty() {
             return None;
         }
-        // The innermost: what is wrapped stands around it.
         read.message_id = parts
             .iter()
             .rev()
@@ -125,14 +130,14 @@ impl Notification {
                 |name: &[u8]| header::find(group, name).map(|value| text(&header::unfold(value)));
             let typed = |name: &[u8]| find(name).map(|value| without_type(&value));
             if let Some(id) = find(b"Original-Envelope-Id") {
-                self.envelope_id = Some(xtext(&id));
+                self.envelope_id = Some(id);
             }
             if let Some(mta) = typed(b"Reporting-MTA") {
                 self.reporting_mta = Some(mta);
             }
-            let original = typed(b"Original-Recipient").map(|to| address(&xtext(&to)));
-            let Some(recipient) = typed(b"Final-Recipient")
-                .map(|to| address(&to))
+            let original = find(b"Original-Recipient").map(|to| typed_address(&to));
+            let Some(recipient) = find(b"Final-Recipient")
+                .map(|to| typed_address(&to))
                 .filter(|to| !to.is_empty())
                 .or_else(|| original.clone())
             else {
@@ -158,6 +163,17 @@ fn outside<'a>(part: &'a Part, found: &mut Vec<&'a Part>) {
     found.push(part);
     if let Inside::Multipart(children) = &part.inside {
         children.iter().for_each(|child| outside(child, found));
+    }
+}
+
+/// What encloses the first part that tells of deliveries, wherever that is: that part itself where nothing but a message does.
+fn wrapped(part: &Part) -> Option<&Part> {
+    match &part.inside {
+        _ if is_status(part) => Some(part),
+        Inside::Multipart(children) if children.iter().any(is_status) => Some(part),
+        Inside::Multipart(children) => children.iter().find_map(wrapped),
+        Inside::Message(inner) => wrapped(&inner.1),
+        _ => None,
     }
 }
 
@@ -201,13 +217,57 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim().to_owned()
 }
 
-/// `dns; mx.example` is `mx.example`. Who leaves the type out is understood too.
+/// `dns; mx.example` is a type and a value (RFC 3464 2.1.2), with white space and comments where one likes. Who leaves the type
+/// out is understood too.
+fn type_and_value(value: &str) -> (&str, &str) {
+    match value.split_once(';') {
+        Some((kind, rest)) if !kind.trim().contains(['@', '<', ' ']) => (kind.trim(), rest.trim()),
+        _ => ("", value.trim()),
+    }
+}
+
 fn without_type(value: &str) -> String {
-    let value = match value.split_once(';') {
-        Some((kind, rest)) if !kind.contains(['@', '<', ' ']) => rest,
-        _ => value,
-    };
-    value.trim().to_owned()
+    type_and_value(value).1.to_owned()
+}
+
+/// An address of the type that stands before it (RFC 3464 2.3.1, RFC 6533 3).
+fn typed_address(value: &str) -> String {
+    let (kind, value) = type_and_value(value);
+    let address = address(value);
+    match kind.eq_ignore_ascii_case("utf-8") {
+        true => from_unicode_xtext(&address),
+        false => address,
+    }
+}
+
+/// RFC 6533 3: `\x{41}` is the character of that number. What is none of that stays as it is.
+fn from_unicode_xtext(value: &str) -> String {
+    /// Hexadecimal digits of the greatest one.
+    const DIGITS_MAX: usize = 6;
+    let mut out = String::new();
+    let mut pieces = value.split("\\x{");
+    out += pieces.next().unwrap_or_default();
+    for piece in pieces {
+        let decoded = piece.split_once('}').and_then(|(digits, rest)| {
+            let is_number = (1..=DIGITS_MAX).contains(&digits.len())
+                && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let number = is_number.then(|| u32::from_str_radix(digits, 16).ok())??;
+            // What ends a line or is seen by nobody is in no address.
+            let c = char::from_u32(number).filter(|c| !c.is_control())?;
+            Some((c, rest))
+        });
+        match decoded {
+            Some((c, rest)) => {
+                out.push(c);
+                out += rest;
+            }
+            None => {
+                out += "\\x{";
+                out += piece;
+            }
+        }
+    }
+    out
 }
 
 /// An address without what may stand around it.
@@ -226,28 +286,4 @@ fn status(value: &str) -> Option<Enhanced> {
     let class = numbers.next()?.parse().ok()?;
     let (subject, detail) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
     Some(Enhanced(class, subject, detail))
-}
-
-/// RFC 3461 4: `+` and two hexadecimal digits are an octet. What is none of that stays as it is.
-fn xtext(value: &str) -> String {
-    let (mut out, mut rest) = (Vec::new(), value.as_bytes());
-    while let Some((&first, behind)) = rest.split_first() {
-        let octet = behind
-            .get(..2)
-            .filter(|_| first == b'+')
-            .and_then(|digits| core::str::from_utf8(digits).ok())
-            .filter(|digits| !digits.bytes().any(|b| b.is_ascii_lowercase()))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match octet {
-            Some(octet) => {
-                out.push(octet);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push(first);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }

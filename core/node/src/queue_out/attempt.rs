@@ -50,20 +50,8 @@ pub(super) struct Result {
     /// This host cannot take the message: it has no SMTPUTF8, no room for it, less of TLS than it demands (RFC 8689 4.2.1),
     /// or takes no mail at all. It is final when no host of the domain can.
     pub(super) unfit: bool,
-}
-
-impl Result {
-    /// It says something about the address, and not about the message or us.
-    fn is_of_the_address(&self) -> bool {
-        match self.from_peer {
-            _ if self.unfit => false,
-            true => {
-                self.status.starts_with("5.1.") || matches!(self.status.as_str(), "5.2.1" | "5.0.0")
-            }
-            // There is no such domain, or it takes no mail.
-            false => matches!(self.status.as_str(), "5.1.2" | "5.1.10"),
-        }
-    }
+    /// It says that there is no such address, or that it takes no mail, and nothing about the message or us.
+    pub(super) unknown: bool,
 }
 
 /// Tries an entry. Whatever happens, its slot is given back.
@@ -111,15 +99,20 @@ async fn attempt<R: Runtime>(
     let mut before = times(&entry);
     before.attempts += 1;
     let retry = node.config.plan.retry_at(&before, now, jitter);
-    let by = transport.clone();
+    let (by, chosen) = (transport.clone(), entry.transport.clone());
     let op = move |reads: &dyn mox_mailbox::Reads| {
+        // Dropped meanwhile, or led elsewhere: it is looked at again.
+        let there = mox_mailbox::queue_entry(reads, id)?;
+        if there.is_none_or(|there| there.transport != chosen) {
+            return Ok((mox_mailbox::Batch::default(), None));
+        }
         mox_mailbox::queue_attempt(reads, id, &by, retry, now)
     };
     let entry = match mutant!(AttemptNotMarked) {
         true => Some(entry),
         false => node.store.run(op).await.map_err(|e| e.to_string())?,
     };
-    // An administrator holds it back.
+    // An administrator holds it back, or did something else to it.
     let Some(entry) = entry else {
         return Ok(Vec::new());
     };
@@ -204,7 +197,7 @@ async fn record<R: Runtime>(
                     Fate::Delivered(text)
                 }
                 Next::Fail(_) => {
-                    if result.is_of_the_address() {
+                    if result.unknown {
                         unknown.push(to.address.clone());
                     }
                     failed.push(About::new(to, result));
@@ -409,10 +402,14 @@ pub(super) async fn deliver<R: Runtime>(
             outcome,
             text,
             status,
+            unknown,
         }) => {
             for (nth, ..) in open {
                 if let Some(slot) = results.get_mut::<usize>(nth) {
-                    *slot = Some(ours(outcome, &status, &text, None));
+                    *slot = Some(Result {
+                        unknown,
+                        ..ours(outcome, &status, &text, None)
+                    });
                 }
             }
             return Vec::new();
@@ -516,6 +513,7 @@ pub(super) fn ours(outcome: Outcome, status: &str, text: &str, host: Option<Stri
         tls: String::new(),
         tells: false,
         unfit: false,
+        unknown: false,
     }
 }
 

@@ -8,7 +8,7 @@ use mox_machine::{AskId, Secret, TlsFacts, fault};
 use mox_mailbox::QueueMessage;
 use mox_sasl::{ClientExchange, Failure};
 use mox_smtp::client::{
-    Answer, Ask, Cause, Class, Client, Ending, Event, Offer, Outcome, Transaction,
+    Answer, Ask, Cause, Class, Client, Ending, Event, Offer, Outcome, Stage, Transaction,
 };
 use mox_smtp::wire::RcptDsn;
 use std::io;
@@ -160,7 +160,7 @@ impl<R: Runtime> ClientHost<R> {
             Worked::Piece(read) => answer(read),
             Worked::Challenge(exchange, Ok(response)) => {
                 if let Some(login) = &mut self.login {
-                    login.put(exchange);
+                    login.put(exchange, &response);
                 }
                 Answer::Response(Some(response))
             }
@@ -323,7 +323,17 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
                     *slot = Some(outcome);
                 }
             }
-            Event::Closed(Ending::Failed(outcome)) => self.ended = Some(outcome),
+            Event::Closed(Ending::Failed(mut outcome)) => {
+                if let (Stage::Auth, Some(reply)) = (outcome.stage, &mut outcome.reply)
+                    && self
+                        .login
+                        .as_ref()
+                        .is_some_and(|login| login.is_repeated_in(&reply.text))
+                {
+                    reply.text = "what it says repeats what was said to it, and is not kept".into();
+                }
+                self.ended = Some(outcome);
+            }
             Event::Greeted(reply) => {
                 if let Some(probe) = &self.probe {
                     probe.note(format!("greeting: {}", words(&reply)));

@@ -1,7 +1,7 @@
 //! What would become of a message: everything is done that a delivery does, up to MAIL or up to RCPT, by the same code.
 
 use core::fmt;
-use mox_address::{Host, Path};
+use mox_address::Path;
 use mox_driver::Runtime;
 use mox_mailbox::{BodyId, BodyRef, QueueEntry, QueueMessage};
 use mox_server::Found;
@@ -170,7 +170,10 @@ impl<R: Runtime> Node<R> {
     ) -> (QueueEntry, QueueMessage) {
         let node: &Inner<R> = &self.inner;
         let now = node.runtime.now().utc;
-        let utf8 = !from.is_ascii() || !to.is_ascii() && !matches!(to.host, Host::Literal(_));
+        // As of a message that is in ASCII itself: domains go out in A-labels.
+        let is_ascii = |path: &Path| path.local.as_str().is_ascii();
+        let sender = Path::parse(from, true).ok();
+        let utf8 = !is_ascii(to) || !sender.as_ref().is_none_or(is_ascii);
         let message = QueueMessage {
             id: 0,
             entries: 1,

@@ -33,9 +33,14 @@ impl Hop {
     /// How the connection is encrypted, where its transport says so.
     fn smarthost_tls(&self) -> Option<SmarthostTls> {
         match &self.way {
-            Way::Smarthost(transport) => transport.smarthost().map(|smarthost| smarthost.tls),
-            Way::Plain | Way::Socks5(..) => None,
+            Way::Smarthost(_, transport) => transport.smarthost().map(|smarthost| smarthost.tls),
+            Way::Plain | Way::Relay | Way::Socks5(..) => None,
         }
+    }
+
+    /// It takes mail for everybody, and not for its own domain: what it says of us is no verdict on a message.
+    const fn is_for_everybody(&self) -> bool {
+        matches!(self.way, Way::Relay | Way::Smarthost(..))
     }
 }
 
@@ -99,6 +104,13 @@ async fn speak<R: Runtime>(
         unfit: require_tls,
         ..ours(Outcome::Temporary, status, text, Some(host.clone()))
     };
+    if let (Way::Smarthost(name, _), None) = (&hop.way, probe)
+        && let Some(said) = node.logins.refused_lately(name, node.runtime.now().mono)
+    {
+        let text = format!("not tried: another message was told {said:?} at the login");
+        let result = ours(Outcome::Temporary, "4.7.8", &text, Some(host));
+        return (vec![result; count], false);
+    }
     let level = hop.policy.as_ref().map(|policy| policy.decision.level);
     let smarthost = hop.smarthost_tls();
     let mut tls = match (level, smarthost) {
@@ -143,7 +155,19 @@ async fn speak<R: Runtime>(
                 if shown == IN_CLEAR && tls != Tls::Never && may_have_offered(&reached) {
                     note(node, hop, &Went::Clear);
                 }
+                let refused = reached.iter().flatten();
+                let mut refused = refused.filter(|o| o.stage == Stage::Auth);
+                if let (Way::Smarthost(name, _), Some(refused)) = (&hop.way, refused.next()) {
+                    let text = said(refused, &host).text;
+                    node.logins.refused(name, &text, node.runtime.now().mono);
+                }
                 let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
+                    // It is us that it does not like now, and no message: who set it up wrong loses none.
+                    _ if hop.is_for_everybody() && is_about_us(o) => Result {
+                        outcome: Outcome::Temporary,
+                        unfit: false,
+                        ..said(o, &host)
+                    },
                     (Cause::NoTls, ..) => {
                         let text = format!("the host does not offer STARTTLS. {demanded}");
                         unfit("4.7.10", &text)
@@ -157,12 +181,6 @@ async fn speak<R: Runtime>(
                             ..refused
                         }
                     }
-                    // It is the account that is refused, and no message: who set it up wrong loses none.
-                    _ if smarthost.is_some() && is_about_login(o) => Result {
-                        outcome: Outcome::Temporary,
-                        unfit: false,
-                        ..said(o, &host)
-                    },
                     _ => said(o, &host),
                 };
                 let too_many = || {
@@ -194,6 +212,9 @@ async fn speak<R: Runtime>(
             }
             Err(Broken::Login(failure)) => {
                 let text = format!("AUTH failed: {failure}");
+                if let Way::Smarthost(name, _) = &hop.way {
+                    node.logins.refused(name, &text, node.runtime.now().mono);
+                }
                 let result = ours(Outcome::Temporary, "4.7.8", &text, Some(host));
                 return (vec![result; count], false);
             }
@@ -236,10 +257,13 @@ fn may_have_offered(reached: &[Option<Reached>]) -> bool {
         .any(|o| !is_early(o) || o.cause == Cause::NoTls)
 }
 
-/// A refusal of who we are (RFC 4954 6).
-fn is_about_login(reached: &Reached) -> bool {
+/// A refusal of who we are, also by a server that wants a login (RFC 4954 6), or of any session at all.
+fn is_about_us(reached: &Reached) -> bool {
     let code = reached.reply.as_ref().map(|reply| reply.code);
-    reached.stage == Stage::Auth || matches!(code, Some(530 | 534 | 535 | 538))
+    matches!(
+        reached.stage,
+        Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::StartTls | Stage::Auth
+    ) || matches!(code, Some(530 | 534 | 535 | 538))
 }
 
 /// One session with one address. Its results are here as soon as they are known: taking leave of the host is nothing that they wait
@@ -377,7 +401,7 @@ async fn secure<R: Runtime>(
     plain: Conn<R::Stream>,
 ) -> core::result::Result<(Conn<R::Stream>, TlsFacts), Broken> {
     let runtime = &node.runtime;
-    if let Way::Smarthost(transport) = &hop.way {
+    if let Way::Smarthost(_, transport) = &hop.way {
         let usual = &node.config.mta_sts.authorities;
         let authorities = transport.authorities.as_ref().unwrap_or(usual);
         let config = tls::public_client(runtime, authorities.clone())

@@ -5,7 +5,7 @@ use mox_dns::{Facts, Failure, MailHost, MxPlan, Name, Question, RecordType};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
 use mox_server::config::Transport as Kind;
-use mox_server::routes::DIRECT;
+use mox_server::routes::{DIRECT, RELAY};
 use mox_tls_policy::Demand;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::policy::HopPolicy;
 use crate::config::Outgoing;
 use crate::node::Inner;
-use crate::transports::{RELAY, Transport};
+use crate::transports::Transport;
 
 /// Addresses tried in one attempt at most.
 const ADDRESSES_MAX: usize = 10;
@@ -36,8 +36,10 @@ pub(super) struct Hop {
 pub(super) enum Way {
     /// As any server.
     Plain,
-    /// As its user.
-    Smarthost(Arc<Transport>),
+    /// It takes all mail, whomever it is for.
+    Relay,
+    /// The same, by the transport of this name, as its user.
+    Smarthost(Arc<str>, Arc<Transport>),
     /// By way of a proxy at one of these addresses.
     Socks5(Arc<Transport>, Arc<Vec<SocketAddr>>),
 }
@@ -46,7 +48,7 @@ pub(super) enum Way {
 pub(super) struct Route {
     /// In this order.
     pub(super) hops: Vec<Hop>,
-    /// They are all there are: DNS told of every host.
+    /// They are all there are: DNS told of every host, and none was left out for being one too many.
     pub(super) is_whole: bool,
 }
 
@@ -67,6 +69,20 @@ pub(super) struct NoRoute {
     pub(super) text: String,
     /// RFC 3463.
     pub(super) status: String,
+    /// It is the address that is none, or that takes no mail.
+    pub(super) unknown: bool,
+}
+
+impl NoRoute {
+    /// Nothing is known now of where it goes.
+    fn temporary(status: &str, text: String) -> Self {
+        Self {
+            outcome: Outcome::Temporary,
+            text,
+            status: status.into(),
+            unknown: false,
+        }
+    }
 }
 
 /// The hops of a transport for a recipient's domain, with what they and the message demand of TLS.
@@ -85,20 +101,27 @@ pub(super) async fn hops<R: Runtime>(
             outcome: Outcome::Permanent,
             text: format!("{} {}", fail.code, fail.text),
             status: status_in(&fail.text),
+            unknown: false,
         }),
         (Some((named, Kind::Smarthost(smarthost))), _) => {
-            let addresses = addresses(node, &smarthost.host).await?;
+            let (addresses, is_whole) = addresses(node, &smarthost.host).await?;
+            let name = Arc::<str>::from(transport);
             let hop = |ip| Hop {
                 name: smarthost.host.clone(),
                 address: SocketAddr::new(ip, smarthost.port),
                 policy: None,
-                way: Way::Smarthost(named.clone()),
+                way: Way::Smarthost(name.clone(), named.clone()),
             };
-            Ok(addresses.into_iter().map(hop).collect::<Vec<_>>().into())
+            Ok(Route {
+                hops: addresses.into_iter().map(hop).collect(),
+                is_whole,
+            })
         }
         (Some((named, Kind::Socks5(socks))), _) => {
-            let proxies = addresses(node, &socks.host).await?.into_iter();
-            let proxies = proxies.map(|ip| SocketAddr::new(ip, socks.port));
+            let (proxies, _) = addresses(node, &socks.host).await?;
+            let proxies = proxies
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, socks.port));
             let way = Way::Socks5(named.clone(), Arc::new(proxies.collect()));
             let mut route = direct(node, to, demand).await?;
             for hop in &mut route.hops {
@@ -111,18 +134,17 @@ pub(super) async fn hops<R: Runtime>(
                 name: address.ip().to_string(),
                 address: *address,
                 policy: None,
-                way: Way::Plain,
+                way: Way::Relay,
             };
             Ok(addresses.iter().map(hop).collect::<Vec<_>>().into())
         }
         (None, _) if transport == DIRECT => direct(node, to, demand).await,
-        (None, _) => Err(NoRoute {
-            outcome: Outcome::Temporary,
-            text: format!(
+        (None, _) => Err(NoRoute::temporary(
+            "4.3.5",
+            format!(
                 "there is no transport {transport:?} any more; moxctl queue route chooses another"
             ),
-            status: "4.3.5".into(),
-        }),
+        )),
     }
 }
 
@@ -153,32 +175,38 @@ fn status_in(text: &str) -> String {
     }
 }
 
-/// The addresses of a host that the configuration names.
-async fn addresses<R: Runtime>(node: &Inner<R>, host: &str) -> Result<Vec<IpAddr>, NoRoute> {
+/// The addresses of a host that the configuration names, and whether they are all there are.
+async fn addresses<R: Runtime>(
+    node: &Inner<R>,
+    host: &str,
+) -> Result<(Vec<IpAddr>, bool), NoRoute> {
     if let Ok(ip) = host.parse() {
-        return Ok(vec![ip]);
+        return Ok((vec![ip], true));
     }
     // RFC 6761 6.3: nobody is asked.
     if host.eq_ignore_ascii_case("localhost") {
-        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok((both, true));
     }
-    let temporary = |text: String| NoRoute {
-        outcome: Outcome::Temporary,
-        text,
-        status: "4.4.3".into(),
-    };
+    let temporary = |text: String| NoRoute::temporary("4.4.3", text);
     let name = Name::parse(host).map_err(|_| temporary(format!("{host} is no host")))?;
     let questions = [RecordType::A, RecordType::Aaaa].map(|kind| Question::of(name.clone(), kind));
     let lookup = |facts: &Facts| {
         let answers = facts.all(&questions)?;
+        let is_known = answers
+            .iter()
+            .all(|answer| !answer.why().is_some_and(Failure::is_temporary));
         let found = answers.iter().flat_map(|answer| answer.addresses());
-        Ok(found.take(ADDRESSES_MAX).collect::<Vec<_>>())
+        let mut found: Vec<IpAddr> = found.collect();
+        let is_whole = is_known && found.len() <= ADDRESSES_MAX;
+        found.truncate(ADDRESSES_MAX);
+        Ok((found, is_whole))
     };
     let (found, _) = node
         .resolver
         .inquire(&node.runtime, Facts::default(), lookup)
         .await;
-    match found.is_empty() {
+    match found.0.is_empty() {
         true => Err(temporary(format!("DNS has no address of {host}"))),
         false => Ok(found),
     }
@@ -193,6 +221,7 @@ async fn mx<R: Runtime>(
         outcome: Outcome::Permanent,
         text: format!("{domain} is not a domain name that DNS can hold"),
         status: "5.1.2".into(),
+        unknown: true,
     };
     let ascii = domain.to_ascii().map_err(|_| bad_name())?;
     let name = Name::parse(ascii.as_str()).map_err(|_| bad_name())?;
@@ -202,7 +231,11 @@ async fn mx<R: Runtime>(
         (Outcome::Temporary, "4.4.3", text)
     };
     let (outcome, status, text) = match node.resolver.mail_hosts(&node.runtime, &name).await {
-        MxPlan::Hosts { hosts, left_out } => {
+        MxPlan::Hosts {
+            hosts,
+            left_out,
+            is_whole,
+        } => {
             // RFC 5321 5.1: from our own place in the list on, mail would come back to us.
             let ours = hosts
                 .iter()
@@ -211,11 +244,12 @@ async fn mx<R: Runtime>(
             let is_before = |preference: u16| ours.is_none_or(|ours| preference < ours);
             let usable = hosts.into_iter().filter(|host| is_before(host.preference));
             let left_out = left_out.filter(|(preference, _)| is_before(*preference));
-            let hops = hops_of(node, &name, usable.collect(), demand).await?;
+            let (hops, all) = hops_of(node, &name, usable.collect(), demand).await?;
             if !hops.is_empty() {
+                // Those beyond our own place are not asked anyway.
                 return Ok(Route {
                     hops,
-                    is_whole: left_out.is_none(),
+                    is_whole: left_out.is_none() && all && (is_whole || ours.is_some()),
                 });
             }
             match left_out {
@@ -245,23 +279,26 @@ async fn mx<R: Runtime>(
         ),
         MxPlan::Temporary(failure) => unknown(failure),
     };
+    // There is no such domain, or it takes no mail.
+    let unknown = matches!(status, "5.1.2" | "5.1.10");
     Err(NoRoute {
         outcome,
         text,
         status: status.into(),
+        unknown,
     })
 }
 
-/// The addresses of a domain's hosts, with what is demanded of each host.
+/// The addresses of a domain's hosts, with what is demanded of each host, and whether each host has its place among them.
 async fn hops_of<R: Runtime>(
     node: &Inner<R>,
     domain: &Name,
     hosts: Vec<MailHost>,
     demand: Demand,
-) -> Result<Vec<Hop>, NoRoute> {
+) -> Result<(Vec<Hop>, bool), NoRoute> {
     let mut hops = Vec::new();
     if hosts.is_empty() {
-        return Ok(hops);
+        return Ok((hops, true));
     }
     let sts = node
         .policies
@@ -272,15 +309,16 @@ async fn hops_of<R: Runtime>(
         // RFC 8689 4.2.2: it is to arrive, whatever policies say.
         Err(_) if demand == Demand::TlsOptional => (None, None),
         Err(failure) => {
-            return Err(NoRoute {
-                outcome: Outcome::Temporary,
-                text: format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
-                status: "4.4.3".into(),
-            });
+            return Err(NoRoute::temporary(
+                "4.4.3",
+                format!("DNS did not say whether {domain} has an MTA-STS policy: {failure}"),
+            ));
         }
     };
+    let mut is_whole = true;
     for host in hosts {
         if hops.len() >= ADDRESSES_MAX {
+            is_whole = false;
             break;
         }
         let sts = (policy.clone(), problem.as_ref());
@@ -295,6 +333,7 @@ async fn hops_of<R: Runtime>(
             way: Way::Plain,
         }));
     }
+    // A host that has some of its addresses there was asked.
     hops.truncate(ADDRESSES_MAX);
-    Ok(hops)
+    Ok((hops, is_whole))
 }

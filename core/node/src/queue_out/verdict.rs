@@ -7,6 +7,20 @@ use mox_smtp::client::{Cause, Class, Outcome as Reached, Stage};
 use mox_smtp::wire::{Fault, ReplyError};
 
 use super::attempt::{Result, ours};
+use crate::suppressing;
+
+/// A refusal of RCPT that says by its code alone that there is no such mailbox (RFC 5321 4.2.2); 554 and others may mean anything.
+const NO_SUCH_MAILBOX: [u16; 3] = [550, 551, 553];
+
+/// A refusal that is about the recipient's address: said to RCPT, and not about the sender, the message or us.
+fn is_about_the_address(reached: &Reached, reply: &Reply) -> bool {
+    reached.stage == Stage::Rcpt
+        && reached.class == Class::Permanent
+        && reply.enhanced.map_or_else(
+            || NO_SUCH_MAILBOX.contains(&reply.code),
+            suppressing::is_about_the_address,
+        )
+}
 
 /// A host's verdict on one recipient.
 pub(super) fn said(reached: &Reached, host: &str) -> Result {
@@ -35,6 +49,7 @@ pub(super) fn said(reached: &Reached, host: &str) -> Result {
             .enhanced
             .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
         unfit,
+        unknown: is_about_the_address(reached, reply),
         ..ours(
             if unfit { Outcome::Temporary } else { outcome },
             "",

@@ -275,9 +275,8 @@ impl File {
     }
 
     fn routes(&self, check: &mut Check<'_>, fixed: Option<&Static>) -> Routes {
-        let mut read = |place: &[Step<'_>], raw: &[FileRoute]| {
-            routes::check(check, place, raw, fixed.map(|fixed| &fixed.transports))
-        };
+        let mut read =
+            |place: &[Step<'_>], raw: &[FileRoute]| routes::check(check, place, raw, fixed);
         let mut routes = Routes {
             all: read(&[], &self.routes),
             ..Routes::default()

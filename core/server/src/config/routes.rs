@@ -1,13 +1,11 @@
 //! Routes as `domains.ron` says them: for everybody, for a domain, for an account.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::check::Check;
 use super::locate::Step::{self, Field, Item};
-use super::transports::Transport;
-use crate::routes::{DIRECT, Domains, ROUTE_DOMAINS_MAX, ROUTES_MAX, Route};
+use super::static_file::Static;
+use crate::routes::{DIRECT, Domains, RELAY, ROUTE_DOMAINS_MAX, ROUTES_MAX, Route};
 
 /// A route as it stands in the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,12 +20,12 @@ pub(super) struct FileRoute {
     transport: String,
 }
 
-/// Checks the routes of one place, which `place` leads to. Without transports, none is said to be missing.
+/// Checks the routes of one place, which `place` leads to. Without `mox.ron`, no transport is said to be missing.
 pub(super) fn check(
     check: &mut Check<'_>,
     place: &[Step<'_>],
     routes: &[FileRoute],
-    transports: Option<&BTreeMap<String, Transport>>,
+    fixed: Option<&Static>,
 ) -> Vec<Route> {
     let at = |steps: &[Step<'static>]| {
         let mut path = place.to_vec();
@@ -38,14 +36,16 @@ pub(super) fn check(
     check.at_most(&at(&[]), routes.len(), ROUTES_MAX);
     let mut checked = Vec::new();
     for (n, raw) in routes.iter().take(ROUTES_MAX).enumerate() {
-        if let Some(transports) = transports
-            && raw.transport != DIRECT
-            && !transports.contains_key(&raw.transport)
+        if let Some(fixed) = fixed
+            && !known(fixed).any(|name| name == raw.transport)
         {
             check.problem(
                 &at(&[Item(n), Field("transport")]),
                 &format!("mox.ron has no transport {:?}", raw.transport),
-                &format!("use one of: {}", known(transports)),
+                &format!(
+                    "use one of: {}",
+                    known(fixed).collect::<Vec<_>>().join(", ")
+                ),
             );
         }
         let mut domains = |field: &'static str, all: &[String]| {
@@ -75,7 +75,8 @@ pub(super) fn check(
 }
 
 /// The names that a route may give.
-fn known(transports: &BTreeMap<String, Transport>) -> String {
-    let names = core::iter::once(DIRECT).chain(transports.keys().map(String::as_str));
-    names.collect::<Vec<_>>().join(", ")
+fn known(fixed: &Static) -> impl Iterator<Item = &str> {
+    let relay = fixed.relay.is_some().then_some(RELAY);
+    let usual = core::iter::once(DIRECT).chain(relay);
+    usual.chain(fixed.transports.keys().map(String::as_str))
 }

@@ -493,7 +493,7 @@ impl File {
             .relay
             .as_deref()
             .map(|r| check.relay(&[Field("relay")], r));
-        let transports = transports::check_all(check, self.transports);
+        let transports = transports::check_all(check, self.transports, self.relay.is_some());
         check.at_most(&[Field("listeners")], self.listeners.len(), LIST_MAX);
         if self.listeners.is_empty() {
             check.problem(

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::check::Check;
 use super::locate::Step::{self, Field, Key};
 use super::offers::{self, setting};
-use crate::routes::{DIRECT, ROUTES};
+use crate::routes::{DIRECT, RELAY, ROUTES};
 
 /// A way for mail to leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,15 +179,16 @@ const fn default_socks_port() -> u16 {
     1080
 }
 
-/// Checks all transports of a file.
+/// Checks all transports of a file; with `relay` in it, that is one too.
 pub(super) fn check_all(
     check: &mut Check<'_>,
     transports: BTreeMap<String, FileTransport>,
+    has_relay: bool,
 ) -> BTreeMap<String, Transport> {
     check.at_most(&[Field("transports")], transports.len(), TRANSPORTS_MAX);
     let mut checked = BTreeMap::new();
     for (name, raw) in transports {
-        check_name(check, &name);
+        check_name(check, &name, has_relay);
         let transport = match raw {
             FileTransport::Smarthost(raw) => raw.check(check, &name).map(Transport::Smarthost),
             FileTransport::Socks5(raw) => raw.check(check, &name).map(Transport::Socks5),
@@ -203,7 +204,7 @@ pub(super) fn check_all(
     checked
 }
 
-fn check_name(check: &mut Check<'_>, name: &str) {
+fn check_name(check: &mut Check<'_>, name: &str, has_relay: bool) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !(1..=NAME_MAX).contains(&name.len()) || !name.chars().all(is_plain) {
         check.problem_at_key(
@@ -214,7 +215,8 @@ fn check_name(check: &mut Check<'_>, name: &str) {
         );
     }
     // A number would be taken for that of a message where both can stand.
-    if [DIRECT, ROUTES].contains(&name) || name.bytes().all(|b| b.is_ascii_digit()) {
+    let is_taken = [DIRECT, ROUTES].contains(&name) || (has_relay && name == RELAY);
+    if is_taken || name.bytes().all(|b| b.is_ascii_digit()) {
         check.problem_at_key(
             &[Field("transports")],
             name,
@@ -345,7 +347,8 @@ impl FileSmarthost {
             check.problem(
                 &at(name, "tls"),
                 &format!("all mail would cross the network to {} in clear", self.host),
-                "write tls: starttls or tls: implicit, or add in_clear: true if that is meant",
+                "write tls: starttls or tls: implicit, or add in_clear: true if that is meant; \
+                 the password is then said by SCRAM or CRAM-MD5 only, unless mechanisms names PLAIN or LOGIN",
             );
         }
         if self.in_clear && !off {
@@ -363,7 +366,29 @@ impl FileSmarthost {
             );
         }
         let list = self.mechanisms.as_deref();
-        let mechanisms = offers::mechanisms(check, at(name, "mechanisms"), list);
+        let mut mechanisms = offers::mechanisms(check, at(name, "mechanisms"), list);
+        if off && list.is_none() && !is_loopback(&self.host) {
+            // That mail may be read on the way says nothing of the password.
+            mechanisms = vec![
+                Mechanism::ScramSha256,
+                Mechanism::ScramSha1,
+                Mechanism::CramMd5,
+            ];
+        }
+        if off && !mechanisms.is_empty() && mechanisms.iter().all(|m| m.is_bound()) {
+            check.problem(
+                &at(name, "mechanisms"),
+                "these are bound to TLS, and nothing is encrypted",
+                "name one without -PLUS, or remove tls: off",
+            );
+        }
+        if list.is_some() && self.user.is_none() {
+            check.problem(
+                &at(name, "mechanisms"),
+                "nobody logs in",
+                "add user and password_file, or remove it",
+            );
+        }
         let login = check_login(check, name, self.user, self.password, self.password_file);
         Some(Smarthost {
             host: host?,
