@@ -13,6 +13,7 @@ mod notice;
 mod policy;
 mod route;
 mod seen;
+mod session;
 mod verdict;
 
 use core::future::poll_fn;
@@ -33,6 +34,7 @@ pub(crate) use dropping::{Done, drop_entry};
 pub use dry_run::DryRun;
 pub(crate) use login::Logins;
 
+use self::session::Open;
 use crate::node::Inner;
 use crate::transports::next_hop;
 
@@ -76,9 +78,9 @@ impl Waiting {
 }
 
 /// What came to its end.
-enum Finished {
-    /// An attempt: which entry, and what it left of it.
-    Attempt(u64, Left),
+enum Finished<R: Runtime> {
+    /// An attempt: which entry, what it left of it, and the session that may take another message.
+    Attempt(u64, Left, Option<Open<R>>),
     /// A notice of a delay.
     Told,
 }
@@ -95,7 +97,7 @@ enum Left {
 /// Runs until the process ends. After the server was told to stop it starts nothing new.
 pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let limits = Limits::default();
-    let (report, mut finished) = mpsc::channel::<Finished>(limits.total);
+    let (report, mut finished) = mpsc::channel::<Finished<R>>(limits.total);
     let mut waiting = Waiting {
         scheduler: Scheduler::new(limits),
         released: BTreeSet::new(),
@@ -105,6 +107,8 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
     let (mut seen, mut next) = (0, 0);
     let mut to_tell = VecDeque::new();
     let mut telling = 0;
+    // Sessions that are left over of attempts, until it is known whether somebody waits for them.
+    let mut open: Vec<(NextHop, Open<R>)> = Vec::new();
     loop {
         for id in node.queue_changed.take() {
             look(&node, &mut waiting, id, None);
@@ -128,7 +132,13 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                         look(&node, &mut waiting, id, None);
                         waiting.scheduler.finished(id);
                     }
-                    false => start(&node, id, report.clone()),
+                    false => {
+                        let hop = waiting.scheduler.runs_to(id);
+                        let fits = |(to, _): &(NextHop, _)| Some(to) == hop;
+                        let session = open.iter().position(fits);
+                        let session = session.map(|nth| open.swap_remove(nth).1);
+                        start(&node, id, report.clone(), session);
+                    }
                 }
             }
             let scheduler = &mut waiting.scheduler;
@@ -144,6 +154,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                 telling += 1;
             }
         }
+        open.drain(..).for_each(|(_, session)| session.leave());
         // What is due and not started any more would make this loop spin until the process ends.
         let again = unread.is_err().then_some(AGAIN_AFTER);
         let wait = waiting.wait(now.utc).into_iter().chain(again).min();
@@ -165,7 +176,13 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         .await;
         match ended {
             Some(Finished::Told) => telling -= 1,
-            Some(Finished::Attempt(id, left)) => {
+            Some(Finished::Attempt(id, left, session)) => {
+                if let Some(session) = session {
+                    match waiting.scheduler.runs_to(id) {
+                        Some(hop) => open.push((hop.clone(), session)),
+                        None => session.leave(),
+                    }
+                }
                 match left {
                     Left::Waits(others) => {
                         // As they are now: an administrator may have changed them since.
@@ -254,7 +271,12 @@ fn is_led_elsewhere<R: Runtime>(node: &Inner<R>, scheduler: &Scheduler, id: u64)
     hop.is_ok_and(|hop| scheduler.runs_to(id).is_some_and(|known| *known != hop))
 }
 
-fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finished>) {
+fn start<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    id: u64,
+    report: mpsc::Sender<Finished<R>>,
+    open: Option<Open<R>>,
+) {
     // While an attempt runs the server is not empty: stopping waits for it.
     let seat = Arc::new(node.registry.enter_attempt());
     node.attempts.begin(id);
@@ -263,36 +285,40 @@ fn start<R: Runtime>(node: &Arc<Inner<R>>, id: u64, report: mpsc::Sender<Finishe
         attempts: node.attempts.clone(),
         report,
         left: Left::Unknown,
+        open: None,
     };
     if fault!("node attempt not started") {
-        drop((slot, seat));
+        drop((slot, seat, open));
         return;
     }
-    let task = attempt::run(node.clone(), slot, seat);
+    let task = attempt::run(node.clone(), slot, seat, open);
     node.runtime.spawn_session("delivery", Box::pin(task));
 }
 
 /// An attempt's slot: given back when dropped, also by a panic.
-struct Slot {
+struct Slot<R: Runtime> {
     id: u64,
     attempts: Arc<Attempts>,
-    report: mpsc::Sender<Finished>,
+    report: mpsc::Sender<Finished<R>>,
     left: Left,
+    open: Option<Open<R>>,
 }
 
-impl Drop for Slot {
+impl<R: Runtime> Drop for Slot<R> {
     fn drop(&mut self) {
         self.attempts.end(self.id);
         // The channel has room for every slot there is.
         let left = core::mem::replace(&mut self.left, Left::Unknown);
-        let _ = self.report.try_send(Finished::Attempt(self.id, left));
+        let _ = self
+            .report
+            .try_send(Finished::Attempt(self.id, left, self.open.take()));
     }
 }
 
 /// The place of a notice of a delay among those that are written at once: given back when dropped.
-struct Told(mpsc::Sender<Finished>);
+struct Told<R: Runtime>(mpsc::Sender<Finished<R>>);
 
-impl Drop for Told {
+impl<R: Runtime> Drop for Told<R> {
     fn drop(&mut self) {
         // A sender of its own always has room for one.
         let _ = self.0.try_send(Finished::Told);

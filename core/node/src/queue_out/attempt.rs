@@ -18,10 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::dry_run::Probe;
-use super::hop::try_hop;
+use super::hop::{Answered, Sending, try_hop};
 use super::notice::Told as About;
-use super::route::{self, NoRoute};
+use super::route::{self, Hop, NoRoute};
 use super::seen::noted;
+use super::session::Open;
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -54,9 +55,21 @@ pub(super) struct Result {
     pub(super) unknown: bool,
 }
 
-/// Tries an entry. Whatever happens, its slot is given back.
-pub(super) async fn run<R: Runtime>(node: Arc<Inner<R>>, mut slot: Slot, seat: Arc<Seat>) {
-    match attempt(&node, &seat, slot.id).await {
+/// Tries an entry, in a session that is `open` already where that leads there. Whatever happens, its slot is given back, with
+/// the session that may take the next one: what came of this one is in the store by then.
+pub(super) async fn run<R: Runtime>(
+    node: Arc<Inner<R>>,
+    mut slot: Slot<R>,
+    seat: Arc<Seat>,
+    mut open: Option<Open<R>>,
+) {
+    let attempted = attempt(&node, &seat, slot.id, &mut open).await;
+    match (attempted.is_ok(), open) {
+        (true, open) => slot.open = open,
+        (false, Some(open)) => open.leave(),
+        (false, None) => {}
+    }
+    match attempted {
         Ok(others) => slot.left = Left::Waits(others),
         Err(why) if node.registry.is_stopping() => {
             tracing::info!(target: "queue", id = slot.id, why, "an attempt was broken off");
@@ -71,6 +84,7 @@ async fn attempt<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
     id: u64,
+    open: &mut Option<Open<R>>,
 ) -> core::result::Result<Vec<u64>, String> {
     let now = node.runtime.now().utc;
     let published = node.store.published();
@@ -145,7 +159,15 @@ async fn attempt<R: Runtime>(
         core::future::pending().await
     };
     let whole = async {
-        seen = deliver(node, seat, &transport, &entry, shared, None, &mut results).await;
+        let before = open.take();
+        let this = Delivering {
+            seat,
+            transport: &transport,
+            entry: &entry,
+            message: shared,
+            probe: None,
+        };
+        (*open, seen) = deliver(node, this, before, &mut results).await;
         true
     };
     let is_whole = future::or(cut, future::or(wishes, whole)).await;
@@ -326,7 +348,7 @@ fn give_another_chance(fates: &mut [Fate]) {
 }
 
 /// Tells the sender that an entry takes longer than usual, between two attempts.
-pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _told: Told) {
+pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _told: Told<R>) {
     let published = node.store.published();
     let Ok(Some(entry)) = mox_mailbox::queue_entry(&*published.view, id) else {
         return;
@@ -368,17 +390,31 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
     }
 }
 
-/// Tries the hops one after the other until every recipient is decided, and says how TLS went with them. What is known stands in `results` at once: a server that stops
-/// cuts this short. A rehearsal goes as far as it says.
+/// What is delivered, and how.
+pub(super) struct Delivering<'a> {
+    pub(super) seat: &'a Arc<Seat>,
+    pub(super) transport: &'a str,
+    pub(super) entry: &'a QueueEntry,
+    pub(super) message: Arc<QueueMessage>,
+    pub(super) probe: Option<&'a Arc<Probe>>,
+}
+
+/// Tries the hops one after the other until every recipient is decided, the one to which a session is open first. What is known
+/// stands in `results` at once: a server that stops cuts this short. A rehearsal goes as far as it says. Behind it are the
+/// session that may take another message, and how TLS went with the hosts.
 pub(super) async fn deliver<R: Runtime>(
     node: &Arc<Inner<R>>,
-    seat: &Arc<Seat>,
-    transport: &str,
-    entry: &QueueEntry,
-    message: Arc<QueueMessage>,
-    probe: Option<&Arc<Probe>>,
+    this: Delivering<'_>,
+    mut session: Option<Open<R>>,
     results: &mut [Option<Result>],
-) -> Vec<SeenSession> {
+) -> (Option<Open<R>>, Vec<SeenSession>) {
+    let Delivering {
+        seat,
+        transport,
+        entry,
+        message,
+        probe,
+    } = this;
     let mut open = Vec::new();
     for ((to, result), nth) in entry.recipients.iter().zip(&mut *results).zip(0..) {
         match Path::parse(&to.address, true) {
@@ -394,9 +430,9 @@ pub(super) async fn deliver<R: Runtime>(
         }
     }
     let Some((_, first, _)) = open.first() else {
-        return Vec::new();
+        return (session, Vec::new());
     };
-    let route = match route::hops(node, transport, first, demand(&message)).await {
+    let mut route = match route::hops(node, transport, first, demand(&message)).await {
         Ok(route) => route,
         Err(NoRoute {
             outcome,
@@ -412,9 +448,14 @@ pub(super) async fn deliver<R: Runtime>(
                     });
                 }
             }
-            return Vec::new();
+            return (session, Vec::new());
         }
     };
+    let leads_there = |hop: &Hop| session.as_ref().is_some_and(|open| open.leads_to(hop));
+    if let Some(nth) = route.hops.iter().position(leads_there) {
+        let hop = route.hops.remove(nth);
+        route.hops.insert(0, hop);
+    }
     let until = node.runtime.now().mono + longest(&message);
     let mut is_asked_everywhere = route.is_whole;
     for hop in &route.hops {
@@ -425,7 +466,26 @@ pub(super) async fn deliver<R: Runtime>(
         let to: Vec<(Path, &QueueRecipient)> = (open.iter())
             .map(|(_, path, to)| (path.clone(), *to))
             .collect();
-        let (reached, ambiguous) = try_hop(node, seat, hop, &message, &to, probe, until).await;
+        let before = session.take();
+        let before = match before {
+            Some(before) if !before.leads_to(hop) => {
+                before.leave();
+                None
+            }
+            before => before,
+        };
+        let sending = Sending {
+            seat,
+            message: &message,
+            to: &to,
+            until,
+        };
+        let Answered {
+            results: reached,
+            ambiguous,
+            open: after,
+        } = try_hop(node, hop, &sending, before, probe).await;
+        session = after;
         for ((nth, ..), result) in open.iter().zip(reached) {
             if let Some(slot) = results.get_mut(*nth) {
                 *slot = Some(more_telling(slot.take(), result));
@@ -443,7 +503,7 @@ pub(super) async fn deliver<R: Runtime>(
             result.outcome = Outcome::Permanent;
         }
     }
-    noted(&route.hops)
+    (session, noted(&route.hops))
 }
 
 /// How long an attempt may take up to the final dot, with all hosts together: half an hour, and the time that a message of its size

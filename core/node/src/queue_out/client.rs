@@ -1,10 +1,11 @@
-//! The world of one outgoing SMTP session: one message for some recipients.
+//! The world of one outgoing SMTP session: one message after another, each for some recipients.
 
 use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll};
-use futures_channel::oneshot;
+use futures_channel::{mpsc, oneshot};
+use futures_lite::StreamExt;
 use mox_driver::{Fut, Host, Pool, Runtime};
-use mox_machine::{AskId, Secret, TlsFacts, fault};
+use mox_machine::{AskId, Mono, Secret, fault};
 use mox_mailbox::QueueMessage;
 use mox_sasl::{ClientExchange, Failure};
 use mox_smtp::client::{
@@ -16,14 +17,29 @@ use std::sync::Arc;
 
 use super::dry_run::Probe;
 use super::login::Login;
+use super::session::{Current, Secured};
 use super::verdict::words;
 use crate::node::Inner;
 use crate::registry::Seat;
 
+/// A message that is to go through a session.
+pub(super) struct Job {
+    /// That of its attempt.
+    pub(super) seat: Arc<Seat>,
+    pub(super) message: Arc<QueueMessage>,
+    /// With all recipients; the server may take them in several ones.
+    pub(super) transaction: Transaction,
+    /// How long it may take up to its final dot.
+    pub(super) until: Mono,
+    /// Waits for what became of the recipients, not for QUIT.
+    pub(super) told: oneshot::Sender<Spoken>,
+}
+
 /// Answers one session with another server, and collects what became of each recipient.
 pub(super) struct ClientHost<R: Runtime> {
     node: Arc<Inner<R>>,
-    pub(super) seat: Arc<Seat>,
+    /// Whose attempt it is at the moment, and how long that may take.
+    pub(super) current: Current,
     message: Arc<QueueMessage>,
     /// With all recipients; the server may take them in several ones.
     transaction: Transaction,
@@ -31,8 +47,10 @@ pub(super) struct ClientHost<R: Runtime> {
     waiting: Vec<usize>,
     /// The same of the one that runs.
     running: Vec<usize>,
-    /// How many were begun.
+    /// How many were begun, with those of earlier messages.
     begun: usize,
+    /// Which message it is, from 1.
+    nth: usize,
     /// For each recipient, once it is known.
     outcomes: Vec<Option<Outcome>>,
     /// How the session ended, when it could not go on.
@@ -41,10 +59,14 @@ pub(super) struct ClientHost<R: Runtime> {
     pub(super) is_late: bool,
     /// The server offers to tell what becomes of recipients (RFC 3461).
     offers_dsn: bool,
-    /// What there is of TLS, for people.
-    pub(super) tls: String,
+    /// What there is of TLS.
+    secured: Option<Arc<Secured>>,
     /// Waits for what became of the recipients, not for QUIT.
     told: Option<oneshot::Sender<Spoken>>,
+    /// The next messages for this session come from here.
+    jobs: mpsc::Receiver<Job>,
+    /// The server may take another message, and nobody has said yet whether there is one.
+    idle: Option<(AskId, Offer)>,
     /// Why we did not log in, when that was our own decision.
     pub(super) not_logged_in: Option<Failure>,
     login: Option<Login>,
@@ -61,50 +83,69 @@ enum Worked {
     Challenge(ClientExchange, Result<Secret<Bytes>, Failure>),
 }
 
-/// What there is of TLS where there is none.
-pub(super) const IN_CLEAR: &str = "in clear";
-
 /// What a session came to.
 pub(super) struct Spoken {
     /// What became of each recipient; nothing of those whom the host did not want to hear of in one session.
     pub(super) reached: Vec<Option<Outcome>>,
     /// The host will tell the sender what it wants to know.
     pub(super) tells: bool,
-    /// What there was of TLS, for people.
-    pub(super) tls: String,
+    /// What there was of TLS; nothing in clear.
+    pub(super) secured: Option<Arc<Secured>>,
+    /// Which message of the session this was, from 1.
+    pub(super) nth: usize,
+    /// The server may take another one.
+    pub(super) goes_on: bool,
 }
 
 impl<R: Runtime> ClientHost<R> {
+    /// For a session that begins with this message; more may come.
     pub(super) fn new(
         node: Arc<Inner<R>>,
-        seat: Arc<Seat>,
-        message: Arc<QueueMessage>,
-        transaction: Transaction,
+        first: Job,
         login: Option<Login>,
         probe: Option<Arc<Probe>>,
-        told: oneshot::Sender<Spoken>,
+        jobs: mpsc::Receiver<Job>,
     ) -> Self {
-        let count = transaction.to.len();
-        Self {
+        let mut host = Self {
             node,
-            seat,
-            message,
-            transaction,
-            waiting: (0..count).collect(),
+            current: Current::new(first.seat.clone(), first.until),
+            message: first.message.clone(),
+            transaction: Transaction::default(),
+            waiting: Vec::new(),
             running: Vec::new(),
             begun: 0,
-            outcomes: vec![None; count],
+            nth: 0,
+            outcomes: Vec::new(),
             ended: None,
             is_late: false,
             offers_dsn: false,
-            tls: IN_CLEAR.into(),
-            told: Some(told),
+            secured: None,
+            told: None,
+            jobs,
+            idle: None,
             not_logged_in: None,
             login,
             probe,
             working: None,
             ready: None,
-        }
+        };
+        host.begin(first);
+        host
+    }
+
+    /// Takes a message.
+    fn begin(&mut self, job: Job) {
+        // What was said to a host before is known by now.
+        job.seat.before_dot();
+        self.current.set(job.seat, job.until);
+        let count = job.transaction.to.len();
+        self.message = job.message;
+        self.transaction = job.transaction;
+        self.waiting = (0..count).collect();
+        self.running = Vec::new();
+        self.outcomes = vec![None; count];
+        self.told = Some(job.told);
+        self.nth += 1;
     }
 
     /// There is a connection. The SASL mechanisms that may be used, best first.
@@ -116,14 +157,14 @@ impl<R: Runtime> ClientHost<R> {
     }
 
     /// There is TLS now; in words `shown` to people.
-    pub(super) fn secured(&mut self, facts: &TlsFacts, shown: String) {
+    pub(super) fn secured(&mut self, secured: Secured, shown: &str) {
         if let Some(probe) = &self.probe {
             probe.note(format!("TLS: {shown}"));
         }
         if let Some(login) = &mut self.login {
-            login.secured(facts);
+            login.secured(&secured.facts);
         }
-        self.tls = shown;
+        self.secured = Some(Arc::new(secured));
     }
 
     fn sasl(&mut self, id: AskId, mechanism: &str, challenge: Option<Secret<Bytes>>) {
@@ -171,8 +212,9 @@ impl<R: Runtime> ClientHost<R> {
         }
     }
 
-    /// What follows in a session that may take mail: nothing, if the server is not who it has to be.
-    fn go_on(&mut self, offer: &Offer) -> Answer {
+    /// What follows in a session that may take mail: nothing, if the server is not who it has to be. `None` while that is not
+    /// known: what became of the message is to be written down before there is another one.
+    fn go_on(&mut self, id: AskId, offer: &Offer) -> Option<Answer> {
         self.offers_dsn = offer.dsn;
         if let Some(probe) = self.probe.as_ref().filter(|_| self.begun == 0) {
             probe.offer(offer);
@@ -180,22 +222,54 @@ impl<R: Runtime> ClientHost<R> {
         if let Some(Err(failure)) = self.login.as_mut().map(Login::finish) {
             // Nothing is told early: that there was no login decides.
             self.not_logged_in = Some(failure);
-            return Answer::Quit;
+            return Some(Answer::Quit);
         }
         if let Some(next) = self.next(offer) {
-            return Answer::Send(next);
+            return Some(Answer::Send(next));
         }
-        if let Some(told) = self.told.take() {
-            // Whoever waited may have gone.
-            let _ = told.send(self.spoken());
+        let goes_on = self.probe.is_none() && !self.is_over(offer) && self.was_heard();
+        let spoken = Spoken {
+            goes_on,
+            ..self.spoken()
+        };
+        // Whoever waited may have gone.
+        let is_heard = (self.told.take()).is_some_and(|told| told.send(spoken).is_ok());
+        // From here on the attempt is not this session's any more.
+        self.current.leave();
+        if goes_on && is_heard {
+            self.idle = Some((id, offer.clone()));
+            return None;
         }
-        Answer::Quit
+        Some(Answer::Quit)
+    }
+
+    /// The server says how many transactions it takes, and had them (RFC 9422).
+    fn is_over(&self, offer: &Offer) -> bool {
+        offer.messages.is_some_and(|max| self.begun >= max.max(1))
+    }
+
+    /// The server took MAIL: one that refuses that is not asked again and again in one session.
+    fn was_heard(&self) -> bool {
+        let mut outcomes = self.outcomes.iter().flatten();
+        outcomes.any(|outcome| !matches!(outcome.stage, Stage::Rset | Stage::Mail))
+    }
+
+    /// Whether there is another message.
+    fn poll_job(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
+        let job = core::task::ready!(self.jobs.poll_next(cx));
+        let Some((id, offer)) = self.idle.take() else {
+            return Poll::Pending;
+        };
+        let next = job.and_then(|job| {
+            self.begin(job);
+            self.next(&offer)
+        });
+        Poll::Ready((id, next.map_or(Answer::Quit, Answer::Send)))
     }
 
     /// The next transaction: as many recipients as the server takes in one (RFC 9422), as long as it takes another one.
     fn next(&mut self, offer: &Offer) -> Option<Transaction> {
-        let is_over = offer.messages.is_some_and(|max| self.begun >= max.max(1));
-        if self.waiting.is_empty() || is_over {
+        if self.waiting.is_empty() || self.is_over(offer) {
             return None;
         }
         self.begun += 1;
@@ -246,7 +320,9 @@ impl<R: Runtime> ClientHost<R> {
                 .map(|o| o.or_else(|| rest.clone()).map(late))
                 .collect(),
             tells: self.offers_dsn,
-            tls: self.tls.clone(),
+            secured: self.secured.clone(),
+            nth: self.nth,
+            goes_on: false,
         }
     }
 
@@ -301,7 +377,7 @@ fn answer(read: io::Result<Bytes>) -> Answer {
 impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn ask(&mut self, id: AskId, ask: Ask) {
         match ask {
-            Ask::Next(offer) => self.ready = Some((id, self.go_on(&offer))),
+            Ask::Next(offer) => self.ready = self.go_on(id, &offer).map(|answer| (id, answer)),
             Ask::Piece { offset, max } => self.piece(id, offset, max),
             Ask::Sasl {
                 mechanism,
@@ -313,6 +389,7 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn cancel(&mut self, id: AskId) {
         self.working.take_if(|(working, _)| *working == id);
         self.ready.take_if(|(ready, _)| *ready == id);
+        self.idle.take_if(|(idle, _)| *idle == id);
     }
 
     fn event(&mut self, event: Event) {
@@ -346,7 +423,7 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
                 tracing::info!(target: "queue", %reply, "the other server refused TLS it had offered");
             }
             // Told before the dot is written: whoever stops the server waits for what the peer says to it.
-            Event::Ending { .. } => self.seat.pass_dot(),
+            Event::Ending { .. } => self.current.pass_dot(),
             Event::Finished => self.finished(),
             Event::Closed(_) => {}
         }
@@ -355,6 +432,9 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(AskId, Answer)> {
         if let Some(ready) = self.ready.take() {
             return Poll::Ready(ready);
+        }
+        if self.idle.is_some() {
+            return self.poll_job(cx);
         }
         let Some((id, work)) = &mut self.working else {
             return Poll::Pending;

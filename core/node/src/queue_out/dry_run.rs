@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::attempt::deliver;
+use super::attempt::{Delivering, deliver};
 use crate::Node;
 use crate::node::{Inner, StartError};
 use crate::tls;
@@ -119,17 +119,14 @@ impl<R: Runtime> Node<R> {
         let seat = Arc::new(node.registry.enter_attempt());
         let (message, mut results) = (Arc::new(message), [None]);
         let run = async {
-            let probe = Some(&probe);
-            deliver(
-                node,
-                &seat,
-                &transport,
-                &entry,
+            let this = Delivering {
+                seat: &seat,
+                transport: &transport,
+                entry: &entry,
                 message,
-                probe,
-                &mut results,
-            )
-            .await;
+                probe: Some(&probe),
+            };
+            deliver(node, this, None, &mut results).await;
             Ok(())
         };
         let run = tls::within(&node.runtime, WHOLE, run).await;
