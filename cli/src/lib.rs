@@ -36,6 +36,8 @@ mod printable;
 pub mod privileges;
 mod process;
 mod queue;
+mod queue_scenario;
+mod queue_simulate;
 mod quickstart;
 mod replay;
 mod reports;

@@ -20,6 +20,7 @@ use crate::ctl::{
 };
 use crate::failure::Failure;
 use crate::printable::printable;
+use crate::queue_simulate;
 use crate::timestamp;
 
 pub(crate) fn run(args: &Args, queue: &Queue) -> Result<(), Failure> {
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &Args, queue: &Queue) -> Result<(), Failure> {
         QueueCommand::Show(command) => show(socket, command),
         QueueCommand::Dump(command) => dump(socket, command),
         QueueCommand::Retired(command) => retired(socket, command),
+        QueueCommand::Simulate(command) => queue_simulate::run(socket, command),
         QueueCommand::Kick(c) => change(socket, c.selection(), c.all, QueueChange::Kick),
         QueueCommand::Hold(c) => change(socket, c.selection(), c.all, QueueChange::Hold),
         QueueCommand::Unhold(c) => change(socket, c.selection(), c.all, QueueChange::Unhold),
@@ -165,7 +167,6 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 fn told(history: &QueueHistory) -> String {
     let QueueHistory {
         item,
-        delay_told,
         history,
         others,
     } = history;
@@ -197,7 +198,7 @@ fn told(history: &QueueHistory) -> String {
             false => format!("by transport {}", item.transport),
         },
     ];
-    if *delay_told {
+    if item.delay_told {
         lines.push("the sender was told that it takes longer".into());
     }
     lines.push(format!("attempts made: {}", item.attempts));
@@ -303,6 +304,23 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
     };
     drop(io::stdout().write_all(text.as_bytes()));
     Ok(())
+}
+
+/// All of the queue.
+pub(crate) fn everything(socket: &Path) -> Result<Vec<QueueItem>, Failure> {
+    let (mut all, mut from) = (Vec::new(), Some(0));
+    while let Some(first) = from {
+        let select = QueueSelection::default();
+        let command = Command::QueueList {
+            from: first,
+            select,
+        };
+        let page: QueuePage = ctl::ask(socket, &command)?;
+        // A server that does not go on would keep us for ever.
+        from = page.next.filter(|next| *next > first);
+        all.extend(page.items);
+    }
+    Ok(all)
 }
 
 fn list(socket: &Path, list: &List) -> Result<(), Failure> {
@@ -436,6 +454,8 @@ mod tests {
             last: Some("451 4.3.0 later\x1b[2J".into()),
             transport: "direct".into(),
             routed: false,
+            one_server: false,
+            delay_told: false,
         }
     }
 

@@ -43,6 +43,27 @@ pub enum QueueCommand {
     Retired(Retired),
     /// Whom nothing goes to.
     Suppress(Suppress),
+    /// What would be.
+    Simulate(Simulate),
+}
+
+/// Show what would become of the queue as it is now, if the world were as a scenario says: attempts, notices, failures. Nothing is
+/// sent or changed.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "simulate")]
+pub struct Simulate {
+    /// how many hours from now on, at most 720
+    #[argh(option)]
+    pub hours: u32,
+    /// the file with the scenario, or - for standard input; without it everything is delivered
+    #[argh(option)]
+    pub scenario: Option<std::path::PathBuf>,
+    /// what the jitter of pauses is made from; default: 1
+    #[argh(option, default = "1")]
+    pub seed: u64,
+    /// one JSON object instead of text
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Look at the addresses that nothing is sent to, and change them.

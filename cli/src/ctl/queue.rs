@@ -128,6 +128,12 @@ pub struct QueueItem {
     pub transport: String,
     /// An administrator chose that transport, and no route.
     pub routed: bool,
+    /// All that goes by that transport goes to one server, for whomever it is.
+    #[serde(default)]
+    pub one_server: bool,
+    /// The sender was told that it takes longer.
+    #[serde(default)]
+    pub delay_told: bool,
 }
 
 impl From<Queued> for QueueItem {
@@ -147,6 +153,8 @@ impl From<Queued> for QueueItem {
             last: queued.last,
             transport: queued.transport,
             routed: queued.is_routed,
+            one_server: queued.to_one_server,
+            delay_told: queued.delay_told,
         }
     }
 }
@@ -157,8 +165,6 @@ pub struct QueueHistory {
     /// The entry.
     #[serde(flatten)]
     pub item: QueueItem,
-    /// The sender was told that it takes longer.
-    pub delay_told: bool,
     /// Its last attempts, oldest first.
     pub history: Vec<QueueAttempt>,
     /// Recipients of the same message that left the queue lately.
@@ -169,7 +175,6 @@ impl From<History> for QueueHistory {
     fn from(history: History) -> Self {
         Self {
             item: history.queued.into(),
-            delay_told: history.delay_told,
             history: history.attempts.into_iter().map(Into::into).collect(),
             others: history.retired.into_iter().flat_map(retired).collect(),
         }

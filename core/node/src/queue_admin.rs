@@ -45,6 +45,10 @@ pub struct Queued {
     pub transport: String,
     /// An administrator chose that transport, and no route.
     pub is_routed: bool,
+    /// All that goes by that transport goes to one server, for whomever it is.
+    pub to_one_server: bool,
+    /// The sender was told that it takes longer.
+    pub delay_told: bool,
 }
 
 /// Which entries are meant: those that fulfil all that is given. The empty one means all.
@@ -97,8 +101,6 @@ pub struct History {
     pub queued: Queued,
     /// Its last attempts, oldest first.
     pub attempts: Vec<Attempt>,
-    /// The sender was told that it takes longer.
-    pub delay_told: bool,
     /// Those of the same message that left the queue lately.
     pub retired: Vec<Retired>,
 }
@@ -304,7 +306,6 @@ impl<R: Runtime> Node<R> {
         retired.truncate(RETIRED_TOLD);
         Ok(Some(History {
             attempts: entry.attempts.clone(),
-            delay_told: entry.delay_told,
             retired,
             queued: queued(&self.inner, view, entry, self.inner.runtime.now().utc)
                 .map_err(failed)?,
@@ -380,10 +381,13 @@ fn queued<R: Runtime>(
     };
     let last = entry.attempts.last().map(|attempt| attempt.outcome.clone());
     let account = account.map(|account| account.name);
+    let transport = transport_of(node, &entry, message, account.as_deref());
     Ok(Queued {
         id: entry.id,
         created: entry.created,
-        transport: transport_of(node, &entry, message, account.as_deref()),
+        to_one_server: node.config.leads_to_one_server(&transport),
+        delay_told: entry.delay_told,
+        transport,
         is_routed: !entry.transport.is_empty(),
         account,
         from: message.map(|m| m.reverse_path.clone()).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! When outgoing mail is tried, tried again and given up: no SMTP, no DNS, no storage.
 //!
 //! - [`Plan`] is the back-off; [`next`] says what follows an attempt.
+//! - [`rehearse`] runs both in a time of their own, to see what would become of a queue.
 //! - [`Scheduler`] is an index in memory of what waits: it says what is due now, within bounds, and when to look again.
 //!
 //! Whoever runs the queue keeps the rows; it writes an attempt into its row before the attempt starts, with
@@ -43,6 +44,9 @@ extern crate alloc;
 
 mod plan;
 pub use plan::{Failure, Next, Outcome, Plan, Times, next};
+
+mod rehearsal;
+pub use rehearsal::{Ending, Step, Waiting, What, rehearse};
 
 mod scheduler;
 pub use scheduler::{Entry, Limits, NextHop, Scheduler};
