@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_transport_is_said_with_its_place() {
         ),
         (
             r#""a": smarthost(host: "far.example", mechanisms: ["PLAIN"])"#,
-            "mox.ron:7:50: transports.\"a\".mechanisms: nobody logs in; add user and password_file, or remove it",
+            "mox.ron:7:49: transports.\"a\".mechanisms: nobody logs in; add user and password_file, or remove it",
         ),
         (
             r#""a": smarthost(host: "far.example", user: "me")"#,
