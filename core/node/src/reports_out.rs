@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use seen::{of_message, of_sessions, tls_wishes};
+pub(crate) use seen::{Reported, of_message, of_sessions, tls_wishes};
 
 use crate::node::Inner;
 use crate::tls;

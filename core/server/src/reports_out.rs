@@ -11,6 +11,7 @@ mod tls;
 pub use destinations::{DESTINATIONS_MAX, Destination, Wanted, dmarc_wanted, tls_wanted};
 pub use dmarc::{SeenMessage, aggregate_report, seen_of};
 pub use letter::Letter;
+pub use mox_dmarc::registrable;
 pub use sent::ReportSent;
 pub use settings::{OPT_OUT_MAX, OptOut, OutgoingReports};
 pub use tls::{SeenSession, tls_report};

@@ -451,8 +451,13 @@ pub(super) async fn deliver<R: Runtime>(
             return (session, Vec::new());
         }
     };
+    // RFC 5321 5.1: a session with a host that comes later does not put it before the one that comes first. The addresses of one
+    // host are alike.
     let leads_there = |hop: &Hop| session.as_ref().is_some_and(|open| open.leads_to(hop));
-    if let Some(nth) = route.hops.iter().position(leads_there) {
+    let first = route.hops.first().map(|hop| hop.name.clone());
+    let of_first = route.hops.iter();
+    let mut of_first = of_first.take_while(|hop| Some(&hop.name) == first.as_ref());
+    if let Some(nth) = of_first.position(leads_there) {
         let hop = route.hops.remove(nth);
         route.hops.insert(0, hop);
     }

@@ -220,7 +220,13 @@ async fn speak<R: Runtime>(
                     None => "in clear".to_owned(),
                 };
                 let refused = reached.iter().flatten();
-                let mut refused = refused.filter(|o| o.stage == Stage::Auth);
+                // A server that broke off, or has no time now, said nothing of who we are.
+                let mut refused = refused.filter(|o| {
+                    let is_no = o.reply.as_ref().is_none_or(|reply| reply.code >= 500);
+                    o.stage == Stage::Auth
+                        && is_no
+                        && !matches!(o.cause, Cause::Lost | Cause::Timeout)
+                });
                 if let (Way::Smarthost(name, _), Some(refused)) = (&hop.way, refused.next()) {
                     let text = said(refused, &host).text;
                     node.logins.refused(name, &text, node.runtime.now().mono);

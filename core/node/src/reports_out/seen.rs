@@ -5,13 +5,15 @@ use mox_address::Path;
 use mox_dns::{Facts as Answers, Name};
 use mox_driver::Runtime;
 use mox_machine::Utc;
-use mox_mailbox::{Observation, QueueEntry, QueueMessage, REPORT_ID_BEGINS, Reporting};
+use mox_mailbox::{Observation, QueueEntry, QueueMessage, Reporting};
 use mox_server::Checked;
 use mox_server::decision::{Facts, Judgement};
-use mox_server::reports_out::{SeenSession, seen_of};
+use mox_server::reports_out::{SeenSession, registrable, seen_of};
 use mox_tls_policy::{TlsrptLookup, tlsrpt_lookup};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::node::Inner;
+use crate::sync::{Mutex, PoisonError};
 
 /// Of a message about which was decided.
 pub(crate) fn of_message<R: Runtime>(
@@ -30,6 +32,7 @@ pub(crate) fn of_message<R: Runtime>(
     };
     let seen = seen_of(facts, checked, recipients, &is_ours).into_iter();
     seen.filter(|seen| !settings.leaves_out_domain(&seen.domain))
+        .filter(|seen| node.reported.admits(&seen.domain, facts.at.div_euclid(DAY)))
         .map(|seen| Observation {
             kind: Reporting::Dmarc,
             at: Utc::from_secs(facts.at),
@@ -40,16 +43,50 @@ pub(crate) fn of_message<R: Runtime>(
         .collect()
 }
 
-/// Whether the domain of an entry of the queue wants to be told how TLS went with its servers. Of the delivery of reports nothing is told.
+/// Domains of one organization that get aggregate reports of a day: whoever registered one can make any number of names below it.
+const OF_ORGANIZATION_MAX: usize = 20;
+/// Organizations that are told apart; of more none is reported to.
+const ORGANIZATIONS_MAX: usize = 2_000;
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Which domains are reported to on the present day. A restart forgets, the store has a bound of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Reported(Mutex<(i64, BTreeMap<String, BTreeSet<String>>)>);
+
+impl Reported {
+    /// Whether this domain may be one of its organization's.
+    pub(crate) fn admits(&self, domain: &str, day: i64) -> bool {
+        // Nothing panics while it is held, so poison means nothing.
+        let (of_day, known) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *of_day != day {
+            *of_day = day;
+            known.clear();
+        }
+        let organization = registrable(domain).unwrap_or_else(|| domain.to_owned());
+        let is_full = known.len() >= ORGANIZATIONS_MAX;
+        if is_full && !known.contains_key(&organization) {
+            return false;
+        }
+        let domains = known.entry(organization).or_default();
+        if domains.len() < OF_ORGANIZATION_MAX {
+            domains.insert(domain.to_owned());
+        }
+        domains.contains(domain)
+    }
+}
+
+/// Whether the domain of an entry of the queue wants to be told how TLS went with its servers. Of what this server sends by itself
+/// nothing is told: reports, and receipts that a stranger can have us send anywhere.
 pub(crate) async fn tls_wishes<R: Runtime>(
     node: &Inner<R>,
     entry: &QueueEntry,
     message: &QueueMessage,
 ) -> bool {
-    let is_report = message.account.is_none() && message.extra.starts_with(REPORT_ID_BEGINS);
     let directory = node.directory();
     let settings = directory.outgoing_reports();
-    let Some(name) = domain_of(entry).filter(|_| settings.tls && !is_report && node.judges())
+    let Some(name) =
+        domain_of(entry).filter(|_| settings.tls && message.account.is_some() && node.judges())
     else {
         return false;
     };
@@ -90,4 +127,22 @@ fn domain_of(entry: &QueueEntry) -> Option<Name> {
     let path = Path::parse(&first.address, true).ok()?;
     let domain = path.domain()?.to_ascii().ok()?;
     Name::parse(domain.as_str()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_one_organization_makes_up_leave_room_for_others() {
+        let reported = Reported::default();
+        for n in 0..OF_ORGANIZATION_MAX {
+            assert!(reported.admits(&format!("n{n}.evil.example"), 1));
+        }
+        assert!(!reported.admits("more.evil.example", 1));
+        assert!(reported.admits("n0.evil.example", 1));
+        assert!(reported.admits("honest.example", 1));
+        // The next day begins anew.
+        assert!(reported.admits("more.evil.example", 2));
+    }
 }

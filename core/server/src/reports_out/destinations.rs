@@ -9,6 +9,8 @@ use super::settings::is_at_or_below;
 
 /// Addresses that get the report of one domain, at most.
 pub const DESTINATIONS_MAX: usize = 8;
+/// Addresses outside of its own organization that get its TLS report: nobody there is asked (RFC 8460).
+const UNASKED_MAX: usize = 2;
 
 /// What a domain wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,12 @@ pub fn tls_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
             max: None,
         }),
         Rua::Https(_) => None,
+    });
+    let mut unasked = 0;
+    let addresses = addresses.filter(|one| {
+        let is_own = host(&one.to).is_some_and(|host| is_near(domain, &host));
+        unasked += usize::from(!is_own);
+        is_own || unasked <= UNASKED_MAX
     });
     Ok(at(
         addresses.take(DESTINATIONS_MAX).collect(),
@@ -99,14 +107,14 @@ pub fn dmarc_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
         match only(facts.need(&question)?) {
             Found::Unknown => is_unknown = true,
             Found::None => {}
-            // It may name another address at the same host.
+            // It may name another address at the same host. Where it names one at another, neither gets a report (RFC 9990 4).
             Found::Record(record) => {
-                let own: Vec<Destination> = mailed(&record.aggregate)
-                    .filter(|other| host(&other.to) == host(&one.to))
-                    .collect();
-                match own.is_empty() {
-                    true => destinations.push(one),
-                    false => destinations.extend(own),
+                let own: Vec<Destination> = mailed(&record.aggregate).collect();
+                let is_same = |other: &Destination| host(&other.to) == host(&one.to);
+                match own.iter().all(is_same) {
+                    true if own.is_empty() => destinations.push(one),
+                    true => destinations.extend(own),
+                    false => {}
                 }
             }
         }
@@ -241,9 +249,10 @@ mod tests {
     #[test]
     fn an_address_elsewhere_gets_aggregate_reports_only_if_its_domain_says_so() {
         let zone = "\
-            _dmarc.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@one.example!10m, mailto:b@mail.one.example, mailto:c@yes.example, mailto:d@no.example, https://one.example/r, mailto:e%2bx@other.example?subject=x\"\n\
+            _dmarc.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@one.example!10m, mailto:b@mail.one.example, mailto:c@yes.example, mailto:d@no.example, https://one.example/r, mailto:e%2bx@other.example?subject=x, mailto:f@mixed.example\"\n\
             one.example._report._dmarc.yes.example. TXT \"v=DMARC1\"\n\
-            one.example._report._dmarc.other.example. TXT \"v=DMARC1; rua=mailto:else@other.example, mailto:victim@third.example\"\n";
+            one.example._report._dmarc.other.example. TXT \"v=DMARC1; rua=mailto:else@other.example\"\n\
+            one.example._report._dmarc.mixed.example. TXT \"v=DMARC1; rua=mailto:g@mixed.example, mailto:victim@third.example\"\n";
         assert_eq!(
             addresses(wanted(zone, |facts| dmarc_wanted(facts, "one.example"))),
             [
@@ -285,10 +294,13 @@ mod tests {
     #[test]
     fn tls_reports_go_where_the_record_says_by_mail() {
         let zone = "\
-            _smtp._tls.one.example. TXT \"v=TLSRPTv1; rua=mailto:t@far.example,https://one.example/\"\n\
+            _smtp._tls.one.example. TXT \"v=TLSRPTv1; rua=mailto:t@far.example,mailto:u@two.example,mailto:v@three.example,mailto:w@mail.one.example,https://one.example/\"\n\
             _smtp._tls.two.example. TXT \"v=TLSRPTv1; rua=https://two.example/\"\n";
         let of = |domain: &str| addresses(wanted(zone, |facts| tls_wanted(facts, domain)));
-        assert_eq!(of("one.example"), ["t@far.example"]);
+        assert_eq!(
+            of("one.example"),
+            ["t@far.example", "u@two.example", "w@mail.one.example"]
+        );
         assert_eq!(
             of("two.example"),
             ["Nothing(\"its _smtp._tls record names no address for mail\")"]

@@ -58,6 +58,9 @@ struct MessageRow {
     sender: (String, String, String),
 }
 
+/// Authors of one message whose domains are told of it: more are a way to have many reports made.
+const AUTHORS_MAX: usize = 2;
+
 /// What is to be reported of a message about which was decided, with an entry for each author whose domain wants reports.
 ///
 /// Nothing is kept of a message that may come again, of one whose checks are not complete, and of reports at addresses for such: nobody
@@ -72,12 +75,13 @@ pub fn seen_of(
     let is_put_off = recipients
         .iter()
         .any(|r| r.decision.verdict == Verdict::Defer);
-    let are_reports = recipients.iter().all(|r| r.recipient.report.is_some());
-    if recipients.is_empty() || (!is_taken && is_put_off) || are_reports {
+    // For whomever else it is: two servers would report to each other about reports for ever.
+    let is_report = recipients.iter().any(|r| r.recipient.report.is_some());
+    if recipients.is_empty() || (!is_taken && is_put_off) || is_report {
         return Vec::new();
     }
     let mut seen: Vec<SeenMessage> = Vec::new();
-    for author in &checked.dmarc.authors {
+    for author in checked.dmarc.authors.iter().take(AUTHORS_MAX) {
         let (Some(domain), Some(record)) = (&author.policy_domain, &author.record) else {
             continue;
         };
