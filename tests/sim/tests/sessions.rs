@@ -9,7 +9,6 @@
 
 mod one_server;
 
-use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_node::Outgoing;
 use mox_sim::peers::{Act, Ledger, Manner, Plain, Seen, Stage, Visit, serve};
