@@ -41,11 +41,17 @@ fn what_another_session_does_in_the_account_is_told_without_asking() {
         "{line}"
     );
     does("b CREATE Work", "b OK ");
-    assert_eq!(told.line(), "* LIST () \"/\" Work");
+    assert_eq!(told.line(), "* LIST (\\HasNoChildren) \"/\" Work");
     does("c RENAME Work Play", "c OK ");
-    assert_eq!(told.line(), "* LIST () \"/\" Play (\"OLDNAME\" (Work))");
+    assert_eq!(
+        told.line(),
+        "* LIST (\\HasNoChildren) \"/\" Play (\"OLDNAME\" (Work))"
+    );
     does("d SUBSCRIBE Play", "d OK ");
-    assert_eq!(told.line(), "* LIST (\\Subscribed) \"/\" Play");
+    assert_eq!(
+        told.line(),
+        "* LIST (\\HasNoChildren \\Subscribed) \"/\" Play"
+    );
     does("e SELECT INBOX", "e OK ");
     does("f STORE 1 +FLAGS.SILENT (\\Seen)", "f OK ");
     let flagged = told.line();

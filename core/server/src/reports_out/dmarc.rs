@@ -420,7 +420,8 @@ mod tests {
         };
         assert_eq!(of(&[judged(&facts)]), 1);
         assert_eq!(of(&[report.clone()]), 0);
-        assert_eq!(of(&[report, judged(&facts)]), 1);
+        // For whomever else it is.
+        assert_eq!(of(&[report, judged(&facts)]), 0);
         let ours = seen_of(&facts, &checked, &[judged(&facts)], &|_| true);
         assert_eq!(ours, []);
         let (facts, checked) = message([192, 0, 2, 1], "quiet.example");
