@@ -10,6 +10,7 @@ mod auth;
 mod backtest;
 mod budget;
 mod capture;
+mod composed;
 mod config;
 mod conn;
 mod connections;

@@ -113,13 +113,7 @@ impl Limiters {
         ];
         for (limiter, rates) in budgets {
             let room = locked(rates).has_room(&networks, 0, now.mono);
-            room.map_err(|class| {
-                self.refused(limiter, service, Some(class), peer, now);
-                Full {
-                    limiter,
-                    class: Some(class),
-                }
-            })?;
+            room.map_err(|class| self.full(limiter, service, class, peer, now))?;
         }
         Ok(())
     }
@@ -154,14 +148,23 @@ impl Limiters {
             }
             room
         };
-        taken.map_err(|class| {
-            let limiter = Limiter::Messages;
-            self.refused(limiter, service, Some(class), peer, now);
-            Full {
-                limiter,
-                class: Some(class),
-            }
-        })
+        taken.map_err(|class| self.full(Limiter::Messages, service, class, peer, now))
+    }
+
+    /// Counts that the budget of a network is used up.
+    fn full(
+        &self,
+        limiter: Limiter,
+        service: Service,
+        class: NetworkClass,
+        peer: IpAddr,
+        now: Now,
+    ) -> Full {
+        self.refused(limiter, service, Some(class), peer, now);
+        Full {
+            limiter,
+            class: Some(class),
+        }
     }
 
     fn refused(
@@ -184,12 +187,13 @@ impl Limiters {
 
     /// Who may not even try.
     fn turned_away(&self, caller: Caller, class: NetworkClass, now: Now) -> Full {
-        let limiter = Limiter::FailedLogins;
-        self.refused(limiter, caller.service, Some(class), caller.peer, now);
-        Full {
-            limiter,
-            class: Some(class),
-        }
+        self.full(
+            Limiter::FailedLogins,
+            caller.service,
+            class,
+            caller.peer,
+            now,
+        )
     }
 
     /// What was refused and is not in the store yet, the newest first.

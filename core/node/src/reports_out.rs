@@ -12,22 +12,20 @@ use mox_dns::Facts;
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Seed, Utc};
 use mox_mailbox::{
-    AccountId, Body, Delivery, Enqueue, Group, MailboxId, Observed, REPORT_ID_BEGINS, ReportDone,
-    Reporting, day_begins, day_of,
+    Delivery, Enqueue, Group, Observed, REPORT_ID_BEGINS, ReportDone, Reporting, day_begins, day_of,
 };
 use mox_server::reports_out::{
     Destination, Issue, Letter, OutgoingReports, Wanted, aggregate_report, dmarc_wanted, report_id,
     tls_report, tls_wanted,
 };
-use mox_server::{Directory, Intake, Signers, StoredStructure, Submitted};
-use mox_store::BodyFacts;
-use mox_uids::Uid;
+use mox_server::{Directory, Signers, Submitted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use seen::{Reported, of_message, of_sessions, tls_wishes};
 
+use crate::composed::{self, NOBODY};
 use crate::node::Inner;
 use crate::tls;
 
@@ -198,24 +196,6 @@ async fn report<R: Runtime>(
         }
     };
     let id = report_id(kind, submitter.as_str(), domain, day);
-    let (letter, to, left_out) = {
-        let from = from.to_string();
-        let issue = Issue {
-            submitter: submitter.as_str(),
-            from: &from,
-            domain,
-            day,
-            id: &id,
-        };
-        let letter = write(node, kind, &issue, observed).await;
-        let (to, left_out) = admitted(node, settings, destinations, letter.octets());
-        (letter, to, left_out)
-    };
-    done.text = left_out.join("; ");
-    if to.is_empty() {
-        return settle(node, kind, None, done).await;
-    }
-    let now = node.runtime.now().utc;
     let from = from.to_string();
     let issue = Issue {
         submitter: submitter.as_str(),
@@ -224,6 +204,13 @@ async fn report<R: Runtime>(
         day,
         id: &id,
     };
+    let letter = write(node, kind, &issue, observed).await;
+    let (to, left_out) = admitted(node, settings, destinations, letter.octets());
+    done.text = left_out.join("; ");
+    if to.is_empty() {
+        return settle(node, kind, None, done).await;
+    }
+    let now = node.runtime.now().utc;
     let text = letter.compose(&issue, &to, &node.session_seed("report"), now);
     done.at = now;
     done.report_id = id.clone();
@@ -349,54 +336,35 @@ async fn queue<R: Runtime>(
     let sign = Box::new(move || departing.sign("", now, now));
     let signature = node.runtime.blocking(Pool::Compute, sign).await;
     let signature = signature.map_err(|e| format!("it cannot be signed: {e}"))?;
-    let mut intake = Intake::new();
-    intake.push(&body);
-    let arrived = intake.finish();
-    let mut spool = node.store.spool();
-    spool.push(body);
-    let facts = BodyFacts {
-        account: AccountId(0),
-        mailbox: MailboxId(0),
-        uid: Uid(0),
-        date: now,
-    };
-    let finish = Box::new(move || spool.finish(facts));
-    let spooled = node.runtime.blocking(Pool::Bodies, finish).await;
-    let spooled = spooled.map_err(|e| e.to_string())?;
+    let written = composed::write(node, NOBODY, body, now).await;
+    let (mut delivery, spooled) = written.map_err(|e| e.to_string())?;
     let mut by_domain: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for to in to {
         let of = by_domain.entry(to.host.to_string()).or_default();
         of.push(to.to_string());
     }
     let id = [REPORT_ID_BEGINS, node.transaction_id().as_bytes()].concat();
-    let delivery = Delivery {
-        body: Body::New(spooled.body().clone()),
-        structure: StoredStructure::encode(&arrived.structure),
-        header: arrived.header,
-        targets: Vec::new(),
-        queue: Some(Enqueue {
-            account: None,
-            reverse_path: String::new(),
-            prefix: Bytes::from(signature),
-            eight_bit: false,
-            utf8: false,
-            extra: Bytes::from(id),
-            groups: by_domain
-                .into_values()
-                .map(|to| Group {
-                    recipients: to.into_iter().map(Into::into).collect(),
-                    next_attempt: now,
-                    hold: false,
-                    release: None,
-                })
-                .collect(),
-            dsn: String::new(),
-            require_tls: false,
-            // RFC 8460 5.3: what it is about must not keep it back.
-            tls_optional: kind == Reporting::Tls,
-            ids: Vec::new(),
-        }),
-        now,
-    };
+    delivery.queue = Some(Enqueue {
+        account: None,
+        reverse_path: String::new(),
+        prefix: Bytes::from(signature),
+        eight_bit: false,
+        utf8: false,
+        extra: Bytes::from(id),
+        groups: by_domain
+            .into_values()
+            .map(|to| Group {
+                recipients: to.into_iter().map(Into::into).collect(),
+                next_attempt: now,
+                hold: false,
+                release: None,
+            })
+            .collect(),
+        dsn: String::new(),
+        require_tls: false,
+        // RFC 8460 5.3: what it is about must not keep it back.
+        tls_optional: kind == Reporting::Tls,
+        ids: Vec::new(),
+    });
     settle(node, kind, Some((delivery, spooled)), done).await
 }

@@ -4,17 +4,14 @@ use bytes::Bytes;
 use mox_address::{Enhanced, Path};
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, fault, mutant};
-use mox_mailbox::{
-    AccountId, Body, Delivery, Flags, MailboxId, QueueMessage, QueueRecipient, Target,
-};
+use mox_mailbox::{AccountId, Delivery, Flags, QueueMessage, QueueRecipient, Target};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
-use mox_server::{Intake, StoredStructure};
 use mox_smtp::wire::{MailDsn, RcptDsn, Return};
-use mox_store::{BodyFacts, Spooled};
-use mox_uids::Uid;
+use mox_store::Spooled;
 use std::sync::Arc;
 
 use super::attempt::Result;
+use crate::composed;
 use crate::node::Inner;
 
 /// Octets of a message that is returned whole, at most; of a larger one its header is.
@@ -119,33 +116,14 @@ pub(super) async fn compose<R: Runtime>(
         node.runtime.blocking(Pool::Bodies, Box::new(work)).await
     };
     let body = Bytes::from(text.ok_or(NotWritten)?);
-    let mut intake = Intake::new();
-    intake.push(&body);
-    let arrived = intake.finish();
-    let facts = BodyFacts {
-        account,
-        mailbox: MailboxId(0),
-        uid: Uid(0),
-        date: now,
-    };
-    let mut spool = node.store.spool();
-    spool.push(body);
-    let finish = Box::new(move || spool.finish(facts));
-    let spooled = match node.runtime.blocking(Pool::Bodies, finish).await {
-        Ok(spooled) => spooled,
+    let (mut delivery, spooled) = match composed::write(node, account, body, now).await {
+        Ok(written) => written,
         Err(error) => {
             tracing::error!(target: "queue", %error, "a notification could not be written");
             return Err(NotWritten);
         }
     };
-    let delivery = Delivery {
-        body: Body::New(spooled.body().clone()),
-        structure: StoredStructure::encode(&arrived.structure),
-        header: arrived.header,
-        targets: vec![target(account, &sender, now)],
-        queue: None,
-        now,
-    };
+    delivery.targets = vec![target(account, &sender, now)];
     Ok(Some((delivery, spooled)))
 }
 

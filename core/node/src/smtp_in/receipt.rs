@@ -2,16 +2,14 @@
 
 use bytes::Bytes;
 use mox_address::{Enhanced, Path};
-use mox_driver::{Pool, Runtime};
+use mox_driver::Runtime;
 use mox_machine::Utc;
-use mox_mailbox::{AccountId, Body, Delivery, Enqueue, Group, MailboxId};
+use mox_mailbox::{Enqueue, Group};
 use mox_message::dsn::{Diagnostic, Dsn, Kind, Recipient};
-use mox_server::{Intake, StoredStructure};
 use mox_smtp::wire::RcptDsn;
-use mox_store::BodyFacts;
-use mox_uids::Uid;
 use std::sync::Arc;
 
+use crate::composed::{self, NOBODY};
 use crate::node::Inner;
 
 /// A notification that is due once the message is durable. It travels by the queue, from the null sender, so that nobody is told
@@ -64,46 +62,27 @@ impl Receipt {
         .compose()
         .map_err(|e| e.to_string())?;
         let body = Bytes::from(composed.message);
-        let mut intake = Intake::new();
-        intake.push(&body);
-        let arrived = intake.finish();
         let eight_bit = !body.is_ascii();
-        let mut spool = node.store.spool();
-        spool.push(body);
-        let facts = BodyFacts {
-            account: AccountId(0),
-            mailbox: MailboxId(0),
-            uid: Uid(0),
-            date: now,
-        };
-        let finish = Box::new(move || spool.finish(facts));
-        let spooled = node.runtime.blocking(Pool::Bodies, finish).await;
-        let spooled = spooled.map_err(|e| e.to_string())?;
-        let delivery = Delivery {
-            body: Body::New(spooled.body().clone()),
-            structure: StoredStructure::encode(&arrived.structure),
-            header: arrived.header,
-            targets: Vec::new(),
-            queue: Some(Enqueue {
-                account: None,
-                reverse_path: String::new(),
-                prefix: Bytes::new(),
-                eight_bit,
-                utf8: composed.utf8,
-                extra: Bytes::from(node.transaction_id()),
-                groups: vec![Group {
-                    recipients: vec![self.to.to_string().into()],
-                    next_attempt: now,
-                    hold: false,
-                    release: None,
-                }],
-                dsn: String::new(),
-                require_tls: false,
-                tls_optional: false,
-                ids: Vec::new(),
-            }),
-            now,
-        };
+        let written = composed::write(node, NOBODY, body, now).await;
+        let (mut delivery, spooled) = written.map_err(|e| e.to_string())?;
+        delivery.queue = Some(Enqueue {
+            account: None,
+            reverse_path: String::new(),
+            prefix: Bytes::new(),
+            eight_bit,
+            utf8: composed.utf8,
+            extra: Bytes::from(node.transaction_id()),
+            groups: vec![Group {
+                recipients: vec![self.to.to_string().into()],
+                next_attempt: now,
+                hold: false,
+                release: None,
+            }],
+            dsn: String::new(),
+            require_tls: false,
+            tls_optional: false,
+            ids: Vec::new(),
+        });
         let op = move |reads: &dyn mox_mailbox::Reads| {
             let result = mox_mailbox::deliver(reads, &delivery);
             drop(spooled);
