@@ -11,8 +11,9 @@ mod one_server;
 
 use mox_dns::MasterFile;
 use mox_driver::Runtime;
+use mox_machine::Mono;
 use mox_node::{Change, Outgoing, Selection};
-use mox_sim::peers::{Act, Ledger, Manner, Plain, Seen, Stage, serve};
+use mox_sim::peers::{Act, BrokenTls, Flaw, Ledger, Manner, Plain, Seen, Stage, Until, serve};
 use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, name_server};
 use one_server::{One, inbox, sleep, submit, submit_with, text};
 use std::time::Duration;
@@ -446,6 +447,50 @@ fn what_a_host_says_is_kept_word_for_word() {
             let history = one.node().queue_history(entry.id).unwrap().unwrap();
             let kept: Vec<usize> = history.attempts.iter().map(|a| a.outcome.len()).collect();
             assert_eq!(kept, [256, said.trim_end().len()]);
+            one.stop().await;
+        },
+    );
+}
+
+const MUST: &str = "530 5.7.0 Must issue a STARTTLS command first";
+
+/// Demands TLS at MAIL, and cannot do it.
+fn demanding(flaw: Flaw) -> Host {
+    let mut broken = BrokenTls(flaw);
+    Box::new(Does(move |seen: &Seen<'_>| match seen.stage {
+        Stage::Mail if !seen.secured => Some(vec![Act::reply(MUST)]),
+        _ => broken.at(seen),
+    }))
+}
+
+#[test]
+fn a_host_that_demands_tls_and_cannot_do_it_for_a_while_is_waited_for() {
+    for flaw in [Flaw::Refuses, Flaw::Closes, Flaw::Hangs, Flaw::Garbage] {
+        let until = Mono(1_000_000_000) + 10 * MINUTE;
+        let for_a_while: Host = Box::new(Until::new(demanding(flaw), until));
+        world(vec![Some(for_a_while)], |one, ledgers, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            sleep(&client, 6 * MINUTE).await;
+            let last = one.queue().remove(0).last.unwrap();
+            assert!(last.starts_with("TLS failed: "), "{last}");
+            assert!(last.ends_with(MUST), "{last}");
+            assert!(one.settle(2 * HOUR).await);
+            assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
+            assert_eq!(inbox(&client).await.unwrap(), "");
+            one.stop().await;
+        });
+    }
+}
+
+#[test]
+fn a_host_that_demands_tls_and_offers_none_is_believed() {
+    world(
+        vec![Some(saying(Stage::Mail, MUST))],
+        |one, _, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            assert!(one.settle(HOUR).await);
+            let told = inbox(&client).await.unwrap();
+            assert!(told.contains("Status: 5.7.0\r\n"), "{told}");
             one.stop().await;
         },
     );

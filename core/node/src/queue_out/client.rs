@@ -61,6 +61,8 @@ pub(super) struct ClientHost<R: Runtime> {
     offers_dsn: bool,
     /// What there is of TLS.
     secured: Option<Arc<Secured>>,
+    /// What the host said when it refused the TLS that it had offered.
+    tls_refused: Option<String>,
     /// Waits for what became of the recipients, not for QUIT.
     told: Option<oneshot::Sender<Spoken>>,
     /// The next messages for this session come from here.
@@ -91,6 +93,8 @@ pub(super) struct Spoken {
     pub(super) tells: bool,
     /// What there was of TLS; nothing in clear.
     pub(super) secured: Option<Arc<Secured>>,
+    /// What the host said when it refused the TLS that it had offered.
+    pub(super) tls_refused: Option<String>,
     /// Which message of the session this was, from 1.
     pub(super) nth: usize,
     /// The server may take another one.
@@ -120,6 +124,7 @@ impl<R: Runtime> ClientHost<R> {
             is_late: false,
             offers_dsn: false,
             secured: None,
+            tls_refused: None,
             told: None,
             jobs,
             idle: None,
@@ -321,6 +326,7 @@ impl<R: Runtime> ClientHost<R> {
                 .collect(),
             tells: self.offers_dsn,
             secured: self.secured.clone(),
+            tls_refused: self.tls_refused.clone(),
             nth: self.nth,
             goes_on: false,
         }
@@ -421,6 +427,7 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
                     probe.note(format!("STARTTLS is refused: {}", words(&reply)));
                 }
                 tracing::info!(target: "queue", %reply, "the other server refused TLS it had offered");
+                self.tls_refused = Some(words(&reply));
             }
             // Told before the dot is written: whoever stops the server waits for what the peer says to it.
             Event::Ending { .. } => self.current.pass_dot(),

@@ -1,7 +1,7 @@
 //! One host's part in an attempt: what is demanded of it, and what it says of each recipient.
 
 use futures_channel::oneshot;
-use mox_address::{Host, Path};
+use mox_address::{Enhanced, Host, Path};
 use mox_driver::Runtime;
 use mox_machine::{Mono, TlsFacts};
 use mox_mailbox::{QueueMessage, QueueRecipient};
@@ -181,6 +181,8 @@ async fn speak<R: Runtime>(
         return vec![result; count].into();
     }
     let mut reused = open.take_if(|open| open.may_carry(hop, tls));
+    // Why it is in clear what was to be encrypted.
+    let mut passed_over = None;
     loop {
         let (tell, told) = oneshot::channel();
         let job = Job {
@@ -206,6 +208,7 @@ async fn speak<R: Runtime>(
                 reached,
                 tells,
                 secured,
+                tls_refused,
                 nth,
                 ..
             }) => {
@@ -231,6 +234,7 @@ async fn speak<R: Runtime>(
                     let text = said(refused, &host).text;
                     node.logins.refused(name, &text, node.runtime.now().mono);
                 }
+                let passed_over = tls_refused.or(passed_over);
                 let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
                     // It is us that it does not like now, and no message: who set it up wrong loses none.
                     _ if hop.is_for_everybody() && is_about_us(o) => Result {
@@ -251,7 +255,10 @@ async fn speak<R: Runtime>(
                             ..refused
                         }
                     }
-                    _ => said(o, &host),
+                    _ => match &passed_over {
+                        Some(why) if wants_tls(o) => without_tls(said(o, &host), why),
+                        _ => said(o, &host),
+                    },
                 };
                 let too_many = || {
                     let text = "the host takes no more recipients in one session";
@@ -282,6 +289,7 @@ async fn speak<R: Runtime>(
             Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
                 tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
                 note(node, hop, &Went::Failed);
+                passed_over = Some(error.to_string());
                 tls = Tls::Never;
             }
             Err(Broken::Login(failure)) => {
@@ -328,6 +336,29 @@ fn is_about_us(reached: &Reached) -> bool {
         reached.stage,
         Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::StartTls | Stage::Auth
     ) || matches!(code, Some(530 | 534 | 535 | 538))
+}
+
+/// A refusal that demands TLS (RFC 3207 4, RFC 4954 6, RFC 7817 3): final only where TLS was there to be had.
+fn wants_tls(reached: &Reached) -> bool {
+    let Some(reply) = &reached.reply else {
+        return false;
+    };
+    let is_early = matches!(reached.stage, Stage::Mail | Stage::Rcpt | Stage::Data);
+    let says_so = matches!(reply.enhanced, Some(Enhanced(5, 7, 0 | 10 | 11)));
+    is_early && reply.is_permanent() && (reply.code == 530 || says_so)
+}
+
+/// The same in a session that is in clear only because TLS failed: it may work next time.
+fn without_tls(said: Result, why: &str) -> Result {
+    Result {
+        outcome: Outcome::Temporary,
+        text: format!("TLS failed: {why}; in clear the host says: {}", said.text),
+        status: "4.7.0".into(),
+        from_peer: false,
+        unfit: false,
+        unknown: false,
+        ..said
+    }
 }
 
 /// What there is of TLS with a host, and what is known of who that is, for people.
