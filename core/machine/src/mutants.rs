@@ -178,6 +178,8 @@ mutants! {
     AttemptNotMarked @ "core/node/src/queue_out/attempt.rs",
     /// The notice of a failure is delivered apart from the outcome it tells of.
     NoticeApart @ "core/node/src/queue_out/attempt.rs",
+    /// Nobody is told of what is given up of age.
+    ExpiredUntold @ "core/node/src/queue_out/notice.rs",
     /// The null sender is told too.
     NullSenderTold @ "core/node/src/queue_out/notice.rs",
 }

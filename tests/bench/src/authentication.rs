@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::hint::black_box;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use mox_dmarc::{Authenticated, Outcome, evaluate};
 use mox_dns::{Facts, MasterFile};
 use mox_spf::{Query, check_host};
 
-use crate::{LARGE, MEASURED, lines};
+use crate::{LARGE, MEASURED, instructions, lines};
 
 /// Runs of a row whose instructions are counted.
 const COUNTED: u64 = 10;
@@ -84,39 +83,11 @@ pub(crate) fn run(row: Option<&str>, times: Option<&str>) -> std::io::Result<()>
     Ok(())
 }
 
-/// Instructions of one run, counted by valgrind: those of eleven runs less those of one, by ten.
+/// Instructions of one run, with the key that this process has.
 fn instructions(row: &str, rsa: Option<&RsaKey>) -> String {
     let key = rsa.and_then(|key| key.to_pkcs8().ok()).unwrap_or_default();
     let key: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
-    let count = |times: u64| {
-        let program = std::env::current_exe().ok()?;
-        let output = Command::new("valgrind")
-            .args([
-                "--tool=cachegrind",
-                "--cache-sim=no",
-                "--cachegrind-out-file=/dev/null",
-            ])
-            .arg(program)
-            .args(["authentication", row, &times.to_string()])
-            .env(KEY, &key)
-            .output()
-            .ok()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let line = said
-            .lines()
-            .find(|line| line.contains("I ") && line.contains("refs:"))?;
-        let digits: String = line
-            .rsplit(':')
-            .next()?
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
-        digits.parse::<u64>().ok()
-    };
-    match (count(1), count(1 + COUNTED)) {
-        (Some(one), Some(many)) => (many.saturating_sub(one) / COUNTED).to_string(),
-        _ => "not counted".to_owned(),
-    }
+    instructions::of_one(&["authentication", row], (KEY, &key), COUNTED)
 }
 
 /// The key that the parent made, so that all runs do the same; else a new one.

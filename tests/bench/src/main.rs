@@ -2,7 +2,8 @@
 //! whole `moxctl localserve` its start, memory and rates; of the simulation what a world costs.
 //!
 //! `cargo run --release -p mox-bench` (with `-- sim` only the simulation, with `-- capture` only what recording sessions
-//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with `-- transaction` only what one
+//! costs, with `-- authentication` only what judging a sender costs, with `-- junk` only the junk filter, with `-- scheduler` only the
+//! scheduler of the queue, with `-- transaction` only what one
 //! message costs, with `-- judging` only what judging mail costs a server, with `-- explain` only questions about a million decisions, with
 //! `-- mixed` many IMAP clients against any server, with `-- relay` how fast any server passes mail on), after
 //! `cargo build --release`; the server is `$MOXCTL`, else the `moxctl` beside this
@@ -11,11 +12,13 @@
 mod authentication;
 mod client;
 mod explain;
+mod instructions;
 mod judging;
 mod junk;
 mod mixed;
 mod process;
 mod relay;
+mod scheduler;
 mod server;
 mod sim;
 mod transaction;
@@ -44,6 +47,10 @@ fn main() -> std::io::Result<()> {
         let (row, times) = (std::env::args().nth(2), std::env::args().nth(3));
         return authentication::run(row.as_deref(), times.as_deref());
     }
+    if std::env::args().nth(1).as_deref() == Some("scheduler") {
+        let (row, times) = (std::env::args().nth(2), std::env::args().nth(3));
+        return scheduler::run(row.as_deref(), times.as_deref());
+    }
     if std::env::args().nth(1).as_deref() == Some("capture") {
         return process::capture();
     }
@@ -71,6 +78,7 @@ fn main() -> std::io::Result<()> {
     machines();
     authentication::run(None, None)?;
     junk::print()?;
+    scheduler::run(None, None)?;
     sim::print()?;
     transaction::print()?;
     process::print()?;

@@ -15,7 +15,8 @@ const POSTFIX_FILES: [&str; 4] = [
     "post-install",
 ];
 
-/// An instance of its own: it keeps mail for x at some domains in Maildirs, and sends that for mox.example to a port.
+/// An instance of its own: it keeps mail for x at some domains in Maildirs, and sends that for mox.example to a port, also what is for
+/// `passed` at those domains, which it takes.
 #[derive(Debug)]
 pub struct Postfix {
     scratch: Scratch,
@@ -113,8 +114,14 @@ impl Drop for Postfix {
 fn main_cf(folder: &Path, next_hop: u16, domains: &[&str]) -> String {
     let folder = folder.display();
     let names = domains.join(" ");
-    let mailboxes = domains.iter().map(|at| format!("{{ x@{at} = {at}/x/ }}"));
+    let mailboxes = domains
+        .iter()
+        .map(|at| format!("{{ x@{at} = {at}/x/ }} {{ passed@{at} = {at}/passed/ }}"));
     let mailboxes = mailboxes.collect::<Vec<_>>().join(" ");
+    let passed = domains
+        .iter()
+        .map(|at| format!("{{ passed@{at} = smtp:[127.0.0.1]:{next_hop} }}"));
+    let passed = passed.collect::<Vec<_>>().join(" ");
     format!(
         "compatibility_level = 3.6\n\
          queue_directory = {folder}/spool\n\
@@ -142,6 +149,7 @@ fn main_cf(folder: &Path, next_hop: u16, domains: &[&str]) -> String {
          virtual_mailbox_domains = {names}\n\
          virtual_mailbox_base = {folder}/mail\n\
          virtual_mailbox_maps = inline:{{ {mailboxes} }}\n\
+         transport_maps = inline:{{ {passed} }}\n\
          virtual_uid_maps = static:65534\n\
          virtual_gid_maps = static:65534\n\
          maillog_file_prefixes = {folder}\n\

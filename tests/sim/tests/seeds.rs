@@ -1,6 +1,7 @@
 //! Whole worlds by their seeds: nothing acknowledged is lost, nothing is seen twice, and everything repeats.
 //!
-//! A failing world names itself; `cargo run -p mox-cli -- sim --seed N` shows it. `MOX_SIM_SEEDS=5000` runs more of them.
+//! A failing world names itself; `cargo run -p mox-cli -- sim --seed N` shows it. `MOX_SIM_SEEDS=5000` runs more of them,
+//! `MOX_SIM_FROM=1000` begins with another one.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,6 +11,7 @@
 )]
 
 use mox_sim::{Outcome, Plan, SITES, many, run};
+use std::ops::Range;
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -26,24 +28,18 @@ fn hex(outcome: &Outcome) -> String {
     outcome.hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn seeds() -> u64 {
-    asked().unwrap_or(SEEDS)
-}
-
-fn ten_days() -> u64 {
-    asked().unwrap_or(TEN_DAYS)
-}
-
-fn asked() -> Option<u64> {
-    let asked = std::env::var("MOX_SIM_SEEDS").ok();
-    asked.map(|n| n.parse().unwrap())
+/// So many from the first one, unless asked for others.
+fn seeds(usual: u64) -> Range<u64> {
+    let asked = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let from = asked("MOX_SIM_FROM").unwrap_or(0);
+    from..from + asked("MOX_SIM_SEEDS").unwrap_or(usual)
 }
 
 #[test]
 fn in_every_world_what_was_promised_holds_and_happens_again_in_the_same_way() {
     let wrong = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let summary = many(0..seeds(), threads, Plan::of_seed, |seed, outcome| {
+    let summary = many(seeds(SEEDS), threads, Plan::of_seed, |seed, outcome| {
         let again = run(&Plan::of_seed(seed));
         let mut wrong = wrong.lock().unwrap();
         for what in &outcome.wrong {
@@ -80,7 +76,7 @@ fn in_ten_days_of_a_queue_each_message_is_delivered_or_given_up_and_told_of_once
     let wrong = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let summary = many(
-        0..ten_days(),
+        seeds(TEN_DAYS),
         threads,
         Plan::ten_days_of_seed,
         |seed, outcome| {

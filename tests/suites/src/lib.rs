@@ -10,10 +10,12 @@
 
 mod dkim;
 mod dmarc;
+mod dsn;
 mod spf;
 
 pub use dkim::{DkimCase, dkim};
 pub use dmarc::{DmarcCase, dmarc};
+pub use dsn::notifications;
 pub use spf::{SpfCase, spf};
 
 use mox_dns::Name;

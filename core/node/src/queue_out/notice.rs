@@ -93,7 +93,11 @@ pub(super) async fn compose<R: Runtime>(
         return Ok(None);
     };
     let to_null = message.reverse_path.is_empty() && !mutant!(NullSenderTold);
-    if told.is_empty() || to_null {
+    let now = node.runtime.now().utc;
+    let is_untold = kind == Kind::Failed
+        && now >= node.config.plan.expires(message.created)
+        && mutant!(ExpiredUntold);
+    if told.is_empty() || to_null || is_untold {
         return Ok(None);
     }
     let sender = match message.reverse_path.as_str() {
@@ -105,7 +109,6 @@ pub(super) async fn compose<R: Runtime>(
     let Ok(sender) = sender else {
         return Ok(None);
     };
-    let now = node.runtime.now().utc;
     if fault!("node notice not written") {
         return Err(NotWritten);
     }

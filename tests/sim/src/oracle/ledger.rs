@@ -8,7 +8,7 @@ use mox_machine::Utc;
 use super::Wrong;
 use crate::names;
 use crate::plan::To;
-use crate::survey::Survey;
+use crate::survey::{Found, Survey};
 
 /// How the Subject of a notice of failure begins.
 const FAILED: &str = "Mail could not be delivered";
@@ -34,8 +34,8 @@ pub(crate) struct Mail {
     pub(crate) to: BTreeMap<To, Tally>,
     /// Recipients that left the queue, and whether another server took the message.
     pub(crate) settled: BTreeMap<To, bool>,
-    /// The operations by which some of them were given up.
-    pub(crate) given_up: BTreeSet<(u64, Utc)>,
+    /// Those who were given up, each with the operation that did it.
+    pub(crate) given_up: BTreeSet<((u64, Utc), String)>,
     /// Those of them that were given up only when the message had been tried for days.
     pub(crate) of_age: BTreeSet<To>,
 }
@@ -107,7 +107,7 @@ impl Ledger {
                 let settled = mail.settled.entry(to).or_default();
                 *settled |= left.taken;
                 if !left.taken {
-                    mail.given_up.insert(left.operation);
+                    mail.given_up.insert((left.operation, left.to.clone()));
                 }
                 if left.is_of_age && !left.taken {
                     mail.of_age.insert(to);
@@ -177,35 +177,75 @@ impl Ledger {
         self.compare_notices(server, survey, wrong);
     }
 
-    /// Whoever's message was given up was told so, in the same moment.
+    /// Whoever's message was given up was told so, in the same moment: there is a notice of failure for each operation that gave
+    /// recipients up, and no other one. A notice of a delay is none.
     fn compare_notices(&self, server: usize, survey: &Survey, wrong: &mut Wrong) {
-        for left in &survey.retired {
-            let mark = mark_of(&left.from);
-            let Some(mail) = self.mails.get(mark) else {
-                continue;
-            };
+        let mut given_up: BTreeMap<&str, BTreeSet<(u64, Utc)>> = BTreeMap::new();
+        for left in survey.retired.iter().filter(|left| !left.taken) {
+            let operations = given_up.entry(mark_of(&left.from)).or_default();
+            operations.insert(left.operation);
+        }
+        let mut told: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for notice in survey.messages.iter().filter(|found| is_failure(found)) {
+            *told
+                .entry((&notice.account, mark_of(&notice.to)))
+                .or_default() += 1;
+        }
+        for (mark, mail) in self.mails.iter().filter(|(_, mail)| mail.server == server) {
             let Some(sender) = &mail.sender else {
                 continue;
             };
-            let told = |found: &&crate::survey::Found| {
-                found.account == *sender && found.subject != mark && found.to.contains(mark)
-            };
-            wrong.expect(
-                left.taken || survey.messages.iter().any(|found| told(&found)),
-                || {
-                    format!(
-                        "server {server} gave {mark} up for {} and did not tell {sender}",
-                        left.to
-                    )
-                },
-            );
-            let notices = survey.messages.iter().filter(told);
-            let failures = notices.filter(|found| found.subject.starts_with(FAILED));
-            // Who is given up together is told of together. What is done is forgotten after days, and its notice stays.
-            let (failures, most) = (failures.count(), mail.given_up.len());
-            wrong.expect(failures <= most, || {
-                format!("server {server} gave {mark} up {most} times and told {sender} so {failures} times")
+            // What is done is forgotten after days, and its notice stays.
+            let least = given_up.get(mark.as_str()).map_or(0, BTreeSet::len);
+            let known = given_up.remove(mark.as_str()).unwrap_or_default();
+            let most = mail.given_up.iter().map(|(operation, _)| *operation);
+            let most = known.into_iter().chain(most).collect::<BTreeSet<_>>().len();
+            let times = told.get(&(sender.as_str(), mark.as_str())).copied();
+            let times = times.unwrap_or(0);
+            wrong.expect((least..=most).contains(&times), || {
+                format!("server {server} gave {mark} up {least} to {most} times and told {sender} so {times} times")
             });
+        }
+    }
+
+    /// The notices of failure in a store name each recipient that was given up as often as that was done, and nobody else.
+    /// They are given with the account, and those whom they name.
+    pub(crate) fn compare_told(
+        &self,
+        server: usize,
+        survey: &Survey,
+        notices: &[(&Found, BTreeSet<String>)],
+        wrong: &mut Wrong,
+    ) {
+        for (mark, mail) in self.mails.iter().filter(|(_, mail)| mail.server == server) {
+            let Some(sender) = &mail.sender else {
+                continue;
+            };
+            let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+            for (notice, names) in notices {
+                if notice.account == *sender && mark_of(&notice.to) == mark {
+                    for name in names {
+                        *told.entry(name).or_default() += 1;
+                    }
+                }
+            }
+            let lefts = survey.retired.iter();
+            let lefts = lefts.filter(|left| !left.taken && mark_of(&left.from) == mark);
+            let known: BTreeSet<_> = lefts
+                .map(|left| (left.operation, left.to.clone()))
+                .collect();
+            let count = |of: &BTreeSet<((u64, Utc), String)>, name: &str| {
+                of.iter().filter(|(_, to)| to == name).count()
+            };
+            let all: BTreeSet<_> = known.union(&mail.given_up).cloned().collect();
+            let names = all.iter().map(|(_, to)| to.as_str());
+            for name in names.chain(told.keys().copied()).collect::<BTreeSet<_>>() {
+                let times = told.get(name).copied().unwrap_or(0);
+                let (least, most) = (count(&known, name), count(&all, name));
+                wrong.expect((least..=most).contains(&times), || {
+                    format!("server {server} gave {mark} up for {name} {least} to {most} times; {times} notices say so")
+                });
+            }
         }
     }
 
@@ -234,6 +274,11 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Whether a message in a mailbox is a notice that something was given up.
+pub(crate) fn is_failure(found: &Found) -> bool {
+    found.subject.starts_with(FAILED)
 }
 
 /// The mark in a reverse path: every message has its own, as a subaddress.

@@ -1,13 +1,14 @@
 //! The second half of a world: nothing breaks any more, everything has to come to its end, and then all is counted.
 
 use mox_store::Store;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::node::options;
 use super::server::Server;
 use crate::client::{Stage, sleep};
-use crate::oracle::is_body_of;
+use crate::oracle::{is_body_of, is_failure};
 use crate::survey::Survey;
 use crate::{SimRuntime, names};
 
@@ -183,6 +184,15 @@ fn reopened(stage: &Stage, server: &Server, survey: &Survey) {
     }
     let published = store.published();
     let bench = &mut *stage.judge.bench();
+    let mut notices = Vec::new();
+    for notice in survey.messages.iter().filter(|found| is_failure(found)) {
+        let body = store.read_body(&*published.view, &notice.body, 0..notice.body.length);
+        let names = body.map(|body| final_recipients(&String::from_utf8_lossy(&body)));
+        notices.push((notice, names.unwrap_or_default()));
+    }
+    bench
+        .ledger
+        .compare_told(which, survey, &notices, &mut bench.wrong);
     for found in &survey.messages {
         let Some(mail) = bench.ledger.mails.get(&found.subject) else {
             continue;
@@ -205,4 +215,14 @@ fn reopened(stage: &Stage, server: &Server, survey: &Survey) {
                 .found(format!("{place} cannot be read: {error}")),
         }
     }
+}
+
+/// Whom a notice names (RFC 3464 2.3.2).
+fn final_recipients(notice: &str) -> BTreeSet<String> {
+    let lines = notice.split("\r\n");
+    let values = lines.filter_map(|line| line.strip_prefix("Final-Recipient:"));
+    let addresses = values.filter_map(|value| value.split_once(';'));
+    addresses
+        .map(|(_, address)| address.trim().to_owned())
+        .collect()
 }

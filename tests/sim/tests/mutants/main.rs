@@ -46,6 +46,7 @@ macro_rules! scenarios {
 
 scenarios! {
     worlds::whole_worlds,
+    worlds::ten_days_of_a_queue,
     worlds::a_shared_mailbox,
     worlds::a_mailbox_under_crashes,
     worlds::mail_without_faults,
@@ -101,6 +102,7 @@ fn catcher(mutant: Mutant) -> (Scenario, u64) {
         M::TemporaryIsFinal => (a_greylisting_peer, 5),
         M::AttemptNotMarked => (a_peer_that_looks_into_the_queue, 5),
         M::NullSenderTold | M::PermanentRetried => (a_peer_that_refuses, 5),
+        M::ExpiredUntold => (ten_days_of_a_queue, 100),
         M::BusySessionNotWoken => (a_flood_of_recipients, 5),
         M::EarlierDeadlineNotArmed => (a_client_that_stays_after_goodbye, 5),
         M::BudgetLeaks => (a_message_that_breaks_off, 5),

@@ -9,6 +9,11 @@ pub fn whole_worlds(seed: u64) -> Vec<String> {
     run(&Plan::of_seed(seed)).wrong
 }
 
+/// The worlds of `moxctl sim --ten-days`.
+pub fn ten_days_of_a_queue(seed: u64) -> Vec<String> {
+    run(&Plan::ten_days_of_seed(seed)).wrong
+}
+
 /// Two people in one mailbox of one server, without any fault.
 pub fn a_shared_mailbox(seed: u64) -> Vec<String> {
     run(&mailboxes(seed, 0)).wrong
