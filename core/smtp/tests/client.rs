@@ -610,3 +610,39 @@ fn the_ending_is_told_before_the_dot_is_sent() {
         ]
     );
 }
+
+#[test]
+fn commands_are_told_with_their_replies_where_that_is_asked_for_and_nothing_secret_is_among_them() {
+    let mut wanted = config();
+    (wanted.transcribes, wanted.mechanisms) = (true, vec!["PLAIN"]);
+    let message = message(
+        &["b@s.example", "d@s.example"],
+        b"Subject: hidden\r\n\r\nx\r\n",
+    );
+    let mut talk = client(wanted, vec![message]);
+    talk.feed(b"220 hello\r\n250-s.example\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n");
+    talk.feed(b"235 2.7.0 ok\r\n");
+    talk.feed(b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 nobody\r\n354 go on\r\n");
+    talk.eof();
+    let events = talk.world.events.iter();
+    let told = events.filter_map(|event| match event {
+        Event::Exchanged { command, reply } => {
+            let code = reply.as_ref().map(|reply| reply.code);
+            Some((command.as_str(), code))
+        }
+        _ => None,
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("", Some(220)),
+            ("EHLO c.example", Some(250)),
+            ("AUTH PLAIN", Some(235)),
+            ("MAIL FROM:<a@c.example>", Some(250)),
+            ("RCPT TO:<b@s.example>", Some(250)),
+            ("RCPT TO:<d@s.example>", Some(550)),
+            ("DATA", Some(354)),
+            ("(22 octets of a message, and its end)", None),
+        ]
+    );
+}

@@ -1,5 +1,6 @@
 //! What an SMTP client asks the world, what it is answered, and the facts it tells.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -102,6 +103,14 @@ pub enum Event {
         index: usize,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// A command and what was said to it, where [`Config::transcribes`](super::Config::transcribes) asks for that. Neither the
+    /// message nor what proves who we are is in it.
+    Exchanged {
+        /// The command without its line end; empty for the greeting, and for a reply to nothing.
+        command: String,
+        /// `None` when none came.
+        reply: Option<Reply>,
     },
     /// The transaction is over.
     Finished,

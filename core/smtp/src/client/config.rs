@@ -15,6 +15,8 @@ pub struct Config {
     pub tls: Tls,
     /// SASL mechanisms in upper case, best first; the first that is offered is used. None: no AUTH.
     pub mechanisms: Vec<&'static str>,
+    /// Each command is told with its reply, by [`Event::Exchanged`](super::Event::Exchanged).
+    pub transcribes: bool,
     /// Where everything ends.
     pub limits: Limits,
 }
@@ -26,6 +28,7 @@ impl Config {
             hello,
             tls: Tls::IfOffered,
             mechanisms: Vec::new(),
+            transcribes: false,
             limits: Limits::default(),
         }
     }

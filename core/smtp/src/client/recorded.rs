@@ -47,6 +47,9 @@ impl Recordable for Client {
             Event::Recipient { outcome, .. } | Event::Closed(Ending::Failed(outcome)) => {
                 said(outcome)
             }
+            Event::Exchanged { command, reply } => {
+                command.len() + reply.as_ref().map_or(0, |reply| reply.text.len())
+            }
             Event::Ending { .. } | Event::Finished | Event::Closed(Ending::Quit) => 0,
         }
     }

@@ -1,7 +1,9 @@
 //! The client as a [`Session`]: greeting, EHLO, STARTTLS, AUTH, then one message after another.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use core::fmt::Write;
 use mox_address::Reply;
@@ -24,6 +26,8 @@ pub struct Client {
     pub(super) phase: Phase,
     /// Commands whose replies are still to come, in order.
     pub(super) expect: VecDeque<Expect>,
+    /// The same as they are told, where that is wanted.
+    said: VecDeque<String>,
     pub(super) offer: Offer,
     pub(super) secure: bool,
     /// The open ask.
@@ -76,6 +80,7 @@ impl Client {
         });
         Self {
             replies: ReplyReader::new(config.limits.replies),
+            said: config.transcribes.then(String::new).into_iter().collect(),
             config,
             out: Output::default(),
             ids: AskIds::default(),
@@ -103,7 +108,32 @@ impl Client {
         let text = self.out.text();
         text.extend_from_slice(line.as_bytes());
         text.extend_from_slice(b"\r\n");
+        self.expect_reply(stage, index, || match (stage, line.starts_with("AUTH ")) {
+            (Stage::Auth, true) => line.split(' ').take(2).collect::<Vec<_>>().join(" "),
+            (Stage::Auth, false) => "(an answer)".into(),
+            _ => line.into(),
+        });
+    }
+
+    /// Expects a reply to what was sent.
+    pub(super) fn expect_reply(&mut self, stage: Stage, index: usize, told: impl Fn() -> String) {
         self.expect.push_back(Expect { stage, index });
+        if self.config.transcribes {
+            self.said.push_back(told());
+        }
+    }
+
+    /// Tells what was said to the next command.
+    fn exchanged(&mut self, reply: Option<&Reply>) {
+        let Some(command) = self.said.pop_front() else {
+            return;
+        };
+        let mut reply = reply.cloned();
+        // A challenge is half of what proves who we are.
+        if let Some(challenge) = reply.as_mut().filter(|reply| reply.code == 334) {
+            challenge.text = "(a challenge)".into();
+        }
+        self.out.event(Event::Exchanged { command, reply });
     }
 
     /// What a reply means for whatever it decides.
@@ -159,6 +189,7 @@ impl Client {
     }
 
     fn lose(&mut self, cause: Cause) {
+        self.exchanged(None);
         let stage = self.stage();
         let outcome = self.failure(Class::Temporary, cause, stage);
         let is_ended = stage == Stage::Message && matches!(self.phase, Phase::Talking);
@@ -246,7 +277,7 @@ impl Client {
     }
 
     fn respond(&mut self, first: bool, response: Option<&Secret<Bytes>>) {
-        let mut line = alloc::string::String::new();
+        let mut line = String::new();
         if first {
             // A String takes everything that is written to it.
             let _ = write!(line, "AUTH {}", self.mechanism);
@@ -267,8 +298,13 @@ impl Client {
     /// Takes one reply in its turn.
     fn reply(&mut self, reply: Reply, rest: &BytesMut) {
         let Some(expect) = self.expect.pop_front() else {
+            if self.config.transcribes {
+                self.said.push_front(String::new());
+            }
+            self.exchanged(Some(&reply));
             return self.unexpected(reply);
         };
+        self.exchanged(Some(&reply));
         let good = reply.is_positive();
         match expect.stage {
             Stage::Quit => self.close(Ending::Quit),

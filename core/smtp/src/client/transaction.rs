@@ -262,9 +262,8 @@ impl Client {
         self.out.event(Event::Ending { bytes: offset });
         self.out.text().extend_from_slice(&last);
         self.phase = Phase::Talking;
-        self.expect.push_back(Expect {
-            stage: Stage::Message,
-            index: 0,
+        self.expect_reply(Stage::Message, 0, || {
+            alloc::format!("({offset} octets of a message, and its end)")
         });
     }
 

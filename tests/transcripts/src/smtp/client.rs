@@ -26,6 +26,8 @@ pub struct Settings {
     #[serde(skip_serializing)]
     pub auth: bool,
     pub mechanisms: Vec<String>,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub transcribes: bool,
     pub reply_line: usize,
     pub reply_lines: usize,
     pub piece: usize,
@@ -64,6 +66,7 @@ impl Settings {
             .into(),
             auth: false,
             mechanisms: config.mechanisms.iter().map(|&m| m.into()).collect(),
+            transcribes: config.transcribes,
             reply_line: limits.replies.line,
             reply_lines: limits.replies.lines,
             piece: limits.piece,
@@ -93,6 +96,7 @@ impl Settings {
         if self.auth {
             config.mechanisms.push("PLAIN");
         }
+        config.transcribes = self.transcribes;
         let mut replies = config.limits.replies;
         replies.line = self.reply_line;
         replies.lines = self.reply_lines;
@@ -138,6 +142,10 @@ impl Spelled for Client {
         };
         Some(match event {
             Event::Greeted(_) => return None,
+            Event::Exchanged { command, reply } => match reply {
+                Some(reply) => format!("exchanged {command}: {reply}"),
+                None => format!("exchanged {command}: nothing"),
+            },
             Event::TlsRefused(reply) => format!("tls refused {reply}"),
             Event::Ending { bytes } => format!("ending {bytes}"),
             Event::Recipient { index, outcome } => format!("recipient {index} {}", why(outcome)),
