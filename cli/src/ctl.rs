@@ -19,8 +19,8 @@ mod server;
 pub use client::{ask, call};
 pub(crate) use queue::retired;
 pub use queue::{
-    QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSelection,
-    QueueTold, Rehearsal, RetiredPage, Suppressed,
+    QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSaid,
+    QueueSelection, QueueTold, QueueTranscript, Rehearsal, RetiredPage, Suppressed,
 };
 pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 
@@ -69,10 +69,10 @@ pub enum Command {
         /// What.
         change: QueueChange,
     },
-    /// All that is known of an entry of the queue. Answered with a [`QueueHistory`].
+    /// All that is known of an entry of the queue and of its message. Answered with a [`QueueHistory`].
     QueueShow {
-        /// Its number.
-        id: u64,
+        /// Its number, also after it has left the queue, or the id of its transaction.
+        wanted: String,
     },
     /// A part of a queued message, as it is sent. Answered with its octets in Base64; empty behind the end.
     QueueDump {
@@ -85,6 +85,9 @@ pub enum Command {
     QueueRetired {
         /// The first place of interest.
         from: RetiredAt,
+        /// Which.
+        #[serde(default)]
+        select: QueueSelection,
     },
     /// Rehearse a delivery. Answered with a [`Rehearsal`], which takes as long as it takes.
     DryRun {

@@ -149,7 +149,12 @@ fn dump(socket: &Path, command: &Dump) -> Result<(), Failure> {
 }
 
 fn show(socket: &Path, command: &Show) -> Result<(), Failure> {
-    let history: QueueHistory = ctl::ask(socket, &Command::QueueShow { id: command.id })?;
+    let history: QueueHistory = ctl::ask(
+        socket,
+        &Command::QueueShow {
+            wanted: command.wanted.clone(),
+        },
+    )?;
     let text = match command.json {
         true => json(&history)? + "\n",
         false => told(&history),
@@ -168,8 +173,83 @@ fn told(history: &QueueHistory) -> String {
     let QueueHistory {
         item,
         history,
+        transcript,
         others,
+        waiting,
     } = history;
+    let mut lines = match (item, others.first()) {
+        (Some(item), _) => waits(item),
+        (None, Some(first)) => vec![
+            format!("accepted {} as {}", first.queued, first.transaction),
+            format!("from <{}>, {} octets", first.from, first.size),
+            "nothing of it waits any more".to_owned(),
+        ],
+        (None, None) => Vec::new(),
+    };
+    if item.is_none() && !history.is_empty() {
+        lines.push("attempts:".into());
+    }
+    for attempt in history {
+        let ended = attempt.ended.as_deref().unwrap_or("not ended");
+        lines.push(format!(
+            "  {} to {ended}{}: {}{} {}{}",
+            attempt.started,
+            by(&attempt.transport),
+            attempt.host,
+            secrecy(&attempt.tls),
+            attempt.outcome,
+            match attempt.ambiguous {
+                true => " (it may have the message)",
+                false => "",
+            }
+        ));
+    }
+    if let Some(transcript) = transcript {
+        lines.push(format!("what was done in attempt {}:", transcript.attempt));
+        if transcript.left_out > 0 {
+            lines.push(format!("  ({} earlier steps)", transcript.left_out));
+        }
+        lines.extend(transcript.steps.iter().map(|step| format!("  {step}")));
+    }
+    if !waiting.is_empty() {
+        lines.push("other entries of the message:".into());
+    }
+    for other in waiting {
+        let last = other.last.as_deref().unwrap_or("not tried yet");
+        let to = addresses(&other.to);
+        lines.push(format!(
+            "  {} to {to}, tried next {}: {last}",
+            other.id, other.next
+        ));
+    }
+    if !others.is_empty() {
+        lines.push(match item {
+            Some(_) => "other recipients of the message:".into(),
+            None => "recipients:".into(),
+        });
+    }
+    for other in others {
+        lines.push(format!(
+            "  <{}> {} {}{}: {}",
+            other.to,
+            other.fate,
+            other.left,
+            maybe(other.ambiguous),
+            other.text
+        ));
+        lines.extend(other.told.iter().map(|told| format!("    {}", later(told))));
+    }
+    let printable = |line: String| printable(&line);
+    lines
+        .into_iter()
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
+}
+
+/// An entry that waits, up to its attempts.
+fn waits(item: &QueueItem) -> Vec<String> {
     let account = item
         .account
         .as_ref()
@@ -186,50 +266,50 @@ fn told(history: &QueueHistory) -> String {
             item.size
         ),
         format!("to {}", addresses(&item.to)),
-        match (item.hold, &item.release) {
-            (true, _) => "held until it is released".to_owned(),
-            (false, Some(at)) if item.attempts == 0 => {
-                format!("held back by its sender until {at}")
-            }
-            (false, _) => format!("tried next {}", item.next),
-        },
-        match item.routed {
-            true => format!("by transport {}, as an administrator chose", item.transport),
-            false => format!("by transport {}", item.transport),
-        },
     ];
+    // Of one recipient its last attempt tells the same.
+    if item.to.len() > 1 {
+        lines.extend(item.said.iter().map(|said| {
+            format!(
+                "  <{}> {}{} {}",
+                said.to,
+                said.host,
+                secrecy(&said.tls),
+                said.text
+            )
+        }));
+    }
+    lines.push(match (item.hold, &item.release) {
+        (true, _) => "held until it is released".to_owned(),
+        (false, Some(at)) if item.attempts == 0 => {
+            format!("held back by its sender until {at}")
+        }
+        (false, _) => format!("tried next {}", item.next),
+    });
+    lines.push(match item.routed {
+        true => format!("by transport {}, as an administrator chose", item.transport),
+        false => format!("by transport {}", item.transport),
+    });
     if item.delay_told {
         lines.push("the sender was told that it takes longer".into());
     }
+    if item.ambiguous > 0 {
+        lines.push(format!(
+            "attempts without an answer to the end of the message: {}; it may have been delivered all the same",
+            item.ambiguous
+        ));
+    }
     lines.push(format!("attempts made: {}", item.attempts));
-    for attempt in history {
-        let ended = attempt.ended.as_deref().unwrap_or("not ended");
-        lines.push(format!(
-            "  {} to {ended}{}: {}{} {}",
-            attempt.started,
-            by(&attempt.transport),
-            attempt.host,
-            secrecy(&attempt.tls),
-            attempt.outcome
-        ));
-    }
-    if !others.is_empty() {
-        lines.push("other recipients of the message:".into());
-    }
-    for other in others {
-        lines.push(format!(
-            "  <{}> {} {}: {}",
-            other.to, other.fate, other.left, other.text
-        ));
-        lines.extend(other.told.iter().map(|told| format!("    {}", later(told))));
-    }
-    let printable = |line: String| printable(&line);
     lines
-        .into_iter()
-        .map(printable)
-        .collect::<Vec<_>>()
-        .join("\n")
-        + "\n"
+}
+
+/// How often a recipient may have got the message without our knowing.
+fn maybe(ambiguous: u32) -> String {
+    match ambiguous {
+        0 => String::new(),
+        1 => ", after an attempt without an answer to the end of the message".to_owned(),
+        many => format!(", after {many} attempts without an answer to the end of the message"),
+    }
 }
 
 /// What another server told later.
@@ -268,9 +348,16 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
         secs: since.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0),
         ..RetiredAt::default()
     });
+    let select = command.selection();
     let mut all: Vec<QueueRetired> = Vec::new();
     while let Some(first) = from {
-        let page: RetiredPage = ctl::ask(socket, &Command::QueueRetired { from: first })?;
+        let page: RetiredPage = ctl::ask(
+            socket,
+            &Command::QueueRetired {
+                from: first,
+                select: select.clone(),
+            },
+        )?;
         from = page.next.filter(|next| *next > first);
         all.extend(page.items);
     }
@@ -284,7 +371,7 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
                     .iter()
                     .map(|told| format!("\n    {}", printable(&later(told))));
                 let line = printable(&format!(
-                    "{} {} entry {} <{}> to <{}> after {} attempts{}, accepted {}: {}{} {}",
+                    "{} {} entry {} <{}> to <{}> after {} attempts{}{}, accepted {}: {}{} {}",
                     r.left,
                     r.fate,
                     r.id,
@@ -292,6 +379,7 @@ fn retired(socket: &Path, command: &Retired) -> Result<(), Failure> {
                     r.to,
                     r.attempts,
                     by(&r.transport),
+                    maybe(r.ambiguous),
                     r.queued,
                     r.host,
                     secrecy(&r.tls),
@@ -456,6 +544,8 @@ mod tests {
             routed: false,
             one_server: false,
             delay_told: false,
+            said: Vec::new(),
+            ambiguous: 0,
         }
     }
 

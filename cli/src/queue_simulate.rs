@@ -313,6 +313,8 @@ mod tests {
             routed: false,
             one_server: false,
             delay_told: false,
+            said: Vec::new(),
+            ambiguous: 0,
         }
     }
 

@@ -13,8 +13,8 @@ use mox_driver::{Bind, Runtime};
 use mox_machine::Seed;
 use mox_mailbox::RetiredAt;
 use mox_node::{
-    Config, ConnectionLimits, ListenerConfig, LoginLimits, Node, Outgoing, Receiving, Service,
-    StartError,
+    Config, ConnectionLimits, ListenerConfig, LoginLimits, Node, Outgoing, Receiving, Selection,
+    Service, StartError, Wanted,
 };
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
@@ -476,16 +476,20 @@ impl Admin {
                 let changed = self.node.change_queue(&select.into(), change.into()).await;
                 changed.map(Value::from).map_err(CtlError::failed)
             }
-            Command::QueueShow { id } => {
-                let history = self.read(move |node| node.queue_history(id)).await?;
-                let history = history.ok_or_else(|| no_entry(id))?;
+            Command::QueueShow { wanted } => {
+                let which = match wanted.parse() {
+                    Ok(id) => Wanted::Entry(id),
+                    Err(_) => Wanted::Transaction(wanted.clone()),
+                };
+                let history = self.read(move |node| node.queue_history(&which)).await?;
+                let history = history.ok_or_else(|| no_entry(&wanted))?;
                 serde_json::to_value(QueueHistory::from(history)).map_err(CtlError::failed)
             }
             Command::QueueDump { id, offset } => {
                 let octets = self.node.queue_octets(id, offset, DUMP_PAGE).await;
                 let octets = octets
                     .map_err(CtlError::failed)?
-                    .ok_or_else(|| no_entry(id))?;
+                    .ok_or_else(|| no_entry(&id.to_string()))?;
                 Ok(Value::from(BASE64_STANDARD.encode(octets)))
             }
             Command::DryRun {
@@ -515,22 +519,28 @@ impl Admin {
                 let done = self.node.unsuppress(&account, &address).await;
                 done.map(Value::from).map_err(CtlError::failed)
             }
-            Command::QueueRetired { from } => {
-                let page = self.read(move |node| retired_page(node, from)).await?;
+            Command::QueueRetired { from, select } => {
+                let select: Selection = select.into();
+                let page = self.read(move |node| retired_page(node, &select, from));
+                let page = page.await?;
                 serde_json::to_value(page).map_err(CtlError::failed)
             }
         }
     }
 }
 
-fn no_entry(id: u64) -> CtlError {
+fn no_entry(id: &str) -> CtlError {
     CtlError::failed(format!(
         "the queue has no entry {id}; moxctl queue list says what it has, moxctl queue retired what it had"
     ))
 }
 
-fn retired_page(node: &Node<SmolRuntime>, from: RetiredAt) -> Result<RetiredPage, StartError> {
-    let (found, next) = node.retired_page(from, RETIRED_PAGE)?;
+fn retired_page(
+    node: &Node<SmolRuntime>,
+    select: &Selection,
+    from: RetiredAt,
+) -> Result<RetiredPage, StartError> {
+    let (found, next) = node.retired_selected(select, from, RETIRED_PAGE)?;
     let items = found.into_iter().flat_map(retired).collect();
     Ok(RetiredPage { items, next })
 }

@@ -290,13 +290,14 @@ selecting! {
     }
 }
 
-/// Print all that is known of one entry: its attempts, and what became of the others of the same message.
+/// Print all that is known of one entry, also within 7 days after it left the queue: its attempts, what was done in the last one, and
+/// the others of the same message.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "show")]
 pub struct Show {
-    /// the number of the entry, as `queue list` tells it
+    /// the number of the entry, as `queue list` and `queue retired` tell it, or the id of the transaction
     #[argh(positional)]
-    pub id: u64,
+    pub wanted: String,
     /// one JSON object instead of text
     #[argh(switch)]
     pub json: bool,
@@ -311,16 +312,17 @@ pub struct Dump {
     pub id: u64,
 }
 
-/// List what left the queue within the last 7 days: delivered, failed or dropped.
-#[derive(Debug, FromArgs)]
-#[argh(subcommand, name = "retired")]
-pub struct Retired {
-    /// one JSON array instead of a table
-    #[argh(switch)]
-    pub json: bool,
-    /// only what left within this time, like 24h
-    #[argh(option)]
-    pub since: Option<Span>,
+selecting! {
+    /// List what left the queue within the last 7 days: delivered, failed or dropped.
+    #[argh(subcommand, name = "retired")]
+    Retired {
+        /// one JSON array instead of a table
+        #[argh(switch)]
+        json: [bool],
+        /// only what left within this time, like 24h
+        #[argh(option)]
+        since: [Option<Span>],
+    }
 }
 
 /// Rehearse a delivery: look up where it goes, connect, encrypt, check policies, and stop before anything is sent.

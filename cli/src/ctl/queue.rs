@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, Fate, Retired, RetiredAt, Suppression};
+use mox_mailbox::{Attempt, Fate, Reached, Retired, RetiredAt, Said, Suppression, Transcript};
 use mox_node::{Change, DryRun, History, Queued, Selection};
 use serde::{Deserialize, Serialize};
 
@@ -134,11 +134,52 @@ pub struct QueueItem {
     /// The sender was told that it takes longer.
     #[serde(default)]
     pub delay_told: bool,
+    /// What was said last of each recipient that was tried.
+    #[serde(default)]
+    pub said: Vec<QueueSaid>,
+    /// Attempts in which the answer to the end of the message was lost: the host may have it.
+    #[serde(default)]
+    pub ambiguous: u32,
+}
+
+/// What was said last of a recipient that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSaid {
+    /// The recipient.
+    pub to: String,
+    /// Word for word, or what went wrong here.
+    pub text: String,
+    /// RFC 3463.
+    pub status: String,
+    /// The host that decided; empty when none was reached.
+    pub host: String,
+    /// What there was of TLS with it.
+    pub tls: String,
+    /// These are the host's words.
+    pub from_peer: bool,
+    /// In how many attempts the answer to the end of the message was lost.
+    pub ambiguous: u32,
+}
+
+fn said(to: &str, said: Said) -> QueueSaid {
+    QueueSaid {
+        to: to.to_owned(),
+        text: said.text,
+        status: said.by.status,
+        host: said.by.host,
+        tls: said.by.tls,
+        from_peer: said.by.from_peer,
+        ambiguous: said.by.ambiguous,
+    }
 }
 
 impl From<Queued> for QueueItem {
     fn from(queued: Queued) -> Self {
+        let known = queued.to.iter().zip(queued.said);
+        let known = known.filter_map(|(to, last)| last.map(|last| said(to, last)));
         Self {
+            said: known.collect(),
+            ambiguous: queued.ambiguous,
             id: queued.id,
             queued: queued.created.to_string(),
             account: queued.account,
@@ -159,24 +200,56 @@ impl From<Queued> for QueueItem {
     }
 }
 
-/// All that is known of an entry.
+/// All that is known of an entry and of its message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueHistory {
-    /// The entry.
+    /// The entry, where it waits.
     #[serde(flatten)]
-    pub item: QueueItem,
+    pub item: Option<QueueItem>,
     /// Its last attempts, oldest first.
     pub history: Vec<QueueAttempt>,
+    /// What was done in the last of them.
+    #[serde(default)]
+    pub transcript: Option<QueueTranscript>,
     /// Recipients of the same message that left the queue lately.
     pub others: Vec<QueueRetired>,
+    /// The other entries of the message that wait.
+    #[serde(default)]
+    pub waiting: Vec<QueueItem>,
 }
 
 impl From<History> for QueueHistory {
     fn from(history: History) -> Self {
         Self {
-            item: history.queued.into(),
+            item: history.queued.map(Into::into),
             history: history.attempts.into_iter().map(Into::into).collect(),
+            transcript: history.transcript.map(Into::into),
             others: history.retired.into_iter().flat_map(retired).collect(),
+            waiting: history.others.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// What was done in an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueTranscript {
+    /// Which attempt it was, from 1.
+    pub attempt: u32,
+    /// When that ended, RFC 3339.
+    pub ended: String,
+    /// Earlier steps that are not kept.
+    pub left_out: u32,
+    /// In order: which host, commands with their replies.
+    pub steps: Vec<String>,
+}
+
+impl From<Transcript> for QueueTranscript {
+    fn from(transcript: Transcript) -> Self {
+        Self {
+            attempt: transcript.attempt,
+            ended: transcript.at.to_string(),
+            left_out: transcript.left_out,
+            steps: transcript.steps,
         }
     }
 }
@@ -196,6 +269,9 @@ pub struct QueueAttempt {
     pub tls: String,
     /// The transport; empty of attempts that an earlier version made.
     pub transport: String,
+    /// The answer to the end of the message was lost: the host may have it.
+    #[serde(default)]
+    pub ambiguous: bool,
 }
 
 impl From<Attempt> for QueueAttempt {
@@ -207,6 +283,7 @@ impl From<Attempt> for QueueAttempt {
             outcome: attempt.outcome,
             tls: attempt.tls,
             transport: attempt.transport,
+            ambiguous: attempt.ambiguous,
         }
     }
 }
@@ -243,10 +320,16 @@ pub struct QueueRetired {
     pub size: u64,
     /// The id in the reply that accepted it.
     pub transaction: String,
-    /// The host that was tried last.
+    /// The host that decided about this recipient; empty when none did.
     pub host: String,
     /// What there was of TLS with it.
     pub tls: String,
+    /// RFC 3463; empty where nobody knows.
+    #[serde(default)]
+    pub status: String,
+    /// In how many attempts the answer to the end of the message was lost.
+    #[serde(default)]
+    pub ambiguous: u32,
     /// By which transport; empty when it was not tried.
     pub transport: String,
     /// What other servers told later.
@@ -324,16 +407,25 @@ impl From<(String, Suppression)> for Suppressed {
 /// One for each recipient.
 pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
     let (queued, left) = (retired.created.to_string(), retired.retired.to_string());
-    let (host, tls, transport) = (retired.last)
+    let last = retired.last().cloned();
+    let (host, tls, transport) = last
         .map(|attempt| (attempt.host, attempt.tls, attempt.transport))
         .unwrap_or_default();
+    // Earlier versions knew it of all together.
+    let by_all = Reached {
+        host,
+        tls,
+        ..Reached::default()
+    };
+    let mut reached = retired.reached.into_iter();
     let transaction = String::from_utf8_lossy(&retired.extra).into_owned();
     // Of one recipient all is told, whoever the other server names.
     let is_one = retired.recipients.len() == 1;
     let notified = &retired.notified;
     let told = |to: &str| {
         let about = notified.iter();
-        let about = about.filter(|note| is_one || note.recipient.eq_ignore_ascii_case(to));
+        let about = about
+            .filter(|note| is_one || note.about == to || note.recipient.eq_ignore_ascii_case(to));
         let about = about.map(|note| QueueTold {
             at: note.at.to_string(),
             recipient: note.recipient.clone(),
@@ -351,6 +443,7 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
             Fate::Deferred(text) => ("deferred", text),
             Fate::Dropped => ("dropped", String::new()),
         };
+        let by = reached.next().unwrap_or_else(|| by_all.clone());
         QueueRetired {
             id: retired.entry,
             queued: queued.clone(),
@@ -363,8 +456,10 @@ pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
             attempts: retired.attempts_made,
             size: retired.size,
             transaction: transaction.clone(),
-            host: host.clone(),
-            tls: tls.clone(),
+            host: by.host,
+            tls: by.tls,
+            status: by.status,
+            ambiguous: by.ambiguous,
             transport: transport.clone(),
         }
     });

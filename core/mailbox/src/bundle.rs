@@ -8,7 +8,7 @@ use mox_machine::Utc;
 use crate::deliver::{Delivered, Delivery, place};
 use crate::edit::Edit;
 use crate::key::{self, Table};
-use crate::queue::{Fate, QueueEntry, QueueRecipient, open, remove, retire};
+use crate::queue::{Fate, QueueEntry, QueueRecipient, Reached, Said, open, remove, retire};
 use crate::rows::Stored;
 use crate::{Batch, Group, Limit, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Reads, Stop, Touched};
 
@@ -84,18 +84,28 @@ pub fn queue_deliver(
     edit.promised = true;
     let mut entry = open(reads, id)?;
     let delivered = place(&mut edit, delivery)?;
-    (entry.recipients).retain(|recipient| !to.contains(&recipient.address));
+    let is_done = |recipient: &QueueRecipient| to.contains(&recipient.address);
+    let done = entry.recipients.iter().filter(|to| is_done(to)).cloned();
+    let done: Vec<QueueRecipient> = done.collect();
+    entry.recipients.retain(|recipient| !is_done(recipient));
     if let Some(notice) = notice {
         place(&mut edit, notice)?;
     }
     if let Some(attempt) = entry.attempts.last_mut() {
         attempt.ended = Some(delivery.now);
     }
-    let done = to.iter().map(|to| {
-        (
-            to.clone().into(),
-            Fate::Delivered("to a mailbox here".into()),
-        )
+    let done = done.into_iter().map(|mut to| {
+        // No host decided, whatever one said before.
+        let by = Reached {
+            status: "2.1.5".into(),
+            ambiguous: to.ambiguous(),
+            ..Reached::default()
+        };
+        to.last = Some(Said {
+            text: String::new(),
+            by,
+        });
+        (to, Fate::Delivered("to a mailbox here".into()))
     });
     retire(&mut edit, &entry, done.collect())?;
     let entry = match entry.recipients.is_empty() {

@@ -80,6 +80,8 @@ pub enum Table {
     Observed = 33,
     /// How many addresses of an account fail or are suppressed.
     SuppressionCount = 34,
+    /// What was done in the last attempts of entries of the queue.
+    Transcript = 35,
 }
 
 /// Tables whose keys begin with an account and that go with it.

@@ -42,6 +42,7 @@ mod sent;
 mod stop;
 mod suppression;
 mod taken;
+mod transcript;
 mod varint;
 mod verify;
 mod verify_mailbox;
@@ -94,8 +95,8 @@ pub use purge::{next_purge, purge};
 pub use queue::{
     ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, ID_MAX, IDS_MAX,
     LAST_TEXT_MAX, Outcome, QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX,
-    RECIPIENTS_OCTETS_MAX, Retired, RetiredAt, Settled, TEXT_MAX, purge_retired, queue,
-    queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome,
+    RECIPIENTS_OCTETS_MAX, Reached, Retired, RetiredAt, Said, Settled, TEXT_MAX, purge_retired,
+    queue, queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome,
     queue_outcome_beside, queue_reschedule, queue_route, retired, retired_page,
 };
 pub use reads::{
@@ -123,6 +124,7 @@ pub use suppression::{
     suppress, suppression, suppressions, unsuppress,
 };
 pub use taken::{forget_taken, taken};
+pub use transcript::{STEP_MAX, STEPS_MAX, STEPS_OCTETS_MAX, Steps, Transcript, queue_transcript};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
     Changes, Header, Meta, Rows, Selected, changes, deleted_octets, each_body_named, header,

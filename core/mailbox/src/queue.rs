@@ -15,10 +15,10 @@ use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
 use crate::sent::{self, Notified};
 use crate::{
-    AccountId, Batch, Body, BodyRef, Limit, Observation, Progress, ReadError, Reads, Space, Stop,
-    Touched, scan,
+    AccountId, Batch, Body, BodyRef, Limit, Observation, Progress, ReadError, Reads, Space, Steps,
+    Stop, Touched, scan,
 };
-use crate::{reports_out, suppression};
+use crate::{reports_out, suppression, transcript};
 
 /// Recipients in one entry at most.
 pub const RECIPIENTS_MAX: usize = 64;
@@ -38,8 +38,21 @@ pub const TEXT_MAX: usize = 256;
 pub const LAST_TEXT_MAX: usize = 2_000;
 /// The same of all recipients that leave the queue together, each of which has as much of it as there are others.
 const FATES_MAX: usize = 16 * 1024;
+/// Octets kept of the name of a host, and of what there was of TLS with it.
+const NAME_MAX: usize = 128;
 /// Attempts kept of an entry: the last ones.
-pub const ATTEMPTS_KEPT: usize = 32;
+pub const ATTEMPTS_KEPT: usize = 20;
+/// Octets of what was said last of all recipients of an entry: each has its part of these, and at least so many.
+const SAID: Shares = Shares {
+    text: (8 * 1024, 128, LAST_TEXT_MAX),
+    host: (4 * 1024, 64, NAME_MAX),
+    tls: (3 * 1024, 48, NAME_MAX),
+};
+/// The same of those that leave the queue together.
+const FATES: Shares = Shares {
+    text: (FATES_MAX, TEXT_MAX, LAST_TEXT_MAX),
+    ..SAID
+};
 
 /// A message to be put into the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,9 +102,65 @@ pub struct QueueRecipient {
     pub address: String,
     /// What the sender wants to be told about it, as parameters of RCPT; opaque to the engine.
     pub dsn: String,
+    /// What was said of it in the last attempt; `None` before that, and where an earlier version made it.
+    pub last: Option<Said>,
+}
+
+/// What was said of one recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Word for word, as far as there is room.
+    pub text: String,
+    /// Who decided, and how sure that is.
+    pub by: Reached,
+}
+
+/// The host that decided about one recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Its name and address; empty when none was reached.
+    pub host: String,
+    /// What there was of TLS with it, for people; empty when it came to no connection.
+    pub tls: String,
+    /// RFC 3463; empty where nobody knows.
+    pub status: String,
+    /// These are the words of the host, and not our own.
+    pub from_peer: bool,
+    /// In how many attempts the answer to the final dot was lost: the recipient may have the message.
+    pub ambiguous: u32,
+}
+
+/// How octets are shared by recipients: all together, each at least, each at most.
+struct Shares {
+    text: (usize, usize, usize),
+    host: (usize, usize, usize),
+    tls: (usize, usize, usize),
+}
+
+fn share((all, least, most): (usize, usize, usize), recipients: usize) -> usize {
+    (all / recipients.max(1)).clamp(least, most)
+}
+
+impl Reached {
+    /// As much as there is room for beside so many others.
+    fn clipped(&self, shares: &Shares, recipients: usize) -> Self {
+        /// Octets of a status.
+        const STATUS_MAX: usize = 11;
+        Self {
+            host: clipped(&self.host, share(shares.host, recipients)),
+            tls: clipped(&self.tls, share(shares.tls, recipients)),
+            status: clipped(&self.status, STATUS_MAX),
+            ..*self
+        }
+    }
 }
 
 impl QueueRecipient {
+    /// In how many attempts the answer to the final dot was lost: it may have the message.
+    pub fn ambiguous(&self) -> u32 {
+        self.last.as_ref().map_or(0, |said| said.by.ambiguous)
+    }
+
     pub(crate) fn octets(&self) -> usize {
         // Two lengths beside the texts.
         self.address.len() + self.dsn.len() + 4
@@ -104,6 +173,7 @@ impl From<String> for QueueRecipient {
         Self {
             address,
             dsn: String::new(),
+            last: None,
         }
     }
 }
@@ -192,6 +262,8 @@ pub struct QueueEntry {
     pub release: Option<Utc>,
     /// The transport that an administrator chose; empty where routes say which.
     pub transport: String,
+    /// Attempts in which the answer to the final dot was lost: the host may have the message, and get it again.
+    pub ambiguous: u32,
 }
 
 /// An attempt to deliver an entry.
@@ -212,6 +284,8 @@ pub struct Attempt {
     pub tls: String,
     /// The transport by which it was tried; empty where an earlier version made the attempt.
     pub transport: String,
+    /// The answer to the final dot was lost: the host may have the message.
+    pub ambiguous: bool,
 }
 
 /// What became of one recipient in an attempt.
@@ -240,6 +314,10 @@ pub struct Outcome {
     pub tls: String,
     /// For each recipient of the entry, in order.
     pub fates: Vec<Fate>,
+    /// Who decided, in the same order; nobody for those that it lacks. What is ambiguous is that of this attempt.
+    pub reached: Vec<Reached>,
+    /// What was done in it.
+    pub steps: Steps,
     /// Of those that failed, the addresses that another server does not know: three times in a row are enough.
     pub unknown: Vec<String>,
     /// When those deferred are tried next.
@@ -298,12 +376,23 @@ pub struct Retired {
     /// The id of its transaction.
     #[serde(with = "octets")]
     pub extra: Bytes,
-    /// The last attempt; none when they were dropped before it.
-    pub last: Option<Attempt>,
+    /// The last attempts, oldest first; none when they were dropped before one.
+    pub attempts: Vec<Attempt>,
     /// What notifications of other servers may name the message by.
     pub ids: Vec<String>,
     /// What other servers told of these recipients since.
     pub notified: Vec<Notified>,
+    /// Who decided about each of [`recipients`](Self::recipients), in the same order; none of what earlier versions wrote.
+    pub reached: Vec<Reached>,
+    /// Attempts in which the answer to the final dot was lost.
+    pub ambiguous: u32,
+}
+
+impl Retired {
+    /// The last attempt; none when they were dropped before it.
+    pub fn last(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
 }
 
 pub(crate) fn enqueue(
@@ -370,6 +459,7 @@ pub(crate) fn enqueue(
             created: edit.now,
             release: group.release,
             transport: String::new(),
+            ambiguous: 0,
         };
         edit.put(key::queue(Table::Queue, id), entry.encode());
         ids.push(id);
@@ -409,7 +499,8 @@ pub fn queue_attempt(
         host: String::new(),
         outcome: String::new(),
         tls: String::new(),
-        transport: clipped(transport, TEXT_MAX),
+        transport: clipped(transport, NAME_MAX),
+        ambiguous: false,
     });
     entry.next_attempt = retry;
     edit.put(key::queue(Table::Queue, id), entry.encode());
@@ -443,23 +534,45 @@ pub fn queue_outcome_beside(
     if outcome.fates.len() != entry.recipients.len() {
         return Err(Stop::TooMany(Limit::Recipients));
     }
+    let is_ambiguous = outcome.reached.iter().any(|by| by.ambiguous > 0);
+    entry.ambiguous = entry.ambiguous.saturating_add(is_ambiguous.into());
     if let Some(attempt) = entry.attempts.last_mut() {
         attempt.ended = Some(outcome.now);
-        attempt.host = clipped(&outcome.host, TEXT_MAX);
+        attempt.host = clipped(&outcome.host, NAME_MAX);
         attempt.outcome = clipped(&outcome.text, LAST_TEXT_MAX);
-        attempt.tls = clipped(&outcome.tls, TEXT_MAX);
+        attempt.tls = clipped(&outcome.tls, NAME_MAX);
+        attempt.ambiguous = is_ambiguous;
     }
+    transcript::keep(&mut edit, &entry, &outcome.steps)?;
     entry.next_attempt = outcome.next_attempt;
     // It may have been told while the attempt ran.
     let tells_failure = (outcome.fates.iter()).any(|fate| matches!(fate, Fate::Failed(_)));
     let too_late = entry.delay_told && !tells_failure;
     entry.delay_told |= outcome.delay_told;
-    let fates = outcome.fates.iter().cloned();
-    let (waiting, done): (Vec<_>, Vec<_>) = core::mem::take(&mut entry.recipients)
+    let (mut waiting, mut done) = (Vec::new(), Vec::new());
+    let mut reached = outcome.reached.iter().cloned();
+    for (mut to, fate) in core::mem::take(&mut entry.recipients)
         .into_iter()
-        .zip(fates)
-        .partition(|(_, fate)| matches!(fate, Fate::Deferred(_)));
-    entry.recipients = waiting.into_iter().map(|(to, _)| to).collect();
+        .zip(outcome.fates.iter().cloned())
+    {
+        let mut by = reached.next().unwrap_or_default();
+        by.ambiguous = (by.ambiguous).saturating_add(to.ambiguous());
+        let text = match &fate {
+            Fate::Deferred(text) => text.clone(),
+            _ => String::new(),
+        };
+        to.last = Some(Said { text, by });
+        match fate {
+            Fate::Deferred(_) => waiting.push(to),
+            fate => done.push((to, fate)),
+        }
+    }
+    let count_of = waiting.len();
+    for said in waiting.iter_mut().filter_map(|to| to.last.as_mut()) {
+        said.text = clipped(&said.text, share(SAID.text, count_of));
+        said.by = said.by.clipped(&SAID, count_of);
+    }
+    entry.recipients = waiting;
     count(&mut edit, &entry, &done, &outcome.unknown)?;
     retire(&mut edit, &entry, done)?;
     // The notification first: it may refer to the body that goes with the entry.
@@ -527,7 +640,18 @@ pub(crate) fn retire(
         return Ok(());
     }
     let message = message_of(edit.reads(), entry)?;
-    let most = (FATES_MAX / done.len()).clamp(TEXT_MAX, LAST_TEXT_MAX);
+    let count = done.len();
+    let most = share(FATES.text, count);
+    let reached = done.iter().map(|(to, _)| {
+        let by = to.last.as_ref().map(|said| said.by.clipped(&FATES, count));
+        by.unwrap_or_default()
+    });
+    let reached = reached.collect();
+    let mut attempts = entry.attempts.clone();
+    if let Some(last) = attempts.last_mut() {
+        // What was said stands beside each recipient.
+        last.outcome = clipped(&last.outcome, TEXT_MAX);
+    }
     let clip = |fate| match fate {
         Fate::Delivered(text) => Fate::Delivered(clipped(&text, most)),
         Fate::Failed(text) => Fate::Failed(clipped(&text, most)),
@@ -548,9 +672,11 @@ pub(crate) fn retire(
         retired: edit.now,
         attempts_made: entry.attempts_made,
         extra: message.extra,
-        last: entry.attempts.last().cloned(),
+        attempts,
         ids: message.ids,
         notified: Vec::new(),
+        reached,
+        ambiguous: entry.ambiguous,
     };
     let secs = u64::try_from(edit.now.secs()).unwrap_or(0);
     let mut nth = 0;
@@ -639,7 +765,7 @@ pub fn queue_route(
 ) -> Result<(Batch, QueueEntry), Stop> {
     let mut edit = Edit::new(reads, Utc::default());
     let mut entry = open(reads, id)?;
-    entry.transport = clipped(transport, TEXT_MAX);
+    entry.transport = clipped(transport, NAME_MAX);
     edit.put(key::queue(Table::Queue, id), entry.encode());
     edit.touched.push(Touched::Queue);
     Ok((edit.finish()?, entry))
@@ -683,6 +809,7 @@ pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress)
     };
     for key in keys {
         sent::forget(&mut edit, &key)?;
+        transcript::forget(&mut edit, &key, before)?;
         edit.remove(key);
     }
     Ok((edit.finish()?, progress))

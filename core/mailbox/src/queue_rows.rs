@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, QueueRecipient, Retired};
 use crate::rows::{octets, utc, utc_option};
+use crate::sent::Notified;
 use crate::{AccountId, BodyRef};
 
 /// Version 1: without what the sender wants to be told, and without demands on TLS.
@@ -128,6 +129,7 @@ impl From<QueueEntryV1> for QueueEntry {
             outcome: attempt.outcome,
             tls: String::new(),
             transport: String::new(),
+            ambiguous: false,
         });
         let recipients = row.recipients.into_iter();
         Self {
@@ -142,6 +144,7 @@ impl From<QueueEntryV1> for QueueEntry {
             created: row.created,
             release: None,
             transport: String::new(),
+            ambiguous: 0,
         }
     }
 }
@@ -152,7 +155,7 @@ impl From<QueueEntryV1> for QueueEntry {
 pub(crate) struct QueueEntryV2 {
     id: u64,
     message: u64,
-    recipients: Vec<QueueRecipient>,
+    recipients: Vec<RecipientV2>,
     #[serde(with = "utc")]
     next_attempt: Utc,
     hold: bool,
@@ -187,6 +190,7 @@ impl From<AttemptV2> for Attempt {
             outcome: attempt.outcome,
             tls: attempt.tls,
             transport: String::new(),
+            ambiguous: false,
         }
     }
 }
@@ -196,7 +200,7 @@ impl From<QueueEntryV2> for QueueEntry {
         Self {
             id: row.id,
             message: row.message,
-            recipients: row.recipients,
+            recipients: row.recipients.into_iter().map(Into::into).collect(),
             next_attempt: row.next_attempt,
             hold: row.hold,
             attempts_made: row.attempts_made,
@@ -205,6 +209,156 @@ impl From<QueueEntryV2> for QueueEntry {
             created: row.created,
             release: row.release,
             transport: row.transport,
+            ambiguous: 0,
+        }
+    }
+}
+
+/// Before it was kept what was said last of each recipient.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct RecipientV2 {
+    address: String,
+    dsn: String,
+}
+
+impl From<RecipientV2> for QueueRecipient {
+    fn from(recipient: RecipientV2) -> Self {
+        Self {
+            address: recipient.address,
+            dsn: recipient.dsn,
+            last: None,
+        }
+    }
+}
+
+/// Version 3: what was said last was one for all recipients, and lost answers to final dots were not counted.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueEntryV3 {
+    id: u64,
+    message: u64,
+    recipients: Vec<RecipientV2>,
+    #[serde(with = "utc")]
+    next_attempt: Utc,
+    hold: bool,
+    attempts_made: u32,
+    attempts: Vec<AttemptV3>,
+    delay_told: bool,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc_option")]
+    release: Option<Utc>,
+    transport: String,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct AttemptV3 {
+    #[serde(with = "utc")]
+    started: Utc,
+    #[serde(with = "utc_option")]
+    ended: Option<Utc>,
+    host: String,
+    outcome: String,
+    tls: String,
+    transport: String,
+}
+
+impl From<AttemptV3> for Attempt {
+    fn from(attempt: AttemptV3) -> Self {
+        Self {
+            started: attempt.started,
+            ended: attempt.ended,
+            host: attempt.host,
+            outcome: attempt.outcome,
+            tls: attempt.tls,
+            transport: attempt.transport,
+            ambiguous: false,
+        }
+    }
+}
+
+impl From<QueueEntryV3> for QueueEntry {
+    fn from(row: QueueEntryV3) -> Self {
+        Self {
+            id: row.id,
+            message: row.message,
+            recipients: row.recipients.into_iter().map(Into::into).collect(),
+            next_attempt: row.next_attempt,
+            hold: row.hold,
+            attempts_made: row.attempts_made,
+            attempts: row.attempts.into_iter().map(Attempt::from).collect(),
+            delay_told: row.delay_told,
+            created: row.created,
+            release: row.release,
+            transport: row.transport,
+            ambiguous: 0,
+        }
+    }
+}
+
+/// Version 3: of the attempts the last one only, with its host for all recipients, and notes without the address that they are about.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct RetiredV3 {
+    entry: u64,
+    message: u64,
+    account: Option<AccountId>,
+    reverse_path: String,
+    recipients: Vec<(String, Fate)>,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc")]
+    retired: Utc,
+    attempts_made: u32,
+    size: u64,
+    #[serde(with = "octets")]
+    extra: Bytes,
+    last: Option<AttemptV3>,
+    ids: Vec<String>,
+    notified: Vec<NotifiedV3>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct NotifiedV3 {
+    #[serde(with = "utc")]
+    at: Utc,
+    recipient: String,
+    action: String,
+    status: String,
+    from: String,
+    text: String,
+}
+
+impl From<RetiredV3> for Retired {
+    fn from(row: RetiredV3) -> Self {
+        let notified = row.notified.into_iter().map(|note| Notified {
+            at: note.at,
+            recipient: note.recipient,
+            about: String::new(),
+            action: note.action,
+            status: note.status,
+            from: note.from,
+            text: note.text,
+        });
+        Self {
+            entry: row.entry,
+            message: row.message,
+            account: row.account,
+            reverse_path: row.reverse_path,
+            recipients: row.recipients,
+            created: row.created,
+            retired: row.retired,
+            attempts_made: row.attempts_made,
+            size: row.size,
+            extra: row.extra,
+            attempts: row.last.map(Attempt::from).into_iter().collect(),
+            ids: row.ids,
+            notified: notified.collect(),
+            reached: Vec::new(),
+            ambiguous: 0,
         }
     }
 }
@@ -242,9 +396,11 @@ impl From<RetiredV2> for Retired {
             attempts_made: row.attempts_made,
             size: row.size,
             extra: row.extra,
-            last: row.last.map(Attempt::from),
+            attempts: row.last.map(Attempt::from).into_iter().collect(),
             ids: Vec::new(),
             notified: Vec::new(),
+            reached: Vec::new(),
+            ambiguous: 0,
         }
     }
 }
@@ -279,9 +435,11 @@ impl From<RetiredV1> for Retired {
             attempts_made: row.attempts_made,
             size: row.size,
             extra: Bytes::new(),
-            last: None,
+            attempts: Vec::new(),
             ids: Vec::new(),
             notified: Vec::new(),
+            reached: Vec::new(),
+            ambiguous: 0,
         }
     }
 }
@@ -313,7 +471,10 @@ mod tests {
         let entry = QueueEntryV2 {
             id: 7,
             message: 6,
-            recipients: vec!["x@y".into()],
+            recipients: vec![RecipientV2 {
+                address: "x@y".into(),
+                dsn: " NOTIFY=NEVER".into(),
+            }],
             next_attempt: at,
             hold: false,
             attempts_made: 1,
@@ -342,7 +503,7 @@ mod tests {
             last: Some(attempt()),
         };
         let read = Retired::decode(&octets_of_version(2, &retired)).unwrap();
-        assert_eq!(read.last.as_ref().unwrap().tls, "TLSv1.3");
+        assert_eq!(read.last().unwrap().tls, "TLSv1.3");
         assert_eq!(read, Retired::from(retired));
         assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
     }
@@ -380,6 +541,71 @@ mod tests {
         assert!(read.ids.is_empty());
         assert_eq!(read, QueueMessage::from(message));
         assert_eq!(QueueMessage::decode(&read.encode()).unwrap(), read);
+    }
+
+    #[test]
+    fn rows_of_version_3_are_read_without_what_was_said_of_each_recipient() {
+        let at = Utc::from_secs(1_767_323_045);
+        let attempt = || AttemptV3 {
+            started: at,
+            ended: Some(at),
+            host: "mx".into(),
+            outcome: "later".into(),
+            tls: "TLSv1.3".into(),
+            transport: "direct".into(),
+        };
+        let entry = QueueEntryV3 {
+            id: 7,
+            message: 6,
+            recipients: vec![RecipientV2 {
+                address: "x@y".into(),
+                dsn: " NOTIFY=NEVER".into(),
+            }],
+            next_attempt: at,
+            hold: false,
+            attempts_made: 1,
+            attempts: vec![attempt()],
+            delay_told: true,
+            created: at,
+            release: None,
+            transport: "provider".into(),
+        };
+        let read = QueueEntry::decode(&octets_of_version(3, &entry)).unwrap();
+        let [to] = &read.recipients[..] else { panic!() };
+        assert_eq!((&to.dsn[..], &to.last), (" NOTIFY=NEVER", &None));
+        assert_eq!((read.ambiguous, to.ambiguous()), (0, 0));
+        assert_eq!(read.attempts[0].transport, "direct");
+        assert_eq!(read, QueueEntry::from(entry));
+        assert_eq!(QueueEntry::decode(&read.encode()).unwrap(), read);
+        let retired = RetiredV3 {
+            entry: 7,
+            message: 6,
+            account: Some(AccountId(3)),
+            reverse_path: "a@b".into(),
+            recipients: vec![("x@y".into(), Fate::Delivered("250 ok".into()))],
+            created: at,
+            retired: at,
+            attempts_made: 1,
+            size: 5,
+            extra: Bytes::from_static(b"id"),
+            last: Some(attempt()),
+            ids: vec!["<1@b>".into()],
+            notified: vec![NotifiedV3 {
+                at,
+                recipient: "z@y".into(),
+                action: "failed".into(),
+                status: "5.1.1".into(),
+                from: "mx".into(),
+                text: "no".into(),
+            }],
+        };
+        let read = Retired::decode(&octets_of_version(3, &retired)).unwrap();
+        assert_eq!(read.last().unwrap().host, "mx");
+        let note = &read.notified[0];
+        assert_eq!((&note.recipient[..], &note.about[..]), ("z@y", ""));
+        assert!(read.reached.is_empty());
+        assert_eq!(read, Retired::from(retired));
+        assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
     }
 
     #[test]
@@ -435,6 +661,6 @@ mod tests {
         let read = Retired::decode(&octets_of(&retired)).unwrap();
         assert_eq!(read, Retired::from(retired));
         assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
-        assert!(QueueEntry::decode(&[4, 0]).is_err());
+        assert!(QueueEntry::decode(&[5, 0]).is_err());
     }
 }

@@ -62,6 +62,7 @@ stored! {
     crate::Suppression: 1 "suppressions";
     crate::suppression::SuppressionCount: 1 "how many suppressions there are";
     crate::sent::SentRow: 1 "what was sent";
+    crate::Transcript: 1 "what was done in attempts";
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";
     crate::reputation::PastRow: 1 "what earlier messages were like";
@@ -92,8 +93,8 @@ macro_rules! stored_again {
 
 stored_again! {
     crate::QueueMessage: 3 "queued messages", queue_rows::QueueMessageV2: 2, queue_rows::QueueMessageV1: 1;
-    crate::QueueEntry: 3 "the queue", queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
-    crate::Retired: 3 "retired queue entries", queue_rows::RetiredV2: 2, queue_rows::RetiredV1: 1;
+    crate::QueueEntry: 4 "the queue", queue_rows::QueueEntryV3: 3, queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
+    crate::Retired: 4 "retired queue entries", queue_rows::RetiredV3: 3, queue_rows::RetiredV2: 2, queue_rows::RetiredV1: 1;
 }
 
 /// Counters of the whole store.

@@ -6,15 +6,18 @@ use std::collections::BTreeSet;
 
 use crate::edit::Edit;
 use crate::key::{self, Key, Table};
-use crate::queue::{Fate, ID_MAX, IDS_MAX, Retired, TEXT_MAX, clipped};
+use crate::queue::{ADDRESS_MAX, Fate, ID_MAX, IDS_MAX, Retired, TEXT_MAX, clipped};
 use crate::rows::{Stored, utc};
 use crate::suppression::{self, canonical};
-use crate::{AccountId, Batch, ReadError, Reads, Stop};
+use crate::{AccountId, Batch, ReadError, Reads, Stop, VALUE_MAX};
 
 /// Parts of a message that left the queue apart from each other and are remembered, at most.
 const PLACES_MAX: usize = 256;
 /// Notes of one such part at most; later ones are not kept.
 const NOTIFIED_MAX: usize = 64;
+
+/// Octets of a row to which another note is added.
+const ROW_MAX: usize = VALUE_MAX - 5 * TEXT_MAX - ADDRESS_MAX;
 
 /// What another server told of a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub struct Notified {
     pub at: Utc,
     /// Whom it is about, as the other server names them.
     pub recipient: String,
+    /// The address that we sent to, of which that is told; empty where nobody knows it.
+    pub about: String,
     /// `failed`, `delayed`, `delivered`, `relayed` or `expanded`.
     pub action: String,
     /// RFC 3463.
@@ -142,8 +147,12 @@ pub fn queue_notified(
         };
         let mut row = Retired::decode(&bytes)?;
         let recipients = row.recipients.iter();
-        let recipients: Vec<(String, bool)> = recipients
-            .map(|(to, fate)| (canonical(to), matches!(fate, Fate::Delivered(_))))
+        let recipients: Vec<Sent> = recipients
+            .map(|(to, fate)| Sent {
+                address: to.clone(),
+                canonical: canonical(to),
+                was_taken: matches!(fate, Fate::Delivered(_)),
+            })
             .collect();
         let notes = row.notified.iter();
         let mut failed: BTreeSet<String> = notes
@@ -152,14 +161,20 @@ pub fn queue_notified(
             .collect();
         let before = row.notified.len();
         for (telling, names) in &told {
-            let Some((address, was_taken)) = names.about(&recipients, is_one) else {
+            let Some(sent) = names.about(&recipients, is_one) else {
                 continue;
             };
-            if row.notified.len() >= NOTIFIED_MAX {
+            let Sent {
+                canonical: address,
+                was_taken,
+                ..
+            } = sent;
+            if row.notified.len() >= NOTIFIED_MAX || row.encode().len() > ROW_MAX {
                 break;
             }
             found += 1;
             let mut note = telling.note.clone();
+            note.about.clone_from(&sent.address);
             for text in [
                 &mut note.recipient,
                 &mut note.status,
@@ -187,6 +202,15 @@ pub fn queue_notified(
 /// [`Notified::action`] of what was given up.
 const FAILED: &str = "failed";
 
+/// A recipient that left the queue.
+struct Sent {
+    address: String,
+    /// In the form in which addresses are compared.
+    canonical: String,
+    /// Its server had taken the message.
+    was_taken: bool,
+}
+
 /// Whom a notification names, in the form in which addresses are compared.
 struct Names {
     recipient: String,
@@ -204,11 +228,11 @@ impl Names {
 
     /// The recipient that is meant, with whether its server had taken the message: of a message for one recipient (`is_one`) it
     /// may be another address, to which it was forwarded.
-    fn about<'a>(&self, all: &'a [(String, bool)], is_one: bool) -> Option<&'a (String, bool)> {
+    fn about<'a>(&self, all: &'a [Sent], is_one: bool) -> Option<&'a Sent> {
         let is_named = |to: &String| self.original.contains(to) || self.recipient == *to;
         match all {
             [one] if is_one && self.original.is_empty() => Some(one),
-            all => all.iter().find(|(to, _)| is_named(to)),
+            all => all.iter().find(|sent| is_named(&sent.canonical)),
         }
     }
 }

@@ -575,6 +575,8 @@ impl World {
             text: "said".into(),
             tls: String::new(),
             fates,
+            reached: Vec::new(),
+            steps: Steps::default(),
             unknown: Vec::new(),
             next_attempt: now,
             delay_told: true,

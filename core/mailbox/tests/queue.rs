@@ -48,6 +48,8 @@ fn outcome(e: &Engine, fates: Vec<Fate>) -> Outcome {
         text: "250 ok".into(),
         tls: "TLSv1.3".into(),
         fates,
+        reached: Vec::new(),
+        steps: Steps::default(),
         unknown: Vec::new(),
         next_attempt: Utc::from_secs(e.now.secs() + 450),
         delay_told: false,
@@ -152,10 +154,8 @@ fn recipients_leave_one_by_one_and_the_body_with_the_last() {
         notice,
     } = e.run(|reads| queue_outcome(reads, 1, &mixed)).unwrap();
     let left = left.unwrap();
-    assert_eq!(
-        (&left.recipients[..], notice),
-        (&[QueueRecipient::from("x@b.example")][..], None)
-    );
+    assert_eq!(left.recipients, ["x@b.example"]);
+    assert_eq!(notice, None);
     assert_eq!(left.next_attempt.secs(), e.now.secs() + 450);
     assert_eq!(left.attempts[0].ended, Some(e.now));
     assert_eq!(left.attempts[0].outcome, "250 ok");
@@ -359,23 +359,32 @@ fn many_groups_fit_one_operation_and_limits_hold() {
     e.check();
     // The largest entry there can be is within the limit of a value.
     let address = "a".repeat(ADDRESS_MAX);
-    let job = submission(
-        &mut e,
-        a,
-        100,
-        vec![group(&vec![&address[..]; RECIPIENTS_MAX])],
-    );
+    let mut largest = group(&vec![&address[..]; RECIPIENTS_MAX]);
+    for to in &mut largest.recipients {
+        to.dsn = "d".repeat(RECIPIENTS_OCTETS_MAX / RECIPIENTS_MAX - ADDRESS_MAX - 4);
+    }
+    let job = submission(&mut e, a, 100, vec![largest]);
     let id = e.run(|reads| deliver(reads, &job)).unwrap().queued[0];
     let text = "t".repeat(3_000);
+    let long_by = || Reached {
+        host: text.clone(),
+        tls: text.clone(),
+        status: text.clone(),
+        from_peer: true,
+        ambiguous: 1,
+    };
     for _ in 0..ATTEMPTS_KEPT {
         let now = e.now;
         e.run(|reads| queue_attempt(reads, id, &text, now, now))
             .unwrap();
         let mut all = outcome(&e, vec![Fate::Deferred(text.clone()); RECIPIENTS_MAX]);
-        (all.text, all.host) = (text.clone(), text.clone());
+        (all.text, all.host, all.tls) = (text.clone(), text.clone(), text.clone());
+        all.reached = vec![long_by(); RECIPIENTS_MAX];
+        all.steps.lines = vec![text.clone(); 1_000];
         e.run(|reads| queue_outcome(reads, id, &all)).unwrap();
     }
-    let all = outcome(&e, vec![Fate::Failed(text); RECIPIENTS_MAX]);
+    let mut all = outcome(&e, vec![Fate::Failed(text.clone()); RECIPIENTS_MAX]);
+    all.reached = vec![long_by(); RECIPIENTS_MAX];
     e.run(|reads| queue_outcome(reads, id, &all)).unwrap();
     e.check();
 }
@@ -443,4 +452,135 @@ fn a_delay_that_was_told_while_the_attempt_ran_is_not_told_again_by_its_outcome(
     assert!(settled.notice.is_some());
     assert_eq!(e.status(a, "INBOX").messages, 2);
     e.check();
+}
+
+fn by(host: &str, tls: &str, status: &str, ambiguous: u32) -> Reached {
+    Reached {
+        host: host.into(),
+        tls: tls.into(),
+        status: status.into(),
+        from_peer: true,
+        ambiguous,
+    }
+}
+
+#[test]
+fn what_was_said_of_each_recipient_is_kept_by_itself() {
+    let (mut e, a) = Engine::with_account();
+    let to = ["carol@b.example", "dave@b.example", "eve@b.example"];
+    let job = submission(&mut e, a, 100, vec![group(&to)]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, 1, "direct", now, now))
+        .unwrap();
+    let mut first = outcome(
+        &e,
+        vec![
+            Fate::Deferred("452 4.2.2 mailbox full".into()),
+            Fate::Deferred("451 4.7.1 greylisted".into()),
+            delivered(),
+        ],
+    );
+    first.reached = vec![
+        by("mx1", "TLSv1.3", "4.2.2", 0),
+        by("mx2", "in clear", "4.7.1", 1),
+        by("mx1", "TLSv1.3", "2.0.0", 0),
+    ];
+    let entry = e.run(|reads| queue_outcome(reads, 1, &first)).unwrap();
+    let entry = entry.entry.unwrap();
+    let said: Vec<Said> = (entry.recipients.iter())
+        .filter_map(|to| to.last.clone())
+        .collect();
+    assert_eq!(
+        said,
+        [
+            Said {
+                text: "452 4.2.2 mailbox full".into(),
+                by: by("mx1", "TLSv1.3", "4.2.2", 0)
+            },
+            Said {
+                text: "451 4.7.1 greylisted".into(),
+                by: by("mx2", "in clear", "4.7.1", 1)
+            },
+        ]
+    );
+    let [attempt] = &entry.attempts[..] else {
+        panic!()
+    };
+    assert_eq!((attempt.ambiguous, entry.ambiguous), (true, 1));
+    e.later(450);
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, 1, "direct", now, now))
+        .unwrap();
+    let mut second = outcome(&e, vec![delivered(), delivered()]);
+    second.reached = vec![
+        by("mx1", "in clear", "2.0.0", 0),
+        by("mx2", "TLSv1.2", "2.0.0", 0),
+    ];
+    e.run(|reads| queue_outcome(reads, 1, &second)).unwrap();
+    let left = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
+    let [eve, both] = &left[..] else { panic!() };
+    assert_eq!(eve.reached, [by("mx1", "TLSv1.3", "2.0.0", 0)]);
+    assert_eq!(
+        both.reached,
+        [
+            by("mx1", "in clear", "2.0.0", 0),
+            // How often its answer was lost is not forgotten.
+            by("mx2", "TLSv1.2", "2.0.0", 1),
+        ]
+    );
+    assert_eq!((eve.attempts.len(), both.attempts.len()), (1, 2));
+    assert_eq!((eve.ambiguous, both.ambiguous), (1, 1));
+    e.check();
+}
+
+#[test]
+fn the_steps_of_the_last_attempt_stay_as_long_as_what_left_by_it() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example", "y@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let attempt = |e: &mut Engine, fates, lines: &[&str]| {
+        let now = e.now;
+        e.run(|reads| queue_attempt(reads, 1, "direct", now, now))
+            .unwrap();
+        let mut outcome = outcome(e, fates);
+        outcome.steps.lines = lines.iter().map(|&line| line.into()).collect();
+        e.run(|reads| queue_outcome(reads, 1, &outcome)).unwrap();
+    };
+    let kept = |e: &Engine| queue_transcript(&e.rows, 1).unwrap();
+    let steps = |e: &Engine| kept(e).map(|kept| (kept.attempt, kept.steps.join(" ")));
+    let later = || Fate::Deferred("450 later".into());
+    attempt(&mut e, vec![later(), delivered()], &["EHLO", "MAIL"]);
+    assert_eq!(steps(&e), Some((1, "EHLO MAIL".into())));
+    e.later(DAY);
+    attempt(&mut e, vec![later()], &[]);
+    assert_eq!(steps(&e), None);
+    e.later(DAY);
+    attempt(&mut e, vec![delivered()], &["EHLO", "RCPT"]);
+    assert_eq!(steps(&e), Some((3, "EHLO RCPT".into())));
+    // What left first is forgotten first.
+    let purge = |e: &mut Engine, secs| {
+        let before = Utc::from_secs(secs);
+        e.run(|reads| purge_retired(reads, before)).unwrap();
+    };
+    purge(&mut e, START + DAY);
+    assert_eq!(retired(&e.rows, Utc::from_secs(0), 9).unwrap().len(), 1);
+    assert_eq!(steps(&e), Some((3, "EHLO RCPT".into())));
+    let now = e.now.secs();
+    purge(&mut e, now + 1);
+    assert_eq!(kept(&e), None);
+    e.check();
+    // There is an end to what is kept.
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    let id = e.run(|reads| deliver(reads, &job)).unwrap().queued[0];
+    let mut many = outcome(&e, vec![later()]);
+    many.steps.lines = (0..30)
+        .map(|n| format!("{n:02}{}", "x".repeat(1_000)))
+        .collect();
+    many.steps.left_out = 7;
+    e.run(|reads| queue_outcome(reads, id, &many)).unwrap();
+    let kept = queue_transcript(&e.rows, id).unwrap().unwrap();
+    assert_eq!((kept.steps.len(), kept.left_out), (16, 21));
+    assert!(kept.steps.iter().all(|step| step.len() == STEP_MAX));
+    assert!(kept.steps[15].starts_with("29"));
 }

@@ -52,6 +52,8 @@ fn ended(e: &mut Engine, id: u64, fates: Vec<Fate>) {
         text: String::new(),
         tls: String::new(),
         fates,
+        reached: Vec::new(),
+        steps: Steps::default(),
         unknown: entry
             .recipients
             .iter()
@@ -78,6 +80,7 @@ fn telling(at: Utc, recipient: &str, original: Option<&str>) -> Telling {
         note: Notified {
             at,
             recipient: recipient.into(),
+            about: String::new(),
             action: "failed".into(),
             status: "5.1.1".into(),
             from: "mx.far.example".into(),
@@ -86,6 +89,36 @@ fn telling(at: Utc, recipient: &str, original: Option<&str>) -> Telling {
         original: original.into_iter().map(Into::into).collect(),
         unknown: true,
     }
+}
+
+#[test]
+fn a_note_says_of_which_of_our_recipients_it_is() {
+    let (mut e, a) = Engine::with_account();
+    let id = queued(
+        &mut e,
+        a,
+        "<1@x>",
+        &["Carol@far.example", "dave@far.example"],
+    );
+    ended(&mut e, id, vec![yes(), yes()]);
+    let now = e.now;
+    // It was forwarded there, and tells so.
+    let told = [telling(
+        now,
+        "carl@inner.far.example",
+        Some("carol@FAR.example"),
+    )];
+    let found = e.run(|reads| queue_notified(reads, a, &["<1@x>".into()], &told, now));
+    assert_eq!(found, Ok(1));
+    let left = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
+    let [note] = &left[0].notified[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (&note.recipient[..], &note.about[..]),
+        ("carl@inner.far.example", "Carol@far.example")
+    );
+    e.check();
 }
 
 #[test]
@@ -136,6 +169,8 @@ fn failures_far_apart_and_failures_of_another_kind_do_not_count() {
             text: String::new(),
             tls: String::new(),
             fates: vec![Fate::Failed("550 5.7.1 spam".into())],
+            reached: Vec::new(),
+            steps: Steps::default(),
             unknown: Vec::new(),
             next_attempt: e.now,
             delay_told: false,
@@ -213,7 +248,11 @@ fn a_notification_is_noted_where_the_recipient_left_the_queue_and_counts() {
         1
     );
     let rows = retired(&e.rows, Utc(0), 10).unwrap();
-    assert_eq!(rows[0].notified, slice::from_ref(&about_carol.note));
+    let noted = Notified {
+        about: "Carol@far.example".into(),
+        ..about_carol.note.clone()
+    };
+    assert_eq!(rows[0].notified, [noted]);
     assert_eq!(rows[1].notified, []);
     assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, 1);
     // Whoever it was forwarded to is not whom we sent to.

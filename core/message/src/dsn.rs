@@ -1,5 +1,6 @@
 //! Delivery status notifications, RFC 3464 in a multipart/report of RFC 6522, and their internationalised form, RFC 6533.
 
+mod advice;
 mod human;
 mod read;
 mod report;
@@ -93,6 +94,28 @@ pub struct Recipient<'a> {
     pub diagnostic: Diagnostic<'a>,
     /// When the last attempt was made.
     pub last_attempt: Option<Utc>,
+    /// How long it was tried before it was given up, where that is of interest.
+    pub tried: Option<Tried>,
+    /// An answer to the end of the message was lost: it may have been delivered all the same.
+    pub maybe_delivered: bool,
+}
+
+impl Recipient<'_> {
+    /// It is given up because its time is over.
+    fn is_expired(&self) -> bool {
+        self.tried.is_some_and(|tried| tried.is_expired)
+    }
+}
+
+/// How long a recipient was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// How often.
+    pub times: u32,
+    /// Since when.
+    pub since: Utc,
+    /// Nobody refused the message for good: it is given up because its time is over.
+    pub is_expired: bool,
 }
 
 /// Why a recipient has not got the message, or what was said when it was taken. Control characters are taken out, and it is cut at [`DIAGNOSTIC_MAX`].

@@ -10,7 +10,7 @@
 use mox_address::{Domain, Enhanced, Path};
 use mox_machine::{Seed, Utc};
 use mox_message::dsn::{
-    Composed, DIAGNOSTIC_MAX, Diagnostic, Dsn, HEADER_MAX, Kind, NoRecipients, Recipient,
+    Composed, DIAGNOSTIC_MAX, Diagnostic, Dsn, HEADER_MAX, Kind, NoRecipients, Recipient, Tried,
 };
 use mox_mime::{Inside, Limits, Structure, TransferDecoder, Walker, header};
 use proptest::prelude::*;
@@ -94,6 +94,8 @@ impl Case {
             remote: Some("mx.example.net [192.0.2.1]"),
             diagnostic: Diagnostic::Reply("550 5.1.1 no such user"),
             last_attempt: Some(Utc::from_secs(1_767_323_045)),
+            tried: None,
+            maybe_delivered: false,
         }
     }
 
@@ -226,6 +228,9 @@ will not be tried again.
 
   bob@example.net
     The server mx.example.net [192.0.2.1] answered: 550 5.1.1 no such user
+
+    What you can do: look whether the address is written right, and ask the
+    recipient by other means for the one that holds now.
 
 Your message:
   Subject: Lunch
@@ -415,6 +420,127 @@ fn long_headers_and_long_words_are_cut() {
     assert_sendable(&composed);
     assert!(composed.message.len() < HEADER_MAX + 3 * DIAGNOSTIC_MAX);
     assert!(read(&composed)[2].1.ends_with(b"of many\r\n"));
+}
+
+/// The words for people and the status of one recipient who failed.
+fn failed(recipient: Recipient<'_>, kind: Kind) -> (String, String) {
+    let case = Case::new("bob@example.net");
+    let recipients = [recipient];
+    let dsn = Dsn {
+        kind,
+        ..case.dsn(&recipients, b"")
+    };
+    let composed = dsn.compose().unwrap();
+    assert_sendable(&composed);
+    let parts = read(&composed);
+    let words = String::from_utf8(parts[0].1.clone()).unwrap();
+    let fields = String::from_utf8(parts[1].1.clone()).unwrap();
+    let status = fields.split_once("Status: ").unwrap().1;
+    let status = status.split_once("\r\n").unwrap().0.to_owned();
+    let words: Vec<&str> = words.split_ascii_whitespace().collect();
+    (words.join(" "), status)
+}
+
+#[test]
+fn what_was_tried_for_days_is_told_so_with_the_problem_that_there_was() {
+    let case = Case::new("bob@example.net");
+    let tried = Tried {
+        times: 13,
+        since: Utc::from_secs(1_766_891_000),
+        is_expired: true,
+    };
+    let late = |status| Recipient {
+        status,
+        diagnostic: Diagnostic::Reply("451 later"),
+        tried: Some(tried),
+        ..case.recipient()
+    };
+    // A persistent transient failure (RFC 3463 2); 4.4.7 only where nobody named the actual problem (RFC 3463 3.5).
+    for (given, told) in [
+        (None, "4.4.7"),
+        (Some(Enhanced(4, 0, 0)), "4.4.7"),
+        (Some(Enhanced(5, 2, 2)), "4.2.2"),
+    ] {
+        let (words, status) = failed(late(given), Kind::Failed);
+        assert_eq!(status, told);
+        assert!(
+            words.contains(
+                "It was tried 13 times since Sun, 28 Dec 2025 03:03:20 +0000, and nobody refused it for good: its time is over. What you can do:"
+            ),
+            "{words}"
+        );
+    }
+    let (words, _) = failed(late(None), Kind::Failed);
+    assert!(
+        words.contains("What you can do: send it again later"),
+        "{words}"
+    );
+    let refused = Recipient {
+        tried: Some(Tried {
+            is_expired: false,
+            ..tried
+        }),
+        ..case.recipient()
+    };
+    let (words, status) = failed(refused.clone(), Kind::Failed);
+    assert!(words.contains("It was tried 13 times since Sun, 28 Dec 2025 03:03:20 +0000. What"));
+    assert_eq!(status, "5.1.1");
+    let at_once = Recipient {
+        tried: Some(Tried {
+            times: 1,
+            is_expired: false,
+            ..tried
+        }),
+        ..refused
+    };
+    assert!(!failed(at_once, Kind::Failed).0.contains("It was tried"));
+}
+
+#[test]
+fn a_failure_says_what_to_do_and_whether_it_may_have_arrived() {
+    let case = Case::new("bob@example.net");
+    for (status, advice) in [
+        (Enhanced(5, 1, 1), "whether the address is written right"),
+        (Enhanced(5, 1, 2), "whether what stands behind the @"),
+        (Enhanced(5, 2, 1), "the mailbox is closed"),
+        (Enhanced(5, 2, 2), "the mailbox is full"),
+        (Enhanced(5, 3, 4), "too large there"),
+        (Enhanced(5, 6, 7), "characters beyond ASCII"),
+        (Enhanced(5, 7, 1), "refuses the message by its rules"),
+        (
+            Enhanced(5, 7, 26),
+            "does not believe that the message is from you",
+        ),
+        (Enhanced(5, 7, 30), "cannot encrypt as your message demands"),
+    ] {
+        let of = Recipient {
+            status: Some(status),
+            ..case.recipient()
+        };
+        let (words, _) = failed(of.clone(), Kind::Failed);
+        let (_, told) = words.split_once("What you can do: ").unwrap();
+        assert!(told.contains(advice), "{status:?}: {words}");
+        let (words, _) = failed(of, Kind::Relayed);
+        assert!(!words.contains("What you can do"), "{words}");
+    }
+    let ours = Recipient {
+        status: Some(Enhanced(5, 7, 1)),
+        remote: None,
+        diagnostic: Diagnostic::Local("not sent"),
+        ..case.recipient()
+    };
+    let (words, _) = failed(ours, Kind::Failed);
+    assert!(
+        words.contains("What you can do: ask your administrator"),
+        "{words}"
+    );
+    let maybe = |maybe_delivered| Recipient {
+        maybe_delivered,
+        ..case.recipient()
+    };
+    const ARRIVED: &str = "It may have been delivered all the same";
+    assert!(failed(maybe(true), Kind::Failed).0.contains(ARRIVED));
+    assert!(!failed(maybe(false), Kind::Failed).0.contains(ARRIVED));
 }
 
 #[test]

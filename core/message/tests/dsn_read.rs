@@ -50,6 +50,8 @@ fn what_we_write_ourselves_is_read_as_it_was_meant() {
                 remote: Some("mx.far.example"),
                 diagnostic: Diagnostic::Reply("550 5.1.1 nobody"),
                 last_attempt: None,
+                tried: None,
+                maybe_delivered: false,
             }],
             header: b"Message-ID: <1@ours.example>\r\nSubject: hi\r\n\r\n",
             whole: None,

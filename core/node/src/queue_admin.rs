@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
-use mox_mailbox::{Attempt, QueueEntry, Retired, RetiredAt, Stop};
+use mox_mailbox::{
+    AccountId, Attempt, Fate, QueueEntry, Retired, RetiredAt, Said, Stop, Transcript,
+};
 use mox_queue::Limits;
 use mox_server::routes::ROUTES;
 use std::time::Duration;
@@ -49,6 +51,10 @@ pub struct Queued {
     pub to_one_server: bool,
     /// The sender was told that it takes longer.
     pub delay_told: bool,
+    /// What was said last of each of those recipients, in the same order; nothing of those who were not tried yet.
+    pub said: Vec<Option<Said>>,
+    /// Attempts in which the answer to the final dot was lost: the host may have the message.
+    pub ambiguous: u32,
 }
 
 /// Which entries are meant: those that fulfil all that is given. The empty one means all.
@@ -66,7 +72,7 @@ pub struct Selection {
     pub domain: Option<String>,
     /// In the queue for at least so long.
     pub older: Option<Duration>,
-    /// Whose last attempt said something with this in it; letter case does not count.
+    /// Whose last attempt said something with this in it, of any recipient; letter case does not count.
     pub error: Option<String>,
     /// Held, or not held.
     pub held: Option<bool>,
@@ -94,13 +100,26 @@ pub enum Change {
     },
 }
 
-/// All that is known of an entry.
+/// What somebody wants to know all of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// An entry, whether it waits or has left the queue.
+    Entry(u64),
+    /// The message of a transaction, by the id in the reply that accepted it.
+    Transaction(String),
+}
+
+/// All that is known of an entry and of its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// The entry.
-    pub queued: Queued,
+    /// The entry, where it waits: that of a transaction which comes first.
+    pub queued: Option<Queued>,
     /// Its last attempts, oldest first.
     pub attempts: Vec<Attempt>,
+    /// What was done in the last of them.
+    pub transcript: Option<Transcript>,
+    /// The other entries of the message that wait.
+    pub others: Vec<Queued>,
     /// Those of the same message that left the queue lately.
     pub retired: Vec<Retired>,
 }
@@ -109,18 +128,12 @@ pub struct History {
 const PAGE: usize = 500;
 /// Notifications that are written at once: each may hold a whole message twice.
 const TELLING_MAX: usize = 4;
-/// Retired entries that are searched for those of one message.
-const RETIRED_SEARCHED: usize = 100_000;
 /// Retired entries of one message that are told.
 const RETIRED_TOLD: usize = 1_000;
 
 impl Selection {
     fn selects(&self, queued: &Queued, now: Utc) -> bool {
         let is_address = |wanted: &String, given: &String| wanted.eq_ignore_ascii_case(given);
-        let at = |domain: &str, to: &String| {
-            to.rsplit_once('@')
-                .is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
-        };
         (self.ids.is_empty() || self.ids.contains(&queued.id))
             && self
                 .account
@@ -137,7 +150,7 @@ impl Selection {
             && self
                 .domain
                 .as_ref()
-                .is_none_or(|d| queued.to.iter().any(|to| at(d, to)))
+                .is_none_or(|d| queued.to.iter().any(|to| is_at(d, to)))
             && self.older.is_none_or(|age| queued.created + age <= now)
             && self.held.is_none_or(|held| held == queued.hold)
             && self
@@ -145,10 +158,50 @@ impl Selection {
                 .as_ref()
                 .is_none_or(|by| *by == queued.transport)
             && self.error.as_ref().is_none_or(|error| {
-                let last = queued.last.as_deref().unwrap_or_default().to_lowercase();
-                last.contains(&error.to_lowercase())
+                let said = queued.said.iter().flatten().map(|said| &said.text);
+                let mut said = said.chain(&queued.last);
+                said.any(|text| has(text, error))
             })
     }
+
+    /// The recipients that are selected of those who left the queue together.
+    fn of_retired(&self, mut retired: Retired, account: Option<AccountId>, now: Utc) -> Retired {
+        let is_selected = (self.ids.is_empty() || self.ids.contains(&retired.entry))
+            && (self.account.is_none() || (account.is_some() && account == retired.account))
+            && (self.sender.as_ref())
+                .is_none_or(|from| from.eq_ignore_ascii_case(&retired.reverse_path))
+            && self.older.is_none_or(|age| retired.created + age <= now)
+            && (self.transport.as_ref())
+                .is_none_or(|by| retired.last().is_some_and(|last| last.transport == *by));
+        let is_meant = |(to, fate): &(String, Fate)| {
+            let text = match fate {
+                Fate::Delivered(text) | Fate::Failed(text) | Fate::Deferred(text) => text,
+                Fate::Dropped => "",
+            };
+            is_selected
+                && self
+                    .recipient
+                    .as_ref()
+                    .is_none_or(|r| r.eq_ignore_ascii_case(to))
+                && self.domain.as_ref().is_none_or(|domain| is_at(domain, to))
+                && self.error.as_ref().is_none_or(|error| has(text, error))
+        };
+        let is_meant: Vec<bool> = retired.recipients.iter().map(is_meant).collect();
+        let mut keeps = is_meant.iter();
+        (retired.recipients).retain(|_| keeps.next().copied().unwrap_or(false));
+        let mut keeps = is_meant.iter();
+        (retired.reached).retain(|_| keeps.next().copied().unwrap_or(false));
+        retired
+    }
+}
+
+fn is_at(domain: &str, to: &str) -> bool {
+    to.rsplit_once('@')
+        .is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
+}
+
+fn has(text: &str, part: &str) -> bool {
+    text.to_lowercase().contains(&part.to_lowercase())
 }
 
 impl<R: Runtime> Node<R> {
@@ -292,23 +345,70 @@ impl<R: Runtime> Node<R> {
         Ok(done)
     }
 
-    /// All that is known of an entry; `None` when there is none of this number.
-    pub fn queue_history(&self, id: u64) -> Result<Option<History>, StartError> {
+    /// All that is known of an entry or of the message of a transaction; `None` when there is none, and was none lately.
+    pub fn queue_history(&self, wanted: &Wanted) -> Result<Option<History>, StartError> {
         let published = self.inner.store.published();
         let view = &*published.view;
         let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
-        let Some(entry) = mox_mailbox::queue_entry(view, id).map_err(failed)? else {
+        let mut waiting = match wanted {
+            Wanted::Entry(id) => mox_mailbox::queue_entry(view, *id).map_err(failed)?,
+            Wanted::Transaction(id) => first_of(view, id).map_err(failed)?,
+        };
+        let message = waiting.as_ref().map(|entry| entry.message);
+        let since = waiting
+            .as_ref()
+            .map_or_else(Utc::default, |entry| entry.created);
+        // What nothing waits of any more is found by what left the queue.
+        let is_wanted = |retired: &Retired| match (message, wanted) {
+            (Some(message), _) => retired.message == message,
+            (None, Wanted::Entry(id)) => retired.entry == *id,
+            (None, Wanted::Transaction(id)) => retired.extra == id.as_bytes(),
+        };
+        let mut retired = retired_where(view, since, is_wanted).map_err(failed)?;
+        let found = message.or_else(|| retired.first().map(|retired| retired.message));
+        let Some(message) = found else {
             return Ok(None);
         };
-        let mut retired =
-            mox_mailbox::retired(view, entry.created, RETIRED_SEARCHED).map_err(failed)?;
-        retired.retain(|retired| retired.message == entry.message);
-        retired.truncate(RETIRED_TOLD);
+        if let (None, Some(first)) = (&waiting, retired.first()) {
+            let since = first.created;
+            retired = retired_where(view, since, |r| r.message == message).map_err(failed)?;
+        }
+        let mut others = Vec::new();
+        if let Some(row) = mox_mailbox::queue_message(view, message).map_err(failed)? {
+            let end = message.saturating_add(row.entries.into());
+            let count = usize::try_from(row.entries).unwrap_or(usize::MAX);
+            others = mox_mailbox::queue(view, message, count.min(RETIRED_TOLD)).map_err(failed)?;
+            others.retain(|entry| entry.id < end);
+        }
+        if let Wanted::Transaction(_) = wanted {
+            waiting = others.first().cloned();
+        }
+        others.retain(|entry| waiting.as_ref().is_none_or(|this| this.id != entry.id));
+        // Its last part to leave knows of all attempts.
+        let id = match (&waiting, wanted) {
+            (Some(entry), _) => Some(entry.id),
+            (None, Wanted::Entry(id)) => Some(*id),
+            (None, Wanted::Transaction(_)) => retired.last().map(|retired| retired.entry),
+        };
+        let mut left = retired.iter().rev();
+        let left = left.find(|retired| Some(retired.entry) == id);
+        let attempts = match (&waiting, left) {
+            (Some(entry), _) => entry.attempts.clone(),
+            (None, Some(retired)) => retired.attempts.clone(),
+            (None, None) => Vec::new(),
+        };
+        let transcript = match id {
+            Some(id) => mox_mailbox::queue_transcript(view, id).map_err(failed)?,
+            None => None,
+        };
+        let now = self.inner.runtime.now().utc;
+        let told = |entry| queued(&self.inner, view, entry, now).map_err(failed);
         Ok(Some(History {
-            attempts: entry.attempts.clone(),
+            queued: waiting.map(told).transpose()?,
+            attempts,
+            transcript,
+            others: others.into_iter().map(told).collect::<Result<_, _>>()?,
             retired,
-            queued: queued(&self.inner, view, entry, self.inner.runtime.now().utc)
-                .map_err(failed)?,
         }))
     }
 
@@ -327,6 +427,23 @@ impl<R: Runtime> Node<R> {
         let published = self.inner.store.published();
         let page = mox_mailbox::retired_page(&*published.view, from, max);
         page.map_err(|e| StartError(e.to_string()))
+    }
+
+    /// The same with those recipients only that are selected.
+    pub fn retired_selected(
+        &self,
+        selection: &Selection,
+        from: RetiredAt,
+        max: usize,
+    ) -> Result<(Vec<Retired>, Option<RetiredAt>), StartError> {
+        let (page, next) = self.retired_page(from, max)?;
+        let named = selection.account.as_deref();
+        let account = named.and_then(|name| self.inner.account_id(name));
+        let now = self.inner.runtime.now().utc;
+        let page = page.into_iter();
+        let page = page.map(|retired| selection.of_retired(retired, account, now));
+        let page = page.filter(|retired| !retired.recipients.is_empty());
+        Ok((page.collect(), next))
     }
 
     /// Octets of a queued message as it is sent, from `offset` on, at most `max`; empty behind its end. `None` when there is
@@ -367,6 +484,53 @@ impl<R: Runtime> Node<R> {
     }
 }
 
+/// The first entry that waits of the message of a transaction.
+fn first_of(
+    view: &dyn mox_mailbox::Reads,
+    transaction: &str,
+) -> Result<Option<QueueEntry>, mox_mailbox::ReadError> {
+    let (mut from, mut seen) = (0, None);
+    loop {
+        let page = mox_mailbox::queue(view, from, PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(None);
+        };
+        from = last.id + 1;
+        for entry in page {
+            // One look at each message.
+            if seen.replace(entry.message) == Some(entry.message) {
+                continue;
+            }
+            let message = mox_mailbox::queue_message(view, entry.message)?;
+            if message.is_some_and(|message| message.extra == transaction.as_bytes()) {
+                return Ok(Some(entry));
+            }
+        }
+    }
+}
+
+/// What left the queue since then and is wanted, up to [`RETIRED_TOLD`].
+fn retired_where(
+    view: &dyn mox_mailbox::Reads,
+    since: Utc,
+    is_wanted: impl Fn(&Retired) -> bool,
+) -> Result<Vec<Retired>, mox_mailbox::ReadError> {
+    let mut from = Some(RetiredAt {
+        secs: u64::try_from(since.secs()).unwrap_or(0),
+        ..RetiredAt::default()
+    });
+    let mut found = Vec::new();
+    while let Some(first) = from
+        && found.len() < RETIRED_TOLD
+    {
+        let (page, next) = mox_mailbox::retired_page(view, first, PAGE)?;
+        found.extend(page.into_iter().filter(&is_wanted));
+        from = next;
+    }
+    found.truncate(RETIRED_TOLD);
+    Ok(found)
+}
+
 fn queued<R: Runtime>(
     node: &Inner<R>,
     view: &dyn mox_mailbox::Reads,
@@ -396,6 +560,8 @@ fn queued<R: Runtime>(
             .map(|m| String::from_utf8_lossy(&m.extra).into_owned())
             .unwrap_or_default(),
         last: last.filter(|outcome| !outcome.is_empty()),
+        said: entry.recipients.iter().map(|to| to.last.clone()).collect(),
+        ambiguous: entry.ambiguous,
         to: entry.recipients.into_iter().map(|to| to.address).collect(),
         attempts: entry.attempts_made,
         next: entry.next_attempt,

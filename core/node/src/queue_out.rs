@@ -14,6 +14,7 @@ mod policy;
 mod route;
 mod seen;
 mod session;
+mod steps;
 mod verdict;
 
 use core::future::poll_fn;
@@ -81,8 +82,8 @@ impl Waiting {
 enum Finished<R: Runtime> {
     /// An attempt: which entry, what it left of it, and the session that may take another message.
     Attempt(u64, Left, Option<Open<R>>),
-    /// A notice of a delay.
-    Told,
+    /// A notice of a delay; the entry of which nobody could be told.
+    Told(Option<u64>),
 }
 
 /// An entry behind an attempt.
@@ -148,7 +149,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
             while telling < TELLING_MAX
                 && let Some(id) = to_tell.pop_front()
             {
-                let told = Told(report.clone());
+                let told = Told::new(id, report.clone());
                 let task = attempt::tell_of_delay(node.clone(), id, told);
                 node.runtime.spawn_session("delay notice", Box::pin(task));
                 telling += 1;
@@ -175,7 +176,18 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         })
         .await;
         match ended {
-            Some(Finished::Told) => telling -= 1,
+            Some(Finished::Told(untold)) => {
+                telling -= 1;
+                let known = untold.and_then(|id| waiting.scheduler.entry(id));
+                if let Some(known) = known {
+                    let soonest = node.runtime.now().utc + AGAIN_AFTER;
+                    let again = Entry {
+                        delay_notice: Some(soonest),
+                        ..known.clone()
+                    };
+                    waiting.scheduler.insert(again);
+                }
+            }
             Some(Finished::Attempt(id, left, session)) => {
                 if let Some(session) = session {
                     match waiting.scheduler.runs_to(id) {
@@ -315,13 +327,34 @@ impl<R: Runtime> Drop for Slot<R> {
     }
 }
 
-/// The place of a notice of a delay among those that are written at once: given back when dropped.
-struct Told<R: Runtime>(mpsc::Sender<Finished<R>>);
+/// The place of a notice of a delay among those that are written at once: given back when dropped. Who was not told by then is told
+/// later.
+struct Told<R: Runtime> {
+    id: u64,
+    is_settled: bool,
+    report: mpsc::Sender<Finished<R>>,
+}
+
+impl<R: Runtime> Told<R> {
+    fn new(id: u64, report: mpsc::Sender<Finished<R>>) -> Self {
+        Self {
+            id,
+            is_settled: false,
+            report,
+        }
+    }
+
+    /// The sender knows, or need not know now.
+    fn settle(&mut self) {
+        self.is_settled = true;
+    }
+}
 
 impl<R: Runtime> Drop for Told<R> {
     fn drop(&mut self) {
         // A sender of its own always has room for one.
-        let _ = self.0.try_send(Finished::Told);
+        let untold = (!self.is_settled).then_some(self.id);
+        let _ = self.report.try_send(Finished::Told(untold));
     }
 }
 

@@ -47,6 +47,26 @@ impl Signers {
         )
     }
 
+    /// The same, with mail of a host signed by the nearest domain above it that signs: with it, it is aligned (RFC 7489 3.1.1).
+    #[must_use]
+    pub fn and_host(&self, host: &Domain) -> Self {
+        let mut signers = self.clone();
+        let Ok(host) = host.to_ascii() else {
+            return signers;
+        };
+        let is_above = |domain: &Domain| {
+            let rest = host.as_str().strip_suffix(domain.as_str());
+            rest.is_some_and(|rest| rest.ends_with('.'))
+        };
+        let above = self.0.iter();
+        let above = above.filter(|(domain, some)| !some.is_empty() && is_above(domain));
+        let nearest = above.max_by_key(|(domain, _)| domain.as_str().len());
+        if let (false, Some((_, selectors))) = (self.has(&host), nearest) {
+            signers.0.insert(host, selectors.clone());
+        }
+        signers
+    }
+
     /// Those that sign for the author of a message.
     fn of(&self, author: &Path) -> Option<Arc<[Selector]>> {
         let domain = author.domain()?.to_ascii().ok()?;

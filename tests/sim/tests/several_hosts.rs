@@ -12,8 +12,10 @@ mod one_server;
 use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use mox_machine::Mono;
-use mox_node::{Change, Outgoing, Selection};
-use mox_sim::peers::{Act, BrokenTls, Flaw, Ledger, Manner, Plain, Seen, Stage, Until, serve};
+use mox_node::{Change, Outgoing, Selection, Wanted};
+use mox_sim::peers::{
+    Act, BrokenTls, Dropper, Flaw, Ledger, Manner, Plain, Seen, Stage, Until, serve,
+};
 use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, name_server};
 use one_server::{One, inbox, sleep, submit, submit_with, text};
 use std::time::Duration;
@@ -62,13 +64,26 @@ fn world<F: Future<Output = ()> + Send + 'static>(
     hosts: Vec<Option<Host>>,
     story: impl FnOnce(One, Vec<Ledger>, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
+    world_of(1, false, hosts, story);
+}
+
+fn world_of<F: Future<Output = ()> + Send + 'static>(
+    seed: u64,
+    has_both_families: bool,
+    hosts: Vec<Option<Host>>,
+    story: impl FnOnce(One, Vec<Ledger>, SimRuntime) -> F + Send + 'static,
+) {
+    let sim = Sim::new(seed, Knobs::fault_free());
     let world = sim.clone();
     sim.run(async move {
         let (mut ledgers, mut zone) = (Vec::new(), String::new());
         for (host, nth) in hosts.into_iter().zip(1..) {
             let peer = world.computer("peer", [10, 0, 2, nth]);
             zone += &format!("mx{nth}.peer.example. 3600 A 10.0.2.{nth}\n");
+            if has_both_families {
+                let six = peer.addresses()[1];
+                zone += &format!("mx{nth}.peer.example. 3600 AAAA {six}\n");
+            }
             for domain in ["peer.example", "xn--bcher-kva.example"] {
                 zone += &format!("{domain}. 3600 MX {nth}0 mx{nth}.peer.example.\n");
             }
@@ -444,7 +459,11 @@ fn what_a_host_says_is_kept_word_for_word() {
             sleep(&client, 20 * MINUTE).await;
             let entry = one.queue().remove(0);
             assert_eq!(entry.last.as_deref(), Some(said.trim_end()));
-            let history = one.node().queue_history(entry.id).unwrap().unwrap();
+            let history = one
+                .node()
+                .queue_history(&Wanted::Entry(entry.id))
+                .unwrap()
+                .unwrap();
             let kept: Vec<usize> = history.attempts.iter().map(|a| a.outcome.len()).collect();
             assert_eq!(kept, [256, said.trim_end().len()]);
             one.stop().await;
@@ -494,4 +513,218 @@ fn a_host_that_demands_tls_and_offers_none_is_believed() {
             one.stop().await;
         },
     );
+}
+
+/// The part of a notification that is about one recipient.
+fn about<'a>(told: &'a str, to: &str) -> &'a str {
+    let from = format!("Final-Recipient: rfc822; {to}\r\n");
+    let (_, rest) = told
+        .split_once(&from)
+        .unwrap_or_else(|| panic!("{to} in {told}"));
+    rest.split("\r\n\r\n").next().unwrap()
+}
+
+#[test]
+fn of_a_delay_each_recipient_is_told_what_was_said_of_it() {
+    let dave = "dave@peer.example";
+    let host = Does(|seen: &Seen<'_>| {
+        let said = match seen.line.contains("carol") {
+            true => "452 4.2.2 mailbox full",
+            false => "451 4.7.1 greylisted",
+        };
+        (seen.stage == Stage::Rcpt).then(|| vec![Act::reply(said)])
+    });
+    world(
+        vec![Some(Box::new(host) as Host)],
+        move |one, _, client| async move {
+            submit(&client, &[CAROL, dave], &text(MARK, 3))
+                .await
+                .unwrap();
+            sleep(&client, 5 * HOUR).await;
+            let told = inbox(&client).await.unwrap();
+            for (to, status, said) in [
+                (CAROL, "4.2.2", "452 4.2.2 mailbox full"),
+                (dave, "4.7.1", "451 4.7.1 greylisted"),
+            ] {
+                let about = about(&told, to);
+                let status = format!("Action: delayed\r\nStatus: {status}\r\n");
+                assert!(about.starts_with(&status), "{about}");
+                assert!(about.contains(&format!("smtp; {said}\r\n")), "{about}");
+            }
+            for error in ["mailbox FULL", "greylisted"] {
+                let selection = Selection {
+                    error: Some(error.into()),
+                    ..Selection::default()
+                };
+                let found = one.node().queue_from(&selection, 0, 10).unwrap();
+                assert_eq!(found.0.len(), 1, "{error}");
+            }
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn what_left_the_queue_says_of_each_recipient_which_host_took_it() {
+    let dave = "dave@peer.example";
+    let first = Does(move |seen: &Seen<'_>| {
+        let is_dave = seen.stage == Stage::Rcpt && seen.line.contains("dave");
+        is_dave.then(|| vec![Act::reply("451 4.3.0 not you")])
+    });
+    let hosts = vec![Some(Box::new(first) as Host), Some(Box::new(Plain) as Host)];
+    world(hosts, move |one, _, client| async move {
+        submit(&client, &[CAROL, dave], &text(MARK, 3))
+            .await
+            .unwrap();
+        assert!(one.settle(MINUTE).await);
+        let retired = one.node().retired(mox_machine::Utc(0), 10).unwrap();
+        let of = |to: &str| {
+            let all = retired.iter();
+            let mut all = all.flat_map(|row| row.recipients.iter().zip(&row.reached));
+            let (_, by) = all.find(|((address, _), _)| address == to).unwrap();
+            (by.host.clone(), by.tls.clone())
+        };
+        let in_clear = |host: &str| (host.to_owned(), "in clear".to_owned());
+        assert_eq!(of(CAROL), in_clear("mx1.peer.example [10.0.2.1]"));
+        assert_eq!(of(dave), in_clear("mx2.peer.example [10.0.2.2]"));
+        one.stop().await;
+    });
+}
+
+#[test]
+fn lost_answers_to_final_dots_are_counted_and_a_failure_says_that_it_may_have_arrived() {
+    let dropper: Host = Box::new(Dropper::new(true, 2));
+    world(vec![Some(dropper)], |one, ledgers, client| async move {
+        submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+        sleep(&client, 10 * MINUTE).await;
+        assert_eq!(one.queue()[0].ambiguous, 2);
+        assert!(one.settle(2 * HOUR).await);
+        assert_eq!(ledgers[0].copies(CAROL, MARK), 3);
+        let retired = one.node().retired(mox_machine::Utc(0), 10).unwrap();
+        let attempts = retired[0].attempts.iter().map(|a| a.ambiguous);
+        assert_eq!(attempts.collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(
+            (retired[0].ambiguous, retired[0].reached[0].ambiguous),
+            (2, 2)
+        );
+        one.stop().await;
+    });
+    let mut visits = 0;
+    let then_no = Does(move |seen: &Seen<'_>| match seen.stage {
+        Stage::Message => {
+            visits += 1;
+            Some(vec![Act::Keep, Act::Close])
+        }
+        Stage::Rcpt if visits > 0 => Some(vec![Act::reply("550 5.1.1 nobody")]),
+        _ => None,
+    });
+    world(
+        vec![Some(Box::new(then_no) as Host)],
+        |one, _, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            assert!(one.settle(HOUR).await);
+            let told = inbox(&client).await.unwrap();
+            assert!(
+                told.contains("It may have been delivered all the same"),
+                "{told}"
+            );
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn what_was_done_in_the_last_attempt_is_known_also_when_the_message_has_left() {
+    let until = Mono(1_000_000_000) + 5 * MINUTE;
+    let busy: Host = Box::new(Until::new(
+        saying(Stage::Rcpt, "450 4.2.0 very busy"),
+        until,
+    ));
+    world(vec![None, Some(busy)], |one, _, client| async move {
+        submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+        sleep(&client, 3 * MINUTE).await;
+        let entry = one.queue().remove(0);
+        let node = one.node().clone();
+        let steps = move |wanted: Wanted| {
+            let history = node.queue_history(&wanted).unwrap().unwrap();
+            let transcript = history.transcript.unwrap();
+            (transcript.attempt, transcript.steps)
+        };
+        let has = |steps: &[String], what: &str| {
+            assert!(
+                steps.iter().any(|step| step.contains(what)),
+                "{what} in {steps:#?}"
+            );
+        };
+        let (attempt, before) = steps(Wanted::Entry(entry.id));
+        assert_eq!(
+            (attempt, &before[0][..]),
+            (1, "to mx1.peer.example [10.0.2.1], port 25")
+        );
+        assert!(before[1].starts_with("no connection: "), "{before:#?}");
+        assert_eq!(before[2], "to mx2.peer.example [10.0.2.2], port 25");
+        has(&before, "it says: 220 ");
+        has(&before, "EHLO ours.example: 250 ");
+        has(&before, "MAIL FROM:<ann@ours.example>");
+        has(&before, "RCPT TO:<carol@peer.example>: 450 4.2.0 very busy");
+        assert!(one.settle(HOUR).await);
+        let (attempt, last) = steps(Wanted::Entry(entry.id));
+        assert_eq!(attempt, 2);
+        has(&last, "RCPT TO:<carol@peer.example>: 250 2.1.5 ok");
+        has(&last, " octets of a message, and its end): 250 2.0.0 kept");
+        let all = last.join("\n");
+        assert!(!all.contains(MARK) && !all.contains("Subject"), "{all}");
+        let (_, same) = steps(Wanted::Transaction(entry.transaction.clone()));
+        assert_eq!(same, last);
+        let nobody = Wanted::Transaction("nothing".into());
+        assert!(one.node().queue_history(&nobody).unwrap().is_none());
+        one.stop().await;
+    });
+}
+
+/// Refuses by its rules whoever comes over a family of addresses.
+fn ruling(over_six: bool, over_four: bool) -> Host {
+    Box::new(Does(move |seen: &Seen<'_>| {
+        let is_refused = match seen.peer.is_ipv6() {
+            true => over_six,
+            false => over_four,
+        };
+        let no = "550 5.7.25 the address you come from has no name";
+        (seen.stage == Stage::Rcpt && is_refused).then(|| vec![Act::reply(no)])
+    }))
+}
+
+#[test]
+fn who_is_refused_by_rules_over_one_family_is_tried_over_the_other_before_that_is_final() {
+    let mut visits = Vec::new();
+    // The first family is drawn.
+    for seed in 1..7 {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = count.clone();
+        let hosts = vec![Some(ruling(true, false))];
+        world_of(seed, true, hosts, move |one, ledgers, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+            assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
+            assert_eq!(inbox(&client).await.unwrap(), "");
+            counted.store(
+                ledgers[0].visits().len(),
+                std::sync::atomic::Ordering::Relaxed,
+            );
+            one.stop().await;
+        });
+        visits.push(count.load(std::sync::atomic::Ordering::Relaxed));
+        let hosts = vec![Some(ruling(true, true))];
+        world_of(seed, true, hosts, |one, ledgers, client| async move {
+            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+            assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+            assert_eq!(ledgers[0].visits().len(), 2);
+            let told = inbox(&client).await.unwrap();
+            assert_eq!(told.matches("Status: 5.7.25\r\n").count(), 1, "{told}");
+            one.stop().await;
+        });
+    }
+    visits.sort_unstable();
+    visits.dedup();
+    assert_eq!(visits, [1, 2]);
 }

@@ -49,7 +49,10 @@ fn the_list_of_sites_is_that_of_the_sources() {
 }
 
 fn peers() -> Picky {
-    Picky::new([("nobody", "550 5.1.1 no such user")])
+    Picky::new([
+        ("nobody", "550 5.1.1 no such user"),
+        ("later", "450 4.2.0 not now"),
+    ])
 }
 
 /// One site fails every time while `during` runs, then none does; how often it did.
@@ -110,6 +113,28 @@ fn a_notice_that_cannot_be_written_is_written_later() {
         one.stop().await;
     });
     assert!((2..10).contains(&struck), "{struck}");
+}
+
+#[test]
+fn a_notice_of_a_delay_that_cannot_be_written_is_written_before_the_next_attempt() {
+    let site = "node notice not written";
+    let struck = world(site, move |sim, one, client, ledger| async move {
+        submit(&client, &["later@peer.example"], &text(MARK, 3))
+            .await
+            .unwrap();
+        sleep(&client, 4 * 60 * MINUTE - MINUTE).await;
+        let visits = ledger.visits().len();
+        sim.strike_only(Some(site));
+        sleep(&client, 11 * MINUTE).await;
+        assert_eq!(inbox(&client).await.unwrap(), "");
+        sim.strike_only(Some("none"));
+        sleep(&client, 2 * MINUTE).await;
+        let read = inbox(&client).await.unwrap();
+        assert_eq!(read.matches("Action: delayed").count(), 1, "{read}");
+        assert_eq!(ledger.visits().len(), visits);
+        one.stop().await;
+    });
+    assert!((5..20).contains(&struck), "{struck}");
 }
 
 #[test]

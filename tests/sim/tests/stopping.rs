@@ -83,8 +83,8 @@ fn row_of(reads: &dyn Reads, to: &str) -> (Vec<u8>, bytes::Bytes) {
     reads
         .scan(Space::Rows, &[], &[0xff; 32], &mut |key, value| {
             let has = |what: &[u8]| value.windows(what.len()).any(|some| some == what);
-            // The message names it in its trace fields.
-            if has(to.as_bytes()) && !has(b"Received:") {
+            // The message names it in its trace fields, an attempt in its commands.
+            if has(to.as_bytes()) && !has(b"Received:") && !has(b"RCPT TO:") {
                 found.push((key.to_vec(), bytes::Bytes::copy_from_slice(&value)));
             }
             std::ops::ControlFlow::Continue(())
@@ -318,6 +318,80 @@ fn entries_before_one_that_cannot_be_read_are_delivered_and_the_others_once_it_c
             one.stop().await;
         },
     );
+}
+
+/// Busy at RCPT until some time, then silent there until another.
+struct BusyThenSilent(mox_machine::Mono, mox_machine::Mono);
+
+impl Manner for BusyThenSilent {
+    fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+        match seen.stage {
+            Stage::Rcpt if seen.now < self.0 => Some(vec![Act::reply("450 4.3.2 busy")]),
+            Stage::Rcpt if seen.now < self.1 => Some(vec![Act::Hang]),
+            _ => None,
+        }
+    }
+}
+
+/// So long after the beginning of a world.
+fn after(time: Duration) -> mox_machine::Mono {
+    mox_machine::Mono(1_000_000_000) + time
+}
+
+#[test]
+fn a_delay_is_told_when_it_is_due_though_a_crash_ended_the_last_attempt() {
+    let manner = BusyThenSilent(after(215 * MINUTE), after(100 * HOUR));
+    world(manner, |mut one, ledger, client| async move {
+        one.start().await;
+        submit(&client, &[GOOD], &text(MARK, 3)).await.unwrap();
+        sleep(&client, 216 * MINUTE).await;
+        let all = mox_node::Selection::default();
+        let kick = mox_node::Change::Kick;
+        assert_eq!(one.node().change_queue(&all, kick).await.unwrap(), 1);
+        let visits = ledger.visits().len();
+        sleep(&client, MINUTE).await;
+        assert_eq!(ledger.visits().len(), visits + 1);
+        one.crash();
+        one.start().await;
+        sleep(&client, 30 * MINUTE).await;
+        let told = inbox(&client).await.unwrap();
+        assert_eq!(told.matches("Action: delayed").count(), 1, "{told}");
+        // What is known is of the attempt before.
+        assert!(told.contains("smtp; 450 4.3.2 busy"), "{told}");
+        assert_eq!(ledger.visits().len(), visits + 1);
+        one.stop().await;
+    });
+}
+
+#[test]
+fn our_own_stop_in_the_last_attempt_gives_nobody_up() {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let manner = BusyThenSilent(after(5 * DAY - MINUTE), after(5 * DAY + 5 * MINUTE));
+    world(manner, |mut one, ledger, client| async move {
+        one.start().await;
+        submit(&client, &[GOOD, BAD], &text(MARK, 3)).await.unwrap();
+        sleep(&client, 5 * DAY - MINUTE).await;
+        let node = one.node();
+        node.suppress("ann", BAD, "asked to be left alone")
+            .await
+            .unwrap();
+        sleep(&client, 2 * MINUTE).await;
+        // BAD is decided, GOOD is being asked for.
+        let (in_order, _) = stop(&one, &client).await.unwrap();
+        assert!(!in_order);
+        one.crash();
+        sleep(&client, 10 * MINUTE).await;
+        one.start().await;
+        assert!(one.settle(10 * MINUTE).await, "{:?}", one.queue());
+        assert_eq!(ledger.copies(GOOD, MARK), 1);
+        let told = inbox(&client).await.unwrap();
+        assert_eq!(told.matches("Action: failed").count(), 1, "{told}");
+        assert!(
+            told.contains(&format!("rfc822; {BAD}\r\nAction: failed")),
+            "{told}"
+        );
+        one.stop().await;
+    });
 }
 
 #[test]

@@ -340,7 +340,7 @@ fn a_smarthost_in_clear_takes_mail_and_another_route_is_taken_later() {
         submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
         assert!(one.settle(HOUR).await);
         let retired = one.node().retired(mox_machine::Utc(0), 10).unwrap();
-        let last = retired[0].last.clone().unwrap();
+        let last = retired[0].last().cloned().unwrap();
         assert_eq!(
             (retired[0].attempts_made, &last.transport[..]),
             (3, "provider")

@@ -1,5 +1,7 @@
 //! The part for people.
 
+use super::advice::advice;
+use super::report;
 use super::{Diagnostic, Dsn, Kind, OriginalHeader, RECIPIENTS_MAX, Recipient, printable, shown};
 use crate::identity::date_rfc5322;
 
@@ -50,6 +52,9 @@ pub(super) fn text(dsn: &Dsn<'_>, original: &OriginalHeader, utf8: bool) -> Stri
             &printable(&shown(recipient.address, utf8), utf8),
         );
         paragraph(&mut out, "    ", &reason(recipient, utf8));
+        if dsn.kind == Kind::Failed {
+            after_failure(&mut out, recipient);
+        }
     }
     let more = dsn.recipients.len().saturating_sub(RECIPIENTS_MAX);
     if more > 0 {
@@ -76,6 +81,31 @@ pub(super) fn text(dsn: &Dsn<'_>, original: &OriginalHeader, utf8: bool) -> Stri
         "Details for mail administrators and the header of your message are attached.",
     );
     out
+}
+
+/// How long it was tried, whether it may have arrived, and what to do.
+fn after_failure(out: &mut String, recipient: &Recipient<'_>) {
+    if let Some(tried) = recipient.tried.filter(|t| t.times > 1 || t.is_expired) {
+        let times = match tried.times {
+            0 | 1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        let since = date_rfc5322(tried.since);
+        let why = match tried.is_expired {
+            true => ", and nobody refused it for good: its time is over",
+            false => "",
+        };
+        let text = format!("It was tried {times} since {since}{why}.");
+        paragraph(out, "    ", &text);
+    }
+    if recipient.maybe_delivered {
+        let text = "It may have been delivered all the same: the connection broke when the message had been sent, before the server said whether it has it.";
+        paragraph(out, "    ", text);
+    }
+    let status = report::status(Kind::Failed, recipient);
+    if let Some(advice) = advice(status, recipient.is_expired(), recipient.remote.is_none()) {
+        paragraph(out, "    ", advice);
+    }
 }
 
 fn reason(recipient: &Recipient<'_>, utf8: bool) -> String {

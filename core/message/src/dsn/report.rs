@@ -38,13 +38,8 @@ fn recipient_fields(dsn: &Dsn<'_>, recipient: &Recipient<'_>, utf8: bool) -> Str
         Kind::Delivered => "delivered",
         Kind::Relayed => "relayed",
     };
-    let class = dsn.kind.class();
     out += &field("Action", action);
-    // A status of the other class would contradict the action: a 4.x.x given up at last keeps its meaning, not its class.
-    let status = match recipient.status {
-        Some(Enhanced(_, subject, detail)) => Enhanced(class, subject, detail),
-        None => Enhanced(class, 0, 0),
-    };
+    let status = status(dsn.kind, recipient);
     out += &field("Status", &status.to_string());
     if let Some(remote) = recipient.remote {
         let remote = printable(remote, utf8);
@@ -72,6 +67,18 @@ fn recipient_fields(dsn: &Dsn<'_>, recipient: &Recipient<'_>, utf8: bool) -> Str
         out += &date("Will-Retry-Until", until);
     }
     out
+}
+
+/// The status of a recipient. A status of another class would contradict the action, but for what is given up because its time is over:
+/// that is a persistent transient failure (RFC 3463 2), told by the actual problem where somebody named it (3.5, X.4.7).
+pub(super) fn status(kind: Kind, recipient: &Recipient<'_>) -> Enhanced {
+    let is_expired = kind == Kind::Failed && recipient.is_expired();
+    let class = if is_expired { 4 } else { kind.class() };
+    match recipient.status {
+        None | Some(Enhanced(_, 0, 0)) if is_expired => Enhanced(4, 4, 7),
+        Some(Enhanced(_, subject, detail)) => Enhanced(class, subject, detail),
+        None => Enhanced(class, 0, 0),
+    }
 }
 
 fn field(name: &str, value: &str) -> String {

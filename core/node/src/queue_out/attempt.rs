@@ -6,9 +6,9 @@ use mox_address::Path;
 use mox_driver::Runtime;
 use mox_machine::mutant;
 use mox_mailbox::{
-    Fate, Observation, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient,
+    Fate, Observation, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient, Reached,
 };
-use mox_queue::{Next, Outcome, next};
+use mox_queue::{Failure, Next, Outcome, next};
 use mox_server::Found;
 use mox_server::reports_out::SeenSession;
 use mox_store::StoreError;
@@ -23,6 +23,7 @@ use super::notice::Told as About;
 use super::route::{self, Hop, NoRoute};
 use super::seen::noted;
 use super::session::Open;
+use super::steps::Steps;
 use super::{Left, Slot, Told, local, notice, times};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -51,6 +52,11 @@ pub(super) struct Result {
     /// This host cannot take the message: it has no SMTPUTF8, no room for it, less of TLS than it demands (RFC 8689 4.2.1),
     /// or takes no mail at all. It is final when no host of the domain can.
     pub(super) unfit: bool,
+    /// The answer to the final dot was lost: it may have the message.
+    pub(super) ambiguous: bool,
+    /// It refuses by its rules over one family of addresses. Those of the other one, of which its rules may think better, are heard
+    /// before that is final.
+    pub(super) put_off: bool,
     /// It says that there is no such address, or that it takes no mail, and nothing about the message or us.
     pub(super) unknown: bool,
 }
@@ -151,6 +157,7 @@ async fn attempt<R: Runtime>(
     };
     let shared = Arc::new(message.clone());
     let mut seen = Vec::new();
+    let steps = Arc::new(Steps::default());
     let is_told = AtomicBool::new(false);
     // Asked meanwhile; what was delivered is recorded whether there is an answer or not.
     let wishes = async {
@@ -165,6 +172,7 @@ async fn attempt<R: Runtime>(
             transport: &transport,
             entry: &entry,
             message: shared,
+            steps: &steps,
             probe: None,
         };
         (*open, seen) = deliver(node, this, before, &mut results).await;
@@ -178,16 +186,46 @@ async fn attempt<R: Runtime>(
         // Nobody has the message by this attempt; its row says when the next one is.
         return Err("the server stops".into());
     }
-    let why = match is_whole {
-        true => "no mail server could be reached",
-        false => "the server was stopped meanwhile",
-    };
-    let none = ours(Outcome::Temporary, "4.4.1", why, None);
+    if !is_whole {
+        steps.note("the server was stopped");
+    }
     let results = results.into_iter();
-    let results = results.map(|r| r.unwrap_or_else(|| none.clone())).collect();
+    let results = results.map(|result| match result {
+        // What our own stop cut short is tried again as soon as there is a server, however old it is.
+        None if !is_whole => Attempted::CutShort,
+        None => Attempted::Ended(ours(
+            Outcome::Temporary,
+            "4.4.1",
+            "no mail server could be reached",
+            None,
+        )),
+        Some(result) => Attempted::Ended(result),
+    });
+    let results = results.collect();
     let seen = reports_out::of_sessions(&entry, &seen, node.runtime.now().utc);
-    record(node, entry, &message, results, seen, jitter).await?;
+    let done = Done {
+        results,
+        seen,
+        steps: steps.take(),
+    };
+    record(node, entry, &message, done, jitter).await?;
     Ok(Vec::new())
+}
+
+/// What came of an attempt for one recipient.
+enum Attempted {
+    Ended(Result),
+    /// The server was told to stop before anybody decided.
+    CutShort,
+}
+
+/// What came of an attempt.
+struct Done {
+    /// For each recipient.
+    results: Vec<Attempted>,
+    /// How TLS went.
+    seen: Vec<Observation>,
+    steps: mox_mailbox::Steps,
 }
 
 /// Writes down what came of an attempt, with the notice to the sender if there is one: one operation.
@@ -195,12 +233,29 @@ async fn record<R: Runtime>(
     node: &Arc<Inner<R>>,
     entry: QueueEntry,
     message: &QueueMessage,
-    results: Vec<Result>,
-    seen: Vec<Observation>,
+    done: Done,
     jitter: u64,
 ) -> core::result::Result<(), String> {
+    let Done {
+        results,
+        seen,
+        steps,
+    } = done;
     let now = node.runtime.now().utc;
     let times = times(&entry);
+    let mut is_cut_short = false;
+    let results: Vec<(Result, bool)> = results
+        .into_iter()
+        .map(|result| match result {
+            Attempted::Ended(result) => (result, false),
+            Attempted::CutShort => {
+                is_cut_short = true;
+                let why = "the server was stopped meanwhile";
+                (ours(Outcome::Temporary, "4.3.2", why, None), true)
+            }
+        })
+        .collect();
+    let mut reached = Vec::new();
     let (mut fates, mut failed, mut relayed) = (Vec::new(), Vec::new(), Vec::new());
     let mut unknown = Vec::new();
     let mut retry = now;
@@ -208,21 +263,34 @@ async fn record<R: Runtime>(
     let later = node.config.plan.retry_at(&times, now, jitter);
     let mut delay_told = entry.delay_told;
     let mut delayed = Vec::new();
-    for (to, result) in entry.recipients.iter().zip(&results) {
+    for (to, (result, is_cut)) in entry.recipients.iter().zip(&results) {
         let text = result.text.clone();
+        reached.push(Reached {
+            host: result.host.clone().unwrap_or_default(),
+            tls: result.tls.clone(),
+            status: result.status.clone(),
+            from_peer: result.from_peer,
+            ambiguous: result.ambiguous.into(),
+        });
         fates.push(
             match next(&node.config.plan, &times, result.outcome, now, jitter) {
+                _ if *is_cut => Fate::Deferred(text),
                 Next::Done => {
                     if !result.tells {
                         relayed.push(About::new(to, result));
                     }
                     Fate::Delivered(text)
                 }
-                Next::Fail(_) => {
+                Next::Fail(why) => {
                     if result.unknown {
                         unknown.push(to.address.clone());
                     }
-                    failed.push(About::new(to, result));
+                    let about = About::new(to, result).tried(notice::Tried {
+                        times: entry.attempts_made,
+                        since: times.queued,
+                        is_expired: why == Failure::Expired,
+                    });
+                    failed.push(about);
                     Fate::Failed(text)
                 }
                 Next::Retry { at, delay_notice } => {
@@ -247,9 +315,13 @@ async fn record<R: Runtime>(
             transport = entry.attempts.last().map_or("", |last| &last.transport),
             attempt = entry.attempts_made,
             outcome,
+            ambiguous = result.ambiguous,
             reply = result.text,
             "attempt ended"
         );
+    }
+    if is_cut_short {
+        retry = now;
     }
     let kind = if failed.is_empty() {
         let until = node.config.plan.expires(times.queued);
@@ -287,7 +359,8 @@ async fn record<R: Runtime>(
         node.store.run(op).await.map_err(|e| e.to_string())?;
     }
     // What is told of a delay is why somebody still waits.
-    let last = (results.iter().zip(&fates).rev())
+    let results = results.iter().map(|(result, _)| result);
+    let last = (results.clone().zip(&fates).rev())
         .find_map(|(result, fate)| matches!(fate, Fate::Deferred(_)).then_some(result))
         .or_else(|| results.last());
     let outcome = Recorded {
@@ -296,6 +369,8 @@ async fn record<R: Runtime>(
         text: last.map(|r| r.text.clone()).unwrap_or_default(),
         tls: last.map(|r| r.tls.clone()).unwrap_or_default(),
         fates,
+        reached,
+        steps,
         unknown,
         next_attempt: retry,
         delay_told,
@@ -310,6 +385,8 @@ async fn record<R: Runtime>(
             text: outcome.text.clone(),
             tls: outcome.tls.clone(),
             fates,
+            reached: outcome.reached.clone(),
+            steps: outcome.steps.clone(),
             unknown: Vec::new(),
             next_attempt: retry.max(later),
             delay_told: entry.delay_told,
@@ -348,35 +425,27 @@ fn give_another_chance(fates: &mut [Fate]) {
 }
 
 /// Tells the sender that an entry takes longer than usual, between two attempts.
-pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _told: Told<R>) {
+pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, mut told: Told<R>) {
     let published = node.store.published();
-    let Ok(Some(entry)) = mox_mailbox::queue_entry(&*published.view, id) else {
+    let view = &*published.view;
+    let Ok(found) = mox_mailbox::queue_entry(view, id) else {
         return;
     };
-    let Ok(Some(message)) = mox_mailbox::queue_message(&*published.view, entry.message) else {
+    // While an attempt runs, its end decides whether there is something to tell.
+    let found = found.filter(|entry| !entry.delay_told && !node.attempts.has(id));
+    let Some(entry) = found else {
+        return told.settle();
+    };
+    let Ok(Some(message)) = mox_mailbox::queue_message(view, entry.message) else {
         return;
     };
     drop(published);
-    // While an attempt runs, its end decides whether there is something to tell.
-    let is_running = entry.attempts.last().is_some_and(|a| a.ended.is_none());
-    if entry.delay_told || is_running {
-        return;
-    }
-    let said = entry
-        .attempts
-        .last()
-        .map(|a| (a.outcome.clone(), a.host.clone()));
-    let (text, host) = said.unwrap_or_else(|| ("it was not tried yet".into(), String::new()));
-    let host = Some(host).filter(|h| !h.is_empty());
-    let result = Result {
-        from_peer: text.starts_with('4'),
-        ..ours(Outcome::Temporary, "4.0.0", &text, host)
-    };
-    let told = entry.recipients.iter().map(|to| About::new(to, &result));
-    let told: Vec<_> = told.collect();
+    let about = entry.recipients.iter();
+    let about = about.map(|to| About::new(to, &said_last(&entry, to)));
+    let about: Vec<_> = about.collect();
     let until = node.config.plan.expires(times(&entry).queued);
     let kind = notice::Kind::Delayed { until };
-    let composed = notice::compose(&node, &message, kind, &told).await;
+    let composed = notice::compose(&node, &message, kind, &about).await;
     let Ok(composed) = composed else { return };
     let (notice, held) = composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     let now = node.runtime.now().utc;
@@ -385,8 +454,37 @@ pub(super) async fn tell_of_delay<R: Runtime>(node: Arc<Inner<R>>, id: u64, _tol
         drop(held);
         result
     };
-    if let Err(error) = node.store.run(op).await {
-        tracing::warn!(target: "queue", id, %error, "a delay notice could not be stored");
+    match node.store.run(op).await {
+        Ok(_) => told.settle(),
+        Err(error) => {
+            tracing::warn!(target: "queue", id, %error, "a delay notice could not be stored");
+        }
+    }
+}
+
+/// What is known of a recipient that waits.
+fn said_last(entry: &QueueEntry, to: &QueueRecipient) -> Result {
+    if let Some(said) = &to.last {
+        let host = Some(said.by.host.clone()).filter(|host| !host.is_empty());
+        return Result {
+            from_peer: said.by.from_peer,
+            tls: said.by.tls.clone(),
+            ..ours(Outcome::Temporary, &said.by.status, &said.text, host)
+        };
+    }
+    // An earlier version knows it of all together.
+    let ended = entry.attempts.iter().rev();
+    let ended = ended.filter(|attempt| !attempt.outcome.is_empty());
+    let said = ended.map(|a| (a.outcome.clone(), a.host.clone())).next();
+    let none = || match entry.attempts_made {
+        0 => "it was not tried yet".to_owned(),
+        _ => "no attempt came to its end".to_owned(),
+    };
+    let (text, host) = said.unwrap_or_else(|| (none(), String::new()));
+    let host = Some(host).filter(|host| !host.is_empty());
+    Result {
+        from_peer: text.starts_with(['4', '5']) && host.is_some(),
+        ..ours(Outcome::Temporary, "4.0.0", &text, host)
     }
 }
 
@@ -396,6 +494,8 @@ pub(super) struct Delivering<'a> {
     pub(super) transport: &'a str,
     pub(super) entry: &'a QueueEntry,
     pub(super) message: Arc<QueueMessage>,
+    /// What is done is noted there.
+    pub(super) steps: &'a Arc<Steps>,
     pub(super) probe: Option<&'a Arc<Probe>>,
 }
 
@@ -413,6 +513,7 @@ pub(super) async fn deliver<R: Runtime>(
         transport,
         entry,
         message,
+        steps,
         probe,
     } = this;
     let mut open = Vec::new();
@@ -440,6 +541,7 @@ pub(super) async fn deliver<R: Runtime>(
             status,
             unknown,
         }) => {
+            steps.note(&text);
             for (nth, ..) in open {
                 if let Some(slot) = results.get_mut::<usize>(nth) {
                     *slot = Some(Result {
@@ -463,7 +565,8 @@ pub(super) async fn deliver<R: Runtime>(
     }
     let until = node.runtime.now().mono + longest(&message);
     let mut is_asked_everywhere = route.is_whole;
-    for hop in &route.hops {
+    let mut is_broken_off = false;
+    for (nth, hop) in route.hops.iter().enumerate() {
         open.retain(|(nth, ..)| !is_decided(results.get(*nth).and_then(Option::as_ref)));
         if open.is_empty() {
             break;
@@ -484,6 +587,7 @@ pub(super) async fn deliver<R: Runtime>(
             message: &message,
             to: &to,
             until,
+            steps,
         };
         let Answered {
             results: reached,
@@ -491,7 +595,11 @@ pub(super) async fn deliver<R: Runtime>(
             open: after,
         } = try_hop(node, hop, &sending, before, probe).await;
         session = after;
-        for ((nth, ..), result) in open.iter().zip(reached) {
+        let is_left = has_other_family(&route.hops, nth);
+        for ((nth, ..), mut result) in open.iter().zip(reached) {
+            if is_left && is_by_rules(&result) {
+                (result.outcome, result.put_off) = (Outcome::Temporary, true);
+            }
             if let Some(slot) = results.get_mut(*nth) {
                 *slot = Some(more_telling(slot.take(), result));
             }
@@ -500,15 +608,34 @@ pub(super) async fn deliver<R: Runtime>(
         let is_late = node.runtime.now().mono >= until;
         if ambiguous || is_late || node.registry.is_stopping() {
             is_asked_everywhere = false;
+            is_broken_off = true;
             break;
         }
     }
+    // Where the other family does not work at all, it may once; it is not waited for until the message is too old.
+    let is_heard = entry.attempts_made > 1 && !is_broken_off;
     for result in results.iter_mut().flatten() {
-        if result.unfit && is_asked_everywhere {
+        if (result.unfit && is_asked_everywhere) || (result.put_off && is_heard) {
             result.outcome = Outcome::Permanent;
         }
     }
     (session, noted(&route.hops))
+}
+
+/// The host of a hop has addresses of the other family, and none of them was asked before.
+fn has_other_family(hops: &[Hop], nth: usize) -> bool {
+    let Some(this) = hops.get(nth) else {
+        return false;
+    };
+    let is_other =
+        |hop: &Hop| hop.name == this.name && hop.address.is_ipv6() != this.address.is_ipv6();
+    let (before, behind) = hops.split_at(nth);
+    !before.iter().any(is_other) && behind.iter().any(is_other)
+}
+
+/// Refused for good by the rules of the host, as for the address from which we come (RFC 3463 3.8, RFC 7372).
+fn is_by_rules(result: &Result) -> bool {
+    result.from_peer && result.outcome == Outcome::Permanent && result.status.starts_with("5.7.")
 }
 
 /// How long an attempt may take up to the final dot, with all hosts together: half an hour, and the time that a message of its size
@@ -535,7 +662,7 @@ fn suppressed<R: Runtime>(
         count => format!("because it failed {count} times in a row: {}", found.reason),
     };
     let text = format!(
-        "not sent: this address is suppressed, {why} (moxctl queue suppress rm {account} {address} lifts that)"
+        "not sent: this address is suppressed, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
     );
     Some(ours(Outcome::Permanent, "5.7.1", &text, None))
 }
@@ -553,6 +680,8 @@ fn demand(message: &QueueMessage) -> Demand {
 /// than that another one could not be reached.
 fn more_telling(before: Option<Result>, after: Result) -> Result {
     match before {
+        // It may have the message.
+        _ if after.ambiguous => after,
         // Tomorrow it may be the other one that can be reached.
         Some(before) if after.unfit && !before.unfit => before,
         Some(before) if before.unfit && !after.unfit => after,
@@ -578,6 +707,8 @@ pub(super) fn ours(outcome: Outcome, status: &str, text: &str, host: Option<Stri
         tls: String::new(),
         tells: false,
         unfit: false,
+        ambiguous: false,
+        put_off: false,
         unknown: false,
     }
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll};
 use futures_channel::{mpsc, oneshot};
 use futures_lite::StreamExt;
+use mox_address::Reply;
 use mox_driver::{Fut, Host, Pool, Runtime};
 use mox_machine::{AskId, Mono, Secret, fault};
 use mox_mailbox::QueueMessage;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use super::dry_run::Probe;
 use super::login::Login;
 use super::session::{Current, Secured};
+use super::steps::Steps;
 use super::verdict::words;
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -31,6 +33,8 @@ pub(super) struct Job {
     pub(super) transaction: Transaction,
     /// How long it may take up to its final dot.
     pub(super) until: Mono,
+    /// What is done is noted there.
+    pub(super) steps: Arc<Steps>,
     /// Waits for what became of the recipients, not for QUIT.
     pub(super) told: oneshot::Sender<Spoken>,
 }
@@ -41,6 +45,8 @@ pub(super) struct ClientHost<R: Runtime> {
     /// Whose attempt it is at the moment, and how long that may take.
     pub(super) current: Current,
     message: Arc<QueueMessage>,
+    /// What is done for it is noted there.
+    steps: Arc<Steps>,
     /// With all recipients; the server may take them in several ones.
     transaction: Transaction,
     /// The places of those recipients that are to be in the next one.
@@ -114,6 +120,7 @@ impl<R: Runtime> ClientHost<R> {
             node,
             current: Current::new(first.seat.clone(), first.until),
             message: first.message.clone(),
+            steps: first.steps.clone(),
             transaction: Transaction::default(),
             waiting: Vec::new(),
             running: Vec::new(),
@@ -145,6 +152,7 @@ impl<R: Runtime> ClientHost<R> {
         self.current.set(job.seat, job.until);
         let count = job.transaction.to.len();
         self.message = job.message;
+        self.steps = job.steps;
         self.transaction = job.transaction;
         self.waiting = (0..count).collect();
         self.running = Vec::new();
@@ -166,6 +174,7 @@ impl<R: Runtime> ClientHost<R> {
         if let Some(probe) = &self.probe {
             probe.note(format!("TLS: {shown}"));
         }
+        self.steps.note(format_args!("TLS: {shown}"));
         if let Some(login) = &mut self.login {
             login.secured(&secured.facts);
         }
@@ -420,6 +429,20 @@ impl<R: Runtime> Host<Client> for ClientHost<R> {
             Event::Greeted(reply) => {
                 if let Some(probe) = &self.probe {
                     probe.note(format!("greeting: {}", words(&reply)));
+                }
+            }
+            Event::Exchanged { command, reply } => {
+                let is_secret = |reply: &Reply| {
+                    let mut login = self.login.iter();
+                    login.any(|login| login.is_repeated_in(&reply.text))
+                };
+                match &reply {
+                    Some(reply) if is_secret(reply) => {
+                        let code = reply.code;
+                        (self.steps)
+                            .note(format_args!("{command}: {code}, and repeats what was said"));
+                    }
+                    reply => self.steps.exchanged(&command, reply.as_ref()),
                 }
             }
             Event::TlsRefused(reply) => {

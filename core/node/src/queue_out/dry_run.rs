@@ -124,6 +124,7 @@ impl<R: Runtime> Node<R> {
                 transport: &transport,
                 entry: &entry,
                 message,
+                steps: &Arc::default(),
                 probe: Some(&probe),
             };
             deliver(node, this, None, &mut results).await;
@@ -206,6 +207,7 @@ impl<R: Runtime> Node<R> {
             created: now,
             release: None,
             transport: String::new(),
+            ambiguous: 0,
         };
         (entry, message)
     }

@@ -20,6 +20,7 @@ use super::policy::Went;
 use super::route::{Hop, Way};
 use super::seen::note;
 use super::session::{Broken, Open, session};
+use super::steps::Steps;
 use super::verdict::{said, words};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -66,6 +67,8 @@ pub(super) struct Sending<'a> {
     pub(super) to: &'a [(Path, &'a QueueRecipient)],
     /// How long it may take up to the final dot.
     pub(super) until: Mono,
+    /// What is done is noted there.
+    pub(super) steps: &'a Arc<Steps>,
 }
 
 /// What one address says for each recipient: in a session that is `open` already, if that may carry the message, or in a new one.
@@ -76,7 +79,18 @@ pub(super) async fn try_hop<R: Runtime>(
     mut open: Option<Open<R>>,
     probe: Option<&Arc<Probe>>,
 ) -> Answered<R> {
+    let (name, address) = (&hop.name, hop.address);
+    let (ip, port) = (address.ip(), address.port());
+    sending
+        .steps
+        .note(format_args!("to {name} [{ip}], port {port}"));
     let answered = rehearse(node, hop, sending, &mut open, probe).await;
+    // What the host said is noted already.
+    let ours = answered.results.iter();
+    let mut ours = ours.filter(|result| !result.from_peer && result.outcome != Outcome::Delivered);
+    if let Some(result) = ours.next() {
+        sending.steps.note(&result.text);
+    }
     if let Some(unfit) = open {
         unfit.leave();
     }
@@ -121,6 +135,7 @@ async fn speak<R: Runtime>(
         message,
         to,
         until,
+        steps,
     } = *sending;
     let host = format!("{} [{}]", hop.name, hop.address.ip());
     let count = to.len();
@@ -190,6 +205,7 @@ async fn speak<R: Runtime>(
             message: message.clone(),
             transaction: transaction.clone(),
             until,
+            steps: steps.clone(),
             told: tell,
         };
         let (spoken, open) = match reused.take() {
@@ -289,6 +305,7 @@ async fn speak<R: Runtime>(
             Err(Broken::Tls(error)) if tls == Tls::IfOffered => {
                 tracing::info!(target: "queue", host, %error, "TLS failed, trying in clear");
                 note(node, hop, &Went::Failed);
+                steps.note(format_args!("TLS failed: {error}; again in clear"));
                 passed_over = Some(error.to_string());
                 tls = Tls::Never;
             }

@@ -37,6 +37,19 @@ pub(super) struct Told {
     address: String,
     dsn: RcptDsn,
     result: Result,
+    /// How long it was tried.
+    tried: Option<Tried>,
+    /// It may have the message all the same.
+    maybe: bool,
+}
+
+/// How long a recipient was tried that is given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tried {
+    pub(super) times: u32,
+    pub(super) since: Utc,
+    /// It is given up because its time is over.
+    pub(super) is_expired: bool,
 }
 
 impl Told {
@@ -45,6 +58,16 @@ impl Told {
             address: to.address.clone(),
             dsn: RcptDsn::parse(&to.dsn),
             result: result.clone(),
+            tried: None,
+            maybe: result.ambiguous || to.ambiguous() > 0,
+        }
+    }
+
+    /// The same, after it was tried for so long.
+    pub(super) fn tried(self, tried: Tried) -> Self {
+        Self {
+            tried: Some(tried),
+            ..self
         }
     }
 
@@ -154,21 +177,27 @@ fn write<R: Runtime>(
     let now = node.runtime.now().utc;
     let addresses = told.iter().filter_map(|told| {
         let address = Path::parse(&told.address, true).ok()?;
-        Some((address, told.dsn.decoded_original(), &told.result))
+        Some((address, told.dsn.decoded_original(), told))
     });
-    let addresses: Vec<(Path, Option<String>, &Result)> = addresses.collect();
+    let addresses: Vec<(Path, Option<String>, &Told)> = addresses.collect();
     let recipients: Vec<Recipient<'_>> = addresses
         .iter()
-        .map(|(address, original, result)| Recipient {
+        .map(|(address, original, told)| Recipient {
             address,
             original: original.as_deref(),
-            status: status(&result.status, kind),
-            remote: result.host.as_deref(),
-            diagnostic: match result.from_peer {
-                true => Diagnostic::Reply(&result.text),
-                false => Diagnostic::Local(&result.text),
+            status: status(&told.result.status, kind),
+            remote: told.result.host.as_deref(),
+            diagnostic: match told.result.from_peer {
+                true => Diagnostic::Reply(&told.result.text),
+                false => Diagnostic::Local(&told.result.text),
             },
             last_attempt: Some(now),
+            tried: told.tried.map(|tried| dsn::Tried {
+                times: tried.times,
+                since: tried.since,
+                is_expired: tried.is_expired,
+            }),
+            maybe_delivered: told.maybe && kind == Kind::Failed,
         })
         .collect();
     let published = node.store.published();

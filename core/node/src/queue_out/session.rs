@@ -270,6 +270,7 @@ async fn talk<R: Runtime>(
     let stream = connect(node, hop).await.map_err(Broken::Connect)?;
     let mut config = Config::new(Host::Domain(node.config.hostname.clone()));
     config.tls = tls;
+    config.transcribes = true;
     config.mechanisms = host.connected();
     let behind_dot = config.limits.end;
     let now = runtime.now();

@@ -36,6 +36,7 @@ pub(super) fn said(reached: &Reached, host: &str) -> Result {
                 reached.cause,
                 Cause::NoUtf8 | Cause::TooBig | Cause::NoRequireTls
             ),
+            ambiguous: reached.ambiguous,
             ..ours(outcome, status, &text, Some(host.to_owned()))
         };
     };
@@ -49,6 +50,7 @@ pub(super) fn said(reached: &Reached, host: &str) -> Result {
             .enhanced
             .map_or_else(|| format!("{}.0.0", reply.code / 100), |e| e.to_string()),
         unfit,
+        ambiguous: reached.ambiguous,
         unknown: is_about_the_address(reached, reply),
         ..ours(
             if unfit { Outcome::Temporary } else { outcome },

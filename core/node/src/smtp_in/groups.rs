@@ -26,6 +26,7 @@ pub(super) fn by_domain(
             .push(QueueRecipient {
                 address: to.to_string(),
                 dsn: wishes.unwrap_or_default(),
+                last: None,
             });
     }
     let chunks = domains.values().flat_map(|to| {

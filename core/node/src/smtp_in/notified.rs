@@ -170,6 +170,7 @@ fn telling(reported: Reported, from: &str, at: Utc) -> Option<Telling> {
         note: Notified {
             at,
             recipient: reported.recipient,
+            about: String::new(),
             action: action.as_str().to_owned(),
             status: reported.status.map(|s| s.to_string()).unwrap_or_default(),
             from: from.to_owned(),

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use mox_address::{Enhanced, Path};
-use mox_driver::Runtime;
+use mox_driver::{Pool, Runtime};
 use mox_machine::Utc;
 use mox_mailbox::{Enqueue, Group};
 use mox_message::dsn::{Diagnostic, Dsn, Kind, Recipient};
+use mox_server::Submitted;
 use mox_smtp::wire::RcptDsn;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ impl Receipt {
                 remote: None,
                 diagnostic: Diagnostic::Local("to a mailbox here"),
                 last_attempt: Some(now),
+                tried: None,
+                maybe_delivered: false,
             })
             .collect();
         let composed = Dsn {
@@ -62,13 +65,21 @@ impl Receipt {
         .compose()
         .map_err(|e| e.to_string())?;
         let body = Bytes::from(composed.message);
+        // From is the postmaster of this host.
+        let signers = node.signers().and_host(&node.config.hostname);
+        let mut submitted = Submitted::new(Arc::new(signers));
+        submitted.push(&body);
+        let departing = submitted.finish();
+        let sign = Box::new(move || departing.sign("", now, now));
+        let signature = node.runtime.blocking(Pool::Compute, sign).await;
+        let signature = signature.map_err(|e| format!("it cannot be signed: {e}"))?;
         let eight_bit = !body.is_ascii();
         let written = composed::write(node, NOBODY, body, now).await;
         let (mut delivery, spooled) = written.map_err(|e| e.to_string())?;
         delivery.queue = Some(Enqueue {
             account: None,
             reverse_path: String::new(),
-            prefix: Bytes::new(),
+            prefix: Bytes::from(signature),
             eight_bit,
             utf8: composed.utf8,
             extra: Bytes::from(node.transaction_id()),
