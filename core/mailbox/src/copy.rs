@@ -12,10 +12,11 @@ use crate::account::{account_row, usage};
 use crate::deliver::put_message;
 use crate::edit::Edit;
 use crate::junk::class_of;
-use crate::junk_rules::{Kept, keywords_after};
+use crate::junk_rules::{Going, Kept, keywords_after};
 use crate::key::{self, Parts, Referrer, Table};
 use crate::mailboxes::resolve;
 use crate::mark::{MARK_MESSAGES_MAX, STEP_OCTETS, STEP_ROWS};
+use crate::reject::is_reject;
 use crate::reputation::{self, KINSHIP_MAX};
 use crate::rows::{MetaRow, decode_change, encode_change};
 use crate::view::{existing, light_rows};
@@ -36,6 +37,8 @@ pub struct Copy {
     pub to: String,
     /// Remove the originals: MOVE (RFC 6851).
     pub remove: bool,
+    /// The account's mailbox for copies of what was not taken, if it has one.
+    pub rejects: Option<String>,
     /// The time of the operation.
     pub now: Utc,
 }
@@ -118,9 +121,10 @@ pub fn copy(
         }
     };
     let to = cursor.to;
+    let rejects = copy.rejects.as_deref();
     let kept = (
-        Kept::of(&mut edit, account, from)?,
-        Kept::of(&mut edit, account, to)?,
+        Kept::of(&mut edit, account, from, rejects)?,
+        Kept::of(&mut edit, account, to, rejects)?,
     );
     let some = existing(reads, account, from, &copy.uids, cursor.next, STEP_ROWS / 3)?;
     let (mut originals, mut copies, mut next) = (Vec::new(), Vec::new(), some.next);
@@ -141,20 +145,32 @@ pub fn copy(
         };
         let (meta, header) = (get(Table::Meta)?, get(Table::Header)?);
         let keywords: Vec<String> = named(&names, row.keywords).cloned().collect();
+        let original = MetaRow::decode(&meta)?;
+        let going = Going {
+            from: kept.0,
+            to: kept.1,
+            is_reject: is_reject(reads, account, from, row.uid)?,
+            before: original.said,
+        };
+        let (after, before) = keywords_after(&going, keywords.clone());
         let target = edit.mailbox(account, to)?;
-        let bits = match to == from {
-            true => row.keywords,
+        let (bits, before) = match to == from {
+            true => (row.keywords, original.said),
             // A mailbox with too many keywords takes the message without ours.
-            false => target
-                .keyword_bits(&keywords_after(kept.0, kept.1, keywords.clone()), true)
-                .or_else(|_| target.keyword_bits(&keywords, true))?,
+            false => (
+                target
+                    .keyword_bits(&after, true)
+                    .or_else(|_| target.keyword_bits(&keywords, true))?,
+                before,
+            ),
         };
         let uid = target.append(row.size, row.date, row.flags, bits)?;
         let said = class_of(&names, row.keywords);
         let says = class_of(target.keywords()?, bits);
         let meta = MetaRow {
             saved: copy.now,
-            ..MetaRow::decode(&meta)?
+            said: before,
+            ..original
         };
         put_message(&mut edit, account, to, uid, &meta, header);
         // A copy that says nothing takes nothing back: the original still says what it did.

@@ -276,6 +276,7 @@ fn place_one(
         prefix: &target.prefix,
         structure,
         origin: &target.origin,
+        said: None,
     };
     put_message(edit, account, id, uid, &meta, header.clone());
     Ok(placed)

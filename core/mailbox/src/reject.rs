@@ -109,6 +109,17 @@ pub fn has_reject(
     Ok(false)
 }
 
+/// Whether a message is a copy of what was not taken.
+pub(crate) fn is_reject(
+    reads: &dyn Reads,
+    account: AccountId,
+    mailbox: MailboxId,
+    uid: Uid,
+) -> Result<bool, ReadError> {
+    let row = reads.get(Space::Rows, &by_place(account, mailbox, uid))?;
+    Ok(row.is_some())
+}
+
 /// Whether there is room for a copy of so many octets, what stands before it included, in a mailbox of an account: it is for nobody's
 /// copy to make all others' fail.
 pub fn has_room_for_reject(

@@ -174,17 +174,47 @@ pub(crate) struct MetaRow<'a> {
     /// `None` when it did not fit.
     pub(crate) structure: Option<&'a [u8]>,
     pub(crate) origin: &'a [u8],
+    /// What was said of it before it came into a mailbox for junk. Rows without it are of version 1, as they always were.
+    #[serde(skip)]
+    pub(crate) said: Option<Said>,
+}
+
+/// Which of the keywords of the junk filter a message had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Said {
+    pub(crate) junk: bool,
+    pub(crate) not_junk: bool,
 }
 
 impl<'a> MetaRow<'a> {
     const VERSION: u8 = 1;
+    /// With an octet behind it that says what was said before.
+    const VERSION_SAID: u8 = 2;
+    const NAME: &'static str = "message facts";
 
     pub(crate) fn encode(&self) -> Bytes {
-        encode(Self::VERSION, self)
+        let Some(Said { junk, not_junk }) = self.said else {
+            return encode(Self::VERSION, self);
+        };
+        let mut row = encode(Self::VERSION_SAID, self).to_vec();
+        row.push(u8::from(junk) | u8::from(not_junk) << 1);
+        row.into()
     }
 
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, ReadError> {
-        decode(Self::VERSION, "message facts", bytes)
+        match bytes {
+            [Self::VERSION_SAID, .., said] => {
+                let row = bytes.get(..bytes.len() - 1).unwrap_or_default();
+                Ok(Self {
+                    said: Some(Said {
+                        junk: said & 1 != 0,
+                        not_junk: said & 2 != 0,
+                    }),
+                    ..decode(Self::VERSION_SAID, Self::NAME, row)?
+                })
+            }
+            _ => decode(Self::VERSION, Self::NAME, bytes),
+        }
     }
 }
 

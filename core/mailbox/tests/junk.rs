@@ -85,6 +85,7 @@ fn moved(engine: &mut Engine, account: AccountId, from: &str, uids: UidSet, to: 
         uids,
         to: to.into(),
         remove: true,
+        rejects: None,
         now: engine.now,
     };
     engine.copy(&job).unwrap().1
@@ -171,6 +172,76 @@ fn a_message_moved_to_junk_and_back_leaves_the_filter_as_it_was() {
     moved(&mut engine, account, "Junk", there, "INBOX");
     settle(&mut engine);
     assert_eq!(filter(&engine), before);
+    engine.check();
+}
+
+#[test]
+fn what_is_said_outright_in_junk_is_learned_though_the_message_is_moved_out() {
+    let (mut engine, account) = Engine::with_account();
+    let uid = engine.put(account, "INBOX").uid;
+    let all = |uid: Uid| -> UidSet { [uid].into_iter().collect() };
+    let there = moved(&mut engine, account, "INBOX", all(uid), "Junk");
+    settle(&mut engine);
+    let junk = engine.id(account, "Junk");
+    let there = there.iter().next().unwrap();
+    set_keywords(&mut engine, account, junk, there, &["$NotJunk"]);
+    moved(&mut engine, account, "Junk", all(there), "INBOX");
+    settle(&mut engine);
+    let learned = junk_learned(&engine.rows, account).unwrap();
+    assert_eq!(learned, Counts { ham: 1, spam: 0 });
+    engine.check();
+}
+
+#[test]
+fn what_is_thrown_away_as_junk_stays_junk() {
+    let (mut engine, account) = Engine::with_account();
+    let _ = engine.create(account, "Trash");
+    let uid = engine
+        .put_with(account, "INBOX", Flags::NONE, &["$NotJunk"])
+        .uid;
+    let there = moved(
+        &mut engine,
+        account,
+        "INBOX",
+        [uid].into_iter().collect(),
+        "Junk",
+    );
+    let there = moved(&mut engine, account, "Junk", there, "Trash");
+    settle(&mut engine);
+    let learned = junk_learned(&engine.rows, account).unwrap();
+    assert_eq!(learned, Counts { ham: 0, spam: 1 });
+    moved(&mut engine, account, "Trash", there, "Junk");
+    settle(&mut engine);
+    assert_eq!(junk_learned(&engine.rows, account).unwrap(), learned);
+    engine.check();
+}
+
+#[test]
+fn the_mailbox_for_what_was_not_taken_says_nothing_whatever_its_name() {
+    let (mut engine, account) = Engine::with_account();
+    for name in ["Spam rejects", "Quarantine"] {
+        engine.create(account, name).unwrap();
+        let uid = engine
+            .put_with(account, name, Flags::NONE, &["$NotJunk"])
+            .uid;
+        for (from, to) in [(name, "INBOX"), ("INBOX", name)] {
+            let last = engine.id(account, from);
+            let last = engine.all(account, last).last().map_or(uid, |row| row.uid);
+            let job = Copy {
+                account,
+                from: engine.id(account, from),
+                uids: [last].into_iter().collect(),
+                to: to.into(),
+                remove: true,
+                rejects: Some(name.into()),
+                now: engine.now,
+            };
+            engine.copy(&job).unwrap();
+            settle(&mut engine);
+            let learned = junk_learned(&engine.rows, account).unwrap();
+            assert_eq!((learned.spam, learned.ham > 0), (0, true), "{from} {to}");
+        }
+    }
     engine.check();
 }
 
@@ -341,6 +412,7 @@ fn run(engine: &mut Engine, account: AccountId, step: &Step) {
                 uids: uids(uid, more),
                 to: NAMES[to].into(),
                 remove: matches!(step, Step::Move(..)),
+                rejects: None,
                 now: engine.now,
             };
             let _ = engine.copy(&job);
@@ -420,21 +492,30 @@ proptest! {
     }
 
     #[test]
-    fn after_any_history_junk_and_back_changes_no_row_of_the_filter(history in steps(), nth in 0usize..8) {
+    fn after_any_history_junk_and_back_changes_no_row_of_the_filter(history in steps(), nth in 0usize..12, of in 0u8..5, settles: bool) {
         let (mut engine, account) = Engine::with_account();
         for step in &history {
             run(&mut engine, account, step);
         }
-        // A message that nobody called anything.
-        let uid = engine.put(account, "INBOX").uid;
+        // Any message of the history, or a new one, whatever it is called.
+        let inbox = engine.id(account, "INBOX");
+        let new = engine.put_with(account, "INBOX", Flags::NONE, chosen(of)).uid;
+        let all = engine.all(account, inbox);
+        let uid = all.get(nth).map_or(new, |row| row.uid);
         settle(&mut engine);
-        let before = filter(&engine);
+        let called = |engine: &Engine, uid: Uid| {
+            let row = engine.all(account, inbox).into_iter().find(|row| row.uid == uid);
+            row.unwrap().keywords
+        };
+        let (before, keywords) = (sums(&engine), called(&engine, uid));
         let there = moved(&mut engine, account, "INBOX", [uid].into_iter().collect(), "Junk");
-        if nth.is_multiple_of(2) {
+        if settles {
             settle(&mut engine);
         }
-        moved(&mut engine, account, "Junk", there, "INBOX");
+        let back = moved(&mut engine, account, "Junk", there, "INBOX");
         settle(&mut engine);
-        prop_assert_eq!(filter(&engine), before);
+        engine.check();
+        prop_assert_eq!(sums(&engine), before);
+        prop_assert_eq!(called(&engine, back.iter().next().unwrap()), keywords);
     }
 }

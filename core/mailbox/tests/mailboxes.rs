@@ -282,6 +282,7 @@ fn renaming_inbox_moves_its_messages_and_keeps_it_and_its_children() {
         uids: set("1:3"),
         to,
         remove: true,
+        rejects: None,
         now: e.now,
     };
     e.copy(&job).unwrap();

@@ -192,6 +192,7 @@ fn large_structures_are_left_out_and_long_headers_are_cut() {
         uids: set("1:9"),
         to: "Archive".into(),
         remove: false,
+        rejects: None,
         now: e.now,
     };
     assert_eq!(e.copy(&job).unwrap().1, set("1:2"));
@@ -218,6 +219,7 @@ fn quotas_hold_for_delivery_and_copy_and_are_freed_by_expunge() {
         uids: set("1:2"),
         to: "Archive".into(),
         remove: false,
+        rejects: None,
         now: e.now,
     };
     assert_eq!(e.copy(&job), Err(Stop::OverQuota(a)));
@@ -397,6 +399,7 @@ fn copies_keep_flags_keywords_and_date_and_get_new_uids() {
         uids: set("1:5"),
         to: "Archive".into(),
         remove: false,
+        rejects: None,
         now: e.now,
     };
     assert_eq!(e.copy(&job), Ok((set("1:2"), set("2:3"), 1)));
@@ -443,12 +446,14 @@ fn copying_into_the_same_mailbox_ends() {
         uids: UidSet::from_runs([1..=u32::MAX]),
         to: "INBOX".into(),
         remove: false,
+        rejects: None,
         now: e.now,
     };
     let (from, to, _) = e.copy(&job).unwrap();
     assert_eq!((from, to), (set("1:400"), set("401:800")));
     let job = Copy {
         remove: true,
+        rejects: None,
         ..job
     };
     let (from, to, _) = e.copy(&job).unwrap();
@@ -469,6 +474,7 @@ fn three_thousand_messages_are_copied_moved_and_expunged_in_steps() {
         uids: set("1:3000"),
         to: "Archive".into(),
         remove: false,
+        rejects: None,
         now: e.now,
     };
     let (from, to, steps) = e.copy(&job).unwrap();
@@ -698,6 +704,7 @@ fn a_copy_that_stops_between_two_steps_is_undone_whole_and_one_that_ends_leaves_
             uids: set("1:1200"),
             to: "Archive".into(),
             remove: false,
+            rejects: None,
             now: e.now,
         };
         let mut cursor = None;
@@ -751,6 +758,7 @@ fn undoing_a_copy_into_a_mailbox_or_account_that_is_gone_takes_only_the_record_o
             uids: set("1:600"),
             to: to.into(),
             remove: false,
+            rejects: None,
             now: e.now,
         };
         let cursor = e.run(|reads| copy(reads, &job, None)).unwrap().next;

@@ -429,6 +429,7 @@ impl World {
             uids,
             to: to.into(),
             remove,
+            rejects: None,
             now: self.engine.now,
         };
         let done = self.engine.copy(&job);

@@ -269,3 +269,39 @@ fn what_many_were_put_off_with_is_taken_by_all_of_them() {
         engine.check();
     }
 }
+
+#[test]
+fn a_copy_that_its_owner_takes_out_by_moving_is_wanted_and_nothing_else_is() {
+    for (to, learned) in [("INBOX", 1), ("Archive", 1), ("Trash", 0), ("Junk", 0)] {
+        let (mut engine, account) = Engine::with_account();
+        for name in ["Archive", "Trash", "Junk"] {
+            let _ = engine.create(account, name);
+        }
+        refuse(&mut engine, account, &[2]);
+        engine.put(account, "Rejects");
+        let wanted = |engine: &Engine| {
+            let names = mailbox_keywords(&engine.rows, account, engine.id(account, to)).unwrap();
+            let bit = names.iter().position(|name| name == NOT_JUNK);
+            let all = engine.all(account, engine.id(account, to));
+            let has = |row: &Row| bit.is_some_and(|bit| row.keywords >> bit & 1 == 1);
+            all.iter().filter(|row| has(row)).count()
+        };
+        let job = Copy {
+            account,
+            from: engine.id(account, "Rejects"),
+            uids: UidSet::from_runs([1..=2]),
+            to: to.into(),
+            remove: true,
+            rejects: Some("Rejects".into()),
+            now: engine.now,
+        };
+        engine.copy(&job).unwrap();
+        // The other one was put there by its owner. Out of Rejects into a mailbox of no kind that says nothing.
+        assert_eq!(wanted(&engine), learned, "{to}");
+        engine.check();
+        // It is the owner's now, also when the message is taken.
+        take(&mut engine, account, &[2]);
+        assert_eq!(wanted(&engine), learned, "{to}");
+        engine.check();
+    }
+}

@@ -86,6 +86,7 @@ impl Ann {
             uids,
             to: to.into(),
             remove,
+            rejects: None,
             now: self.engine.now,
         };
         self.engine.copy(&job).unwrap().1
@@ -133,8 +134,14 @@ fn moving_into_junk_and_out_of_it_counts_like_marking() {
     let archive = ann.engine.id(ann.account, "Archive");
     let again = ann.copy(archive, again, "Junk", true);
     assert_eq!(ann.past(10), [(1, true)]);
+    // It says again what it said before.
     ann.copy(junk, again, "INBOX", true);
-    assert!(ann.past(10).is_empty());
+    assert_eq!(ann.past(10), [(1, false)]);
+    let (inbox, second) = ann.message(2, &kinship(&[20]));
+    let there = ann.copy(inbox, one(second), "Junk", true);
+    assert_eq!(ann.past(20), [(2, true)]);
+    ann.copy(junk, there, "INBOX", true);
+    assert!(ann.past(20).is_empty());
     ann.engine.check();
 }
 

@@ -244,6 +244,7 @@ fn copy_step(
         uids: mox_uids::UidSet::from_runs([1..=u32::MAX]),
         to: "Archive".to_owned(),
         remove: false,
+        rejects: None,
         now: NOW,
     };
     store.run(move |reads| {

@@ -19,8 +19,15 @@ use crate::node::Inner;
 const MARKED_ROWS_MAX: usize = 4_096;
 
 impl<R: Runtime> ImapHost<R> {
+    /// The user's mailbox for copies of what was not taken.
+    fn rejects(&self) -> Option<String> {
+        let login = self.login.as_ref()?;
+        let directory = self.node.directory();
+        directory.incoming(&login.account).rejects_mailbox.clone()
+    }
+
     pub(super) fn edit(&mut self, edit: MailboxEdit) -> Response {
-        let (account, node) = (self.account(), self.node.clone());
+        let (account, node, rejects) = (self.account(), self.node.clone(), self.rejects());
         let now = node.runtime.now().utc;
         Response::answer_later(async move {
             let store = &node.store;
@@ -66,6 +73,7 @@ impl<R: Runtime> ImapHost<R> {
                                 uids,
                                 to,
                                 remove: true,
+                                rejects,
                                 now,
                             };
                             copy_all(&node, copy).await.map(|_| ())
@@ -109,7 +117,7 @@ impl<R: Runtime> ImapHost<R> {
     }
 
     pub(super) fn change(&mut self, ask: Ask) -> Response {
-        let (account, node) = (self.account(), self.node.clone());
+        let (account, node, rejects) = (self.account(), self.node.clone(), self.rejects());
         let now = node.runtime.now().utc;
         Response::answer_later(async move {
             let store = &node.store;
@@ -157,6 +165,7 @@ impl<R: Runtime> ImapHost<R> {
                         uids,
                         to,
                         remove,
+                        rejects,
                         now,
                     };
                     copy_all(&node, copy).await
