@@ -200,11 +200,11 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
 
             // Where mail goes that is like this or that; the first one counts whose conditions all hold. mail_from and headers
             // are regular expressions, verified_domain vouches for the message by DKIM or SPF. What list_allow_domain vouches
-            // for is taken whatever else is wrong with it; is_forward says that somebody forwards it; what would not be
-            // taken goes to accept_rejects_to_mailbox.
+            // for is taken whatever else is wrong with it; is_forward says that verified_domain forwards it, whose
+            // addresses tell nothing of the author then; what would not be taken goes to accept_rejects_to_mailbox.
             // rulesets: [
             //     (mailbox: "Lists/rust", headers: {{"^list-id$": "rust"}}, list_allow_domain: "lists.example.org"),
-            //     (mailbox: "INBOX", mail_from: "@old\\.example$", is_forward: true),
+            //     (mailbox: "INBOX", verified_domain: "old.example", is_forward: true),
             // ],
         ),
     }},

@@ -38,7 +38,8 @@ pub struct Ruleset {
     pub mailbox: String,
     /// What this domain vouches for is taken whatever else is wrong with it.
     pub list_allow_domain: Option<Domain>,
-    /// Somebody forwards it, whose addresses tell nothing about the author.
+    /// Whoever vouches for it forwards it, and its addresses tell nothing about the author. Counts only with `verified_domain`: anybody
+    /// can write into MAIL FROM and the header what forwarded mail has there.
     pub is_forward: bool,
     /// What would not be taken goes here.
     pub accept_rejects_to_mailbox: Option<String>,
@@ -147,6 +148,11 @@ pub fn matching<'r>(
 }
 
 impl Ruleset {
+    /// The domain that forwards what it matches, if it is for such mail.
+    pub fn forwarder(&self) -> Option<&Domain> {
+        self.verified_domain.as_ref().filter(|_| self.is_forward)
+    }
+
     /// Whether it matches a message with these fields.
     pub fn matches(&self, facts: &Facts, fields: &[&Fields], effort: &mut Effort) -> bool {
         let has_condition =
@@ -171,13 +177,15 @@ fn is_vouched_for(facts: &Facts, domain: &Domain) -> bool {
         return false;
     };
     let helo = (message.helo.result == "pass").then_some(message.helo.subject.as_str());
-    let is_within = |name: &str| {
-        let name = name.trim_end_matches('.').to_lowercase();
-        let domain = domain.as_str().to_lowercase();
-        let above = name.strip_suffix(&domain);
-        above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
-    };
-    message.vouching().chain(helo).any(is_within)
+    let mut vouching = message.vouching().chain(helo);
+    vouching.any(|name| is_within(name, domain.as_str()))
+}
+
+/// Whether a name is a domain, or one below it.
+pub(crate) fn is_within(name: &str, domain: &str) -> bool {
+    let name = name.trim_end_matches('.').to_lowercase();
+    let below = name.strip_suffix(&domain.to_lowercase());
+    below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ fn what_an_account_wants_of_incoming_mail_is_read_and_the_rest_is_usual() {
     let other = incoming(&with_al(
         r#"junk_filter: (threshold: 0.9), rejects_mailbox: None, rulesets: [
             (mailbox: "Lists", headers: {"^list-id$": "rust"}, list_allow_domain: "lists.example"),
-            (mailbox: "INBOX", mail_from: "@old\\.example$", is_forward: true),
+            (mailbox: "INBOX", verified_domain: "old.example", is_forward: true),
         ]"#,
     ));
     assert_eq!(
@@ -342,6 +342,11 @@ fn what_cannot_be_meant_of_incoming_mail_is_named_with_its_place() {
             "rulesets: [(mailbox: \"a\", headers: {\"x\": \"[\"})]",
             "rulesets[0].headers",
             "no regular expression",
+        ),
+        (
+            "rulesets: [(mailbox: \"a\", mail_from: \"@old\", is_forward: true)]",
+            "rulesets[0].is_forward: what is forwarded is not told by what everybody can write",
+            "add verified_domain: the domain that forwards",
         ),
         (
             "rulesets: [(mailbox: \"a\", verified_domain: \"a..b\")]",

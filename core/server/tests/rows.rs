@@ -250,6 +250,33 @@ fn lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody() {
 }
 
 #[test]
+fn what_is_forwarded_is_not_refused_for_a_signature_that_forwarding_broke() {
+    for disposition in ["reject", "quarantine", "defer"] {
+        let forwarded = |probability: f64| {
+            case(move |_, message, ann| {
+                p_reject(message);
+                message.dmarc.disposition = disposition.into();
+                ann.settings.is_forward = true;
+                ann.content = content(probability);
+            })
+        };
+        let judged = forwarded(0.4);
+        expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+        let mut rules = judged.decision.rules.iter();
+        let dmarc = rules.find(|rule| rule.name == "dmarc").unwrap();
+        assert_eq!(dmarc.weight, Weight::Against);
+        // It is looked at strictly.
+        let judged = forwarded(0.6);
+        expect(&judged, Verdict::Defer, Reason::JunkContentStrict, NOT_NOW);
+        assert_eq!(strict(&judged), [dmarc_because()]);
+    }
+}
+
+fn dmarc_because() -> &'static str {
+    "the author's domain does not vouch for the message, which may be since somebody forwards it"
+}
+
+#[test]
 fn those_who_vouch_count_by_what_is_clear_and_the_most_of_them_decides() {
     let signed = |pasts: &'static [(u32, u32)], spf: (u32, u32)| {
         let judged = case(|_, _, ann| {

@@ -30,7 +30,8 @@ fn reports_other_configurations_and_all_mail_again() {
         .mx("else.example", 10, "mx.far.example")
         .txt("far.example", "v=spf1 ip4:127.0.0.1 -all")
         .txt("_dmarc.far.example", "v=DMARC1; p=reject")
-        .txt("else.example", "v=spf1 -all");
+        .txt("else.example", "v=spf1 -all")
+        .txt("client.example", "v=spf1 ip4:127.0.0.1 -all");
     let names = NameServer::start(zone);
     let server = Localserve::start(&["--resolver", &names.address()]);
     let ask = |words: &[&str]| {
@@ -67,7 +68,7 @@ fn reports_other_configurations_and_all_mail_again() {
     server.scratch().write(
         "domains.ron",
         "(domains: {\"localhost\": ()}, accounts: {\"mox\": (domain: \"localhost\", addresses: [\"mox\"], \
-         rulesets: [(mailbox: \"INBOX\", mail_from: \"@else\", is_forward: true)])})",
+         rulesets: [(mailbox: \"INBOX\", mail_from: \"@else\", verified_domain: \"client.example\", is_forward: true)])})",
     );
     let fixed = fixed.to_str().unwrap();
     let told = ask(&["explain", "<1@else.example>", "--with", fixed]);

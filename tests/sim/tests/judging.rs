@@ -182,6 +182,7 @@ fn the_first_ruleset_that_matches_says_where_mail_goes_and_what_holds_for_it() {
         },
         Ruleset {
             mail_from: Some(pattern("^forwarder@")),
+            verified_domain: Some(domain("far.example")),
             is_forward: true,
             ..ruleset("Forwarded")
         },
@@ -210,8 +211,16 @@ fn the_first_ruleset_that_matches_says_where_mail_goes_and_what_holds_for_it() {
                     Verdict::Defer,
                     Reason::SpfPolicy,
                 ),
+                // Who forwards vouches for what it forwards.
                 (
                     "forwarder@forged.example",
+                    "no forwarder",
+                    "Rejects",
+                    Verdict::Defer,
+                    Reason::SpfPolicy,
+                ),
+                (
+                    "forwarder@far.example",
                     "hi",
                     "Forwarded",
                     Verdict::Accept,
@@ -443,6 +452,70 @@ fn no_sender_puts_a_transaction_out_of_sight_by_naming_its_id() {
                 one.node().explain("Bob@Bücher.example", 9).unwrap().len(),
                 1
             );
+            one.stop().await;
+        },
+    );
+}
+
+/// Ann gives these commands.
+async fn commands(client: &SimRuntime, commands: &[&str]) {
+    let mut imap = reader(client).await;
+    for command in commands {
+        let said = imap.command(command).await.unwrap();
+        assert!(said.contains(" OK "), "{command}: {said}");
+    }
+}
+
+#[test]
+fn what_is_called_not_junk_in_junk_opens_the_door_for_the_next_one_though_it_is_moved_out() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let from = "bob@far.example";
+            let next = async |subject: &str| {
+                let (reply, _) = bring(&client, from, &text(from, subject)).await;
+                (
+                    reply[..4].to_owned(),
+                    newest(&one).recipients.remove(0).decision.reason,
+                )
+            };
+            assert_eq!(next("one").await, ("250 ".into(), Reason::NoBadSignals));
+            commands(&client, &["SELECT INBOX", "MOVE 1 Junk"]).await;
+            assert_eq!(next("two").await, ("451 ".into(), Reason::Msgfromfull));
+            commands(
+                &client,
+                &[
+                    "SELECT Junk",
+                    "STORE 1 +FLAGS ($NotJunk)",
+                    "STORE 1 -FLAGS ($Junk)",
+                    "MOVE 1 INBOX",
+                ],
+            )
+            .await;
+            assert_eq!(next("three").await, ("250 ".into(), Reason::Msgfromfull));
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn whoever_takes_a_message_out_of_rejects_has_the_next_one_of_its_author_taken() {
+    world(
+        |one| {
+            one.incoming = Incoming {
+                rejects_mailbox: Some("Spam rejects".into()),
+                ..Incoming::default()
+            };
+        },
+        |one, client| async move {
+            let from = "bob@forged.example";
+            let (reply, _) = bring(&client, from, &text(from, "one")).await;
+            assert!(reply.starts_with("451 "), "{reply}");
+            commands(&client, &["SELECT \"Spam rejects\"", "MOVE 1 INBOX"]).await;
+            let kept = read(&client, "INBOX").await;
+            assert!(kept.contains("$NotJunk"), "{kept}");
+            let (reply, _) = bring(&client, from, &text(from, "two")).await;
+            assert!(reply.starts_with("250 "), "{reply}");
             one.stop().await;
         },
     );

@@ -15,7 +15,7 @@ use mox_store::Spool;
 
 use super::content::{Text, weigh};
 use super::lists;
-use super::recipients::{Headed, known_of};
+use super::recipients::{Headed, Known, known_of};
 use super::record::{refusal, shown, with_a_labels};
 use super::reports::{Suspect, look};
 use super::trace::{Stamp, for_mailbox};
@@ -68,6 +68,8 @@ pub(super) struct Judged {
     pub(super) reports: Vec<StoredReport>,
     /// What is to be reported of it to other domains.
     pub(super) observations: Vec<Observation>,
+    /// The domain that forwards the message to each mailbox, in their order.
+    forwarders: Vec<Option<String>>,
 }
 
 impl Judged {
@@ -109,7 +111,8 @@ impl Judged {
         };
         let facts = &self.record.facts;
         let recipient = &judgement.recipient;
-        let ties = ties(facts, &recipient.mailbox, recipient.settings.is_forward);
+        let forwarder = self.forwarders.get(nth).and_then(Option::as_deref);
+        let ties = ties(facts, &recipient.mailbox, forwarder);
         let [a, b, c, d, ..] = hash(&author_local_part(facts)).to_be_bytes();
         Kinship {
             hashes: ties.iter().map(|tie| hash(tie)).collect(),
@@ -206,7 +209,10 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         before: &before,
         header: &case.arrived.header,
     };
-    let mut recipients = known_of(node, &facts, case.mailboxes, message).await;
+    let Known {
+        mut recipients,
+        forwarders,
+    } = known_of(node, &facts, case.mailboxes, message).await;
     let suspect = Suspect {
         transaction: stamp.id,
         part: &case.arrived.structure.part,
@@ -269,6 +275,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
         reverse,
         reports,
         observations,
+        forwarders,
     };
     (judged, spool)
 }

@@ -21,15 +21,23 @@ pub(super) struct Headed<'a> {
     pub(super) header: &'a [u8],
 }
 
-/// The recipients, each with its account if its junk filter has a say.
+/// What is known of recipients.
+pub(super) struct Known {
+    /// Each with its account if its junk filter has a say.
+    pub(super) recipients: Vec<(Recipient, Option<AccountId>)>,
+    /// The domain that forwards the message to each.
+    pub(super) forwarders: Vec<Option<String>>,
+}
+
+/// What is known of the recipients.
 pub(super) async fn known_of<R: Runtime>(
     node: &Inner<R>,
     facts: &Facts,
     mailboxes: Vec<Asked>,
     message: Headed<'_>,
-) -> Vec<(Recipient, Option<AccountId>)> {
+) -> Known {
     let directory = node.directory();
-    let (mut recipients, mut shared) = (Vec::new(), None);
+    let (mut recipients, mut forwarders, mut shared) = (Vec::new(), Vec::new(), None);
     let mut effort = Effort::default();
     for asked in mailboxes {
         let incoming = directory.incoming(&asked.account);
@@ -58,6 +66,8 @@ pub(super) async fn known_of<R: Runtime>(
             junk_mailbox: junk_mailbox(node, asked.id),
             ..Settings::of(incoming, matched)
         };
+        let forwarder = matched.and_then(|(_, ruleset)| ruleset.forwarder());
+        let forwarder = forwarder.map(ToString::to_string);
         let mailbox = ruleset.map_or(asked.mailbox, |(_, ruleset)| ruleset.mailbox);
         let (token, offer) = match incoming.subject_token {
             Some(period) => tokens(node, facts, message.header, &asked.address, period),
@@ -67,7 +77,7 @@ pub(super) async fn known_of<R: Runtime>(
             token,
             offer,
             account: Some(asked.account),
-            history: history(node, facts, asked.id, &mailbox),
+            history: history(node, facts, asked.id, (&mailbox, forwarder.as_deref())),
             mailbox,
             settings,
             loops: asked.loops.map(str::to_owned),
@@ -75,11 +85,15 @@ pub(super) async fn known_of<R: Runtime>(
         };
         let has_filter = incoming.junk_filter.is_some();
         recipients.push((recipient, has_filter.then_some(asked.id)));
+        forwarders.push(forwarder);
     }
     if effort.is_over() {
         tracing::warn!(target: "transaction", id = message.id, "rulesets asked for more than is matched for one message: some were not looked at");
     }
-    recipients
+    Known {
+        recipients,
+        forwarders,
+    }
 }
 
 /// The mailbox for junk: that with the special use \Junk (RFC 6154), whatever its owner calls it.
@@ -117,12 +131,12 @@ fn tokens<R: Runtime>(
     (found, subject_token(key.expose(), &author, facts.at))
 }
 
-/// What earlier mail for this mailbox was like.
+/// What earlier mail for this mailbox was like, beside that of who forwards the message.
 fn history<R: Runtime>(
     node: &Inner<R>,
     facts: &Facts,
     account: AccountId,
-    mailbox: &str,
+    (mailbox, forwarder): (&str, Option<&str>),
 ) -> History {
     let published = node.store.published();
     let view = &*published.view;
@@ -135,7 +149,7 @@ fn history<R: Runtime>(
         });
         Ok::<_, ReadError>(earlier.collect())
     };
-    History::read(facts, mailbox, lookup).unwrap_or_else(|error| {
+    History::read(facts, mailbox, forwarder, lookup).unwrap_or_else(|error| {
         tracing::error!(target: "store", account = account.0, %error, "what earlier mail was like cannot be read");
         History {
             failed: true,

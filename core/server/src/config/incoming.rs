@@ -66,6 +66,13 @@ impl FileRuleset {
                 "add one of mail_from, verified_domain and headers",
             );
         }
+        if self.is_forward && self.verified_domain.is_none() {
+            check.problem(
+                &at("is_forward"),
+                "what is forwarded is not told by what everybody can write",
+                "add verified_domain: the domain that forwards, which vouches by SPF or DKIM for what it sends on",
+            );
+        }
         check.at_most(&at("headers"), self.headers.len(), HEADER_PATTERNS_MAX);
         let mut pattern = |path: &[Step<'_>], text: &str| match Pattern::new(text) {
             Ok(pattern) => Some(pattern),

@@ -273,7 +273,8 @@ impl Trial<'_> {
         Some(refuse(Reason::NoAuthor, (550, 7, 1), text::NO_AUTHOR))
     }
 
-    /// D2, with quarantine as what it says.
+    /// D2, with quarantine as what it says. Of what is forwarded it decides nothing: SPF is the forwarder's there, and a signature is
+    /// broken by what the forwarder adds. The user said so, and whoever vouches for the message is that forwarder.
     fn dmarc(&mut self, message: &Message) -> Option<Outcome> {
         let dmarc = &message.dmarc;
         let evidence = vec![
@@ -282,6 +283,16 @@ impl Trial<'_> {
             ("record", dmarc.policy_domain.clone().unwrap_or_default()),
         ];
         let quarantine = self.recipient.settings.quarantine;
+        let is_wish = matches!(
+            dmarc.disposition.as_str(),
+            "reject" | "quarantine" | "defer"
+        );
+        if is_wish && self.recipient.settings.is_forward {
+            let because = "the author's domain does not vouch for the message, which may be since somebody forwards it";
+            self.note("dmarc", evidence, Weight::Against, because);
+            self.suspicious.push(because);
+            return None;
+        }
         let (weight, because, outcome) = match (dmarc.disposition.as_str(), quarantine) {
             ("reject", _) | ("quarantine", Quarantine::Reject) => (
                 Weight::Decides,

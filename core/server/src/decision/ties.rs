@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::facts::{Authenticated, Facts, Message};
 use super::history::{History, Past};
 use crate::limiter::NetworkClass;
+use crate::ruleset::is_within;
 
 const DAY: i64 = 24 * 3600;
 const YEAR: i64 = 365 * DAY;
@@ -21,8 +22,8 @@ pub struct Earlier {
 }
 
 /// What of a message is remembered, so that later ones can be compared with it: each a word and what it is about, for this mailbox only.
-/// Of one that was forwarded nothing is that tells of the forwarder.
-pub fn ties(facts: &Facts, mailbox: &str, is_forward: bool) -> Vec<String> {
+/// Of one that was forwarded nothing is that tells of the domain that forwards: neither its own signatures nor its hosts.
+pub fn ties(facts: &Facts, mailbox: &str, forwarder: Option<&str>) -> Vec<String> {
     let Some(message) = &facts.message else {
         return Vec::new();
     };
@@ -33,13 +34,14 @@ pub fn ties(facts: &Facts, mailbox: &str, is_forward: bool) -> Vec<String> {
         ties.push(of_author("domain", proved, &domain));
         ties.extend(organization(&domain).map(|o| of_author("organization", proved, &o)));
     }
-    ties.extend(signers(message).into_iter().map(|d| format!("signed {d}")));
+    let signers = signers(message, forwarder);
+    ties.extend(signers.into_iter().map(|d| format!("signed {d}")));
     let named = |ties: Vec<String>| -> Vec<String> {
         ties.into_iter()
             .map(|tie| format!("{mailbox}\0{tie}"))
             .collect()
     };
-    if is_forward {
+    if forwarder.is_some() {
         return named(ties);
     }
     if message.spf.result == "pass" && !facts.sender.is_empty() {
@@ -84,13 +86,15 @@ pub fn written_to(address: &str) -> Vec<String> {
 }
 
 impl History {
-    /// Looks up what is known of a message for this mailbox. `lookup` tells what is remembered under a tie, the newest first.
+    /// Looks up what is known of a message for this mailbox, and of those who vouch for it but the domain that forwards it. `lookup` tells
+    /// what is remembered under a tie, the newest first.
     ///
     /// # Errors
     /// Those of `lookup`; a history with [`History::failed`] stands for one that could not be read.
     pub fn read<E>(
         facts: &Facts,
         mailbox: &str,
+        forwarder: Option<&str>,
         mut lookup: impl FnMut(&str) -> Result<Vec<Earlier>, E>,
     ) -> Result<Self, E> {
         let mut history = Self::default();
@@ -121,7 +125,7 @@ impl History {
                 }
             }
         }
-        for domain in signers(message) {
+        for domain in signers(message, forwarder) {
             let known = past(format!("signed {domain}"), YEAR / 2, 50)?;
             history.signed.push((domain, known));
         }
@@ -201,10 +205,12 @@ fn organization(domain: &str) -> Option<String> {
     mox_dmarc::registrable(domain)
 }
 
-/// The domains whose signatures pass, each once.
-fn signers(message: &Message) -> Vec<String> {
+/// The domains whose signatures pass, each once, without that of who forwards the message and those below: it signs whatever it is sent.
+fn signers(message: &Message, forwarder: Option<&str>) -> Vec<String> {
     let vouching = message.dkim.iter().filter(|signature| signature.vouches);
-    let mut domains: Vec<String> = vouching.map(|s| s.domain.to_lowercase()).collect();
+    let is_forwarders = |domain: &String| forwarder.is_some_and(|above| is_within(domain, above));
+    let domains = vouching.map(|s| s.domain.to_lowercase());
+    let mut domains: Vec<String> = domains.filter(|domain| !is_forwarders(domain)).collect();
     domains.sort_unstable();
     domains.dedup();
     domains
@@ -218,6 +224,7 @@ fn networks(ip: IpAddr) -> [String; 3] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Signature;
     use super::*;
 
     #[test]
@@ -252,7 +259,7 @@ mod tests {
                 let is_ours = tie.starts_with("wrote");
                 Ok::<_, ()>(is_ours.then_some(one).into_iter().collect())
             };
-            let history = History::read(&facts, "INBOX", earlier).unwrap();
+            let history = History::read(&facts, "INBOX", None, earlier).unwrap();
             let organization = history.wrote_to_organization;
             (
                 history.wrote_to_author,
@@ -287,12 +294,12 @@ mod tests {
                 let is_there = before.iter().any(|known| known == tie);
                 Ok::<_, ()>(is_there.then_some(one).into_iter().collect())
             };
-            let history = History::read(&of(author), "INBOX", lookup).unwrap();
+            let history = History::read(&of(author), "INBOX", None, lookup).unwrap();
             let (of_domain, of_organization) = (history.domain, history.organization);
             let came = (of_domain.count(), of_organization.count());
             (came, history.wrote_to_domain, history.wrote_to_organization)
         };
-        let came = |author: &str| ties(&of(author), "INBOX", false);
+        let came = |author: &str| ties(&of(author), "INBOX", None);
         let (none, wrote) = (((0, 0), false, false), ((0, 0), false, true));
         for (earlier, later) in [
             ("far.example", "mail.far.example"),
@@ -304,6 +311,54 @@ mod tests {
         }
         assert_eq!(known(&came("far.example"), "other.example"), none);
         assert_eq!(known(&written_to("b@far.example"), "other.example"), none);
+    }
+
+    #[test]
+    fn whoever_forwards_mail_is_not_remembered_for_it_and_who_signed_it_before_is() {
+        let mut facts = Facts::unknown(10 * YEAR);
+        let signed = |domain: &str| Signature {
+            domain: domain.into(),
+            result: "pass".into(),
+            vouches: true,
+            problem: None,
+        };
+        facts.sender = "srs@forwarder.example".into();
+        facts.message = Some(Message {
+            authors: vec!["a@far.example".into()],
+            author_domains: vec!["far.example".into()],
+            dkim: ["Far.example", "forwarder.example", "out.Forwarder.example"]
+                .map(signed)
+                .into(),
+            ..Message::default()
+        });
+        let of = |forwarder| ties(&facts, "Old", forwarder);
+        let signers = |forwarder| -> Vec<String> {
+            let ties = of(forwarder).into_iter();
+            ties.filter_map(|tie| Some(tie.strip_prefix("Old\0signed ")?.to_owned()))
+                .collect()
+        };
+        let all = ["far.example", "forwarder.example", "out.forwarder.example"];
+        assert_eq!(signers(None), all);
+        assert_eq!(signers(Some("forwarder.example")), ["far.example"]);
+        assert_eq!(signers(Some("warder.example")), all);
+        assert!(
+            !of(Some("far.example"))
+                .iter()
+                .any(|tie| tie.contains("ip1"))
+        );
+        let read = |forwarder| -> Vec<String> {
+            let mut asked = Vec::new();
+            let history = History::read(&facts, "Old", forwarder, |tie| {
+                asked.push(tie.to_owned());
+                Ok::<_, ()>(Vec::new())
+            });
+            let history = history.unwrap();
+            let is_asked = |domain: &String| asked.contains(&format!("Old\0signed {domain}"));
+            let known = history.signed.into_iter().map(|(domain, _)| domain);
+            known.inspect(|domain| assert!(is_asked(domain))).collect()
+        };
+        assert_eq!(read(Some("forwarder.example")), ["far.example"]);
+        assert_eq!(read(None), all);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::history::History;
 use super::record::{Judgement, Record};
 use crate::config::Incoming;
 use crate::lookup::{Directory, Found};
-use crate::ruleset::{Effort, Fields, Ruleset, matching};
+use crate::ruleset::{Effort, Fields, Ruleset, is_within, matching};
 
 /// A decision under another configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ impl Settings {
             settings.ruleset = Some(nth);
             let list = ruleset.list_allow_domain.as_ref();
             settings.list_allow = list.map(ToString::to_string);
-            settings.is_forward = ruleset.is_forward;
+            settings.is_forward = ruleset.forwarder().is_some();
             settings
                 .accept_rejects_to
                 .clone_from(&ruleset.accept_rejects_to_mailbox);
@@ -144,6 +144,18 @@ fn settle(
             "what earlier mail for {mailbox} of {account} was like"
         ));
     }
+    let forwarder = matched.and_then(|(_, ruleset)| ruleset.forwarder());
+    match forwarder {
+        Some(forwarder) => {
+            let signed = &mut recipient.history.signed;
+            signed.retain(|(domain, _)| !is_within(domain, forwarder.as_str()));
+        }
+        // What it vouched for was not looked up.
+        None if recipient.settings.is_forward && !is_other => {
+            unknown.push("what earlier mail was like that the forwarder vouched for".into());
+        }
+        None => {}
+    }
     if incoming.subject_token.is_some() && !recipient.settings.subject_token {
         unknown.push("whether the Subject has a token, and which one would be given".into());
     }
@@ -162,7 +174,9 @@ fn settle(
 mod tests {
     use super::*;
     use crate::config::{Dynamic, Static};
-    use crate::decision::{Connection, Content, LeftOut, Message, Reason, Verdict};
+    use crate::decision::{
+        Connection, Content, LeftOut, Message, Past, Reason, Signature, Verdict,
+    };
 
     fn directory(account: &str) -> Directory {
         let fixed = "(data_dir: \"d\", hostname: \"mx.example.org\", postmaster: (account: \"jo\"),
@@ -188,6 +202,12 @@ mod tests {
         message.dmarc.result = "none".into();
         message.spf.result = "fail".into();
         message.spf.subject = "far.example".into();
+        message.dkim = vec![Signature {
+            domain: "out.old.example".into(),
+            result: "pass".into(),
+            vouches: true,
+            problem: None,
+        }];
         let facts = Facts {
             stage: Stage::Message,
             at: 0,
@@ -227,12 +247,38 @@ mod tests {
     #[test]
     fn rulesets_and_accounts_of_another_configuration_hold() {
         assert_eq!(told(""), (Verdict::Defer, Reason::SpfPolicy, vec![]));
-        let forwarded = "rulesets: [(mailbox: \"INBOX\", mail_from: \"@far\", is_forward: true)]";
+        let forwarded =
+            "rulesets: [(mailbox: \"INBOX\", verified_domain: \"old.example\", is_forward: true)]";
         let (verdict, reason, unknown) = told(forwarded);
         assert_eq!((verdict, reason), (Verdict::Accept, Reason::NoBadSignals));
         assert_eq!(unknown, ["what the junk filter would say"]);
         let (verdict, ..) = told(&format!("{forwarded}, junk_filter: None"));
         assert_eq!(verdict, Verdict::Accept);
+    }
+
+    #[test]
+    fn what_was_known_of_who_forwards_does_not_count_where_it_is_said_who_does() {
+        let mut record = record();
+        let recipient = &mut record.recipients[0].recipient;
+        let junk = Past::default().and(true).and(true);
+        recipient.history.signed = vec![("out.old.example".into(), junk)];
+        record.recipients = vec![Judgement::of(&record.facts, recipient.clone())];
+        let told = |record: &Record, account: &str| {
+            let under = record.under(&directory(account)).remove(0);
+            (under.judgement.decision.reason, under.unknown)
+        };
+        let (reason, unknown) = told(&record, "");
+        assert_eq!((reason, unknown), (Reason::Dkimspf, vec![]));
+        let forwarded = "junk_filter: None, rulesets: [(mailbox: \"INBOX\", \
+                         verified_domain: \"old.example\", is_forward: true)]";
+        let (reason, unknown) = told(&record, forwarded);
+        assert_eq!((reason, unknown), (Reason::NoBadSignals, vec![]));
+        record.recipients[0].recipient.settings.is_forward = true;
+        let (_, unknown) = told(&record, "junk_filter: None");
+        assert_eq!(
+            unknown,
+            ["what earlier mail was like that the forwarder vouched for"]
+        );
     }
 
     #[test]
