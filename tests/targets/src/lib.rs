@@ -19,6 +19,7 @@ mod formats;
 mod imap;
 mod machines;
 mod mime;
+mod proxy;
 mod reports;
 mod sasl;
 mod scheduler;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     ("imap_responses", imap::responses),
     ("imap_sets", imap::sets),
     ("uid_sets", imap::uid_sets),
+    ("proxy_header", proxy::header),
     ("dns_name", dns::name),
     ("dns_lookup", dns::lookup),
     ("spf_record", authentication::spf_record),

@@ -53,6 +53,7 @@ groups! {
     records_of_spf_dkim_and_dmarc_hold_for_any_input: [
         "spf_record", "dkim_records", "dkim_body", "dmarc_record", "master_file",
     ];
+    headers_of_proxies_hold_for_any_input: ["proxy_header"];
     names_and_answers_of_dns_hold_for_any_input: ["dns_name", "dns_lookup"];
     sasl_holds_for_any_input: ["sasl_server", "sasl_exchange"];
     mime_and_messages_hold_for_any_input: ["mime_structure", "mime_header", "mime_decoders", "message"];
