@@ -87,6 +87,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
             ConnectionLimits::default().total,
         )),
         failed_logins: LoginLimits::NONE,
+        unlimited: Vec::new(),
         receiving: Receiving::default(),
         hostname,
     };

@@ -197,6 +197,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         plan: mox_queue::Plan::default(),
         connections: connections(fixed),
         failed_logins: failed_logins(fixed),
+        unlimited: fixed.unlimited_networks.clone(),
         receiving: Receiving {
             first_time_delay: fixed.first_time_sender_delay,
             records_kept: Duration::from_secs(u64::from(fixed.decision_records.days) * 24 * 3600),

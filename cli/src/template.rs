@@ -115,6 +115,10 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // How many logins may fail from one address, the same way. Who logged in from there before still can.
     // failed_logins: (per_minute: 10, per_day: 50),
 
+    // Addresses and networks whom none of these limits concern, nor those of mail on port 25: another server of yours, monitoring.
+    // Passwords can be guessed from there without end.
+    // unlimited_networks: ["192.0.2.7", "2001:db8:5::/48"],
+
     // Seconds that a stranger's message is held back that nothing speaks against; 0 is not at all. Who sends junk to many
     // does not wait, as a rule.
     // first_time_sender_delay: 0,
@@ -188,11 +192,18 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
             // imap_without: ["QRESYNC"],
 
             // How likely junk a stranger's message may be by its words; less where something else is suspicious too. None
-            // leaves the junk filter without a say. It learns from what is moved to Junk and out of it in any case.
-            // junk_filter: (threshold: 0.7, strict_threshold: 0.5),
+            // leaves the junk filter without a say. It learns from what is moved to Junk and out of it in any case. Suspicious can also be
+            // what comes without TLS (strict_without_tls: true), and what names nobody here in To and Cc (strict_unless_named: true).
+            // junk_filter: (threshold: 0.7, strict_threshold: 0.5, strict_without_tls: false, strict_unless_named: false),
 
             // Copies of mail that was not taken are kept here for 14 days, 1000 and 20 MiB at most. None keeps none.
             // rejects_mailbox: "Rejects",
+
+            // true leaves such a copy there for its time when the message is taken after all.
+            // keep_rejects: false,
+
+            // Mail that its author's domain wants put aside (DMARC, p=quarantine) goes to Junk: junk; or it is not taken: refuse.
+            // dmarc_quarantine: junk,
 
             // Hours that a token is good which is offered to strangers whose message looks like junk: with it in the Subject it is
             // taken. 0 offers none.

@@ -89,6 +89,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
+        unlimited: Vec::new(),
         receiving: mox_node::Receiving::default(),
         hostname: hostname.clone(),
     })

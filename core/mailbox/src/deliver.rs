@@ -131,6 +131,8 @@ pub struct Beside {
     pub file: Option<[u8; 16]>,
     /// What it is known by if a copy of it was kept before, when it was not taken: that goes.
     pub known_by: Vec<u64>,
+    /// Accounts whose copies stay all the same, until they are old.
+    pub keeping: Vec<AccountId>,
     /// Rows that are found by their time: reports that were in it.
     pub dated: Vec<NewDated>,
 }
@@ -167,7 +169,9 @@ pub fn deliver_beside(
         if edit.weight() > TAKEN_BELOW {
             break;
         }
-        reject::taken(&mut edit, target.account, &beside.known_by)?;
+        if !beside.keeping.contains(&target.account) {
+            reject::taken(&mut edit, target.account, &beside.known_by)?;
+        }
     }
     if let Some((account, hashes)) = &beside.wrote {
         let hashes = hashes.get(..WROTE_MAX).unwrap_or(hashes);

@@ -54,6 +54,11 @@ fn refuse_into(engine: &mut Engine, account: AccountId, mailbox: &str, hashes: &
 
 /// Takes a message that is known by these into INBOX.
 fn take(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
+    take_and(engine, account, hashes, Vec::new());
+}
+
+/// The same, for these accounts copies stay.
+fn take_and(engine: &mut Engine, account: AccountId, hashes: &[u64], keeping: Vec<AccountId>) {
     let target = Target {
         account,
         mailbox: "INBOX".into(),
@@ -67,6 +72,7 @@ fn take(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
     let delivery = engine.delivery(100, vec![target]);
     let beside = Beside {
         known_by: hashes.to_vec(),
+        keeping,
         ..Beside::default()
     };
     engine
@@ -105,6 +111,9 @@ fn there_is_one_copy_of_a_message_and_none_once_it_is_taken() {
     refuse(&mut engine, account, &[3]);
     engine.check();
     take(&mut engine, account, &[4]);
+    assert_eq!(uids(&engine, account), [1, 2]);
+    // Who wants that keeps it all the same.
+    take_and(&mut engine, account, &[1], vec![account]);
     assert_eq!(uids(&engine, account), [1, 2]);
     take(&mut engine, account, &[1]);
     assert_eq!(uids(&engine, account), [2]);

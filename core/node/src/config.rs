@@ -37,6 +37,9 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// How many logins may fail, of all protocols together.
     pub failed_logins: LoginLimits,
+    /// Whom no limiter concerns, as if they were this machine itself: of them only open connections are counted, with those of
+    /// this machine.
+    pub unlimited: Vec<Network>,
     /// How mail from elsewhere is judged.
     pub receiving: Receiving,
 }

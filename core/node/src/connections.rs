@@ -29,8 +29,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// at once where TLS would have to come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all. Those from this machine itself (loopback) are counted apart, with the same limit: nobody else can lock
-    /// them out. Default 10,000.
+    /// In all. Those from this machine itself (loopback), and of whom no limiter concerns, are counted apart, with the same limit:
+    /// nobody else can lock them out. Default 10,000.
     pub total: usize,
     /// From one address; of IPv6 from one network of 64 bits. Larger networks may have more: [`NetworkClass::share`]. `None` is
     /// no limit; loopback has none. Default 200.
@@ -70,7 +70,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Counts {
     outside: usize,
-    loopback: usize,
+    /// Of this machine itself, and of whom no limiter concerns.
+    exempt: usize,
     /// By the class of the network.
     by_network: [BTreeMap<IpAddr, usize>; 3],
     /// Those that began lately.
@@ -85,7 +86,7 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Place {
     connections: Arc<Connections>,
-    /// `None` is this machine itself.
+    /// `None` is this machine itself, or somebody else whom no limiter concerns.
     networks: Option<Networks>,
 }
 
@@ -119,8 +120,11 @@ impl Connections {
         })
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr, now: Mono) -> Result<Place, Full> {
-        let networks = Networks::of(peer);
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        networks: Option<Networks>,
+        now: Mono,
+    ) -> Result<Place, Full> {
         let mut guard = self.counts();
         let counts = &mut *guard;
         if let Err(full) = counts.room(self.limits, networks.as_ref(), now) {
@@ -128,7 +132,7 @@ impl Connections {
             return Err(full);
         }
         match &networks {
-            None => counts.loopback += 1,
+            None => counts.exempt += 1,
             Some(networks) => {
                 counts.outside += 1;
                 for ((_, network), counts) in networks.iter().zip(&mut counts.by_network) {
@@ -183,7 +187,7 @@ impl Counts {
             taken.map_err(|class| full(Limiter::ConnectionRate, Some(class)))?;
         }
         let all = match networks {
-            None => self.loopback,
+            None => self.exempt,
             Some(_) => self.outside,
         };
         if all >= limits.total {
@@ -207,7 +211,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.connections.counts();
         let Some(networks) = &self.networks else {
-            counts.loopback -= 1;
+            counts.exempt -= 1;
             return;
         };
         counts.outside -= 1;
@@ -315,7 +319,7 @@ mod tests {
     #[test]
     fn an_address_that_left_may_come_again_and_loopback_is_never_locked_out() {
         let connections = Connections::new(limits(3, Some(2), None));
-        let enter = |peer: &str| connections.enter(ip(peer), AT);
+        let enter = |peer: &str| connections.enter(Networks::of(ip(peer)), AT);
         let too_many = full(Limiter::Connections, Some(NetworkClass::Address));
         let one = enter("192.0.2.1").unwrap();
         // The same address, as an IPv6 socket shows it.
@@ -333,14 +337,14 @@ mod tests {
         assert_eq!(connections.refused(), 3);
         drop((one, two, other, own));
         let counts = connections.counts();
-        assert_eq!((counts.outside, counts.loopback), (0, 0));
+        assert_eq!((counts.outside, counts.exempt), (0, 0));
         assert!(counts.by_network.iter().all(BTreeMap::is_empty));
     }
 
     #[test]
     fn sixty_four_bits_of_ipv6_are_one_address_and_forty_eight_have_three_times_its_budget() {
         let connections = Connections::new(limits(9, Some(1), None));
-        let enter = |peer: &str| connections.enter(ip(peer), AT);
+        let enter = |peer: &str| connections.enter(Networks::of(ip(peer)), AT);
         let _one = enter("2001:db8:1:2::1").unwrap();
         let same = enter("2001:db8:1:2:ffff::9").unwrap_err();
         assert_eq!(same.class, Some(NetworkClass::Address));
@@ -354,7 +358,8 @@ mod tests {
     #[test]
     fn who_comes_too_often_waits_and_this_machine_does_not() {
         let connections = Connections::new(limits(9, None, Some(2)));
-        let enter = |peer: &str, at| connections.enter(ip(peer), Mono::default() + at);
+        let enter =
+            |peer: &str, at| connections.enter(Networks::of(ip(peer)), Mono::default() + at);
         let secs = Duration::from_secs;
         for _ in 0..2 {
             assert!(enter("192.0.2.1", secs(0)).is_ok());
@@ -368,7 +373,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever others do, this machine itself gets in.
+        /// Whatever others do, this machine itself gets in, and whom no limiter concerns.
         #[test]
         fn no_sequence_of_events_locks_out_loopback(
             steps in proptest::collection::vec((0u8..4, 0u8..40, 0u64..2_000), 0..200),
@@ -377,6 +382,7 @@ mod tests {
             let limiters = crate::limiters::Limiters::new(
                 limits(2 * most, Some(most), Some(3)),
                 mox_server::limiter::LoginLimits { per_minute: Some(2), per_day: Some(3) },
+                vec![mox_server::config::Network::parse("192.0.2.0/24").unwrap()],
             );
             let (mut now, mut places) = (mox_machine::Now::default(), Vec::new());
             for (what, who, later) in steps {
@@ -386,11 +392,14 @@ mod tests {
                     0 => places.extend(limiters.enter(peer, Service::Imap, now)),
                     1 => drop(places.pop()),
                     2 => limiters.guess_wrong(peer, now),
-                    _ => limiters.guess_wrong(ip("127.0.0.1"), now),
+                    _ => ["127.0.0.1", "192.0.2.1"]
+                        .into_iter()
+                        .for_each(|peer| limiters.guess_wrong(ip(peer), now)),
                 }
                 for service in [Service::Imap, Service::Smtp, Service::Submission] {
                     proptest::prop_assert!(limiters.enter(ip("127.0.0.1"), service, now).is_ok());
                     proptest::prop_assert!(limiters.enter(ip("::1"), service, now).is_ok());
+                    proptest::prop_assert!(limiters.enter(ip("192.0.2.1"), service, now).is_ok());
                 }
             }
         }
@@ -402,7 +411,11 @@ mod tests {
         let at = |millis| Mono::default() + Duration::from_millis(millis);
         let mut said = Vec::new();
         for millis in (0..2_000).step_by(250) {
-            assert!(connections.enter(ip("192.0.2.1"), at(millis)).is_err());
+            assert!(
+                connections
+                    .enter(Networks::of(ip("192.0.2.1")), at(millis))
+                    .is_err()
+            );
             said.extend(connections.due_in_log(at(millis)));
         }
         assert_eq!(said, [1, 5]);

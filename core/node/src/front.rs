@@ -78,7 +78,11 @@ impl<R: Runtime> Bound<R> {
             seed: runtime.seed("node"),
             sessions: AtomicU64::new(0),
             registry: Arc::default(),
-            limiters: Arc::new(Limiters::new(config.connections, config.failed_logins)),
+            limiters: Arc::new(Limiters::new(
+                config.connections,
+                config.failed_logins,
+                config.unlimited.clone(),
+            )),
             outgoing_captures: self.outgoing_captures,
             node: OnceLock::new(),
             config: Arc::new(config),

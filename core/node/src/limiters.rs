@@ -5,6 +5,7 @@ use core::time::Duration;
 use mox_driver::Runtime;
 use mox_machine::{Now, Utc};
 use mox_mailbox::Dated;
+use mox_server::config::Network;
 use mox_server::limiter::{
     Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates, Refusals,
     RefusedMinute, RefusedService, Ticket,
@@ -62,10 +63,16 @@ pub(crate) struct Limiters {
     messages: Mutex<[Rates; 2]>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
+    /// Whom nothing of this concerns.
+    unlimited: Vec<Network>,
 }
 
 impl Limiters {
-    pub(crate) fn new(connections: ConnectionLimits, logins: LoginLimits) -> Self {
+    pub(crate) fn new(
+        connections: ConnectionLimits,
+        logins: LoginLimits,
+        unlimited: Vec<Network>,
+    ) -> Self {
         Self {
             connections: Connections::new(connections),
             judges_logins: !logins.is_none(),
@@ -75,21 +82,28 @@ impl Limiters {
             messages: Mutex::new(MESSAGES.map(Rates::new)),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
+            unlimited,
         }
+    }
+
+    /// The networks that count what a peer does; `None` for this machine itself and for whom no limiter concerns.
+    fn networks(&self, peer: IpAddr) -> Option<Networks> {
+        let is_limited = !self.unlimited.iter().any(|network| network.contains(peer));
+        Networks::of(peer).filter(|_| is_limited)
     }
 
     /// A place for a connection, or why there is none.
     pub(crate) fn enter(&self, peer: IpAddr, service: Service, now: Now) -> Result<Place, Full> {
         let entered = self
             .connections
-            .enter(peer, now.mono)
+            .enter(self.networks(peer), now.mono)
             .and_then(|place| self.greets(peer, service, now).map(|()| place));
         entered.inspect_err(|full| self.refused(full.limiter, service, full.class, peer, now))
     }
 
     /// Whether it makes sense to talk to somebody who comes to log in.
     fn greets(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
-        match Networks::of(peer).filter(|_| service != Service::Smtp) {
+        match self.networks(peer).filter(|_| service != Service::Smtp) {
             None => Ok(()),
             Some(networks) => self.logins().greets(&networks, now.mono).map_err(|class| {
                 self.connections.count_refused();
@@ -104,7 +118,7 @@ impl Limiters {
     /// Whether somebody may begin something that may be refused before there is a message. Who has used up what may be refused
     /// is not answered at all for a while: an answer to what is there and none to what is not would tell the one from the other.
     pub(crate) fn may_try(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
-        let Some(networks) = Networks::of(peer) else {
+        let Some(networks) = self.networks(peer) else {
             return Ok(());
         };
         let budgets = [
@@ -120,21 +134,21 @@ impl Limiters {
 
     /// Somebody named a recipient that is not here.
     pub(crate) fn count_unknown_recipient(&self, peer: IpAddr, now: Now) {
-        if let Some(networks) = Networks::of(peer) {
+        if let Some(networks) = self.networks(peer) {
             locked(&self.unknown_recipients).count(&networks, now.mono);
         }
     }
 
     /// Something else was refused before there was a message.
     pub(crate) fn count_early_refusal(&self, peer: IpAddr, now: Now) {
-        if let Some(networks) = Networks::of(peer) {
+        if let Some(networks) = self.networks(peer) {
             locked(&self.early_refusals).count(&networks, now.mono);
         }
     }
 
     /// One more message from there, if it is within the budgets: transport.md 1.15.
     pub(crate) fn message(&self, peer: IpAddr, service: Service, now: Now) -> Result<(), Full> {
-        let Some(networks) = Networks::of(peer) else {
+        let Some(networks) = self.networks(peer) else {
             return Ok(());
         };
         let taken = {
@@ -203,7 +217,7 @@ impl Limiters {
 
     #[cfg(test)]
     pub(crate) fn guess_wrong(&self, peer: IpAddr, now: Now) {
-        if let Some(networks) = Networks::of(peer) {
+        if let Some(networks) = self.networks(peer) {
             let mut logins = self.logins();
             if let Admission::Judge(ticket) = logins.admit(&networks, Some("ann"), now.mono) {
                 logins.failed(ticket, now.mono);
@@ -267,7 +281,8 @@ impl Attempt {
         account: Option<&str>,
     ) -> Result<Option<Self>, Full> {
         let (limiters, now) = (&node.limiters, node.runtime.now());
-        let ticket = match Networks::of(caller.peer).filter(|_| limiters.judges_logins) {
+        let networks = limiters.networks(caller.peer);
+        let ticket = match networks.filter(|_| limiters.judges_logins) {
             None => None,
             Some(networks) => {
                 let admission = limiters.logins().admit(&networks, account, now.mono);
@@ -314,7 +329,7 @@ impl Drop for Attempt {
 /// Has who failed to log in wait for a moment.
 pub(crate) async fn slow_down<R: Runtime>(node: &Inner<R>, caller: Caller) {
     let limiters = &node.limiters;
-    if !limiters.judges_logins || Networks::of(caller.peer).is_none() {
+    if !limiters.judges_logins || limiters.networks(caller.peer).is_none() {
         return;
     }
     let before = limiters.delayed.fetch_add(1, Ordering::Relaxed);

@@ -14,10 +14,10 @@ mod dynamic_file;
 mod edit;
 mod incoming;
 mod locate;
+mod networks;
 mod offers;
 mod outgoing_reports;
 mod problem;
-mod proxies;
 mod routes;
 mod static_file;
 mod transports;
@@ -35,9 +35,9 @@ pub use edit::{
     EditError, add_account, add_address, add_domain, remove_account, remove_address, remove_domain,
 };
 pub use incoming::{Incoming, JunkFilter};
+pub use networks::Network;
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
-pub use proxies::Network;
 pub use static_file::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT,
     CONNECTIONS_PER_MINUTE_DEFAULT, Certificate, Connections, FAILED_PER_DAY_DEFAULT,

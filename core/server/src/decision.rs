@@ -23,7 +23,7 @@ pub use content::{CONTENT_WORDS_MAX, Content, ContentWord};
 pub use decide::{Decision, Reason, Rule, Verdict, Weight, decide};
 pub use facts::{
     Authenticated, Connection, DmarcFacts, Facts, Listing, Message, Method, Quarantine, Recipient,
-    ReportFound, Settings, Signature, Stage, Standing, Token,
+    ReportFound, Settings, Signature, Stage, Standing, Strictness, Token,
 };
 pub use history::{History, Past};
 pub use record::{Judgement, LeftOut, RECORD_VERSION, Record, RecordError, lookups};

@@ -12,6 +12,7 @@ use mox_server::config::{
     Connections, Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account,
     add_address, remove_account, remove_address,
 };
+use mox_server::decision::Quarantine;
 use mox_server::{Directory, Found};
 
 const MOX: &str = r#"(
@@ -139,7 +140,7 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
          data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, transports, connections, failed_logins, \
-         first_time_sender_delay, decision_records"
+         unlimited_networks, first_time_sender_delay, decision_records"
     );
     assert_eq!(
         static_errors(&MOX.replace("smtp: ()", "smpt: ()")),
@@ -277,6 +278,8 @@ fn what_an_account_wants_of_incoming_mail_is_read_and_the_rest_is_usual() {
         Some((0.7, 0.5))
     );
     assert_eq!(usual.rejects_mailbox.as_deref(), Some("Rejects"));
+    assert!(!usual.keep_rejects);
+    assert_eq!(usual.dmarc_quarantine, Quarantine::Junk);
     let other = incoming(&with_al(
         r#"junk_filter: (threshold: 0.9), rejects_mailbox: None, rulesets: [
             (mailbox: "Lists", headers: {"^list-id$": "rust"}, list_allow_domain: "lists.example"),
@@ -290,6 +293,9 @@ fn what_an_account_wants_of_incoming_mail_is_read_and_the_rest_is_usual() {
     assert_eq!(other.rejects_mailbox, None);
     assert_eq!(other.rulesets.len(), 2);
     assert!(other.rulesets[1].is_forward && other.rulesets[0].mail_from.is_none());
+    let strict = incoming(&with_al("dmarc_quarantine: refuse, keep_rejects: true"));
+    assert!(strict.keep_rejects);
+    assert_eq!(strict.dmarc_quarantine, Quarantine::Refuse);
     let none = incoming(&with_al("junk_filter: None"));
     assert_eq!(none.junk_filter, None);
     let both = Directory::new(
@@ -323,6 +329,12 @@ fn what_cannot_be_meant_of_incoming_mail_is_named_with_its_place() {
             "rejects_mailbox",
             "INBOX cannot be",
         ),
+        (
+            "rejects_mailbox: None, keep_rejects: true",
+            "keep_rejects",
+            "no copies that could be kept",
+        ),
+        ("dmarc_quarantine: reject", "dmarc_quarantine", "reject"),
         (
             "rejects_mailbox: \"a//b\"",
             "rejects_mailbox",
@@ -424,6 +436,21 @@ fn proxies_and_starttls_on_port_25_are_read_and_checked() {
         errors.contains("it takes mail after STARTTLS only"),
         "{errors}"
     );
+}
+
+#[test]
+fn whom_no_limiter_concerns_is_read_and_checked() {
+    let text = MOX.replace(
+        "    postmaster",
+        "    unlimited_networks: [\"192.0.2.7\", \"2001:db8:5::/48\"],\n    postmaster",
+    );
+    let conf = Static::parse("mox.ron", &text).unwrap();
+    let all = &conf.unlimited_networks;
+    let is_named = |ip: &str| all.iter().any(|n| n.contains(ip.parse().unwrap()));
+    assert!(is_named("192.0.2.7") && is_named("2001:db8:5:9::1") && !is_named("192.0.2.8"));
+    let errors = static_errors(&text.replace("192.0.2.7", "192.0.2.7/24"));
+    let what = "unlimited_networks[0]: \"192.0.2.7/24\" is no IP address and no network";
+    assert!(errors.contains(what), "{errors}");
 }
 
 #[test]

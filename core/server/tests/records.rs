@@ -197,7 +197,16 @@ fn records_of_earlier_versions_are_read() {
         octets
     };
     let second = stored(2, postcard::to_allocvec(&common).unwrap());
-    let third = stored(3, postcard::to_allocvec(&(common, of.report)).unwrap());
+    let third = stored(3, postcard::to_allocvec(&(&common, &of.report)).unwrap());
+    let mut fourth = vec![4, 0];
+    fourth.extend(
+        &stored(
+            4,
+            postcard::to_allocvec(&(common, of.report, of.loops)).unwrap(),
+        )[1..],
+    );
+    fourth.extend(postcard::to_allocvec(&record.left_out).unwrap());
+    assert_eq!(Record::decode(&fourth), Ok(record.clone()));
     // Without answers it cannot be checked again.
     record.left_out.answers = true;
     assert_eq!(Record::decode(&second), Ok(record.clone()));

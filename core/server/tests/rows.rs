@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-mod deciding;
+pub(crate) mod deciding;
 
 use deciding::{NOT_NOW, TAKEN, case, content, expect, listed, method, p_reject, past};
 use mox_server::decision::{
@@ -36,7 +36,7 @@ fn strict(judged: &mox_server::decision::Judgement) -> Vec<String> {
 }
 
 #[test]
-fn who_is_known_by_addresses_or_signatures_only_is_a_stranger_to_spf_and_iprev() {
+pub(crate) fn who_is_known_by_addresses_or_signatures_only_is_a_stranger_to_spf_and_iprev() {
     for (set, (ham, junk)) in NOT_IN_PERSON {
         let judged = case(|_, message, ann| {
             message.spf.result = "fail".into();
@@ -73,7 +73,7 @@ fn who_is_known_by_addresses_or_signatures_only_is_a_stranger_to_spf_and_iprev()
 }
 
 #[test]
-fn a_known_author_without_proof_is_not_put_off_for_a_name_and_content_decides() {
+pub(crate) fn a_known_author_without_proof_is_not_put_off_for_a_name_and_content_decides() {
     let claimed = |probability: f64, spf: &'static str| {
         case(move |_, message, ann| {
             message.author = Authenticated::No;
@@ -100,7 +100,7 @@ fn a_known_author_without_proof_is_not_put_off_for_a_name_and_content_decides() 
 }
 
 #[test]
-fn to_mark_unproved_mail_as_wanted_makes_the_next_one_no_harder_to_take() {
+pub(crate) fn to_mark_unproved_mail_as_wanted_makes_the_next_one_no_harder_to_take() {
     let judged = |ham: u32| {
         case(move |_, message, ann| {
             message.author = Authenticated::No;
@@ -116,7 +116,7 @@ fn to_mark_unproved_mail_as_wanted_makes_the_next_one_no_harder_to_take() {
 }
 
 #[test]
-fn the_unproved_past_of_a_domain_opens_no_door() {
+pub(crate) fn the_unproved_past_of_a_domain_opens_no_door() {
     let levels: [(Set, Reason); 2] = [
         (|history, past| history.domain = past, Reason::Msgfromdomain),
         (
@@ -154,7 +154,7 @@ fn the_unproved_past_of_a_domain_opens_no_door() {
 }
 
 #[test]
-fn what_a_domain_proved_before_speaks_against_unproved_mail_only_when_it_was_junk() {
+pub(crate) fn what_a_domain_proved_before_speaks_against_unproved_mail_only_when_it_was_junk() {
     let levels: [(Set, Reason); 2] = [
         (
             |history, past| history.domain_proved = past,
@@ -184,7 +184,7 @@ fn what_a_domain_proved_before_speaks_against_unproved_mail_only_when_it_was_jun
 }
 
 #[test]
-fn a_notification_is_not_put_off_for_the_name_that_its_client_gave() {
+pub(crate) fn a_notification_is_not_put_off_for_the_name_that_its_client_gave() {
     let judged = |probability: f64| {
         case(move |facts, message, ann| {
             facts.sender = String::new();
@@ -199,7 +199,43 @@ fn a_notification_is_not_put_off_for_the_name_that_its_client_gave() {
 }
 
 #[test]
-fn a_valid_token_does_not_undo_what_was_decided_before_it() {
+pub(crate) fn an_account_may_look_strictly_at_what_comes_in_clear_or_names_others() {
+    let judged = |change: fn(&mut bool, &mut Recipient)| {
+        case(move |facts, _, ann| {
+            ann.content = content(0.6);
+            change(&mut facts.connection.tls, ann);
+        })
+    };
+    let wishes: [fn(&mut bool, &mut Recipient); 6] = [
+        |tls, _| *tls = false,
+        |_, ann| ann.strict.without_tls = true,
+        |_, ann| ann.strict.unless_named = true,
+        |_, ann| ann.strict.is_named = Some(false),
+        |_, ann| (ann.strict.unless_named, ann.strict.is_named) = (true, Some(true)),
+        |tls, ann| {
+            *tls = false;
+            ann.strict.without_tls = true;
+            ann.settings.is_forward = true;
+        },
+    ];
+    for wish in wishes {
+        expect(&judged(wish), Verdict::Accept, Reason::NoBadSignals, TAKEN);
+    }
+    let in_clear = judged(|tls, ann| {
+        *tls = false;
+        ann.strict.without_tls = true;
+    });
+    let reason = Reason::JunkContentStrict;
+    expect(&in_clear, Verdict::Defer, reason, NOT_NOW);
+    assert_eq!(strict(&in_clear), ["the session is in clear"]);
+    let unnamed =
+        judged(|_, ann| (ann.strict.unless_named, ann.strict.is_named) = (true, Some(false)));
+    expect(&unnamed, Verdict::Defer, reason, NOT_NOW);
+    assert_eq!(strict(&unnamed), ["neither To nor Cc names the recipient"]);
+}
+
+#[test]
+pub(crate) fn a_valid_token_does_not_undo_what_was_decided_before_it() {
     let with_token = |change: fn(&mut Message, &mut Recipient)| {
         case(|_, message, ann| {
             ann.settings.subject_token = true;
@@ -216,7 +252,7 @@ fn a_valid_token_does_not_undo_what_was_decided_before_it() {
 }
 
 #[test]
-fn a_token_is_offered_only_to_those_of_whom_nothing_is_known() {
+pub(crate) fn a_token_is_offered_only_to_those_of_whom_nothing_is_known() {
     for (set, (ham, junk)) in NOT_IN_PERSON {
         let judged = case(|_, _, ann| {
             ann.settings.subject_token = true;
@@ -229,7 +265,7 @@ fn a_token_is_offered_only_to_those_of_whom_nothing_is_known() {
 }
 
 #[test]
-fn lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody() {
+pub(crate) fn lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody() {
     let judged = case(|_, message, ann| {
         ann.settings.is_forward = true;
         message.listings = listed();
@@ -250,7 +286,7 @@ fn lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody() {
 }
 
 #[test]
-fn what_is_forwarded_is_not_refused_for_a_signature_that_forwarding_broke() {
+pub(crate) fn what_is_forwarded_is_not_refused_for_a_signature_that_forwarding_broke() {
     for disposition in ["reject", "quarantine", "defer"] {
         let forwarded = |probability: f64| {
             case(move |_, message, ann| {
@@ -277,7 +313,7 @@ fn dmarc_because() -> &'static str {
 }
 
 #[test]
-fn those_who_vouch_count_by_what_is_clear_and_the_most_of_them_decides() {
+pub(crate) fn those_who_vouch_count_by_what_is_clear_and_the_most_of_them_decides() {
     let signed = |pasts: &'static [(u32, u32)], spf: (u32, u32)| {
         let judged = case(|_, _, ann| {
             let pasts = pasts.iter().enumerate();
@@ -309,7 +345,7 @@ fn those_who_vouch_count_by_what_is_clear_and_the_most_of_them_decides() {
 }
 
 #[test]
-fn a_nearer_address_with_one_message_hides_a_farther_one_with_many() {
+pub(crate) fn a_nearer_address_with_one_message_hides_a_farther_one_with_many() {
     let judged = case(|_, _, ann| {
         ann.history.ip1 = past(1, 0);
         ann.history.ip2 = past(0, 50);
@@ -333,7 +369,7 @@ fn a_nearer_address_with_one_message_hides_a_farther_one_with_many() {
 }
 
 #[test]
-fn an_account_may_know_what_was_decided_for_it_and_nothing_of_others() {
+pub(crate) fn an_account_may_know_what_was_decided_for_it_and_nothing_of_others() {
     let judged = |account: &str| {
         case(|_, _, recipient| {
             recipient.account = Some(account.into());

@@ -70,6 +70,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
+        unlimited: Vec::new(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

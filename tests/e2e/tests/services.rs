@@ -164,6 +164,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
+        unlimited: Vec::new(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

@@ -152,6 +152,19 @@ fn one_copy_of_what_is_refused_is_kept_and_none_of_what_is_taken_then() {
         },
     );
     world(
+        |one| one.incoming.keep_rejects = true,
+        |one, client| async move {
+            let forged = text("bob@forged.example", "offer");
+            let (reply, _) = bring(&client, "bob@forged.example", &forged).await;
+            assert!(reply.starts_with("451 4.3.0 "), "{reply}");
+            let (reply, _) = bring(&client, "bob@far.example", &forged).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            let kept = read(&client, "Rejects").await;
+            assert_eq!(kept.matches("Subject: offer").count(), 1, "{kept}");
+            one.stop().await;
+        },
+    );
+    world(
         |one| {
             one.incoming = Incoming {
                 rejects_mailbox: None,

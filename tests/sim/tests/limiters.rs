@@ -293,3 +293,57 @@ fn one_address_brings_so_many_messages_a_minute_and_no_more() {
     });
     assert_eq!(sim.panics(), 0);
 }
+
+#[test]
+fn whom_no_limiter_concerns_is_never_put_off() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let office = world.computer("office", [10, 0, 9, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = mox_dns::MasterFile::parse("x.example. A 10.0.9.1\n").unwrap();
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        let server = mox_sim::name_server(&names, zone, mox_sim::DnsManner::direct());
+        one.resolvers = vec![server.unwrap()];
+        one.unlimited = vec![mox_server::config::Network::parse("10.0.9.0/24").unwrap()];
+        one.start().await;
+        for n in 0..400 {
+            let stream = office.connect(ours(25), None).await.unwrap();
+            let greeting = Dialogue::new(stream).reply().await.unwrap();
+            assert!(greeting.starts_with("220 "), "{n}: {greeting}");
+        }
+        for n in 0..60 {
+            let said = try_imap(&office, "ann@ours.example", &format!("guess{n}")).await;
+            assert!(said.contains("AUTHENTICATIONFAILED"), "{n}: {said}");
+        }
+        // More recipients that are not here than anybody else may name, and more messages.
+        for session in 0..20 {
+            let mut smtp = Dialogue::new(office.connect(ours(25), None).await.unwrap());
+            smtp.expect("220").await.unwrap();
+            smtp.say("EHLO x.example\r\n").await.unwrap();
+            smtp.expect("250").await.unwrap();
+            for n in 0..40 {
+                smtp.say("MAIL FROM:<>\r\n").await.unwrap();
+                smtp.expect("250").await.unwrap();
+                if n % 4 == 0 {
+                    smtp.say(&format!("RCPT TO:<u{n}s{session}@ours.example>\r\n"))
+                        .await
+                        .unwrap();
+                    smtp.expect("550").await.unwrap();
+                }
+                smtp.say("RCPT TO:<ann@ours.example>\r\nDATA\r\n")
+                    .await
+                    .unwrap();
+                smtp.expect("250").await.unwrap();
+                smtp.expect("354").await.unwrap();
+                smtp.say("From: a@x.example\r\n\r\nhello\r\n.\r\n")
+                    .await
+                    .unwrap();
+                smtp.expect("250").await.unwrap();
+            }
+        }
+        assert_eq!(one.node().refused(10).unwrap(), []);
+        one.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}

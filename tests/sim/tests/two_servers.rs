@@ -126,6 +126,7 @@ impl Server {
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
+            unlimited: Vec::new(),
             receiving: mox_node::Receiving::default(),
         }
     }

@@ -456,6 +456,9 @@ impl Transaction {
             known_by
         });
         let known_by = known_by.unwrap_or_default();
+        let directory = node.directory();
+        let keeps = |local: &&Local| directory.incoming(&local.name).keep_rejects;
+        let keeping = self.local.iter().filter(keeps).map(|l| l.account).collect();
         let reports = judged
             .as_mut()
             .map(|judged| core::mem::take(&mut judged.reports));
@@ -475,6 +478,7 @@ impl Transaction {
             wrote,
             file: arrival.file,
             known_by,
+            keeping,
             dated: reports.unwrap_or_default().iter().map(dated).collect(),
         };
         let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {

@@ -4,14 +4,19 @@
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
 use mox_mailbox::{AccountId, ReadError, SpecialUse};
-use mox_server::decision::{Earlier, Facts, History, Recipient, Settings, Standing, Token};
+use mox_server::decision::{
+    Earlier, Facts, History, Recipient, Settings, Standing, Strictness, Token,
+};
 use mox_server::ruleset::{Effort, Fields, matching};
-use mox_server::{Found, check_subject_token, subject_token};
+use mox_server::{Directory, Found, check_subject_token, subject_token};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::judge::{Asked, hash};
 use crate::node::Inner;
+
+/// Addresses of To and Cc that are looked at.
+const NAMED_MAX: usize = 1_000;
 
 /// The header of a message, and what will stand before it for each recipient.
 pub(super) struct Headed<'a> {
@@ -73,7 +78,10 @@ pub(super) async fn known_of<R: Runtime>(
             Some(period) => tokens(node, facts, message.header, &asked.address, period),
             None => (Token::Absent, None),
         };
+        let looks = incoming.junk_filter.is_some_and(|f| f.strict_unless_named);
+        let is_named = looks.then(|| is_named(&directory, message.header, &asked.account));
         let recipient = Recipient {
+            strict: Strictness::of(incoming, is_named.flatten()),
             token,
             offer,
             account: Some(asked.account),
@@ -94,6 +102,31 @@ pub(super) async fn known_of<R: Runtime>(
         recipients,
         forwarders,
     }
+}
+
+/// Whether To or Cc names an address of an account; `None` when there are too many to look at.
+fn is_named(directory: &Directory, header: &[u8], account: &str) -> Option<bool> {
+    let mut left = NAMED_MAX;
+    let fields = [&b"To"[..], b"Cc"].into_iter();
+    for value in fields.flat_map(|name| mox_mime::header::find_all(header, name)) {
+        let named = mox_mime::addresses(value, left);
+        left -= named.len();
+        for mailbox in named {
+            let (Some(local), Some(host)) = (mailbox.local, mailbox.host) else {
+                continue;
+            };
+            let local = String::from_utf8_lossy(&local);
+            let text = format!("{local}@{}", String::from_utf8_lossy(&host));
+            let found = Path::parse(&text, true).map(|path| directory.find(&path));
+            if matches!(found, Ok(Found::Account { account: of, .. }) if of == account) {
+                return Some(true);
+            }
+        }
+        if left == 0 {
+            return None;
+        }
+    }
+    Some(false)
 }
 
 /// The mailbox for junk: that with the special use \Junk (RFC 6154), whatever its owner calls it.

@@ -125,6 +125,7 @@ impl World {
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
+            unlimited: Vec::new(),
             receiving: mox_node::Receiving::default(),
             hostname,
         };

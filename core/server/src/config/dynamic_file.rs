@@ -15,6 +15,7 @@ use super::problem::Problems;
 use super::routes::{self, FileRoute};
 use super::static_file::Static;
 use crate::SendLimits;
+use crate::decision::Quarantine;
 use crate::lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
 use crate::reports_out::OutgoingReports;
 use crate::routes::Routes;
@@ -122,6 +123,10 @@ struct FileAccount {
     junk_filter: Option<JunkFilter>,
     #[serde(default = "incoming::default_rejects")]
     rejects_mailbox: Option<String>,
+    #[serde(default)]
+    keep_rejects: bool,
+    #[serde(default)]
+    dmarc_quarantine: Quarantine,
     #[serde(default)]
     subject_token_hours: u32,
     #[serde(default)]
@@ -430,6 +435,8 @@ impl FileAccount {
         let incoming = Incoming {
             junk_filter: self.junk_filter,
             rejects_mailbox: self.rejects_mailbox.clone(),
+            keep_rejects: self.keep_rejects,
+            dmarc_quarantine: self.dmarc_quarantine,
             rulesets: incoming::rulesets(check, name, &self.rulesets),
             subject_token: incoming::subject_token(check, name, self.subject_token_hours),
         };

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::check::Check;
 use super::locate::Step::{self, Field, Item, Key};
+use crate::decision::Quarantine;
 use crate::ruleset::{HEADER_PATTERNS_MAX, Pattern, RULESETS_MAX, Ruleset};
 
 /// What an account wants of mail from elsewhere.
@@ -16,6 +17,10 @@ pub struct Incoming {
     pub junk_filter: Option<JunkFilter>,
     /// Copies of what was not taken go here; `None` where none are kept.
     pub rejects_mailbox: Option<String>,
+    /// They stay there for their time when the message is taken after all.
+    pub keep_rejects: bool,
+    /// What becomes of mail that its author's domain wants put aside.
+    pub dmarc_quarantine: Quarantine,
     /// Where mail goes that is like this or that; the first that matches counts.
     pub rulesets: Vec<Ruleset>,
     /// How long a token is good that gets a message past the junk filter; `None` where none is given.
@@ -146,6 +151,10 @@ pub struct JunkFilter {
     pub threshold: f64,
     /// The same where something else is suspicious about it.
     pub strict_threshold: f64,
+    /// That is a session in clear too.
+    pub strict_without_tls: bool,
+    /// And a recipient that neither To nor Cc names.
+    pub strict_unless_named: bool,
 }
 
 impl JunkFilter {
@@ -160,6 +169,8 @@ impl Default for JunkFilter {
         Self {
             threshold: Self::THRESHOLD,
             strict_threshold: Self::STRICT_THRESHOLD,
+            strict_without_tls: false,
+            strict_unless_named: false,
         }
     }
 }
@@ -169,6 +180,8 @@ impl Default for Incoming {
         Self {
             junk_filter: default_filter(),
             rejects_mailbox: default_rejects(),
+            keep_rejects: false,
+            dmarc_quarantine: Quarantine::default(),
             rulesets: Vec::new(),
             subject_token: None,
         }
@@ -210,6 +223,13 @@ impl Incoming {
                     "make it smaller, or leave it out",
                 );
             }
+        }
+        if self.keep_rejects && self.rejects_mailbox.is_none() {
+            check.problem(
+                &[here[0], here[1], Field("keep_rejects")],
+                "there are no copies that could be kept",
+                "name a rejects_mailbox, or remove keep_rejects",
+            );
         }
         if let Some(mailbox) = &self.rejects_mailbox {
             let path = [here[0], here[1], Field("rejects_mailbox")];

@@ -12,9 +12,9 @@ use super::capture::Capture;
 use super::check::{self, Check};
 use super::decision_records::DecisionRecords;
 use super::locate::Step::{Field, Item, Key};
+use super::networks::{Network, trusted_proxies, unlimited};
 use super::offers::{self, Offers, setting};
 use super::problem::Problems;
-use super::proxies::{Network, trusted_proxies};
 use super::transports::{self, FileTransport, Transport};
 use crate::lookup::Postmaster;
 
@@ -52,6 +52,8 @@ pub struct Static {
     pub connections: Connections,
     /// How many logins may fail.
     pub failed_logins: Logins,
+    /// Whom no limiter concerns, as if they were this machine itself.
+    pub unlimited_networks: Vec<Network>,
     /// How long mail of a stranger is held back that nothing speaks against.
     pub first_time_sender_delay: Duration,
     /// How long it is known why mail was taken or not.
@@ -303,6 +305,8 @@ struct File {
     #[serde(default)]
     failed_logins: Logins,
     #[serde(default)]
+    unlimited_networks: Vec<String>,
+    #[serde(default)]
     first_time_sender_delay: u64,
     #[serde(default)]
     decision_records: DecisionRecords,
@@ -482,6 +486,7 @@ impl File {
                 &format!("at most {FIRST_TIME_SENDER_DELAY_MAX}; 0 is none"),
             );
         }
+        let unlimited_networks = unlimited(check, &self.unlimited_networks);
         self.decision_records.check(check);
         let resolvers = self
             .resolvers
@@ -528,6 +533,7 @@ impl File {
             transports,
             connections: self.connections,
             failed_logins: self.failed_logins,
+            unlimited_networks,
             first_time_sender_delay: Duration::from_secs(self.first_time_sender_delay),
             decision_records: self.decision_records,
         })

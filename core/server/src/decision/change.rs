@@ -28,7 +28,8 @@ const SINGLE: [(&str, Apply); 13] = [
             facts.stage = Stage::Sender;
         }
     }),
-    ("the session uses TLS", |_, recipient| {
+    ("the session uses TLS", |facts, recipient| {
+        facts.connection.tls = true;
         if recipient.standing == Standing::LacksTls {
             recipient.standing = Standing::Known;
         }

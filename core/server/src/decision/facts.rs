@@ -194,6 +194,20 @@ pub struct Recipient {
     /// Why it is a loop for this recipient, when it is one.
     #[serde(default)]
     pub loops: Option<String>,
+    /// What has content looked at strictly, beside what speaks against the sender.
+    #[serde(default)]
+    pub strict: Strictness,
+}
+
+/// For what an account has content looked at strictly, beside what speaks against the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Strictness {
+    /// For a session in clear.
+    pub without_tls: bool,
+    /// For a recipient that neither To nor Cc names.
+    pub unless_named: bool,
+    /// Whether they name an address of the account; `None` when nobody looked, or there are too many.
+    pub is_named: Option<bool>,
 }
 
 /// A report of another server in a message to an address for such.
@@ -224,6 +238,7 @@ impl Recipient {
             content: None,
             report: None,
             loops: None,
+            strict: Strictness::default(),
         }
     }
 }
@@ -278,7 +293,7 @@ pub enum Quarantine {
     #[default]
     Junk,
     /// It is refused.
-    Reject,
+    Refuse,
 }
 
 /// A token in the Subject, that we gave to who was refused before.

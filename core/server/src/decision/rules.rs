@@ -293,15 +293,17 @@ impl Trial<'_> {
             self.suspicious.push(because);
             return None;
         }
+        let by_policy = || refuse(Reason::DmarcPolicy, (550, 7, 26), text::DMARC_POLICY);
         let (weight, because, outcome) = match (dmarc.disposition.as_str(), quarantine) {
-            ("reject", _) | ("quarantine", Quarantine::Reject) => (
+            ("reject", _) => (
                 Weight::Decides,
                 "the author's domain does not vouch for the message, and wants such mail refused",
-                Some(refuse(
-                    Reason::DmarcPolicy,
-                    (550, 7, 26),
-                    text::DMARC_POLICY,
-                )),
+                Some(by_policy()),
+            ),
+            ("quarantine", Quarantine::Refuse) => (
+                Weight::Decides,
+                "the author's domain does not vouch for the message, and wants such mail put aside, which the account has refused",
+                Some(by_policy()),
             ),
             ("quarantine", Quarantine::Junk) => (
                 Weight::Decides,
@@ -520,6 +522,7 @@ impl Trial<'_> {
             self.note(CONTENT, evidence, Weight::Silent, because);
             return None;
         }
+        self.wishes();
         let settings = &self.recipient.settings;
         let is_strict =
             !self.suspicious.is_empty() && settings.junk_threshold > settings.strict_threshold;
@@ -551,6 +554,22 @@ impl Trial<'_> {
         };
         self.note(CONTENT, evidence, weight, because);
         None
+    }
+
+    /// what an account finds suspicious that says nothing of the sender.
+    fn wishes(&mut self) {
+        let strict = self.recipient.strict;
+        // Whoever forwards it came as he does, for whom it was is in what he got.
+        if self.recipient.settings.is_forward {
+            return;
+        }
+        if strict.without_tls && !self.facts.connection.tls {
+            self.suspicious.push("the session is in clear");
+        }
+        if strict.unless_named && strict.is_named == Some(false) {
+            self.suspicious
+                .push("neither To nor Cc names the recipient");
+        }
     }
 
     /// D14: lists count only for what is acceptable so far.

@@ -3,7 +3,7 @@
 use mox_address::Path;
 
 use super::decide::decide;
-use super::facts::{Facts, Recipient, Settings, Stage, Standing};
+use super::facts::{Facts, Recipient, Settings, Stage, Standing, Strictness};
 use super::history::History;
 use super::record::{Judgement, Record};
 use crate::config::Incoming;
@@ -25,6 +25,7 @@ impl Settings {
         let filter = incoming.junk_filter.unwrap_or_default();
         let mut settings = Self {
             rejects_mailbox: incoming.rejects_mailbox.clone(),
+            quarantine: incoming.dmarc_quarantine,
             subject_token: incoming.subject_token.is_some(),
             junk_threshold: filter.threshold,
             strict_threshold: filter.strict_threshold,
@@ -40,6 +41,18 @@ impl Settings {
                 .clone_from(&ruleset.accept_rejects_to_mailbox);
         }
         settings
+    }
+}
+
+impl Strictness {
+    /// What an account finds suspicious of a message of which it is known, or not, whether it names the recipient.
+    pub fn of(incoming: &Incoming, is_named: Option<bool>) -> Self {
+        let filter = incoming.junk_filter.unwrap_or_default();
+        Self {
+            without_tls: filter.strict_without_tls,
+            unless_named: filter.strict_unless_named,
+            is_named,
+        }
     }
 }
 
@@ -159,9 +172,14 @@ fn settle(
     if incoming.subject_token.is_some() && !recipient.settings.subject_token {
         unknown.push("whether the Subject has a token, and which one would be given".into());
     }
+    let is_other_account = recipient.account.as_deref() != Some(account);
+    let is_named = recipient.strict.is_named.filter(|_| !is_other_account);
+    recipient.strict = Strictness::of(incoming, is_named);
+    if recipient.strict.unless_named && is_named.is_none() {
+        unknown.push("whether To or Cc names the recipient".into());
+    }
     recipient.settings = Settings {
         junk_mailbox: recipient.settings.junk_mailbox.clone(),
-        quarantine: recipient.settings.quarantine,
         ..Settings::of(incoming, matched)
     };
     recipient.mailbox = mailbox;

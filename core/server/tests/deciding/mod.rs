@@ -5,8 +5,19 @@
 use mox_server::decision::{
     Authenticated, Connection, Content, ContentWord, DmarcFacts, Facts, History, Judgement,
     LeftOut, Listing, Message, Method, Past, Reason, Recipient, Record, Settings, Signature, Stage,
-    Standing, Token, Verdict,
+    Standing, Strictness, Token, Verdict,
 };
+use std::cell::RefCell;
+
+thread_local! {
+    /// The records of this thread's cases.
+    static KEPT: RefCell<Vec<Record>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes the records of the cases that this thread ran: others decide again from them, in another process.
+pub(crate) fn kept() -> Vec<Record> {
+    KEPT.take()
+}
 
 pub(crate) fn method(result: &str, subject: &str) -> Method {
     Method {
@@ -69,6 +80,7 @@ pub(crate) fn ann() -> Recipient {
         content: None,
         report: None,
         loops: None,
+        strict: Strictness::default(),
     }
 }
 
@@ -107,6 +119,7 @@ pub(crate) fn keep(facts: Facts, recipient: Recipient) -> Judgement {
     let kept = Record::decode(&record.encode()).unwrap();
     assert_eq!(kept, record);
     assert_eq!(kept.recompute(), record);
+    KEPT.with_borrow_mut(|all| all.push(record));
     judgement
 }
 

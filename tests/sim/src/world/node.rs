@@ -99,6 +99,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         plan: mox_queue::Plan::default(),
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
+        unlimited: Vec::new(),
         receiving: mox_node::Receiving::default(),
     })
 }

@@ -92,6 +92,7 @@ impl House {
             plan: mox_queue::Plan::default(),
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
+            unlimited: Vec::new(),
             receiving: mox_node::Receiving::default(),
         };
         let mut directory = Directory::local(0);

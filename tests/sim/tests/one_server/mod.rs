@@ -40,6 +40,7 @@ pub struct One {
     pub plan: mox_queue::Plan,
     pub lists: Vec<mox_dns::Name>,
     pub trusted_proxies: Vec<mox_server::config::Network>,
+    pub unlimited: Vec<mox_server::config::Network>,
     pub require_starttls: bool,
     pub receiving: mox_node::Receiving,
     pub incoming: mox_server::config::Incoming,
@@ -71,6 +72,7 @@ impl One {
             plan: mox_queue::Plan::default(),
             lists: Vec::new(),
             trusted_proxies: Vec::new(),
+            unlimited: Vec::new(),
             require_starttls: false,
             receiving: mox_node::Receiving::default(),
             incoming: mox_server::config::Incoming::default(),
@@ -139,6 +141,7 @@ impl One {
             plan: self.plan.clone(),
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
+            unlimited: self.unlimited.clone(),
             receiving: self.receiving.clone(),
         }
     }

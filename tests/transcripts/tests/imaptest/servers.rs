@@ -71,6 +71,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         plan: Plan::default(),
         connections: ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
+        unlimited: Vec::new(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

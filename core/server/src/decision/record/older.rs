@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::super::content::Content;
 use super::super::facts::{ReportFound, Settings, Standing, Token};
 use super::super::history::History;
-use super::super::{Change, Decision, Facts, Judgement, Recipient};
+use super::super::{Change, Decision, Facts, Judgement, LeftOut, Recipient};
 
 /// Versions 2 and 3, which differ in what was known of a recipient.
 #[derive(Deserialize)]
@@ -15,6 +15,13 @@ pub(super) struct Record3<R> {
     pub(super) recipients: Vec<Judgement3<R>>,
     pub(super) reply: String,
     pub(super) dns: String,
+}
+
+/// Version 4: with what there was no room for.
+#[derive(Deserialize)]
+pub(super) struct Record4 {
+    pub(super) of_version_3: Record3<Recipient4>,
+    pub(super) left_out: LeftOut,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +51,22 @@ pub(super) struct Recipient2 {
 pub(super) struct Recipient3 {
     of_version_2: Recipient2,
     report: Option<ReportFound>,
+}
+
+/// Version 4: without what an account finds suspicious.
+#[derive(Deserialize)]
+pub(super) struct Recipient4 {
+    of_version_3: Recipient3,
+    loops: Option<String>,
+}
+
+impl From<Recipient4> for Recipient {
+    fn from(old: Recipient4) -> Self {
+        Self {
+            loops: old.loops,
+            ..Self::from(old.of_version_3)
+        }
+    }
 }
 
 impl From<Recipient2> for Recipient {

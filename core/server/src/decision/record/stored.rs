@@ -6,11 +6,13 @@ use serde::de::DeserializeOwned;
 use std::io::Read;
 
 use super::super::{Recipient, Stage};
-use super::older::{Recipient2, Recipient3, Record3};
+use super::older::{Recipient2, Recipient3, Record3, Record4};
 use super::{Judgement, LeftOut, Record};
 
-/// The version of the stored form. Those of versions 2 and 3 are read too; of another one not.
-pub const RECORD_VERSION: u8 = 4;
+/// The version of the stored form. Those of versions 2 to 4 are read too; of another one not.
+pub const RECORD_VERSION: u8 = 5;
+/// That before it, which differs in what was known of a recipient.
+const FOURTH: u8 = 4;
 /// Recipients of one record at most.
 const RECIPIENTS_MAX: usize = 200;
 /// Octets from which on a record is compressed: many recipients say the same again and again.
@@ -98,13 +100,9 @@ impl Record {
     pub fn decode(octets: &[u8]) -> Result<Self, RecordError> {
         match octets {
             [RECORD_VERSION, PLAIN, rest @ ..] => read(rest),
-            [RECORD_VERSION, DEFLATED, rest @ ..] => {
-                let mut plain = Vec::new();
-                let most = EXPANDED_MAX as u64;
-                let expanded = DeflateDecoder::new(rest).take(most).read_to_end(&mut plain);
-                expanded.map_err(|e| RecordError(format!("the record is damaged: {e}")))?;
-                read(&plain)
-            }
+            [RECORD_VERSION, DEFLATED, rest @ ..] => read(&expanded(rest)?),
+            [FOURTH, PLAIN, rest @ ..] => read::<Record4>(rest).map(Self::from),
+            [FOURTH, DEFLATED, rest @ ..] => read::<Record4>(&expanded(rest)?).map(Self::from),
             [3, rest @ ..] => read::<Record3<Recipient3>>(rest).map(Self::from),
             [2, rest @ ..] => read::<Record3<Recipient2>>(rest).map(Self::from),
             [] => Err(RecordError("the record is empty".into())),
@@ -135,8 +133,27 @@ impl Record {
     }
 }
 
+fn expanded(deflated: &[u8]) -> Result<Vec<u8>, RecordError> {
+    let mut plain = Vec::new();
+    let most = EXPANDED_MAX as u64;
+    let read = DeflateDecoder::new(deflated)
+        .take(most)
+        .read_to_end(&mut plain);
+    read.map_err(|e| RecordError(format!("the record is damaged: {e}")))?;
+    Ok(plain)
+}
+
 fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, RecordError> {
     postcard::from_bytes(octets).map_err(|e| RecordError(format!("the record is damaged: {e}")))
+}
+
+impl From<Record4> for Record {
+    fn from(old: Record4) -> Self {
+        Self {
+            left_out: old.left_out,
+            ..Self::from(old.of_version_3)
+        }
+    }
 }
 
 impl<R> From<Record3<R>> for Record

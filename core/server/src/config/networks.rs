@@ -1,13 +1,13 @@
-//! Proxies that are believed when they say for whom they connect.
+//! Networks that a configuration names: proxies that are believed, and whom no limiter concerns.
 
 use std::net::IpAddr;
 
 use super::check::Check;
-use super::locate::Step::{Field, Item, Key};
+use super::locate::Step::{self, Field, Item, Key};
 use crate::prefix::prefix;
 
-/// Networks of proxies of a listener at most.
-const PROXIES_MAX: usize = 100;
+/// Networks in one list at most.
+const NETWORKS_MAX: usize = 100;
 
 /// A network of IP addresses: an address, and how many of its bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +43,22 @@ pub(super) fn trusted_proxies(
     texts: &[String],
 ) -> Vec<Network> {
     let here = [Field("listeners"), Key(listener), Field("trusted_proxies")];
-    check.at_most(&here, texts.len(), PROXIES_MAX);
+    networks(check, &here, texts)
+}
+
+/// Reads whom no limiter concerns.
+pub(super) fn unlimited(check: &mut Check<'_>, texts: &[String]) -> Vec<Network> {
+    networks(check, &[Field("unlimited_networks")], texts)
+}
+
+fn networks(check: &mut Check<'_>, here: &[Step<'_>], texts: &[String]) -> Vec<Network> {
+    check.at_most(here, texts.len(), NETWORKS_MAX);
     let mut networks = Vec::new();
-    for (n, text) in texts.iter().enumerate().take(PROXIES_MAX) {
+    for (n, text) in texts.iter().enumerate().take(NETWORKS_MAX) {
         match Network::parse(text) {
             Some(network) => networks.push(network),
             None => check.problem(
-                &[here[0], here[1], here[2], Item(n)],
+                &[here, &[Item(n)]].concat(),
                 &format!("{text:?} is no IP address and no network"),
                 "write one like \"192.0.2.1\" or \"192.0.2.0/24\"",
             ),
