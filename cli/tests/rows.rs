@@ -367,6 +367,7 @@ cases! {
         a_valid_token_does_not_undo_what_was_decided_before_it,
         a_token_is_offered_only_to_those_of_whom_nothing_is_known,
         lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody,
+        what_is_forwarded_is_not_refused_for_a_signature_that_forwarding_broke,
         those_who_vouch_count_by_what_is_clear_and_the_most_of_them_decides,
         a_nearer_address_with_one_message_hides_a_farther_one_with_many,
         an_account_may_know_what_was_decided_for_it_and_nothing_of_others,
