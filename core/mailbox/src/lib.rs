@@ -109,10 +109,11 @@ pub use reject::{
     has_room_for_reject, keep_rejected, purge_rejects,
 };
 pub use reports_out::{
-    OBSERVATION_MAX, OBSERVATIONS_MAX, OBSERVED_DOMAINS_MAX, Observation, Observed,
-    REPORT_ID_BEGINS, REPORTS_DONE_MAX, REPORTS_FAILING_AFTER, REPORTS_FAILING_FOR,
-    REPORTS_FAILING_MAX, ReportDone, Reporting, day_begins, day_of, observe, observed,
-    report_address_fails, reports_done, reports_waiting, settle_report,
+    OBSERVATION_MAX, OBSERVATIONS_MAX, OBSERVED_DAY_OCTETS_MAX, OBSERVED_DOMAINS_MAX,
+    OBSERVED_OCTETS_MAX, Observation, Observed, REPORT_ID_BEGINS, REPORTS_DONE_MAX,
+    REPORTS_FAILING_AFTER, REPORTS_FAILING_FOR, REPORTS_FAILING_FORGOTTEN, REPORTS_FAILING_MAX,
+    ReportDone, Reporting, day_begins, day_of, observe, observed, report_address_fails,
+    reports_done, reports_waiting, settle_report,
 };
 pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;

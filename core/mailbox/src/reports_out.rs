@@ -14,6 +14,7 @@ use crate::edit::Edit;
 use crate::key::{self, Key, Parts, Table};
 use crate::queue::{ADDRESS_MAX, Fate, QueueMessage, QueueRecipient, TEXT_MAX, clipped};
 use crate::rows::{Stored, octets, utc};
+use crate::suppression::canonical;
 use crate::{AccountId, Batch, ReadError, Reads, Space, Stop, scan};
 
 /// Octets of one observation at most; a larger one is only counted as left out.
@@ -22,6 +23,11 @@ pub const OBSERVATION_MAX: usize = 4 * 1024;
 pub const OBSERVATIONS_MAX: u32 = 1_000;
 /// Domains of one day at most; nothing is observed of others.
 pub const OBSERVED_DOMAINS_MAX: u32 = 2_000;
+/// Octets of all that is observed of one domain on one day; what goes beyond them is counted as left out.
+pub const OBSERVED_OCTETS_MAX: u64 = 1024 * 1024;
+/// Octets of all that is observed on one day for one kind of report: beyond them nothing is observed of further domains, and what
+/// is new of known ones is counted as left out.
+pub const OBSERVED_DAY_OCTETS_MAX: u64 = 64 * 1024 * 1024;
 /// Reports that are remembered as done, of each kind; beyond it the oldest ones are forgotten. More than a week of as many domains
 /// as there can be.
 pub const REPORTS_DONE_MAX: u64 = 20_000;
@@ -29,8 +35,12 @@ pub const REPORTS_DONE_MAX: u64 = 20_000;
 pub const REPORTS_FAILING_AFTER: u32 = 3;
 /// For how long it gets none; then it is tried once more.
 pub const REPORTS_FAILING_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Addresses whose failures are counted, at most.
+/// So long after the last one the failures of an address are forgotten: longer than until it was tried once more.
+pub const REPORTS_FAILING_FORGOTTEN: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Addresses whose failures are counted, at most; beyond it those make room that failed longest ago.
 pub const REPORTS_FAILING_MAX: usize = 5_000;
+/// Addresses that are forgotten at once.
+const FORGOTTEN_AT_ONCE: usize = 256;
 /// What the id of a report in the queue begins with; ids of transactions do not.
 pub const REPORT_ID_BEGINS: &[u8] = b"report-";
 
@@ -120,6 +130,8 @@ pub struct Observation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DayRow {
     domains: u32,
+    /// Of all of them together.
+    octets: u64,
 }
 
 /// What was observed of a domain on a day.
@@ -129,6 +141,82 @@ pub(crate) struct DomainRow {
     left_out: u64,
     #[serde(with = "octets")]
     policy: Bytes,
+    /// Of the policy and of all observations.
+    octets: u64,
+}
+
+/// As it was before octets were counted: of that day they are not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DayRowV1 {
+    domains: u32,
+}
+
+impl From<DayRowV1> for DayRow {
+    fn from(row: DayRowV1) -> Self {
+        Self {
+            domains: row.domains,
+            octets: 0,
+        }
+    }
+}
+
+/// As it was before octets were counted: of that day they are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DomainRowV1 {
+    observations: u32,
+    left_out: u64,
+    #[serde(with = "octets")]
+    policy: Bytes,
+}
+
+impl From<DomainRowV1> for DomainRow {
+    fn from(row: DomainRowV1) -> Self {
+        Self {
+            observations: row.observations,
+            left_out: row.left_out,
+            policy: row.policy,
+            octets: 0,
+        }
+    }
+}
+
+/// A domain on a day, with what there is room for.
+struct Room {
+    day: DayRow,
+    domain: DomainRow,
+}
+
+impl Room {
+    /// Takes so many octets, if they fit both in.
+    fn take(&mut self, octets: usize) -> bool {
+        let octets = octets as u64;
+        let of_domain = self.domain.octets.saturating_add(octets);
+        let of_day = self.day.octets.saturating_add(octets);
+        let fits = of_domain <= OBSERVED_OCTETS_MAX && of_day <= OBSERVED_DAY_OCTETS_MAX;
+        if fits {
+            (self.domain.octets, self.day.octets) = (of_domain, of_day);
+        }
+        fits
+    }
+
+    /// The policy is another one, if that fits in.
+    fn set_policy(&mut self, policy: &Bytes) -> bool {
+        let before = self.domain.policy.len();
+        let fits = policy.len() <= OBSERVATION_MAX
+            && match policy.len().checked_sub(before) {
+                Some(more) => self.take(more),
+                None => {
+                    let less = (before - policy.len()) as u64;
+                    self.domain.octets = self.domain.octets.saturating_sub(less);
+                    self.day.octets = self.day.octets.saturating_sub(less);
+                    true
+                }
+            };
+        if fits {
+            self.domain.policy = policy.clone();
+        }
+        fits
+    }
 }
 
 /// One observation.
@@ -152,6 +240,12 @@ pub(crate) struct FailingRow {
     failures: u32,
     #[serde(with = "utc")]
     last: Utc,
+}
+
+impl FailingRow {
+    fn is_forgotten(&self, now: Utc) -> bool {
+        now > self.last + REPORTS_FAILING_FORGOTTEN
+    }
 }
 
 /// What became of the report of a day.
@@ -202,24 +296,30 @@ fn keep(edit: &mut Edit<'_>, new: &Observation) -> Result<(), Stop> {
     if !is_name || edit.get(&kind.of_domain(MARKS, day, domain))?.is_some() {
         return Ok(());
     }
-    let domain_key = kind.of_domain(DOMAINS, day, domain);
-    let before: Option<DomainRow> = edit.row(&domain_key)?;
-    if before.is_none() {
-        let day_key = kind.of_day(DAYS, day).done();
-        let mut row: DayRow = edit.row(&day_key)?.unwrap_or_default();
-        if row.domains >= OBSERVED_DOMAINS_MAX {
-            return Ok(());
-        }
-        row.domains += 1;
-        edit.put(day_key, row.encode());
-    }
-    let mut of_domain = before.clone().unwrap_or_default();
-    if new.policy.len() <= OBSERVATION_MAX {
-        of_domain.policy = new.policy.clone();
-    }
+    let (day_key, domain_key) = (
+        kind.of_day(DAYS, day).done(),
+        kind.of_domain(DOMAINS, day, domain),
+    );
+    let before: (Option<DayRow>, Option<DomainRow>) = (edit.row(&day_key)?, edit.row(&domain_key)?);
+    let mut room = Room {
+        day: before.0.unwrap_or_default(),
+        domain: before.1.clone().unwrap_or_default(),
+    };
+    let has_policy = room.set_policy(&new.policy);
     let key = kind.observation(day, domain, &new.row);
     let known: Option<ObservationRow> = edit.row(&key)?;
-    let has_room = new.row.len() <= OBSERVATION_MAX && of_domain.observations < OBSERVATIONS_MAX;
+    let has_room = known.is_none()
+        && new.row.len() <= OBSERVATION_MAX
+        && room.domain.observations < OBSERVATIONS_MAX
+        && room.take(new.row.len());
+    if before.1.is_none() {
+        // A domain of which there is nothing but that something was left out has no report.
+        let is_empty = !has_policy || (!has_room && new.row.len() <= OBSERVATION_MAX);
+        if room.day.domains >= OBSERVED_DOMAINS_MAX || is_empty {
+            return Ok(());
+        }
+        room.day.domains += 1;
+    }
     match known {
         Some(known) => {
             let row = ObservationRow {
@@ -229,17 +329,20 @@ fn keep(edit: &mut Edit<'_>, new: &Observation) -> Result<(), Stop> {
             edit.put(key, row.encode());
         }
         None if has_room => {
-            of_domain.observations += 1;
+            room.domain.observations += 1;
             let row = ObservationRow {
                 count: 1,
                 row: new.row.clone(),
             };
             edit.put(key, row.encode());
         }
-        None => of_domain.left_out = of_domain.left_out.saturating_add(1),
+        None => room.domain.left_out = room.domain.left_out.saturating_add(1),
     }
-    if before.as_ref() != Some(&of_domain) {
-        edit.put(domain_key, of_domain.encode());
+    if before.1.as_ref() != Some(&room.domain) {
+        edit.put(domain_key, room.domain.encode());
+    }
+    if before.0 != Some(room.day) {
+        edit.put(day_key, room.day.encode());
     }
     Ok(())
 }
@@ -319,6 +422,7 @@ pub fn settle_report(
         Some(report) => place(&mut edit, report)?,
         None => Delivered::default(),
     };
+    let of_domain: DomainRow = edit.row(&domain_key)?.unwrap_or_default();
     edit.remove(domain_key);
     let from = observations_of(kind, day, domain);
     let most = usize::try_from(OBSERVATIONS_MAX).unwrap_or(usize::MAX);
@@ -328,6 +432,7 @@ pub fn settle_report(
     let day_key = kind.of_day(DAYS, day).done();
     let mut row: DayRow = edit.row(&day_key)?.unwrap_or_default();
     row.domains = row.domains.saturating_sub(1);
+    row.octets = row.octets.saturating_sub(of_domain.octets);
     match row.domains {
         0 => edit.remove(day_key),
         _ => edit.put(day_key, row.encode()),
@@ -390,8 +495,9 @@ pub fn reports_done(
     failed.map_or(Ok(found), Err)
 }
 
+/// Records and the queue write the same domain in U-labels and in A-labels.
 fn failing_key(address: &str) -> Vec<u8> {
-    let address = address.to_lowercase();
+    let address = canonical(address);
     let key = Key::of(Table::Observed, STORE).bytes(&[FAILING]);
     key.bytes(address.as_bytes()).done()
 }
@@ -423,7 +529,11 @@ pub(crate) fn left_queue(
         let before: Option<FailingRow> = edit.row(&key)?;
         match fate {
             Fate::Delivered(_) if before.is_some() => edit.remove(key),
-            Fate::Failed(_) if before.is_some() || has_room_for_failing(edit)? => {
+            Fate::Failed(_) => {
+                if before.is_none() {
+                    make_room_for_failing(edit)?;
+                }
+                let before = before.filter(|before| !before.is_forgotten(edit.now));
                 let failures = before.map_or(0, |before| before.failures);
                 let row = FailingRow {
                     failures: failures.saturating_add(1),
@@ -437,8 +547,24 @@ pub(crate) fn left_queue(
     Ok(())
 }
 
-fn has_room_for_failing(edit: &Edit<'_>) -> Result<bool, ReadError> {
+/// Forgets addresses that failed long ago, and where there is no room for another one those that failed longest ago.
+fn make_room_for_failing(edit: &mut Edit<'_>) -> Result<(), Stop> {
     let from = Key::of(Table::Observed, STORE).bytes(&[FAILING]).done();
-    let rows = edit.keys(&from, &key::behind(&from), REPORTS_FAILING_MAX)?;
-    Ok(rows.len() < REPORTS_FAILING_MAX)
+    let mut rows: Vec<(Utc, Vec<u8>, bool)> = Vec::new();
+    let now = edit.now;
+    let to = key::behind(&from);
+    scan::range(edit.reads(), Space::Rows, &from, &to, &mut |key, row| {
+        let row = FailingRow::decode(&row)?;
+        rows.push((row.last, key.to_vec(), row.is_forgotten(now)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    rows.sort_unstable();
+    let too_many = (rows.len() + 1).saturating_sub(REPORTS_FAILING_MAX);
+    let mut rows = rows.into_iter().enumerate().take(FORGOTTEN_AT_ONCE);
+    while let Some((nth, (_, key, is_forgotten))) = rows.next()
+        && (is_forgotten || nth < too_many)
+    {
+        edit.remove(key);
+    }
+    Ok(())
 }

@@ -67,8 +67,6 @@ stored! {
     crate::decision::DecisionRow: 1 "decisions";
     crate::reputation::PastRow: 1 "what earlier messages were like";
     crate::ReportDone: 1 "reports that were sent";
-    crate::reports_out::DayRow: 1 "days to be reported";
-    crate::reports_out::DomainRow: 1 "domains to be reported to";
     crate::reports_out::ObservationRow: 1 "what is to be reported";
     crate::reports_out::DoneNumbers: 1 "which reports are remembered";
     crate::reports_out::FailingRow: 1 "addresses that reports cannot be sent to";
@@ -95,6 +93,8 @@ stored_again! {
     crate::QueueMessage: 3 "queued messages", queue_rows::QueueMessageV2: 2, queue_rows::QueueMessageV1: 1;
     crate::QueueEntry: 4 "the queue", queue_rows::QueueEntryV3: 3, queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
     crate::Retired: 4 "retired queue entries", queue_rows::RetiredV3: 3, queue_rows::RetiredV2: 2, queue_rows::RetiredV1: 1;
+    crate::reports_out::DayRow: 2 "days to be reported", crate::reports_out::DayRowV1: 1;
+    crate::reports_out::DomainRow: 2 "domains to be reported to", crate::reports_out::DomainRowV1: 1;
 }
 
 /// Counters of the whole store.

@@ -169,6 +169,85 @@ fn what_there_is_no_room_for_is_counted_and_domains_beyond_the_limit_are_not_obs
 }
 
 #[test]
+fn what_is_observed_of_a_domain_and_of_a_day_has_a_bound_in_octets() {
+    let mut e = Engine::new();
+    let day = day_of(e.now);
+    // As large as they may be, and different.
+    let rows: Vec<String> = (0..300).map(|n| format!("{n:04096}")).collect();
+    let all = |e: &Engine, domain: &str| -> Vec<Observation> {
+        let one = |row: &String| seen(e.now, domain, row);
+        rows.iter().map(one).collect()
+    };
+    let see_all = |e: &mut Engine, domain: &str| {
+        for some in all(e, domain).chunks(100) {
+            let some = some.to_vec();
+            e.run(|reads| observe(reads, &some)).unwrap();
+        }
+        observed(&e.rows, KIND, day, domain).unwrap()
+    };
+    let most = usize::try_from(OBSERVED_OCTETS_MAX).unwrap();
+    let mut octets = 0;
+    for n in 0..64 {
+        let domain = format!("{n:02}.example");
+        let policy = format!("policy of {domain}").len();
+        let seen = see_all(&mut e, &domain).unwrap();
+        let fit = (most - policy) / OBSERVATION_MAX;
+        assert_eq!(
+            (seen.rows.len(), seen.left_out),
+            (fit, 300 - fit as u64),
+            "{n}"
+        );
+        octets += policy + fit * OBSERVATION_MAX;
+    }
+    // The day is full: of further domains there is as much as fits in, and then nothing.
+    let left = usize::try_from(OBSERVED_DAY_OCTETS_MAX).unwrap() - octets;
+    let more = see_all(&mut e, "more.example").unwrap();
+    let fit = (left - "policy of more.example".len()) / OBSERVATION_MAX;
+    assert_eq!((more.rows.len(), more.left_out), (fit, 300 - fit as u64));
+    assert_eq!(see_all(&mut e, "none.example"), None);
+    // What is known is counted still, and another kind and another day have room of their own.
+    let known = seen(e.now, "00.example", &rows[0]);
+    let tls = Observation {
+        kind: Reporting::Tls,
+        ..known.clone()
+    };
+    let tomorrow = Observation {
+        at: e.now + std::time::Duration::from_secs(86_400),
+        ..known.clone()
+    };
+    e.run(|reads| observe(reads, &[known, tls, tomorrow]))
+        .unwrap();
+    let counted = counts(&e, "00.example", day);
+    assert_eq!(counted.iter().map(|(count, _)| count).max(), Some(&2));
+    assert_eq!(counts(&e, "00.example", day + 1).len(), 1);
+    // A day that is settled gives its room back.
+    let settled = done(&e, "00.example", day);
+    e.run(|reads| settle_report(reads, KIND, None, &settled))
+        .unwrap();
+    let none = see_all(&mut e, "none.example").unwrap();
+    assert_eq!(
+        none.rows.len() + usize::try_from(none.left_out).unwrap(),
+        300
+    );
+    assert!(none.rows.len() > 200, "{}", none.rows.len());
+}
+
+#[test]
+fn a_policy_is_replaced_by_a_longer_one_as_long_as_there_is_room() {
+    let mut e = Engine::new();
+    let day = day_of(e.now);
+    for octets in [1, OBSERVATION_MAX, 7, OBSERVATION_MAX + 1] {
+        let one = Observation {
+            policy: vec![b'x'; octets].into(),
+            ..seen(e.now, "a.example", "x")
+        };
+        e.run(|reads| observe(reads, &[one])).unwrap();
+    }
+    let seen = observed(&e.rows, KIND, day, "a.example").unwrap().unwrap();
+    assert_eq!((seen.policy.len(), seen.rows[0].0), (7, 4));
+}
+
+#[test]
 fn an_address_that_reports_fail_for_three_times_gets_none_for_a_month() {
     let mut e = Engine::new();
     let to = "R@a.example";
@@ -240,4 +319,97 @@ fn what_an_attempt_saw_is_kept_with_its_outcome() {
     e.run(|reads| queue_outcome_beside(reads, id, &outcome, &seen))
         .unwrap();
     assert_eq!(counts(&e, "a.example", day_of(now)), [(1, "x".into())]);
+}
+
+/// A report to these addresses fails, at once and for good.
+fn fail(e: &mut Engine, to: &[&str]) {
+    let mut delivery = report(e, "");
+    let queue = delivery.queue.as_mut().unwrap();
+    queue.groups[0].recipients = to.iter().map(|to| (*to).into()).collect();
+    let id = e.run(|reads| deliver(reads, &delivery)).unwrap().queued[0];
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, id, "direct", now, now))
+        .unwrap();
+    let outcome = Outcome {
+        now,
+        host: String::new(),
+        text: String::new(),
+        tls: String::new(),
+        fates: vec![Fate::Failed("550 no".into()); to.len()],
+        unknown: Vec::new(),
+        next_attempt: now,
+        delay_told: false,
+        notice: None,
+        success: None,
+    };
+    e.run(|reads| queue_outcome(reads, id, &outcome)).unwrap();
+}
+
+#[test]
+fn an_address_that_fails_is_the_same_with_its_domain_in_either_form_of_labels() {
+    let mut e = Engine::new();
+    for _ in 0..3 {
+        fail(&mut e, &["rua@xn--bcher-kva.example"]);
+    }
+    for to in [
+        "rua@b\u{fc}cher.example",
+        "RUA@B\u{dc}CHER.example",
+        "rua@xn--bcher-kva.example",
+    ] {
+        assert!(report_address_fails(&e.rows, to, e.now).unwrap(), "{to}");
+    }
+    assert!(!report_address_fails(&e.rows, "rua@bucher.example", e.now).unwrap());
+}
+
+/// Addresses whose failures are counted.
+fn counted(e: &Engine) -> usize {
+    // Table, no account, and the part of it.
+    let key = |part: u8| [&[33][..], &[0; 4], &[part]].concat();
+    let mut rows = 0;
+    let visit = &mut |_: &[u8], _| {
+        rows += 1;
+        core::ops::ControlFlow::Continue(())
+    };
+    e.rows.scan(Space::Rows, &key(9), &key(10), visit).unwrap();
+    rows
+}
+
+#[test]
+fn failures_of_addresses_are_forgotten_by_time_and_make_room_for_newer_ones() {
+    let mut e = Engine::new();
+    fail(&mut e, &["old@a.example"]);
+    fail(&mut e, &["old@a.example"]);
+    e.later(89 * DAY);
+    fail(&mut e, &["other@a.example"]);
+    assert_eq!(counted(&e), 2);
+    // The third failure after so long a time is the first one again.
+    e.later(2 * DAY);
+    fail(&mut e, &["old@a.example"]);
+    assert!(!report_address_fails(&e.rows, "old@a.example", e.now).unwrap());
+    e.later(100 * DAY);
+    fail(&mut e, &["new@a.example"]);
+    assert_eq!(counted(&e), 1);
+}
+
+#[test]
+fn where_too_many_addresses_fail_those_that_failed_longest_ago_make_room() {
+    let mut e = Engine::new();
+    let name = |n: usize| format!("{n:04}@a.example");
+    for first in (0..REPORTS_FAILING_MAX).step_by(50) {
+        e.later(1);
+        let some: Vec<String> = (first..first + 50).map(name).collect();
+        let some: Vec<&str> = some.iter().map(String::as_str).collect();
+        for _ in 0..3 {
+            fail(&mut e, &some);
+        }
+    }
+    assert_eq!(counted(&e), REPORTS_FAILING_MAX);
+    e.later(1);
+    for _ in 0..3 {
+        fail(&mut e, &["new@a.example"]);
+    }
+    assert_eq!(counted(&e), REPORTS_FAILING_MAX);
+    let fails = |to: &str| report_address_fails(&e.rows, to, e.now).unwrap();
+    assert!(fails("new@a.example") && fails(&name(1)) && fails(&name(4_999)));
+    assert!(!fails(&name(0)));
 }
