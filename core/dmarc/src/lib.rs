@@ -50,7 +50,7 @@ mod record;
 pub use record::{Alignment, Defect, Policy, Psd, RECORD_MAX, Record, ReportUri};
 
 mod walk;
-pub use walk::{WALK_MAX, Walk, walk};
+pub use walk::{WALK_MAX, Walk, is_of_organization, walk};
 
 mod suffix;
 pub use suffix::registrable;

@@ -55,6 +55,27 @@ pub fn walk(facts: &Facts, start: &Name) -> Result<Walk, Missing> {
     Ok(walk)
 }
 
+/// Whether a domain has the organizational domain of the start of a walk (RFC 9989 4.10.2); `None` when DNS did not tell. Only a
+/// name within it can have the same one: about others nothing is asked.
+///
+/// # Errors
+/// The questions whose answers `facts` lacks.
+pub fn is_of_organization(
+    facts: &Facts,
+    own: &Walk,
+    domain: &Name,
+) -> Result<Option<bool>, Missing> {
+    let organizational = own.organizational();
+    // Where a name above did not answer, the organizational domain may be there.
+    if !domain.is_within(own.failed.as_ref().unwrap_or(&organizational)) {
+        return Ok(Some(false));
+    }
+    if *domain == own.start {
+        return Ok(Some(true));
+    }
+    same_organization(facts, own, &organizational, domain)
+}
+
 /// Whether a name within the organizational domain of `own` has the same one; `None` when DNS did not tell.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Where reports of a domain go: functions of facts.
 
 use mox_address::{Host, Path};
-use mox_dmarc::{Record, ReportUri, registrable};
+use mox_dmarc::{Record, ReportUri, Walk, is_of_organization, registrable, walk};
 use mox_dns::{Answer, Facts, Missing, Name, Question, Record as Rr, RecordType};
 use mox_tls_policy::{Rua, TlsrptLookup, tlsrpt_lookup};
 
@@ -73,8 +73,8 @@ fn at(destinations: Vec<Destination>, otherwise: &str) -> Wanted {
     }
 }
 
-/// Where the domain of a policy wants aggregate reports. An address elsewhere gets none unless its domain says that it wants them
-/// (RFC 7489 7.1, RFC 9990 4).
+/// Where the domain of a policy wants aggregate reports. An address of another organization, as the tree walk finds them (RFC 9989
+/// 4.10), gets none unless its domain says that it wants them (RFC 9990 4).
 ///
 /// # Errors
 /// The questions whose answers `facts` lacks.
@@ -92,23 +92,27 @@ pub fn dmarc_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
     if asked.is_empty() {
         return Ok(Wanted::Nothing("its record names no rua for mail".into()));
     }
-    let elsewhere = asked.iter().filter_map(|one| consent(domain, &one.to));
-    let questions: Vec<Question> = elsewhere.collect();
-    facts.all(&questions)?;
+    let Ok(name) = Name::parse(domain) else {
+        return Ok(Wanted::Nothing("its name is none".into()));
+    };
+    let own = walk(facts, &name)?;
     let (mut destinations, mut is_unknown) = (Vec::new(), false);
+    // What is lacking about all of them is asked at once.
+    let mut lacking: Vec<Question> = Vec::new();
     for one in asked {
-        let Some(question) = consent(domain, &one.to) else {
-            // Of a name that cannot be asked for nobody says yes.
-            if host(&one.to).is_some_and(|host| is_near(domain, &host)) {
-                destinations.push(one);
+        let found = match whose(facts, &own, domain, &one.to) {
+            Ok(found) => found,
+            Err(missing) => {
+                lacking.extend(missing.questions().iter().cloned());
+                continue;
             }
-            continue;
         };
-        match only(facts.need(&question)?) {
-            Found::Unknown => is_unknown = true,
-            Found::None => {}
+        match found {
+            Whose::Own => destinations.push(one),
+            Whose::Nobodys => {}
+            Whose::Unknown => is_unknown = true,
             // It may name another address at the same host. Where it names one at another, neither gets a report (RFC 9990 4).
-            Found::Record(record) => {
+            Whose::Others(record) => {
                 let own: Vec<Destination> = mailed(&record.aggregate).collect();
                 let is_same = |other: &Destination| host(&other.to) == host(&one.to);
                 match own.iter().all(is_same) {
@@ -119,6 +123,7 @@ pub fn dmarc_wanted(facts: &Facts, domain: &str) -> Result<Wanted, Missing> {
             }
         }
     }
+    facts.all(&lacking)?;
     destinations.truncate(DESTINATIONS_MAX);
     if destinations.is_empty() && is_unknown {
         return Ok(Wanted::Unknown);
@@ -171,14 +176,40 @@ fn host(path: &Path) -> Option<String> {
     }
 }
 
-/// What is asked of the domain of an address elsewhere; `None` when nobody has to be asked.
-fn consent(domain: &str, to: &Path) -> Option<Question> {
-    let host = host(to).filter(|host| !is_near(domain, host))?;
-    let name = Name::parse(format!("{domain}._report._dmarc.{host}")).ok()?;
-    Some(Question::of(name, RecordType::Txt))
+/// Whose an address is that aggregate reports are to go to.
+enum Whose {
+    /// Of the same organization: nobody has to be asked.
+    Own,
+    /// Elsewhere, and that domain says that it wants them.
+    Others(Record),
+    /// Elsewhere, where nobody wants them or nobody can be asked.
+    Nobodys,
+    /// Name servers did not tell.
+    Unknown,
 }
 
-/// Both names are registered by the same.
+fn whose(facts: &Facts, own: &Walk, domain: &str, to: &Path) -> Result<Whose, Missing> {
+    let Some((host, at)) = host(to).and_then(|host| Some((Name::parse(&host).ok()?, host))) else {
+        return Ok(Whose::Nobodys);
+    };
+    let is_near = is_of_organization(facts, own, &host)?;
+    if is_near == Some(true) {
+        return Ok(Whose::Own);
+    }
+    // Of a name that cannot be asked for nobody says yes.
+    let Ok(name) = Name::parse(format!("{domain}._report._dmarc.{at}")) else {
+        return Ok(Whose::Nobodys);
+    };
+    let answer = facts.need(&Question::of(name, RecordType::Txt))?;
+    Ok(match only(answer) {
+        Found::Record(record) => Whose::Others(record),
+        Found::None if is_near.is_some() => Whose::Nobodys,
+        Found::None | Found::Unknown => Whose::Unknown,
+    })
+}
+
+/// Both names are registered by the same. TLS reports know no organizations (RFC 8460): this one bounds what is sent to others
+/// unasked, and is the public suffix list's, since whoever has a domain can make any tree of policies below it.
 fn is_near(domain: &str, host: &str) -> bool {
     let registered = registrable(domain);
     is_at_or_below(host, domain) || (registered.is_some() && registered == registrable(host))
@@ -262,6 +293,34 @@ mod tests {
                 "else@other.example"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_of_one_organization_is_what_the_tree_walk_says() {
+        let zone = "\
+            _dmarc.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@apart.one.example, mailto:b@mail.one.example\"\n\
+            _dmarc.apart.one.example. TXT \"v=DMARC1; p=none; psd=n; rua=mailto:a@one.example\"\n\
+            _dmarc.below.one.example. TXT \"v=DMARC1; p=none; rua=mailto:a@one.example, mailto:b@else.one.example\"\n\
+            _dmarc.sub.two.example. TXT \"v=DMARC1; p=none; rua=mailto:a@two.example\"\n\
+            _dmarc.sub.three.example. TXT \"v=DMARC1; p=none; rua=mailto:a@three.example\"\n\
+            sub.three.example._report._dmarc.three.example. TXT \"v=DMARC1\"\n\
+            _dmarc.four.example. TXT \"v=DMARC1; p=none; rua=mailto:a@lame.example.four.example\"\n";
+        let of = |domain: &str| addresses(wanted(zone, |facts| dmarc_wanted(facts, domain)));
+        let nobody = Wanted::Nothing(
+            "nobody elsewhere whom it names says that they want its reports".into(),
+        );
+        let nobody = [format!("{nobody:?}")];
+        assert_eq!(of("one.example"), ["b@mail.one.example"]);
+        assert_eq!(of("apart.one.example"), nobody);
+        assert_eq!(
+            of("below.one.example"),
+            ["a@one.example", "b@else.one.example"]
+        );
+        // Without a record above it is an organization of its own, whoever registered the name.
+        assert_eq!(of("sub.two.example"), nobody);
+        assert_eq!(of("sub.three.example"), ["a@three.example"]);
+        // Whether it is its own organization is not known.
+        assert_eq!(of("four.example"), ["Unknown"]);
     }
 
     #[test]
