@@ -86,6 +86,8 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) queue_changed: queue_out::Changed,
     /// Entries of the queue that are being tried.
     pub(crate) attempts: Arc<queue_out::Attempts>,
+    /// Sessions of the queue that take leave.
+    pub(crate) leaving: Arc<queue_out::Leaving>,
     /// What smarthosts said lately to who we are.
     pub(crate) logins: queue_out::Logins,
     /// Notifications that wait for attempts to end.
@@ -152,6 +154,7 @@ impl<R: Runtime> Node<R> {
                 .map_err(|e| StartError(e.to_string()))?,
             queue_changed: queue_out::Changed::default(),
             attempts: Arc::default(),
+            leaving: Arc::default(),
             logins: queue_out::Logins::default(),
             notifications_waiting: AtomicUsize::new(0),
             bodies_in_flight: Arc::default(),

@@ -7,6 +7,7 @@ mod connect;
 mod dropping;
 mod dry_run;
 mod hop;
+mod leaving;
 mod local;
 mod login;
 mod notice;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub(crate) use attempts::Attempts;
 pub(crate) use dropping::{Done, drop_entry};
 pub use dry_run::DryRun;
+pub(crate) use leaving::Leaving;
 pub(crate) use login::Logins;
 
 use self::session::Open;
@@ -124,6 +126,10 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
         for id in released.collect::<Vec<_>>() {
             look(&node, &mut waiting, id, None);
         }
+        // Before slots are given away that were theirs.
+        for (hop, count) in node.leaving.take() {
+            waiting.scheduler.set_leaving(&hop, count);
+        }
         let scheduler = &mut waiting.scheduler;
         if !stopping {
             for id in scheduler.due(now.utc) {
@@ -138,7 +144,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                         let fits = |(to, _): &(NextHop, _)| Some(to) == hop;
                         let session = open.iter().position(fits);
                         let session = session.map(|nth| open.swap_remove(nth).1);
-                        start(&node, id, report.clone(), session);
+                        start(&node, (id, hop.cloned()), report.clone(), session);
                     }
                 }
             }
@@ -169,7 +175,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                 seen = number;
                 return Poll::Ready(None);
             }
-            if node.queue_changed.poll(cx).is_ready() {
+            if node.queue_changed.poll(cx).is_ready() || node.leaving.poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
             timer.poll_fired(cx).map(|()| None)
@@ -285,7 +291,7 @@ fn is_led_elsewhere<R: Runtime>(node: &Inner<R>, scheduler: &Scheduler, id: u64)
 
 fn start<R: Runtime>(
     node: &Arc<Inner<R>>,
-    id: u64,
+    (id, hop): (u64, Option<NextHop>),
     report: mpsc::Sender<Finished<R>>,
     open: Option<Open<R>>,
 ) {
@@ -294,6 +300,7 @@ fn start<R: Runtime>(
     node.attempts.begin(id);
     let slot = Slot {
         id,
+        hop,
         attempts: node.attempts.clone(),
         report,
         left: Left::Unknown,
@@ -310,6 +317,8 @@ fn start<R: Runtime>(
 /// An attempt's slot: given back when dropped, also by a panic.
 struct Slot<R: Runtime> {
     id: u64,
+    /// For whom the slot counts.
+    hop: Option<NextHop>,
     attempts: Arc<Attempts>,
     report: mpsc::Sender<Finished<R>>,
     left: Left,

@@ -43,10 +43,10 @@ pub struct Limits {
     pub total: usize,
     /// Of these, at most so many retries: 35. The rest stay free for fresh mail, however many dead hosts hold the others.
     pub retries: usize,
-    /// Attempts that run at once to one domain: 4.
+    /// Attempts that run at once to one domain, with sessions that take leave of it: 4.
     pub per_domain: usize,
-    /// Attempts that run at once by one transport that leads to one server: 5. Such servers count the sessions of a customer, and
-    /// refuse more than a few.
+    /// Attempts that run at once by one transport that leads to one server, with sessions that take leave of it: 5. Such servers count
+    /// the sessions of a customer, and refuse more than a few.
     pub per_transport: usize,
     /// An attempt set for later than this from now was set by a clock that has since been put back: it is due. 24 hours,
     /// longer than any pause of the plan.
@@ -79,6 +79,8 @@ pub struct Scheduler {
     running: BTreeMap<u64, Running>,
     /// How many run to a next hop.
     busy: BTreeMap<NextHop, usize>,
+    /// How many sessions take leave of a next hop whose attempts are over.
+    leaving: BTreeMap<NextHop, usize>,
     running_retries: usize,
     fresh: Lane,
     retries: Lane,
@@ -201,6 +203,15 @@ impl Scheduler {
         }
     }
 
+    /// So many sessions take leave of a next hop now, whose attempts are over: they count for its bound, and for no other.
+    pub fn set_leaving(&mut self, hop: &NextHop, count: usize) {
+        match count {
+            0 => self.leaving.remove(hop),
+            _ => self.leaving.insert(hop.clone(), count),
+        };
+        self.refresh(hop);
+    }
+
     /// How long to sleep before asking again: zero when something is due now, at most `limits.recheck`; `None` when
     /// nothing can become due before the next `insert` or `finished`.
     pub fn wait(&self, now: Utc) -> Option<Duration> {
@@ -306,7 +317,8 @@ impl Scheduler {
             NextHop::Domain(_) => self.limits.per_domain,
             NextHop::Transport(_) => self.limits.per_transport,
         };
-        self.busy.get(hop).copied().unwrap_or(0) >= most
+        let count = |of: &BTreeMap<NextHop, usize>| of.get(hop).copied().unwrap_or(0);
+        count(&self.busy).saturating_add(count(&self.leaving)) >= most
     }
 
     fn lane(&mut self, retry: bool) -> &mut Lane {

@@ -245,6 +245,30 @@ fn one_server_for_everybody_has_a_bound_of_its_own() {
 }
 
 #[test]
+fn sessions_that_take_leave_count_for_their_server_until_they_are_gone() {
+    let mut scheduler = Scheduler::new(Limits::default());
+    let relay = NextHop::Transport("relay".into());
+    for id in 0..12 {
+        let entry = entry(id, "a.example", 0, false);
+        scheduler.insert(Entry {
+            hop: relay.clone(),
+            ..entry
+        });
+    }
+    assert_eq!(scheduler.due(at(0)), [0, 1, 2, 3, 4]);
+    for id in 0..3 {
+        scheduler.remove(id);
+        scheduler.finished(id);
+    }
+    // Two of the three sessions that are over have not gone.
+    scheduler.set_leaving(&relay, 2);
+    assert_eq!(scheduler.due(at(0)), [5]);
+    assert_eq!(scheduler.wait(at(0)), None);
+    scheduler.set_leaving(&relay, 0);
+    assert_eq!(scheduler.due(at(0)), [6, 7]);
+}
+
+#[test]
 fn fresh_mail_is_not_starved_behind_a_backlog() {
     let limits = Limits {
         total: 10,

@@ -9,12 +9,14 @@
 
 mod one_server;
 
-use mox_machine::Utc;
+use mox_dns::MasterFile;
+use mox_machine::{Mono, Utc};
 use mox_node::Outgoing;
 use mox_sim::peers::{Act, Ledger, Manner, Plain, Seen, Stage, Visit, serve};
-use mox_sim::{Knobs, Sim};
+use mox_sim::{DnsManner, Knobs, Sim, name_server};
 use one_server::{One, sleep, submit, text};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const MARK: &str = "mark-1-end";
@@ -261,4 +263,122 @@ fn a_session_has_fifty_messages_at_most() {
     assert_eq!(counts.iter().sum::<usize>(), 156, "{counts:?}");
     assert_eq!(counts.iter().max(), Some(&50), "{counts:?}");
     assert!(counts.len() <= 4 + 6, "{counts:?}");
+}
+
+#[test]
+fn a_session_with_a_later_host_never_puts_that_before_an_earlier_one() {
+    const MESSAGES: usize = 8;
+    /// Busy for whoever comes first, and there for all others.
+    struct BusyAtFirst;
+    impl Manner for BusyAtFirst {
+        fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+            let is_busy = seen.stage == Stage::Greeting && seen.visit < MESSAGES / 2;
+            is_busy.then(|| vec![Act::reply("421 4.3.2 busy"), Act::Close])
+        }
+    }
+    /// Takes its time for each message: all others are in the queue by then.
+    struct Slow;
+    impl Manner for Slow {
+        fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+            (seen.stage == Stage::Message).then(|| {
+                let pause = Act::Pause(Duration::from_secs(10));
+                core::iter::once(pause).chain(seen.plain()).collect()
+            })
+        }
+    }
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    let (first, second, tried) = sim.run(async move {
+        let hosts = [1, 2].map(|nth| world.computer("peer", [10, 0, 2, nth]));
+        let client = world.computer("client", [10, 0, 1, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let first = serve(&hosts[0], 25, "mx1.peer.example", None, BusyAtFirst).unwrap();
+        let second = serve(&hosts[1], 25, "mx2.peer.example", None, Slow).unwrap();
+        let zone = "peer.example. MX 10 mx1.peer.example.\n\
+             peer.example. MX 20 mx2.peer.example.\n\
+             mx1.peer.example. A 10.0.2.1\n\
+             mx2.peer.example. A 10.0.2.2\n";
+        let zone = MasterFile::parse(zone).unwrap();
+        let mut one = One::new(&world, Outgoing::Direct);
+        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
+        one.start().await;
+        for n in 0..MESSAGES {
+            let to = format!("carol{n}@peer.example");
+            submit(&client, &[&to], &text(MARK, 3)).await.unwrap();
+        }
+        assert!(one.settle(5 * MINUTE).await, "{:?}", one.queue());
+        let retired = one.node().retired(Utc(0), 1_000).unwrap();
+        let tried: Vec<u32> = retired.iter().map(|row| row.attempts_made).collect();
+        one.stop().await;
+        (first, second, tried)
+    });
+    assert_eq!(sim.panics(), 0);
+    assert_eq!(tried, [1; MESSAGES]);
+    // Those that wait find a session with the second host open, and the first one there again.
+    let taken = |ledger: &Ledger| -> Vec<String> {
+        let all = ledger.deliveries().into_iter().flat_map(|one| one.to);
+        let mut all: Vec<String> = all.collect();
+        all.sort();
+        all
+    };
+    let named = |some: std::ops::Range<usize>| -> Vec<String> {
+        some.map(|n| format!("carol{n}@peer.example")).collect()
+    };
+    assert_eq!(taken(&second), named(0..MESSAGES / 2));
+    assert_eq!(taken(&first), named(MESSAGES / 2..MESSAGES));
+    for visit in second.visits() {
+        assert_eq!(count(&visit, "MAIL"), 1, "{visit:?}");
+        assert_eq!(visit.commands.last().map(String::as_str), Some("QUIT"));
+    }
+}
+
+#[test]
+fn a_session_that_takes_leave_is_one_of_those_that_a_server_has_from_us() {
+    const SESSIONS: usize = 5;
+    const LEAVING: Duration = Duration::from_secs(20);
+    /// Takes its time for QUIT, and knows when sessions began and ended.
+    #[derive(Clone, Default)]
+    struct Clings(Arc<Mutex<BTreeMap<usize, (Mono, Mono)>>>);
+    impl Manner for Clings {
+        fn at(&mut self, seen: &Seen<'_>) -> Option<Vec<Act>> {
+            let mut times = self.0.lock().unwrap();
+            let (_, end) = times.entry(seen.visit).or_insert((seen.now, seen.now));
+            *end = seen.now;
+            (seen.stage == Stage::Quit).then(|| {
+                *end = seen.now + LEAVING;
+                core::iter::once(Act::Pause(LEAVING))
+                    .chain(seen.plain())
+                    .collect()
+            })
+        }
+    }
+    let clings = Clings::default();
+    let times = clings.0.clone();
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let peer = world.computer("peer", [10, 0, 0, 9]);
+        let client = world.computer("client", [10, 0, 1, 1]);
+        let ledger = serve(&peer, 25, "mx.peer.example", None, clings).unwrap();
+        let relay = Outgoing::Relay(vec![(peer.addresses()[0], 25).into()]);
+        let mut one = One::new(&world, relay);
+        one.start().await;
+        // More than fifty for each session.
+        let to = everybody(300);
+        for some in to.chunks(75) {
+            let to: Vec<&str> = some.iter().map(String::as_str).collect();
+            submit(&client, &to, &text(MARK, 3)).await.unwrap();
+        }
+        assert!(one.settle(10 * MINUTE).await, "{}", one.queue().len());
+        one.stop().await;
+        assert_eq!(ledger.deliveries().len(), 300);
+    });
+    assert_eq!(sim.panics(), 0);
+    let times = times.lock().unwrap();
+    assert!(times.len() > SESSIONS, "{times:?}");
+    for (began, _) in times.values() {
+        let open = |(from, to): &&(Mono, Mono)| from <= began && began < to;
+        let count = times.values().filter(open).count();
+        assert!(count <= SESSIONS, "{count} at {began:?}: {times:?}");
+    }
 }

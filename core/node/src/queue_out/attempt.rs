@@ -8,7 +8,7 @@ use mox_machine::mutant;
 use mox_mailbox::{
     Fate, Observation, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient, Reached,
 };
-use mox_queue::{Failure, Next, Outcome, next};
+use mox_queue::{Failure, Next, NextHop, Outcome, next};
 use mox_server::Found;
 use mox_server::reports_out::SeenSession;
 use mox_store::StoreError;
@@ -69,7 +69,8 @@ pub(super) async fn run<R: Runtime>(
     seat: Arc<Seat>,
     mut open: Option<Open<R>>,
 ) {
-    let attempted = attempt(&node, &seat, slot.id, &mut open).await;
+    let next = slot.hop.take();
+    let attempted = attempt(&node, &seat, (slot.id, next.as_ref()), &mut open).await;
     match (attempted.is_ok(), open) {
         (true, open) => slot.open = open,
         (false, Some(open)) => open.leave(),
@@ -89,7 +90,7 @@ pub(super) async fn run<R: Runtime>(
 async fn attempt<R: Runtime>(
     node: &Arc<Inner<R>>,
     seat: &Arc<Seat>,
-    id: u64,
+    (id, next_hop): (u64, Option<&NextHop>),
     open: &mut Option<Open<R>>,
 ) -> core::result::Result<Vec<u64>, String> {
     let now = node.runtime.now().utc;
@@ -170,6 +171,7 @@ async fn attempt<R: Runtime>(
         let this = Delivering {
             seat,
             transport: &transport,
+            next_hop,
             entry: &entry,
             message: shared,
             steps: &steps,
@@ -492,6 +494,8 @@ fn said_last(entry: &QueueEntry, to: &QueueRecipient) -> Result {
 pub(super) struct Delivering<'a> {
     pub(super) seat: &'a Arc<Seat>,
     pub(super) transport: &'a str,
+    /// For whom its sessions count; a rehearsal's count for nobody.
+    pub(super) next_hop: Option<&'a NextHop>,
     pub(super) entry: &'a QueueEntry,
     pub(super) message: Arc<QueueMessage>,
     /// What is done is noted there.
@@ -511,6 +515,7 @@ pub(super) async fn deliver<R: Runtime>(
     let Delivering {
         seat,
         transport,
+        next_hop,
         entry,
         message,
         steps,
@@ -584,6 +589,7 @@ pub(super) async fn deliver<R: Runtime>(
         };
         let sending = Sending {
             seat,
+            next_hop,
             message: &message,
             to: &to,
             until,

@@ -122,6 +122,7 @@ impl<R: Runtime> Node<R> {
             let this = Delivering {
                 seat: &seat,
                 transport: &transport,
+                next_hop: None,
                 entry: &entry,
                 message,
                 steps: &Arc::default(),

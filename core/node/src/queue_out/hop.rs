@@ -5,7 +5,7 @@ use mox_address::{Enhanced, Host, Path};
 use mox_driver::Runtime;
 use mox_machine::{Mono, TlsFacts};
 use mox_mailbox::{QueueMessage, QueueRecipient};
-use mox_queue::Outcome;
+use mox_queue::{NextHop, Outcome};
 use mox_server::config::SmarthostTls;
 use mox_smtp::client::{Cause, Outcome as Reached, Stage, Tls, Transaction, Until};
 use mox_smtp::wire::{MailDsn, RcptDsn};
@@ -63,6 +63,8 @@ impl<R: Runtime> From<Vec<Result>> for Answered<R> {
 /// What is to be sent to an address: a message, and to whom.
 pub(super) struct Sending<'a> {
     pub(super) seat: &'a Arc<Seat>,
+    /// For whom its sessions count.
+    pub(super) next_hop: Option<&'a NextHop>,
     pub(super) message: &'a Arc<QueueMessage>,
     pub(super) to: &'a [(Path, &'a QueueRecipient)],
     /// How long it may take up to the final dot.
@@ -132,6 +134,7 @@ async fn speak<R: Runtime>(
 ) -> Answered<R> {
     let Sending {
         seat,
+        next_hop,
         message,
         to,
         until,
@@ -216,7 +219,15 @@ async fn speak<R: Runtime>(
             },
             None => {
                 let login = Login::of(&hop.way, || node.session_seed("sasl"));
-                session(node, hop, job, told, login, probe.cloned(), tls).await
+                session(
+                    node,
+                    (hop, next_hop),
+                    (job, told),
+                    login,
+                    probe.cloned(),
+                    tls,
+                )
+                .await
             }
         };
         match spoken {

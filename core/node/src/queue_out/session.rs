@@ -5,6 +5,7 @@ use futures_lite::future;
 use mox_address::Host;
 use mox_driver::{Drive, End, Fut, Runtime};
 use mox_machine::{Mono, Seed, Session, TlsFacts};
+use mox_queue::NextHop;
 use mox_server::config::SmarthostTls;
 use mox_smtp::client::{Cause, Client, Config, Outcome as Reached, Stage, Tls};
 use rustls_pki_types::ServerName;
@@ -102,6 +103,8 @@ pub(super) type Carried<R> = (Result<Spoken, Broken>, Option<Open<R>>);
 /// A session that may take another message. Nobody drives it meanwhile: that the host has closed it shows when it is used.
 pub(super) struct Open<R: Runtime> {
     hop: Hop,
+    /// For whom it counts.
+    next_hop: Option<NextHop>,
     all: Fut<Result<Spoken, Broken>>,
     jobs: mpsc::Sender<Job>,
     secured: Option<Arc<Secured>>,
@@ -196,14 +199,20 @@ impl<R: Runtime> Open<R> {
     /// Says QUIT, and waits a little for the answer; a server that stops does not.
     pub(super) fn leave(self) {
         let Self {
-            all, jobs, node, ..
+            all,
+            jobs,
+            node,
+            next_hop,
+            ..
         } = self;
         // Nothing more comes.
         drop(jobs);
+        let place = next_hop.map(|of| node.leaving.begin(of));
         let mut seat = node.registry.enter();
         let leave = async move {
             let stop = core::future::poll_fn(|cx| seat.poll_stopping(cx));
             future::or(stop, async { drop(all.await) }).await;
+            drop(place);
         };
         node.runtime.spawn_session("taking leave", Box::pin(leave));
     }
@@ -234,12 +243,11 @@ fn wants_another_session(reached: &Reached) -> bool {
     !reached.ambiguous && (is_leaving || is_refused || reached.cause == Cause::Lost)
 }
 
-/// One session with one address, with its first message.
+/// One session with one address, which counts for a next hop, with its first message and where that is told of.
 pub(super) async fn session<R: Runtime>(
     node: &Arc<Inner<R>>,
-    hop: &Hop,
-    job: Job,
-    told: oneshot::Receiver<Spoken>,
+    (hop, next_hop): (&Hop, Option<&NextHop>),
+    (job, told): (Job, oneshot::Receiver<Spoken>),
     login: Option<Login>,
     probe: Option<Arc<Probe>>,
     tls: Tls,
@@ -249,6 +257,7 @@ pub(super) async fn session<R: Runtime>(
     let (here, to) = (node.clone(), hop.clone());
     let open = Open {
         hop: hop.clone(),
+        next_hop: next_hop.cloned(),
         all: Box::pin(async move { talk(&here, &to, host, tls).await }),
         jobs,
         secured: None,
