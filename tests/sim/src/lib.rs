@@ -60,7 +60,7 @@ pub use net::SimListener;
 pub use plan::Plan;
 pub use runtime::SimRuntime;
 pub use sim::Sim;
-pub use sites::{SITES, SiteCount};
+pub use sites::{SITES, SITES_ELSEWHERE, SiteCount};
 pub use stream::{Receipt, SimStream};
 pub use summary::Summary;
 pub use timer::SimTimer;

@@ -21,6 +21,7 @@ pub const SITES: &[&str] = &[
     "node notice not written",
     "node piece not read",
     "node purge stops early",
+    "node report not queued",
     "node words not read",
     "store dies before apply",
     "store dies before answer",
@@ -30,6 +31,9 @@ pub const SITES: &[&str] = &[
     "store small group",
     "store space low",
 ];
+
+/// Those that no world with a plan reaches: there nobody is reported to. A test of its own does.
+pub const SITES_ELSEWHERE: &[&str] = &["node report not queued"];
 
 /// Sites that end the process are this much rarer than others.
 const DEADLY: u64 = 20;

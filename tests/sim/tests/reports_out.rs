@@ -37,8 +37,8 @@ fn key() -> Arc<Ed25519Key> {
     Arc::new(Ed25519Key::from_seed(&[7; 32]).unwrap())
 }
 
-/// Both of ours, and two others at one host: `opted.example` is in everybody's list, `far.example` is not.
-fn zone() -> MasterFile {
+/// Both of ours, and two others at one host: `opted.example` is in everybody's list, `far.example` is not. Beside them what is `more`.
+fn zone(more: &str) -> MasterFile {
     let PublicKey::Ed25519(public) = key().public_key() else {
         unreachable!("the key is of this kind")
     };
@@ -62,7 +62,7 @@ fn zone() -> MasterFile {
                 &format!("{host}. A {a}.{b}.{c}.{d}\n{d}.{c}.{b}.{a}.in-addr.arpa. PTR {host}.\n");
         }
     }
-    MasterFile::parse(&zone).unwrap()
+    MasterFile::parse(&(zone + more)).unwrap()
 }
 
 /// One server with what survives its crashes.
@@ -183,7 +183,7 @@ impl Server {
     }
 
     fn sent(&self, kind: ReportKind) -> Vec<ReportSent> {
-        self.node().reports_sent(kind, None, 100).unwrap()
+        self.node().reports_sent(kind, None, 1_000).unwrap()
     }
 
     /// Identifiers of the reports that are in the postmaster's Inbox, each once.
@@ -282,11 +282,16 @@ struct World {
 
 impl World {
     async fn new(sim: &Sim) -> Self {
+        Self::with_names(sim, "").await
+    }
+
+    /// With these names beside the usual ones.
+    async fn with_names(sim: &Sim, more: &str) -> Self {
         let names = sim.computer("names", [10, 0, 0, 53]);
         let client = sim.computer("client", [10, 0, 1, 1]);
         let far = sim.computer("far", [10, 0, 0, 9]);
         let ledger = serve(&far, 25, "mx.far.example", None, Plain).unwrap();
-        let resolver = name_server(&names, zone(), DnsManner::direct()).unwrap();
+        let resolver = name_server(&names, zone(more), DnsManner::direct()).unwrap();
         let mut servers = [0, 1].map(|which| Server::new(sim, which, resolver));
         for server in &mut servers {
             server.start().await;
@@ -452,12 +457,105 @@ fn a_clock_that_is_put_back_or_forward_sends_no_day_twice() {
     assert_eq!(sim.panics(), 0);
 }
 
-/// A day, and its report, with a crash of one server at a moment of its clock; when that server put its reports into the queue.
-fn crashing_at(micros: Option<i64>) -> Vec<i64> {
+#[test]
+fn name_servers_that_do_not_answer_keep_nobody_elses_report_back_and_are_given_up() {
+    // One after the other these would take longer than until the first one is tried again.
+    const SILENT: usize = 160;
+    const GOOD: usize = 10;
+    let own = |domain: &str, rua: &str| {
+        format!(
+            "{domain}. MX 10 mx.far.example.\n\
+             {domain}. TXT \"v=spf1 ip4:10.0.0.9 -all\"\n\
+             _dmarc.{domain}. TXT \"v=DMARC1; p=none; rua=mailto:{rua}\"\n"
+        )
+    };
+    let (mut domains, mut more) = (Vec::new(), String::new());
+    for n in 0..SILENT {
+        let domain = format!("d{n}.example");
+        more += &own(&domain, &format!("rua@silent{n}.example"));
+        more += &format!("{domain}._report._dmarc.silent{n}.example. * !TIMEOUT\n");
+        domains.push(domain);
+    }
+    let good: BTreeSet<String> = (0..GOOD).map(|n| format!("good{n}.example")).collect();
+    for domain in &good {
+        more += &own(domain, &format!("rua@{domain}"));
+        domains.push(domain.clone());
+    }
+    let sim = Sim::new(5, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let world = World::with_names(&world, &more).await;
+        after_midnight(&world.client, 12 * HOUR).await;
+        for domain in &domains {
+            let reply = bring(&world.far, domain, 0).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            sleep(&world.client, Duration::from_secs(1)).await;
+        }
+        // A quarter of an hour, four hours in which they are spread, and one answer that does not come.
+        after_midnight(&world.client, Duration::from_secs(4 * 3_600 + 16 * 60)).await;
+        let sent = world.servers[0].sent(ReportKind::Dmarc);
+        let to: BTreeSet<String> = sent.iter().map(|sent| sent.domain.clone()).collect();
+        assert_eq!((to, sent.len()), (good, GOOD));
+        sleep(&world.client, 24 * HOUR).await;
+        let sent = world.servers[0].sent(ReportKind::Dmarc);
+        assert_eq!(sent.len(), SILENT + GOOD);
+        for sent in sent.iter().filter(|sent| sent.domain.starts_with('d')) {
+            let why = "given up after 24 tries: name servers do not tell where it goes";
+            assert_eq!((&*sent.text, sent.count), (why, 1));
+            assert!(sent.to.is_empty(), "{sent:?}");
+        }
+        world.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn a_report_that_cannot_be_queued_is_sent_an_hour_later() {
+    let sim = Sim::new(6, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let here = world.clone();
+        let world = World::new(&world).await;
+        world.noon().await;
+        here.strike_only(Some(NOT_QUEUED));
+        // Each may fail five times, and the first ones do.
+        after_midnight(&world.client, 5 * HOUR).await;
+        for server in &world.servers {
+            assert_eq!(KINDS.map(|kind| server.sent(kind).len()), [0, 0]);
+        }
+        here.strike_only(Some("none"));
+        sleep(&world.client, 2 * HOUR).await;
+        for server in &world.servers {
+            assert_eq!(KINDS.map(|kind| server.sent(kind).len()), [1, 1]);
+            assert_eq!(KINDS.map(|kind| server.came(kind).len()), [1, 1]);
+        }
+        world.stop().await;
+    });
+    assert_eq!(sim.panics(), 0);
+    assert!((4..=24).contains(&sim.sites()[NOT_QUEUED].struck));
+}
+
+/// The site between composing a report and queueing it.
+const NOT_QUEUED: &str = "node report not queued";
+
+/// What came of a crash.
+struct Crashed {
+    /// In which second each report was put into the queue.
+    at: [i64; 2],
+    /// Whether that was before the crash.
+    before: [bool; 2],
+    /// A report was composed then, and not in the queue.
+    between: bool,
+}
+
+/// A day, and its report, with a crash of one server at a moment of its clock.
+fn crashing_at(micros: Option<i64>) -> Crashed {
     let sim = Sim::new(4, Knobs::fault_free());
     let world = sim.clone();
-    let at = sim.run(async move {
+    let crashed = sim.run(async move {
+        let here = world.clone();
         let mut world = World::new(&world).await;
+        let (mut before, mut between) = ([false; 2], false);
         world.noon().await;
         if let Some(at) = micros {
             let now = world.client.now().utc.0;
@@ -466,9 +564,16 @@ fn crashing_at(micros: Option<i64>) -> Vec<i64> {
                 Duration::from_micros((at - now).unsigned_abs()),
             )
             .await;
+            let sites = here.sites();
+            let composed = sites.get(NOT_QUEUED).map_or(0, |site| site.reached);
+            let others = KINDS.map(|kind| world.servers[1].sent(kind).len());
             world.servers[0].crash();
             sleep(&world.client, Duration::from_secs(1)).await;
             world.servers[0].start().await;
+            before = KINDS.map(|kind| !world.servers[0].sent(kind).is_empty());
+            let own = before.iter().filter(|is_queued| **is_queued).count();
+            let queued = own + others.iter().sum::<usize>();
+            between = usize::try_from(composed).unwrap() > queued;
         }
         let secs = world.client.now().utc.secs().rem_euclid(86_400);
         if secs >= 12 * 3_600 {
@@ -476,12 +581,7 @@ fn crashing_at(micros: Option<i64>) -> Vec<i64> {
         }
         // An attempt that the crash cut short is made again.
         sleep(&world.client, 9 * HOUR).await;
-        for (kind, what) in KINDS.into_iter().zip(["application/gzip", "tlsrpt"]) {
-            let what = if kind == ReportKind::Tls {
-                what
-            } else {
-                "multipart/mixed"
-            };
+        for (kind, what) in KINDS.into_iter().zip(["multipart/mixed", "tlsrpt"]) {
             let sent = world.servers[0].sent(kind);
             assert_eq!((sent.len(), sent[0].count), (1, 1), "{micros:?} {sent:#?}");
             let came = world.servers[1].came(kind);
@@ -489,23 +589,41 @@ fn crashing_at(micros: Option<i64>) -> Vec<i64> {
             let letters = world.servers[1].letters(&world.client, what).await;
             assert_eq!(letters.len(), 1, "{micros:?} {letters:?}");
         }
-        let sent = KINDS.map(|kind| world.servers[0].sent(kind));
-        let at = sent.iter().flatten().map(|sent| sent.at).collect();
+        let at = KINDS.map(|kind| world.servers[0].sent(kind)[0].at);
         world.stop().await;
-        at
+        Crashed {
+            at,
+            before,
+            between,
+        }
     });
     assert_eq!(sim.panics(), 0);
-    at
+    crashed
 }
 
 #[test]
 fn a_crash_between_composing_and_queueing_loses_no_report_and_sends_none_twice() {
-    let usual = crashing_at(None);
-    assert_eq!(usual.len(), 2);
-    for at in usual {
-        // What is done takes some milliseconds around the second that is recorded.
-        for step in 0..40 {
-            crashing_at(Some(at * 1_000_000 - 100_000 + step * 50_000));
+    let usual = crashing_at(None).at;
+    for (which, at) in usual.into_iter().enumerate() {
+        // The moment from which on the day is done for who finds the store after a crash, to 50 us.
+        let (mut early, mut late) = (at * 1_000_000 - 1_000_000, at * 1_000_000 + 3_000_000);
+        assert!(!crashing_at(Some(early)).before[which]);
+        assert!(crashing_at(Some(late)).before[which]);
+        let mut between = 0;
+        while late - early > 50 {
+            let middle = early.midpoint(late);
+            let crashed = crashing_at(Some(middle));
+            between += u32::from(crashed.between && !crashed.before[which]);
+            match crashed.before[which] {
+                true => late = middle,
+                false => early = middle,
+            }
         }
+        // And before it, in pauses that grow.
+        for step in 1..15 {
+            let crashed = crashing_at(Some(early - step * step * 50));
+            between += u32::from(crashed.between && !crashed.before[which]);
+        }
+        assert!(between > 0, "no crash fell between composing and queueing");
     }
 }

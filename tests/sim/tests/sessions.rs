@@ -335,7 +335,7 @@ fn a_session_with_a_later_host_never_puts_that_before_an_earlier_one() {
 #[test]
 fn a_session_that_takes_leave_is_one_of_those_that_a_server_has_from_us() {
     const SESSIONS: usize = 5;
-    const LEAVING: Duration = Duration::from_secs(20);
+    const LEAVING: Duration = Duration::from_secs(3);
     /// Takes its time for QUIT, and knows when sessions began and ended.
     #[derive(Clone, Default)]
     struct Clings(Arc<Mutex<BTreeMap<usize, (Mono, Mono)>>>);
