@@ -6,6 +6,7 @@
 )]
 
 pub mod crash;
+mod exim;
 mod imap;
 mod localserve;
 mod name_server;
@@ -16,6 +17,7 @@ mod smtp;
 mod stub;
 mod unbound;
 
+pub use exim::Exim;
 pub use imap::{Imap, inbox};
 pub use localserve::{Localserve, PASSWORD, free_base, moxctl, use_program};
 pub use name_server::{NameServer, Zone};
