@@ -2,6 +2,7 @@
 //!
 //! The rows are those of the server, the plan and the scheduler those that it runs; only what other servers say comes from a file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::path::Path;
@@ -52,22 +53,22 @@ pub(crate) fn run(socket: &Path, command: &Simulate) -> Result<(), Failure> {
 
 /// What would happen.
 #[derive(Debug, Serialize)]
-struct Told {
+struct Told<'a> {
     from: String,
     until: String,
-    steps: Vec<ToldStep>,
+    steps: Vec<ToldStep<'a>>,
     summary: Summary,
 }
 
-/// One thing.
+/// One thing: there may be a hundred of an entry with many recipients.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct ToldStep {
+struct ToldStep<'a> {
     /// RFC 3339.
     at: String,
     /// The entry's number.
     id: u64,
-    from: String,
-    to: Vec<String>,
+    from: &'a str,
+    to: &'a [String],
     /// `tried`, `delivered`, `deferred`, `failed`, `delay_told` or `failure_told`.
     what: &'static str,
     /// The number of the attempt.
@@ -75,7 +76,7 @@ struct ToldStep {
     attempt: Option<u32>,
     /// What was said, or why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
+    text: Option<Cow<'a, str>>,
     /// When it is tried again, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -124,7 +125,13 @@ fn waiting(item: &QueueItem) -> Waiting {
     }
 }
 
-fn simulate(items: &[QueueItem], scenario: &Scenario, from: Utc, until: Utc, seed: u64) -> Told {
+fn simulate<'a>(
+    items: &'a [QueueItem],
+    scenario: &'a Scenario,
+    from: Utc,
+    until: Utc,
+    seed: u64,
+) -> Told<'a> {
     let by_id: BTreeMap<u64, &QueueItem> = items.iter().map(|item| (item.id, item)).collect();
     let rows = items.iter().filter(|item| !item.hold).map(waiting);
     let rows: Vec<Waiting> = rows.collect();
@@ -195,16 +202,22 @@ const fn until_far() -> Duration {
     Duration::from_secs(10 * 365 * 86_400)
 }
 
-fn tell(all: &mut Vec<ToldStep>, summary: &mut Summary, step: Step, item: &QueueItem, text: &str) {
-    let mut push = |what, attempt, text: Option<&str>, next: Option<Utc>| {
+fn tell<'a>(
+    all: &mut Vec<ToldStep<'a>>,
+    summary: &mut Summary,
+    step: Step,
+    item: &'a QueueItem,
+    text: &'a str,
+) {
+    let mut push = |what, attempt, text: Option<Cow<'a, str>>, next: Option<Utc>| {
         all.push(ToldStep {
             at: step.at.to_string(),
             id: step.id,
-            from: item.from.clone(),
-            to: item.to.clone(),
+            from: &item.from,
+            to: &item.to,
             what,
             attempt,
-            text: text.map(str::to_owned),
+            text,
             next: next.map(|at| at.to_string()),
         });
     };
@@ -223,10 +236,10 @@ fn tell(all: &mut Vec<ToldStep>, summary: &mut Summary, step: Step, item: &Queue
         What::Ended { outcome, next } => match next {
             Next::Done => {
                 summary.delivered += 1;
-                push("delivered", None, Some(text), None);
+                push("delivered", None, Some(text.into()), None);
             }
             Next::Retry { at, delay_notice } => {
-                push("deferred", None, Some(text), Some(at));
+                push("deferred", None, Some(text.into()), Some(at));
                 if delay_notice && is_told {
                     summary.delay_notices += 1;
                     push("delay_told", None, None, None);
@@ -235,10 +248,12 @@ fn tell(all: &mut Vec<ToldStep>, summary: &mut Summary, step: Step, item: &Queue
             Next::Fail(why) => {
                 summary.failed += 1;
                 let why = match (why, outcome) {
-                    (GivenUp::Expired, Outcome::Temporary) => format!("its time is over: {text}"),
-                    _ => text.to_owned(),
+                    (GivenUp::Expired, Outcome::Temporary) => {
+                        format!("its time is over: {text}").into()
+                    }
+                    _ => text.into(),
                 };
-                push("failed", None, Some(&why), None);
+                push("failed", None, Some(why), None);
                 if is_told {
                     summary.failure_notices += 1;
                     push("failure_told", None, None, None);
@@ -248,7 +263,7 @@ fn tell(all: &mut Vec<ToldStep>, summary: &mut Summary, step: Step, item: &Queue
     }
 }
 
-impl Told {
+impl Told<'_> {
     fn in_words(&self) -> String {
         let mut lines = vec![format!("from {} until {}", self.from, self.until)];
         for step in &self.steps {

@@ -284,7 +284,7 @@ selecting! {
         /// all of the queue
         #[argh(switch)]
         all: [bool],
-        /// tell their senders
+        /// tell the senders by a notification: those with an account here who did not ask not to be told (NOTIFY)
         #[argh(switch)]
         dsn: [bool],
     }
