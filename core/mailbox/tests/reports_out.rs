@@ -310,6 +310,8 @@ fn what_an_attempt_saw_is_kept_with_its_outcome() {
         reached: Vec::new(),
         steps: Steps::default(),
         unknown: Vec::new(),
+        reached: Vec::new(),
+        steps: Steps::default(),
         next_attempt: now,
         delay_told: false,
         notice: None,
