@@ -98,12 +98,12 @@ fn octets_key(kind: Dated) -> Vec<u8> {
         .done()
 }
 
-/// Octets of the rows of a kind that others sent. Those that older versions kept are not among them.
+/// Octets of the rows of a kind that others sent. Those that older versions kept are not among them. A damaged row counts anew: it
+/// keeps nothing out.
 fn octets(edit: &Edit<'_>, kind: Dated) -> Result<u64, ReadError> {
-    match edit.get(&octets_key(kind))? {
-        Some(row) => Input::new(&row, "octets of rows by time").number(),
-        None => Ok(0),
-    }
+    let row = edit.get(&octets_key(kind))?;
+    let read = row.and_then(|row| Input::new(&row, "octets of rows by time").number().ok());
+    Ok(read.unwrap_or(0))
 }
 
 fn set_octets(edit: &mut Edit<'_>, kind: Dated, octets: u64) {
@@ -184,15 +184,15 @@ fn slot(edit: &Edit<'_>, kind: Dated, source: DatedSource) -> Result<Option<Slot
         let key = slot_key(kind, source.of, nth);
         match edit.get(&key)? {
             None => free = free.or(Some(Slot { key, before: None })),
-            Some(row) => {
-                let (id, before) = row
-                    .split_first_chunk()
-                    .ok_or_else(|| scan::bad_key("slots"))?;
-                if u64::from_be_bytes(*id) == source.id {
+            Some(row) => match row.split_first_chunk() {
+                Some((id, before)) if u64::from_be_bytes(*id) == source.id => {
                     let before = Some(before.to_vec());
                     return Ok(Some(Slot { key, before }));
                 }
-            }
+                Some(_) => {}
+                // It leads nowhere.
+                None => free = free.or(Some(Slot { key, before: None })),
+            },
         }
     }
     Ok(free)

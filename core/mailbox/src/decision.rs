@@ -1,6 +1,7 @@
 //! Records of decisions about mail that arrives: kept for a time and within a budget, found by what they are about.
 //!
 //! A record is opaque to the engine. It has a number; under the hash of each of its keys stands a row that leads to it.
+//! Records are a memory of what was done: a damaged row among them is passed over and never keeps mail out.
 
 use bytes::Bytes;
 use core::ops::ControlFlow;
@@ -18,8 +19,12 @@ use crate::{
 pub const DECISION_MAX: usize = 32 * 1024;
 /// Keys of one record at most.
 pub const DECISION_KEYS_MAX: usize = 24;
-/// Records that one operation removes at most, beside what else it does.
-const REMOVED_AT_ONCE: usize = 2;
+/// Records that one operation removes at most, beside what else it does: the smallest there are make room for the largest.
+const REMOVED_AT_ONCE: usize = 64;
+/// Rows of an operation from which on it removes no more of them: what is over then goes with the next one.
+const REMOVED_BELOW: usize = 3_000;
+/// Records by which the octets of all are reckoned when the row that says it is damaged.
+const SAMPLE: usize = 200;
 /// Rows that one operation removes at most when it does nothing else.
 const ROWS: usize = 800;
 /// Octets that a key takes beside those of its record.
@@ -106,27 +111,28 @@ fn hash(key: &str) -> u64 {
     u64::from_be_bytes(*start)
 }
 
-/// Keeps records, and removes some of the oldest ones while there is no room.
+/// Keeps records, and removes the oldest ones while there is no room. Tells how many damaged rows were passed over.
 pub fn keep_decisions(
     reads: &dyn Reads,
     new: &[NewDecision],
     budget: DecisionBudget,
-) -> Result<(Batch, ()), Stop> {
+) -> Result<(Batch, usize), Stop> {
     let now = new.last().map_or_else(Utc::default, |new| new.at);
     let mut edit = Edit::new(reads, now);
+    let mut damaged = 0;
     for new in new {
-        keep(&mut edit, new, budget)?;
+        damaged += keep(&mut edit, new, budget);
     }
-    Ok((edit.finish()?, ()))
+    Ok((edit.finish()?, damaged))
 }
 
-pub(crate) fn keep(
-    edit: &mut Edit<'_>,
-    new: &NewDecision,
-    budget: DecisionBudget,
-) -> Result<(), Stop> {
-    reports_out::keep_all(edit, &new.observations)?;
-    let mut kept: Kept = edit.row(&kept_key())?.unwrap_or_default();
+/// How many damaged rows were passed over. Nothing that cannot be read here stops what else the operation does.
+pub(crate) fn keep(edit: &mut Edit<'_>, new: &NewDecision, budget: DecisionBudget) -> usize {
+    let mut damaged = reports_out::keep_all(edit, &new.observations);
+    let Ok((mut kept, is_damaged)) = kept(edit) else {
+        return damaged + 1;
+    };
+    damaged += usize::from(is_damaged);
     if new.record.len() <= DECISION_MAX {
         let mut keys: Vec<u64> = new
             .keys
@@ -150,29 +156,96 @@ pub(crate) fn keep(
         kept.octets = kept.octets.saturating_add(row.weight());
     }
     for _ in 0..REMOVED_AT_ONCE {
-        if kept.octets <= budget.octets || !remove_oldest(edit, &mut kept)? {
+        if kept.octets <= budget.octets || edit.weight() + DECISION_KEYS_MAX > REMOVED_BELOW {
             break;
+        }
+        match remove_oldest(edit, &mut kept) {
+            Removed::Nothing => break,
+            Removed::Whole => {}
+            Removed::Damaged => damaged += 1,
         }
     }
     edit.put(kept_key(), kept.encode());
-    Ok(())
+    damaged
 }
 
-/// Removes the oldest record. False when there is none.
-fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Result<bool, Stop> {
-    if kept.first >= kept.next {
-        return Ok(false);
+/// Which records there are, and whether the row that says so is damaged. Then it is made again from those there are.
+fn kept(edit: &Edit<'_>) -> Result<(Kept, bool), ReadError> {
+    let row = edit.get(&kept_key())?;
+    let read = row.as_ref().map(|row| Kept::decode(row));
+    match read {
+        Some(Ok(kept)) if kept.first <= kept.next => return Ok((kept, false)),
+        _ => {}
     }
-    let key = by_number(kept.first);
-    if let Some(row) = edit.row::<DecisionRow>(&key)? {
-        for hash in &row.keys {
-            edit.remove(leads_to(*hash, kept.first));
+    let (mut kept, mut seen, mut octets) = (Kept::default(), 0, 0);
+    let from = Key::of(Table::Decision, STORE).bytes(&[BY_NUMBER]).done();
+    let to = key::behind(&from);
+    let number = |key: &[u8]| {
+        let mut parts = Parts::of(key);
+        parts.u8().and_then(|_| parts.u64())
+    };
+    let mut newest = |key: &[u8], row: Bytes| {
+        seen += 1;
+        octets += row.len() as u64;
+        if let Some(number) = number(key) {
+            kept.next = kept.next.max(number.saturating_add(1));
         }
-        kept.octets = kept.octets.saturating_sub(row.weight());
-        edit.remove(key);
+        match seen < SAMPLE {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    };
+    edit.reads()
+        .scan_back(Space::Rows, &from, &to, &mut newest)?;
+    kept.first = kept.next;
+    let mut oldest = |key: &[u8], _| {
+        kept.first = number(key).unwrap_or(kept.first).min(kept.next);
+        ControlFlow::Break(())
+    };
+    edit.reads().scan(Space::Rows, &from, &to, &mut oldest)?;
+    let count = kept.next - kept.first;
+    // Roughly; it is right again when the last of them has gone.
+    kept.octets = (octets / (seen as u64).max(1)).saturating_mul(count);
+    Ok((kept, row.is_some()))
+}
+
+/// What became of the oldest record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    /// There is none.
+    Nothing,
+    Whole,
+    /// It could not be read: what led to it leads nowhere now.
+    Damaged,
+}
+
+/// Removes the oldest record.
+fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
+    if kept.first >= kept.next {
+        // However it was counted.
+        kept.octets = 0;
+        return Removed::Nothing;
     }
+    let number = kept.first;
     kept.first += 1;
-    Ok(true)
+    let key = by_number(number);
+    let removed = match edit.row::<DecisionRow>(&key) {
+        Ok(None) => return Removed::Whole,
+        Ok(Some(row)) => {
+            for hash in &row.keys {
+                edit.remove(leads_to(*hash, number));
+            }
+            kept.octets = kept.octets.saturating_sub(row.weight());
+            Removed::Whole
+        }
+        Err(_) => {
+            let octets = edit.get(&key).ok().flatten().map_or(0, |row| row.len());
+            kept.octets = kept.octets.saturating_sub(octets as u64);
+            Removed::Damaged
+        }
+    };
+    edit.remove(key);
+    removed
 }
 
 /// Removes some of the records that are older than this, or for which there is no room. Run it again until it says `Done`.
@@ -182,13 +255,15 @@ pub fn purge_decisions(
     budget: DecisionBudget,
 ) -> Result<(Batch, Progress), Stop> {
     let mut edit = Edit::new(reads, before);
-    let Some(mut kept) = edit.row::<Kept>(&kept_key())? else {
+    if edit.get(&kept_key())?.is_none() {
         return Ok((Batch::default(), Progress::Done));
-    };
+    }
+    let (mut kept, is_damaged) = kept(&edit)?;
     let was = kept;
     let mut progress = Progress::Done;
     loop {
-        let oldest: Option<DecisionRow> = edit.row(&by_number(kept.first))?;
+        // One that is missing or cannot be read is of no use to anybody.
+        let oldest: Option<DecisionRow> = edit.row(&by_number(kept.first)).unwrap_or(None);
         let is_due = oldest.is_none_or(|row| row.at < before) || kept.octets > budget.octets;
         if !is_due {
             break;
@@ -197,18 +272,19 @@ pub fn purge_decisions(
             progress = Progress::More(());
             break;
         }
-        if !remove_oldest(&mut edit, &mut kept)? {
+        if remove_oldest(&mut edit, &mut kept) == Removed::Nothing {
             break;
         }
     }
-    if kept == was {
+    if kept == was && !is_damaged {
         return Ok((Batch::default(), Progress::Done));
     }
     edit.put(kept_key(), kept.encode());
     Ok((edit.finish()?, progress))
 }
 
-/// The newest records with this key, at most `max`. Others may be among them whose key has the same hash.
+/// The newest records with this key, at most `max`. Others may be among them whose key has the same hash. Damaged ones are passed
+/// over, unless there is nothing else.
 pub fn decisions(reads: &dyn Reads, wanted: &str, max: usize) -> Result<Vec<Bytes>, ReadError> {
     let from = by_key(hash(wanted));
     let mut numbers = Vec::new();
@@ -227,12 +303,17 @@ pub fn decisions(reads: &dyn Reads, wanted: &str, max: usize) -> Result<Vec<Byte
     if damaged {
         return Err(scan::bad_key("decisions"));
     }
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), None);
     for number in numbers {
         let bytes = reads.get(Space::Rows, &by_number(number))?;
-        if let Some(bytes) = bytes {
-            found.push(DecisionRow::decode(&bytes)?.record);
+        match bytes.map(|bytes| DecisionRow::decode(&bytes)) {
+            None => {}
+            Some(Ok(row)) => found.push(row.record),
+            Some(Err(error)) => unread = Some(error),
         }
     }
-    Ok(found)
+    match unread {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }

@@ -96,6 +96,8 @@ pub struct Delivered {
     pub placed: Vec<Placed>,
     /// The numbers of its entries in the queue.
     pub queued: Vec<u64>,
+    /// Damaged rows of what is only remembered, which were passed over.
+    pub damaged: usize,
 }
 
 /// A message in its mailbox.
@@ -153,12 +155,12 @@ pub fn deliver_beside(
     if let Some(file) = &beside.file {
         taken::take(&mut edit, file)?;
     }
-    let delivered = place(&mut edit, delivery)?;
+    let mut delivered = place(&mut edit, delivery)?;
     if let Some((decision, budget)) = &beside.decision {
-        decision::keep(&mut edit, decision, *budget)?;
+        delivered.damaged += decision::keep(&mut edit, decision, *budget);
     }
     for row in &beside.dated {
-        dated::keep(&mut edit, row)?;
+        delivered.damaged += usize::from(dated::keep(&mut edit, row).is_err());
     }
     for target in delivery
         .targets
@@ -170,7 +172,7 @@ pub fn deliver_beside(
             break;
         }
         if !beside.keeping.contains(&target.account) {
-            reject::taken(&mut edit, target.account, &beside.known_by)?;
+            delivered.damaged += reject::taken(&mut edit, target.account, &beside.known_by)?;
         }
     }
     if let Some((account, hashes)) = &beside.wrote {
@@ -243,7 +245,11 @@ pub(crate) fn place(edit: &mut Edit<'_>, delivery: &Delivery) -> Result<Delivere
     if !queued.is_empty() {
         edit.touched.push(Touched::Queue);
     }
-    Ok(Delivered { placed, queued })
+    Ok(Delivered {
+        placed,
+        queued,
+        damaged: 0,
+    })
 }
 
 fn place_one(

@@ -528,7 +528,7 @@ pub fn queue_outcome_beside(
     observations: &[Observation],
 ) -> Result<(Batch, Settled), Stop> {
     let mut edit = Edit::new(reads, outcome.now);
-    reports_out::keep_all(&mut edit, observations)?;
+    reports_out::keep_all(&mut edit, observations);
     edit.promised = true;
     let mut entry = open(reads, id)?;
     if outcome.fates.len() != entry.recipients.len() {

@@ -50,15 +50,16 @@ pub struct Rejected {
     pub hashes: Vec<u64>,
 }
 
-/// Keeps the record of the decision not to take a message, and copies of it for those who have none yet.
+/// Keeps the record of the decision not to take a message, and copies of it for those who have none yet. Tells how many damaged rows
+/// of records were passed over.
 pub fn keep_rejected(
     reads: &dyn Reads,
     new: &NewDecision,
     budget: DecisionBudget,
     rejected: &Rejected,
-) -> Result<(Batch, ()), Stop> {
+) -> Result<(Batch, usize), Stop> {
     let mut edit = Edit::new(reads, rejected.delivery.now);
-    decision::keep(&mut edit, new, budget)?;
+    let damaged = decision::keep(&mut edit, new, budget);
     let mut delivery = rejected.delivery.clone();
     let (mut targets, mut served) = (Vec::new(), BTreeSet::new());
     for target in core::mem::take(&mut delivery.targets) {
@@ -89,7 +90,7 @@ pub fn keep_rejected(
         };
         edit.put(by_place(account, mailbox, uid), copy.encode());
     }
-    Ok((edit.finish()?, ()))
+    Ok((edit.finish()?, damaged))
 }
 
 /// Whether an account has a copy, which is still there, of a message that is known by one of these.
@@ -160,19 +161,37 @@ pub fn purge_rejects(
     Ok((edit.finish()?, progress))
 }
 
-/// A message that is known by these was taken for an account: its copies go.
-pub(crate) fn taken(edit: &mut Edit<'_>, account: AccountId, hashes: &[u64]) -> Result<(), Stop> {
+/// A message that is known by these was taken for an account: its copies go. Rows of copies that cannot be read go too; how many.
+pub(crate) fn taken(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    hashes: &[u64],
+) -> Result<usize, Stop> {
+    let mut damaged = 0;
     for hash in hashes {
-        let Some(row) = edit.get(&by_hash(account, *hash))? else {
+        let by_hash = by_hash(account, *hash);
+        let Some(row) = edit.get(&by_hash)? else {
             continue;
         };
-        let (mailbox, uid) = decode_place(&row)?;
-        let row = edit.get(&by_place(account, mailbox, uid))?;
-        if let Some(row) = row {
-            forget(edit, account, mailbox, uid, &Copy::decode(&row)?)?;
+        let Ok((mailbox, uid)) = decode_place(&row) else {
+            edit.remove(by_hash);
+            damaged += 1;
+            continue;
+        };
+        let by_place = by_place(account, mailbox, uid);
+        let Some(row) = edit.get(&by_place)? else {
+            continue;
+        };
+        match Copy::decode(&row) {
+            Ok(copy) => forget(edit, account, mailbox, uid, &copy)?,
+            Err(_) => {
+                edit.remove(by_hash);
+                edit.remove(by_place);
+                damaged += 1;
+            }
         }
     }
-    Ok(())
+    Ok(damaged)
 }
 
 /// What is known of a copy.
@@ -290,10 +309,11 @@ fn forget(
     edit.remove(by_place(account, mailbox, uid));
     for hash in &copy.hashes {
         let key = by_hash(account, *hash);
-        let row = edit.get(&key)?;
-        let place = row.map(|row| decode_place(&row)).transpose()?;
-        if place == Some((mailbox, uid)) {
-            edit.remove(key);
+        match edit.get(&key)?.map(|row| decode_place(&row)) {
+            Some(Ok(place)) if place != (mailbox, uid) => {}
+            None => {}
+            // This copy, or nobody can tell which.
+            Some(_) => edit.remove(key),
         }
     }
     Ok(())

@@ -39,7 +39,7 @@ impl Store {
     }
 
     fn keep(&mut self, new: &NewDecision, budget: DecisionBudget) {
-        let (batch, ()) = keep_decisions(&self.0, std::slice::from_ref(new), budget).unwrap();
+        let (batch, _) = keep_decisions(&self.0, std::slice::from_ref(new), budget).unwrap();
         self.apply(batch);
     }
 
@@ -108,6 +108,107 @@ fn what_is_kept_stays_within_its_budget_and_what_is_too_large_is_left_out() {
     assert!(store.found("id193").is_empty());
     store.keep(&new(300, &["big"], &"x".repeat(DECISION_MAX + 1)), ROOM);
     assert!(store.found("big").is_empty());
+}
+
+/// Octets of the records there are.
+fn octets(store: &Store) -> usize {
+    let rows = store.0.iter(Space::Rows).map(|(_, row)| row.len());
+    rows.sum()
+}
+
+#[test]
+fn large_records_after_small_ones_take_no_more_room_than_there_is() {
+    let mut store = Store::new();
+    let budget = DecisionBudget { octets: 300_000 };
+    for n in 0..600 {
+        store.keep(&new(n, &[&format!("small{n}")], &"x".repeat(452)), budget);
+    }
+    assert_eq!(store.rows(), 600 * 2 + 1);
+    let large = "x".repeat(DECISION_MAX);
+    for n in 0..20 {
+        store.keep(&new(1_000 + n, &[&format!("large{n}")], &large), budget);
+        assert!(octets(&store) <= 300_000, "{}", octets(&store));
+    }
+    assert_eq!(store.found("large19").len(), 1);
+    assert_eq!(store.found("large11").len(), 1);
+}
+
+/// The keys of rows of records: the one that says which there are, then those of the records by number.
+fn keys_of(store: &Store) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let rows = store.0.iter(Space::Rows).filter(|(_, row)| !row.is_empty());
+    let mut keys: Vec<Vec<u8>> = rows.map(|(key, _)| key.to_vec()).collect();
+    keys.sort_by_key(|key| (key.len(), key.clone()));
+    (keys[0].clone(), keys[1..].to_vec())
+}
+
+fn damage(store: &mut Store, key: &[u8]) {
+    let garbage = Bytes::from_static(&[0xff; 7]);
+    let batch = Batch {
+        writes: vec![(Space::Rows, key.to_vec(), Some(garbage))],
+        ..Batch::default()
+    };
+    store.apply(batch);
+}
+
+#[test]
+fn a_damaged_row_of_the_records_keeps_nothing_out() {
+    let budget = DecisionBudget { octets: 1_000 };
+    for damaged in 0..5 {
+        let mut store = Store::new();
+        for n in 0..4 {
+            store.keep(
+                &new(n, &[&format!("id{n}"), "bob"], &"x".repeat(150)),
+                budget,
+            );
+        }
+        let (which, records) = keys_of(&store);
+        assert_eq!(records.len(), 4);
+        let key = records.get(damaged).unwrap_or(&which).clone();
+        damage(&mut store, &key);
+        let others = store.found("bob").len();
+        assert_eq!(others, if damaged < 4 { 3 } else { 4 }, "{damaged}");
+        let mut passed_over = 0;
+        for n in 4..12 {
+            let one = new(n, &[&format!("id{n}"), "bob"], &"y".repeat(150));
+            let kept = keep_decisions(&store.0, std::slice::from_ref(&one), budget);
+            let (batch, damaged) = kept.unwrap();
+            passed_over += damaged;
+            store.apply(batch);
+            assert_eq!(store.found(&format!("id{n}")), ["y".repeat(150)]);
+        }
+        assert_eq!(passed_over, 1, "{damaged}");
+        assert_eq!(keys_of(&store).1.len(), 4, "{damaged}");
+        assert_eq!(store.found("bob").len(), 4, "{damaged}");
+        assert!(octets(&store) <= 1_000);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_goes_when_old_records_do() {
+    for damaged in 0..5 {
+        let mut store = Store::new();
+        for n in 0..4 {
+            store.keep(&new(n, &[&format!("id{n}")], "a record"), ROOM);
+        }
+        let (which, records) = keys_of(&store);
+        let key = records.get(damaged).unwrap_or(&which).clone();
+        damage(&mut store, &key);
+        store.purge(2);
+        store.purge(100);
+        assert!(keys_of(&store).1.is_empty(), "{damaged}");
+        store.keep(&new(200, &["id"], "again"), ROOM);
+        assert_eq!(store.found("id"), ["again"]);
+        assert!(store.found("id3").is_empty());
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_where_there_is_no_other() {
+    let mut store = Store::new();
+    store.keep(&new(1, &["id1"], "one"), ROOM);
+    let (_, records) = keys_of(&store);
+    damage(&mut store, &records[0]);
+    assert!(decisions(&store.0, "id1", 10).is_err());
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn fill(rows: &Path) -> io::Result<usize> {
             .collect();
         octets = some.first().map_or(0, |new| new.record.len());
         let reads: &dyn Reads = kv.reads();
-        let (batch, ()) = keep_decisions(reads, &some, budget).map_err(io::Error::other)?;
+        let (batch, _) = keep_decisions(reads, &some, budget).map_err(io::Error::other)?;
         kv.commit(&batch)?;
         if group % GROUP == GROUP - 1 {
             kv.sync()?;

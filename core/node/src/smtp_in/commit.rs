@@ -508,7 +508,8 @@ impl Transaction {
             return Ok(self.id);
         }
         match delivered.await {
-            Ok(_) => {
+            Ok(delivered) => {
+                record::tell_of_damage(delivered.damaged);
                 if let Some(receipt) = receipt {
                     receipt.send(node).await;
                 }

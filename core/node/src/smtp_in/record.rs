@@ -54,8 +54,18 @@ pub(super) async fn keep_with<R: Runtime>(
     let op = move |reads: &dyn mox_mailbox::Reads| {
         mox_mailbox::keep_decisions(reads, std::slice::from_ref(&entry), budget)
     };
-    if let Err(error) = node.store.run(op).await {
-        tracing::warn!(target: "store", id = record.id, %error, "the record of a decision was not kept");
+    match node.store.run(op).await {
+        Ok(damaged) => tell_of_damage(damaged),
+        Err(error) => {
+            tracing::warn!(target: "store", id = record.id, %error, "the record of a decision was not kept");
+        }
+    }
+}
+
+/// Rows of what is only remembered could not be read: mail goes on without them.
+pub(super) fn tell_of_damage(rows: usize) {
+    if rows > 0 {
+        tracing::error!(target: "store", rows, "damaged rows of what is remembered of mail were passed over");
     }
 }
 

@@ -171,5 +171,7 @@ async fn with_copies<R: Runtime>(
         drop(spooled);
         kept
     };
-    node.store.run(op).await.map_err(|error| error.to_string())
+    let kept = node.store.run(op).await;
+    kept.map(record::tell_of_damage)
+        .map_err(|error| error.to_string())
 }
