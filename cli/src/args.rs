@@ -413,10 +413,11 @@ pub struct Explain {
     /// one JSON array of whole records
     #[argh(switch)]
     pub json: bool,
-    /// decide again from each record, and say whether the same comes of it
+    /// decide again from each record, and say whether the same comes of it; with --json an array with id, agrees, differences, lacks,
+    /// and the record as it is decided again
     #[argh(switch)]
     pub recompute: bool,
-    /// records that --json wrote, instead of those of a server; - is stdin
+    /// records that --json wrote, or cid --json, instead of those of a server; - is stdin
     #[argh(option)]
     pub from: Option<PathBuf>,
     /// say what would be decided under the configuration of this mox.ron and the domains.ron beside it
@@ -470,6 +471,12 @@ pub struct Retrain {
     /// whose filter; default: those of all accounts
     #[argh(option)]
     pub account: Option<String>,
+    /// have nothing learned: say whose filters have something to learn yet
+    #[argh(switch)]
+    pub status: bool,
+    /// one JSON object: how many accounts, or with --status the names of those that are not done
+    #[argh(switch)]
+    pub json: bool,
 }
 
 /// Check the store: every row against every other, and that every body is there. The server must not be running.

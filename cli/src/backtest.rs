@@ -10,6 +10,7 @@ use crate::config_files::{ctl_socket, proposed};
 use crate::ctl::{self, Command};
 use crate::facts::{print, print_json};
 use crate::failure::Failure;
+use crate::printable::printable;
 
 /// Flips that are shown to people.
 const SHOWN: usize = 50;
@@ -45,6 +46,10 @@ fn text(report: &BacktestReport) -> String {
         let _ = writeln!(out, "{name:<12} {taken:>9}   {not_taken:>9}");
     }
     for (count, what) in [
+        (
+            report.not_received,
+            "messages did not come in: learned where they are marked, and not judged",
+        ),
         (report.unreadable, "messages could not be read"),
         (report.left_out, "older messages were left out"),
         (report.words_left_out, "words were not learned"),
@@ -52,6 +57,16 @@ fn text(report: &BacktestReport) -> String {
         if count > 0 {
             let _ = writeln!(out, "{count} {what}");
         }
+    }
+    if report.uncertain > 0 {
+        let _ = writeln!(
+            out,
+            "{} are judged by less than would be known, and not listed below:",
+            report.uncertain
+        );
+    }
+    for (what, count) in &report.unknown {
+        let _ = writeln!(out, "    {count:>9}  {}", printable(what));
     }
     if !report.flips.is_empty() {
         out.push_str("\nof these something else would become:\n");

@@ -173,6 +173,11 @@ pub enum Command {
         /// Whose; `None` is everybody's.
         account: Option<String>,
     },
+    /// Whose junk filters have something to learn yet. Answered with the names of their accounts.
+    Retraining {
+        /// Only this one's; `None` is everybody's.
+        account: Option<String>,
+    },
     /// Write a backup into a new directory of this name. Answered with [`BackupMade`](crate::BackupMade) once it is
     /// complete, which takes as long as it takes.
     Backup {

@@ -6,9 +6,11 @@ use mox_machine::Utc;
 use mox_server::Directory;
 use mox_server::decision::{Decision, Judgement, Record, Rule, Weight};
 use mox_server::limiter::{Networks, RefusedMinute};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::args::{Args, Explain};
+use crate::cid::CidAnswer;
 use crate::config_files::{ctl_socket, proposed, proposed_directory};
 use crate::ctl::{self, Command};
 use crate::facts::{print, print_json};
@@ -27,7 +29,8 @@ pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
     if records.is_empty() {
         return Err(Failure::Failed(match &explain.what {
             Some(what) => format!(
-                "nothing is known of {what:?}: records are kept for 30 days, and for mail over SMTP from elsewhere only"
+                "nothing is known of {what:?}: there are records of mail over SMTP from elsewhere only, for as long as decision_records \
+                 says (30 days if nothing), and the oldest go where there is no room"
             ),
             None => "there is no record in the file".into(),
         }));
@@ -38,21 +41,15 @@ pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
         let directory = directory.map_err(|e| Failure::Failed(e.to_string()))?;
         return under(&records, &directory, explain.json);
     }
+    if explain.recompute {
+        return recompute(&records, explain.json);
+    }
     if explain.json {
-        let all: Vec<_> = match explain.recompute {
-            true => records.iter().map(Record::recompute).collect(),
-            false => records.clone(),
-        };
-        let value = serde_json::to_value(all)
+        let value = serde_json::to_value(records)
             .map_err(|e| Failure::Failed(format!("the records cannot be written as JSON: {e}")))?;
-        print_json(&value)?;
-    } else if !explain.recompute {
-        print(records.iter().map(text).collect::<Vec<_>>().join("\n"))?;
+        return print_json(&value);
     }
-    match explain.recompute {
-        true => recompute(&records, explain.json),
-        false => Ok(()),
-    }
+    print(records.iter().map(text).collect::<Vec<_>>().join("\n"))
 }
 
 /// What would be decided under another configuration.
@@ -140,10 +137,29 @@ fn refused(args: &Args, explain: &Explain) -> Result<(), Failure> {
     print(out)
 }
 
+/// What is in a file of records.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    /// As `explain --json` writes them.
+    All(Vec<Record>),
+    /// As `cid --json` does.
+    Cid(CidAnswer),
+}
+
+impl Written {
+    fn records(self) -> Vec<Record> {
+        match self {
+            Self::All(records) | Self::Cid(CidAnswer { records, .. }) => records,
+        }
+    }
+}
+
 fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
     if let Some(path) = &explain.from {
         let text = read_at_most(path, FILE_MAX)?;
-        let records: Vec<Record> = serde_json::from_slice(&text).map_err(|e| {
+        let records = serde_json::from_slice(&text).map(Written::records);
+        let records = records.map_err(|e| {
             Failure::Failed(format!(
                 "{} holds no records as moxctl explain --json writes them: {e}",
                 path.display()
@@ -175,10 +191,19 @@ fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
 }
 
 /// Decides again, and says where something else comes of it.
-fn recompute(records: &[Record], quiet: bool) -> Result<(), Failure> {
-    let (mut out, mut differ) = (String::new(), 0);
+fn recompute(records: &[Record], as_json: bool) -> Result<(), Failure> {
+    let (mut all, mut out, mut differ) = (Vec::new(), String::new(), 0);
     for record in records {
         let differences = record.differences();
+        if as_json {
+            all.push(json!({
+                "id": record.id,
+                "agrees": differences.is_empty(),
+                "differences": differences,
+                "lacks": record.lacks(),
+                "again": record.recompute(),
+            }));
+        }
         let _ = match differences.as_slice() {
             [] => match record.lacks() {
                 None => writeln!(out, "{}: agrees", printable(&record.id)),
@@ -194,8 +219,9 @@ fn recompute(records: &[Record], quiet: bool) -> Result<(), Failure> {
             }
         };
     }
-    if !quiet {
-        print(out)?;
+    match as_json {
+        true => print_json(&all)?,
+        false => print(out)?,
     }
     match differ {
         0 => Ok(()),

@@ -289,8 +289,10 @@ fn resolvers(fixed: &Static) -> Result<Vec<SocketAddr>, Failure> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(mox_dns::stub::ResolverConfig::parse_resolv_conf(&text).servers),
         Err(e) => {
-            tracing::warn!(target: "dns", error = %e, "/etc/resolv.conf cannot be read: no name server is known");
-            Ok(Vec::new())
+            // As the C library does: who takes mail unjudged for a file that is missing would not know.
+            let servers = mox_dns::stub::ResolverConfig::parse_resolv_conf("").servers;
+            tracing::warn!(target: "dns", error = %e, ?servers, "/etc/resolv.conf cannot be read: the name server on this machine is asked");
+            Ok(servers)
         }
     }
 }
@@ -417,6 +419,10 @@ impl Admin {
                 tracing::info!(target: "junk", account = account.as_deref().unwrap_or("all"), "a junk filter will learn anew");
                 Ok(Value::from(count))
             }
+            Command::Retraining { account } => {
+                let look = move |node: &Node<_>| node.relearning_junk(account.as_deref());
+                serde_json::to_value(self.read(look).await?).map_err(CtlError::failed)
+            }
             Command::Explain { what, max, account } => {
                 let max = max.min(EXPLAINED_MAX);
                 let look = move |node: &Node<_>| match &account {
@@ -434,7 +440,9 @@ impl Admin {
             }
             Command::Cid { id } => {
                 let read = move |node: &Node<SmolRuntime>| {
-                    let records = node.explain(&id, EXPLAINED_MAX)?;
+                    let mut records = node.explain(&id, EXPLAINED_MAX)?;
+                    // Others write Message-IDs and addresses, which may look like an id.
+                    records.retain(|record| record.id.eq_ignore_ascii_case(id.trim()));
                     let at = node.transaction_time(&id).map(|at| at.secs());
                     Ok(CidAnswer { at, records })
                 };

@@ -403,6 +403,10 @@ impl Handler for Served {
                     _ => json!([]),
                 }),
                 ctl::Command::QueueChange { .. } => Ok(json!(0)),
+                ctl::Command::Retraining { account } => Ok(match account {
+                    None => json!(["al", "jo"]),
+                    Some(_) => json!([]),
+                }),
                 ctl::Command::Retrain { account } => match account.as_deref() {
                     None => Ok(json!(3)),
                     Some("jo") => Ok(json!(1)),
@@ -526,6 +530,24 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
         let expected = format!("{out} will be learned again from the messages there are\n");
         assert_eq!(run(args, ""), (0, expected, String::new()));
     }
+    let (code, out, _) = run(&["retrain", "--json"], "");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, out), (0, json!({"accounts": 3})));
+    for (args, out) in [
+        (
+            &["retrain", "--status"][..],
+            "al is not done yet\njo is not done yet\n",
+        ),
+        (
+            &["retrain", "--status", "--account", "jo"],
+            "nothing is left to learn\n",
+        ),
+    ] {
+        assert_eq!(run(args, ""), (0, out.to_owned(), String::new()));
+    }
+    let (_, out, _) = run(&["retrain", "--status", "--json"], "");
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out, json!({"learning": ["al", "jo"]}));
     let (code, _, err) = run(&["retrain", "--account", "ed"], "");
     assert_eq!(code, 1);
     assert!(err.contains("there is no account \"ed\""), "{err}");
@@ -570,7 +592,20 @@ fn a_decision_is_made_again_from_its_record_alone() {
         let args = ["explain", "--from", "-", "--recompute"];
         told(&with_input(&args, &kept.to_string()))
     };
+    let in_json = |kept: &Value| {
+        let args = ["explain", "--from", "-", "--recompute", "--json"];
+        let (code, out, _) = told(&with_input(&args, &kept.to_string()));
+        (code, serde_json::from_str::<Value>(&out).unwrap())
+    };
     let (code, out, err) = again(&kept);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "abc: agrees\n", ""));
+    let agrees = json!([{
+        "id": "abc", "agrees": true, "differences": [], "lacks": null, "again": kept[0],
+    }]);
+    assert_eq!(in_json(&kept), (0, agrees));
+    // As cid --json writes it.
+    let of_cid = json!({"at": 1_767_323_045, "records": kept});
+    let (code, out, err) = again(&of_cid);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "abc: agrees\n", ""));
     kept[0]["recipients"][0]["recipient"]["standing"] = "known".into();
     let (code, out, err) = again(&kept);
@@ -580,6 +615,15 @@ fn a_decision_is_made_again_from_its_record_alone() {
         "abc: nobody@ours.example was refuse (unknown-recipient), and is accept (recipient-taken) now\n"
     );
     assert!(err.contains("1 of 1 records decide otherwise now"), "{err}");
+    let (code, told) = in_json(&kept);
+    assert_eq!((code, &told[0]["agrees"]), (1, &json!(false)));
+    let differs =
+        "nobody@ours.example was refuse (unknown-recipient), and is accept (recipient-taken) now";
+    assert_eq!(told[0]["differences"], json!([differs]));
+    assert_eq!(
+        told[0]["again"]["recipients"][0]["decision"]["verdict"],
+        "accept"
+    );
     let (code, _, err) = again(&json!({"not": "a record"}));
     assert_eq!(code, 1);
     assert!(err.contains("holds no records"), "{err}");

@@ -24,7 +24,7 @@ pub fn call(socket: &Path, command: &Command) -> Result<Value, Failure> {
     };
     let mut stream = connect(socket)?;
     let patience = match command {
-        Command::Backup { .. } | Command::DryRun { .. } => None,
+        Command::Backup { .. } | Command::DryRun { .. } | Command::Backtest { .. } => None,
         _ => Some(PATIENCE),
     };
     stream.set_read_timeout(patience).map_err(broken)?;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Executor, Timer};
 
-use super::{Code, Command, CtlError, REQUEST_MAX, Request, Response, VERSION};
+use super::{Code, Command, CtlError, REQUEST_MAX, RESPONSE_MAX, Request, Response, VERSION};
 
 /// Connections at a time.
 pub const PEERS_MAX: usize = 16;
@@ -210,8 +210,26 @@ impl Peer {
             ok,
             error,
         })?;
+        if line.len() >= RESPONSE_MAX {
+            line = serde_json::to_vec(&Response {
+                v: VERSION,
+                id,
+                ok: None,
+                error: Some(too_much(line.len())),
+            })?;
+        }
         line.push(b'\n');
         within(IDLE, self.stream.write_all(&line)).await
+    }
+}
+
+/// What is said in place of an answer that is too large.
+fn too_much(octets: usize) -> CtlError {
+    CtlError {
+        code: Code::TooLong,
+        message: format!(
+            "the answer has {octets} bytes, and at most {RESPONSE_MAX} are given: ask for less, with --max where there is such"
+        ),
     }
 }
 

@@ -20,7 +20,7 @@ pub const DECISION_MAX: usize = 32 * 1024;
 /// Keys of one record at most.
 pub const DECISION_KEYS_MAX: usize = 24;
 /// Records that one operation removes at most, beside what else it does: the smallest there are make room for the largest.
-const REMOVED_AT_ONCE: usize = 64;
+const REMOVED_AT_ONCE: usize = 80;
 /// Rows of an operation from which on it removes no more of them: what is over then goes with the next one.
 const REMOVED_BELOW: usize = 3_000;
 /// Records by which the octets of all are reckoned when the row that says it is damaged.
@@ -239,8 +239,9 @@ fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
             Removed::Whole
         }
         Err(_) => {
-            let octets = edit.get(&key).ok().flatten().map_or(0, |row| row.len());
-            kept.octets = kept.octets.saturating_sub(octets as u64);
+            // Nobody knows how much it was: as much as the others.
+            let count = kept.next.saturating_sub(number).max(1);
+            kept.octets -= kept.octets / count;
             Removed::Damaged
         }
     };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mox_driver::Runtime;
 use mox_mailbox::{AccountId, MailboxId, ReadError, Reads, Row};
 use mox_server::Directory;
-use mox_server::backtest::{Backtest, BacktestReport, Stored, decided};
+use mox_server::backtest::{Backtest, BacktestReport, Stored, decided, is_received};
 use mox_server::decision::{Record, lookups};
 use mox_server::junk::words_read;
 use mox_uids::Uid;
@@ -110,6 +110,7 @@ impl<R: Runtime> Node<R> {
             mailbox: name,
             uid: uid.0,
             date,
+            received: is_received(&meta.prefix),
             marked: marked.map_err(io::Error::other)?,
             decided,
             record: record.as_ref(),

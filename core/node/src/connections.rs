@@ -383,6 +383,7 @@ mod tests {
                 limits(2 * most, Some(most), Some(3)),
                 mox_server::limiter::LoginLimits { per_minute: Some(2), per_day: Some(3) },
                 vec![mox_server::config::Network::parse("192.0.2.0/24").unwrap()],
+                &crate::config::Receiving::default(),
             );
             let (mut now, mut places) = (mox_machine::Now::default(), Vec::new());
             for (what, who, later) in steps {

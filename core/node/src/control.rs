@@ -166,6 +166,24 @@ impl<R: Runtime> Node<R> {
         Ok(done.len())
     }
 
+    /// The accounts whose junk filters forget or learn just now, or wait to: of one account, or of all.
+    pub fn relearning_junk(&self, account: Option<&str>) -> Result<Vec<String>, StartError> {
+        if let Some(name) = account
+            && self.inner.account_id(name).is_none()
+        {
+            return Err(StartError(format!("there is no account {name:?}")));
+        }
+        let published = self.inner.store.published();
+        let waiting = mox_mailbox::junk_accounts(&*published.view);
+        let waiting = waiting.map_err(|e| StartError(e.to_string()))?;
+        let mut names = self.inner.directory().accounts();
+        names.retain(|name| {
+            account.is_none_or(|wanted| wanted == name)
+                && (self.inner.account_id(name)).is_some_and(|id| waiting.contains(&id))
+        });
+        Ok(names)
+    }
+
     /// Replaces the credentials of an account, as [`mox_server::encode_credentials`] writes them.
     pub async fn set_credentials(
         &self,

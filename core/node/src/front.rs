@@ -82,6 +82,7 @@ impl<R: Runtime> Bound<R> {
                 config.connections,
                 config.failed_logins,
                 config.unlimited.clone(),
+                &config.receiving,
             )),
             outgoing_captures: self.outgoing_captures,
             node: OnceLock::new(),

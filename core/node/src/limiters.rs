@@ -7,13 +7,13 @@ use mox_machine::{Now, Utc};
 use mox_mailbox::Dated;
 use mox_server::config::Network;
 use mox_server::limiter::{
-    Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates, Refusals,
-    RefusedMinute, RefusedService, Ticket,
+    Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates,
+    RecordShares, Refusals, RefusedMinute, RefusedService, Ticket,
 };
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::Service;
+use crate::config::{Receiving, Service};
 use crate::connections::{ConnectionLimits, Connections, Full, Place};
 use crate::node::Inner;
 use crate::tls::sleep;
@@ -61,6 +61,7 @@ pub(crate) struct Limiters {
     unknown_recipients: Mutex<Rates>,
     early_refusals: Mutex<Rates>,
     messages: Mutex<[Rates; 2]>,
+    records: Mutex<RecordShares>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
     /// Whom nothing of this concerns.
@@ -72,6 +73,7 @@ impl Limiters {
         connections: ConnectionLimits,
         logins: LoginLimits,
         unlimited: Vec<Network>,
+        receiving: &Receiving,
     ) -> Self {
         Self {
             connections: Connections::new(connections),
@@ -80,6 +82,10 @@ impl Limiters {
             unknown_recipients: Mutex::new(Rates::new(UNKNOWN_RECIPIENTS)),
             early_refusals: Mutex::new(Rates::new(EARLY_REFUSALS)),
             messages: Mutex::new(MESSAGES.map(Rates::new)),
+            records: Mutex::new(RecordShares::new(
+                receiving.records_octets,
+                receiving.records_kept,
+            )),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
             unlimited,
@@ -163,6 +169,14 @@ impl Limiters {
             room
         };
         taken.map_err(|class| self.full(Limiter::Messages, service, class, peer, now))
+    }
+
+    /// How many octets the record of what somebody brought may have, that would have so many.
+    pub(crate) fn record_room(&self, peer: IpAddr, octets: usize, now: Now) -> usize {
+        match Networks::of(peer) {
+            Some(networks) => locked(&self.records).most(&networks, octets, now.mono),
+            None => octets,
+        }
     }
 
     /// Counts that the budget of a network is used up.

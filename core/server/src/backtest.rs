@@ -17,6 +17,9 @@ pub const BACKTEST_WORDS_MAX: usize = 1_000_000;
 /// Flips that are listed, at most: the newest.
 pub const FLIPS_MAX: usize = 1_000;
 
+/// Different reasons why something is not known that are counted, at most.
+const UNKNOWN_MAX: usize = 100;
+
 /// A stored message.
 #[derive(Debug)]
 pub struct Stored<'a> {
@@ -26,6 +29,8 @@ pub struct Stored<'a> {
     pub uid: u32,
     /// When it came, in seconds since 1970.
     pub date: i64,
+    /// It came over SMTP, and was not put there by its user.
+    pub received: bool,
     /// What its user marked it as.
     pub marked: Option<Class>,
     /// What was decided when it came, as the header field says.
@@ -87,6 +92,16 @@ pub struct BacktestReport {
     pub junk: Becomes,
     /// The others.
     pub unmarked: Becomes,
+    /// Messages that did not come in over SMTP: what the user wrote, or put there. They are learned, and not judged.
+    #[serde(default)]
+    pub not_received: u64,
+    /// Messages that were judged by what is not all known: what earlier mail was like for a mailbox they were not for, what lists
+    /// say that were not asked. They are counted among the others, and no flip of theirs is listed.
+    #[serde(default)]
+    pub uncertain: u64,
+    /// Why, and how many of them each concerns.
+    #[serde(default)]
+    pub unknown: BTreeMap<String, u64>,
     /// Words that were not learned, since there are too many.
     pub words_left_out: u64,
     /// Messages of which something else would become than did, the newest first.
@@ -131,19 +146,44 @@ impl<'d> Backtest<'d> {
 
     /// The next message, in the order they came.
     pub fn push(&mut self, stored: &Stored<'_>) {
+        match stored.received {
+            true => self.judge(stored),
+            false => self.report.not_received += 1,
+        }
+        if let Some(class) = stored.marked {
+            self.learn(stored.words, class);
+        }
+    }
+
+    fn judge(&mut self, stored: &Stored<'_>) {
         let judgement = judge(stored.words, self.learned, &self.parameters, |word| {
             self.counts.get(&word).copied().unwrap_or_default()
         });
         let content = Content::of(&judgement);
         let probability = content.probability;
         self.report.judged += 1;
-        let (verdict, reason) = match self.again(stored, content.clone()) {
-            Some(decided) => {
+        let (verdict, reason, unknown) = match self.again(stored, content.clone()) {
+            Some((verdict, reason, unknown)) => {
                 self.report.with_record += 1;
-                decided
+                (verdict, reason, unknown)
             }
-            None => self.by_content(&content),
+            None => {
+                let (verdict, reason) = self.by_content(&content);
+                (verdict, reason, Vec::new())
+            }
         };
+        let is_certain = unknown.is_empty();
+        self.report.uncertain += u64::from(!is_certain);
+        for what in unknown {
+            let has_room = self.report.unknown.len() < UNKNOWN_MAX;
+            match self.report.unknown.get_mut(&what) {
+                Some(count) => *count += 1,
+                None if has_room => {
+                    self.report.unknown.insert(what, 1);
+                }
+                None => {}
+            }
+        }
         let becomes = match stored.marked {
             Some(Class::Ham) => &mut self.report.ham,
             Some(Class::Spam) => &mut self.report.junk,
@@ -154,6 +194,7 @@ impl<'d> Backtest<'d> {
             false => becomes.not_taken += 1,
         }
         if let Some((id, was)) = &stored.decided
+            && is_certain
             && (was == Verdict::Accept.name()) != verdict.is_wanted()
         {
             self.report.flips.push(Flip {
@@ -170,9 +211,6 @@ impl<'d> Backtest<'d> {
             if self.report.flips.len() > 2 * FLIPS_MAX {
                 self.forget_flips();
             }
-        }
-        if let Some(class) = stored.marked {
-            self.learn(stored.words, class);
         }
     }
 
@@ -192,8 +230,12 @@ impl<'d> Backtest<'d> {
     }
 
     /// All rules, by the record.
-    fn again(&self, stored: &Stored<'_>, content: Content) -> Option<(Verdict, Reason)> {
-        let record = stored.record?;
+    fn again(
+        &self,
+        stored: &Stored<'_>,
+        content: Content,
+    ) -> Option<(Verdict, Reason, Vec<String>)> {
+        let record = stored.record.filter(|record| !record.left_out.message)?;
         let mut recipients = record.recipients.iter().map(|judged| &judged.recipient);
         let recipient = recipients.find(|r| r.account.as_deref() == Some(self.account))?;
         let recipient = crate::decision::Recipient {
@@ -203,7 +245,7 @@ impl<'d> Backtest<'d> {
         let header = Some(stored.header);
         let under = crate::decision::under(&record.facts, &recipient, self.directory, header);
         let decision = under.judgement.decision;
-        Some((decision.verdict, decision.reason))
+        Some((decision.verdict, decision.reason, under.unknown))
     }
 
     fn by_content(&self, content: &Content) -> (Verdict, Reason) {
@@ -242,6 +284,12 @@ pub fn decided(prefix: &[u8]) -> Option<(String, String)> {
     Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
 }
 
+/// Whether a message came over SMTP, by what stands before it: what users put there has nothing.
+pub fn is_received(prefix: &[u8]) -> bool {
+    let mut lines = prefix.split(|octet| *octet == b'\n');
+    decided(prefix).is_some() || lines.any(|line| line.starts_with(b"Return-Path:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +319,7 @@ mod tests {
                 mailbox: "INBOX",
                 uid,
                 date: i64::from(uid),
+                received: true,
                 marked,
                 decided: Some((format!("id{uid}"), was.to_owned())),
                 record: None,
@@ -345,5 +394,129 @@ mod tests {
         let prefix = b"X-Mox-Decision: kx3; junk; dmarc-quarantine\r\nReturn-Path: <>\r\n";
         assert_eq!(decided(prefix), Some(("kx3".into(), "junk".into())));
         assert_eq!(decided(b"Return-Path: <>\r\n"), None);
+        assert!(is_received(prefix));
+        assert!(is_received(b"Return-Path: <>\r\n"));
+        assert!(!is_received(b""));
+    }
+
+    #[test]
+    fn what_the_user_put_there_teaches_and_is_not_judged() {
+        let directory = Directory::local(1);
+        let mut backtest = Backtest::new(&directory, "u0");
+        for (uid, received) in [(1, false), (2, true)] {
+            backtest.push(&Stored {
+                mailbox: "Sent",
+                uid,
+                date: 0,
+                received,
+                marked: Some(Class::Ham),
+                decided: None,
+                record: None,
+                header: b"",
+                words: &mail("agenda"),
+            });
+        }
+        assert_eq!(backtest.learned.ham, 2);
+        let report = backtest.finish();
+        assert_eq!((report.judged, report.not_received), (1, 1));
+        assert_eq!(report.ham.taken, 1);
+    }
+
+    /// A record of a message for u0 whose author is known to the user, by a stored decision.
+    fn known() -> Record {
+        use crate::decision::{
+            Connection, Facts, History, Judgement, LeftOut, Message, Past, Recipient, Stage,
+            Standing,
+        };
+        let mut message = Message {
+            authors: vec!["a@far.example".into()],
+            author_domains: vec!["far.example".into()],
+            ..Message::default()
+        };
+        message.spf.result = "fail".into();
+        let facts = Facts {
+            stage: Stage::Message,
+            at: 0,
+            connection: Connection {
+                ip: [192, 0, 2, 1].into(),
+                hello: "far.example".into(),
+                tls: false,
+            },
+            sender: "a@far.example".into(),
+            sender_unreachable: None,
+            has_resolver: true,
+            message: Some(message),
+        };
+        let recipient = Recipient {
+            account: Some("u0".into()),
+            mailbox: "INBOX".into(),
+            history: History {
+                author: Past::default().and(false),
+                wrote_to_author: true,
+                ..History::default()
+            },
+            ..Recipient::new("u0@localhost".into(), Standing::Known)
+        };
+        Record {
+            id: "id1".into(),
+            recipients: vec![Judgement::of(&facts, recipient)],
+            facts,
+            reply: String::new(),
+            dns: String::new(),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_and_makes_no_flips() {
+        let ruleset = crate::ruleset::Ruleset {
+            mail_from: crate::ruleset::Pattern::new("@far").ok(),
+            verified_domain: None,
+            headers: Vec::new(),
+            mailbox: "Far".into(),
+            list_allow_domain: None,
+            is_forward: false,
+            accept_rejects_to_mailbox: None,
+        };
+        let mut directory = Directory::local(1);
+        let incoming = Incoming {
+            rulesets: vec![ruleset],
+            ..Incoming::default()
+        };
+        let mut run = |rulesets: bool, record: &Record| {
+            let incoming = match rulesets {
+                true => incoming.clone(),
+                false => Incoming::default(),
+            };
+            directory.set_incoming("u0", incoming);
+            let mut backtest = Backtest::new(&directory, "u0");
+            backtest.push(&Stored {
+                mailbox: "INBOX",
+                uid: 1,
+                date: 0,
+                received: true,
+                marked: None,
+                decided: Some(("id1".into(), "accept".into())),
+                record: Some(record),
+                header: b"",
+                words: &mail("agenda"),
+            });
+            backtest.finish()
+        };
+        let record = known();
+        let same = run(false, &record);
+        assert_eq!((same.with_record, same.uncertain), (1, 0));
+        assert!(same.flips.is_empty(), "{:?}", same.flips);
+        let moved = run(true, &record);
+        assert_eq!((moved.with_record, moved.uncertain), (1, 1));
+        assert!(moved.flips.is_empty());
+        let why = "what earlier mail for Far of u0 was like".to_owned();
+        assert_eq!(moved.unknown, BTreeMap::from([(why, 1)]));
+        // Without the message nothing can be decided again but by its content.
+        let mut cut = record;
+        cut.facts.message = None;
+        cut.left_out.message = true;
+        let cut = run(false, &cut);
+        assert_eq!((cut.judged, cut.with_record), (1, 0));
     }
 }

@@ -7,9 +7,11 @@
 mod logins;
 mod network;
 mod rate;
+mod record_shares;
 mod refused;
 
 pub use logins::{Admission, FailedLogins, KNOWN_FOR, LoginLimits, Ticket};
 pub use network::{NetworkClass, Networks};
 pub use rate::{NETWORKS_MAX, Rate, Rates};
+pub use record_shares::{RECORD_ORDINARY, RECORD_SHORT, RecordShares};
 pub use refused::{Limiter, Refusals, Refused, RefusedMinute, RefusedService};

@@ -469,7 +469,7 @@ impl Transaction {
             judged.record.reply = "250".into();
             let decision = NewDecision {
                 observations: judged.observations,
-                ..record::entry(&judged.record)
+                ..record::entry(node, &judged.record)
             };
             (decision, record::budget(node))
         });

@@ -25,11 +25,17 @@ pub(super) fn budget<R: Runtime>(node: &Inner<R>) -> DecisionBudget {
     }
 }
 
-/// A record as the store keeps it.
-pub(super) fn entry(record: &Record) -> NewDecision {
+/// A record as the store keeps it. Who filled its share with others has short ones.
+pub(super) fn entry<R: Runtime>(node: &Inner<R>, record: &Record) -> NewDecision {
+    let mut encoded = record.encode_within(DECISION_MAX);
+    let (peer, now) = (record.facts.connection.ip, node.runtime.now());
+    let most = node.limiters.record_room(peer, encoded.len(), now);
+    if most < encoded.len() {
+        encoded = record.encode_within(most);
+    }
     NewDecision {
         keys: record.keys(),
-        record: Bytes::from(record.encode_within(DECISION_MAX)),
+        record: Bytes::from(encoded),
         at: Utc::from_secs(record.facts.at),
         observations: Vec::new(),
     }
@@ -48,7 +54,7 @@ pub(super) async fn keep_with<R: Runtime>(
 ) {
     let entry = NewDecision {
         observations,
-        ..entry(record)
+        ..entry(node, record)
     };
     let budget = budget(node);
     let op = move |reads: &dyn mox_mailbox::Reads| {

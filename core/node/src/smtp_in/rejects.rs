@@ -162,7 +162,7 @@ async fn with_copies<R: Runtime>(
     };
     let entry = NewDecision {
         observations,
-        ..record::entry(record)
+        ..record::entry(node, record)
     };
     let budget = record::budget(node);
     let op = move |reads: &dyn Reads| {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::{Verdict, decide};
 use super::facts::{Authenticated, Facts, Recipient, Stage, Standing, Token};
+use super::ties::author;
 
 /// Messages of one kind that are added to the past, at most.
 const PAST_MAX: u32 = 3;
@@ -21,7 +22,7 @@ pub struct Change {
 type Apply = fn(&mut Facts, &mut Recipient);
 
 /// Single facts, from those that the other side or the account's owner changes with ease to those nobody can.
-const SINGLE: [(&str, Apply); 13] = [
+const SINGLE: [(&str, Apply); 14] = [
     ("the sender's domain can be answered", |facts, _| {
         facts.sender_unreachable = None;
         if facts.stage == Stage::SenderUnsure {
@@ -37,12 +38,12 @@ const SINGLE: [(&str, Apply); 13] = [
     ("there is such an address", |_, recipient| {
         recipient.standing = Standing::Known;
     }),
-    ("the user has written to the author", |_, recipient| {
-        recipient.history.wrote_to_author = true;
+    ("the user has written to the author", |facts, recipient| {
+        recipient.history.wrote_to_author |= has_one_author(facts);
     }),
     ("the Subject has a valid token", |_, recipient| {
+        // Where tokens are off nobody can have one.
         recipient.token = Token::Valid;
-        recipient.settings.subject_token = true;
     }),
     ("the client's address is on no list", |facts, _| {
         if let Some(message) = &mut facts.message {
@@ -78,6 +79,12 @@ const SINGLE: [(&str, Apply); 13] = [
         },
     ),
     (
+        "the list's domain does not vouch for the message",
+        |_, recipient| {
+            recipient.settings.list_allow = None;
+        },
+    ),
+    (
         "the author's domain does not vouch for the message and wants such mail refused",
         |facts, _| {
             if let Some(message) = &mut facts.message {
@@ -98,6 +105,11 @@ const SINGLE: [(&str, Apply); 13] = [
     }),
 ];
 
+/// Of nobody else earlier mail is known, and nobody else can be written to.
+fn has_one_author(facts: &Facts) -> bool {
+    facts.message.as_ref().and_then(author).is_some()
+}
+
 /// The smallest change that turns the decision: first more messages of the author, the fewest that do, then single facts.
 /// What is wanted is turned into anything else, and what is not into what is wanted. `None` when no change that is tried does.
 pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
@@ -110,7 +122,7 @@ pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
         }
         decide(facts, &other).verdict
     };
-    if facts.message.is_some()
+    if has_one_author(facts)
         && let Some(count) = (1..=PAST_MAX).find(|count| turned(with_past(*count)))
     {
         let kind = match now.is_wanted() {

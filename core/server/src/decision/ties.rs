@@ -187,7 +187,7 @@ fn sum(earlier: &[Earlier], since: i64, most: usize) -> Past {
 }
 
 /// The only author's address and domain, in lower case.
-fn author(message: &Message) -> Option<(String, String)> {
+pub(super) fn author(message: &Message) -> Option<(String, String)> {
     let ([address], [domain]) = (&message.authors[..], &message.author_domains[..]) else {
         return None;
     };

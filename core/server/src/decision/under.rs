@@ -61,6 +61,15 @@ impl Record {
     /// another mailbox was like, and what a junk filter or lists say that were not asked.
     pub fn under(&self, directory: &Directory) -> Vec<Under> {
         let recipients = self.recipients.iter();
+        if self.left_out.message {
+            let unknown = "what was known of the message: this is what was decided then";
+            return recipients
+                .map(|judged| Under {
+                    judgement: judged.clone(),
+                    unknown: vec![unknown.to_owned()],
+                })
+                .collect();
+        }
         recipients
             .map(|judged| under(&self.facts, &judged.recipient, directory, None))
             .collect()
@@ -311,6 +320,22 @@ mod tests {
                 "whether a ruleset with conditions on header fields matches",
                 "what earlier mail for Far of jo was like"
             ]
+        );
+    }
+
+    #[test]
+    fn of_a_message_that_was_left_out_nothing_is_made_up() {
+        let mut record = record();
+        record.facts.message = None;
+        record.left_out.message = true;
+        let [under] = &record.under(&directory(""))[..] else {
+            unreachable!()
+        };
+        assert_eq!(under.judgement, record.recipients[0]);
+        assert_eq!(under.judgement.decision.reason, Reason::SpfPolicy);
+        assert_eq!(
+            under.unknown,
+            ["what was known of the message: this is what was decided then"]
         );
     }
 

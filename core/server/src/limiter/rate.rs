@@ -53,11 +53,17 @@ impl<K: Ord> Buckets<K> {
 
     /// One more event. A bucket never holds more than it can: who goes on too long waits no longer for it.
     pub(super) fn count(&mut self, key: K, now: Mono) {
+        self.count_many(key, 1, now);
+    }
+
+    /// So many more events.
+    fn count_many(&mut self, key: K, events: u32, now: Mono) {
         if self.empty.len() >= NETWORKS_MAX && !self.empty.contains_key(&key) {
             self.forget(now);
         }
         let empty = self.empty.entry(key).or_insert(now);
-        let filled = empty.0.max(now.0).saturating_add(self.cost);
+        let more = self.cost.saturating_mul(u64::from(events));
+        let filled = empty.0.max(now.0).saturating_add(more);
         *empty = Mono(filled.min(now.0.saturating_add(self.holds)));
     }
 
@@ -120,6 +126,23 @@ impl Rates {
     pub fn take(&mut self, networks: &Networks, now: Mono) -> Result<(), NetworkClass> {
         self.has_room(networks, 0, now)?;
         self.count(networks, now);
+        Ok(())
+    }
+
+    /// So many more events, if they are within the budgets.
+    ///
+    /// # Errors
+    /// The class of the network that has no room. Nothing is counted then.
+    pub fn take_many(
+        &mut self,
+        networks: &Networks,
+        events: u32,
+        now: Mono,
+    ) -> Result<(), NetworkClass> {
+        self.has_room(networks, events.saturating_sub(1), now)?;
+        for ((_, network), buckets) in networks.iter().zip(&mut self.classes) {
+            buckets.count_many(network, events, now);
+        }
         Ok(())
     }
 }

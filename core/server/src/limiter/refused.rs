@@ -10,8 +10,8 @@ use super::network::NetworkClass;
 
 /// Minutes that wait to be taken, at most; of more the oldest go.
 const MINUTES_MAX: usize = 60;
-/// Different counts of one minute, at most. Of more only those are kept that came first.
-const COUNTS_MAX: usize = 16;
+/// Different counts of one minute, at most: more than there are limiters, services and classes of networks.
+const COUNTS_MAX: usize = 64;
 /// The version of the stored form.
 const VERSION: u8 = 1;
 
@@ -194,6 +194,37 @@ mod tests {
 
     fn at(secs: i64) -> Utc {
         Utc::from_secs(secs)
+    }
+
+    #[test]
+    fn in_the_busiest_minute_nothing_is_counted_as_nothing() {
+        let mut refusals = Refusals::default();
+        let limiters = [
+            Limiter::Total,
+            Limiter::Connections,
+            Limiter::ConnectionRate,
+            Limiter::FailedLogins,
+            Limiter::UnknownRecipients,
+            Limiter::EarlyRefusals,
+            Limiter::Messages,
+        ];
+        let services = [
+            RefusedService::Smtp,
+            RefusedService::Submission,
+            RefusedService::Imap,
+        ];
+        let mut count = 0;
+        for what in limiters.iter().flat_map(|l| services.map(|s| (*l, s))) {
+            let classes = match what.0 {
+                Limiter::Total => vec![None],
+                _ => NetworkClass::ALL.map(Some).to_vec(),
+            };
+            for class in classes {
+                refusals.count(what, class, [192, 0, 2, 1].into(), at(600));
+                count += 1;
+            }
+        }
+        assert_eq!(refusals.waiting()[0].refused.len(), count);
     }
 
     #[test]
