@@ -20,6 +20,7 @@ mod sending;
 mod summary;
 mod trace;
 mod transaction;
+mod unfit;
 
 use bytes::Bytes;
 use mox_address::{Host as AddressHost, Path, Reply};
@@ -30,7 +31,6 @@ use mox_server::decision::{Connection, Recipient, Stage, Standing};
 use mox_server::reports::ReportKind;
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_smtp::wire::RcptDsn;
-use mox_store::DiskSpace;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,6 +43,7 @@ pub(crate) use commit::mailboxes_at_once;
 pub use hand_in::{HandIn, NotTaken};
 use record::Beginning;
 use transaction::{Outcome, Target, Transaction};
+use unfit::Begun;
 
 /// Answers one SMTP session. Nearly all asks are answered from memory in the same poll.
 pub(crate) struct SmtpHost<R: Runtime> {
@@ -54,6 +55,8 @@ pub(crate) struct SmtpHost<R: Runtime> {
     login: Option<Login>,
     exchange: Option<Box<Exchange>>,
     transaction: Option<Box<Transaction>>,
+    /// What is known of it while its message may turn out to be one that nobody judges.
+    begun: Option<Box<Begun>>,
 }
 
 /// What all SMTP sessions of a listener share.
@@ -62,6 +65,7 @@ pub(crate) fn machine(config: &ListenerConfig) -> mox_smtp::server::Config {
     let mut machine = Config::new(config.hostname.clone());
     machine.starttls = config.tls.is_some() && !config.service.is_implicit_tls();
     machine.max_size = config.max_size;
+    machine.asks_about_size = true;
     if config.service != Service::Smtp {
         machine.mode = Mode::Submission;
         let mechanisms = config.offers.mechanisms.iter();
@@ -94,6 +98,10 @@ impl Response {
     fn of(result: Result<(), Reply>) -> Self {
         Self::Now(said(result))
     }
+}
+
+fn begun(result: Result<Answer, Reply>) -> Answer {
+    result.unwrap_or_else(Answer::Reply)
 }
 
 fn said(result: Result<(), Reply>) -> Answer {
@@ -131,14 +139,18 @@ impl<R: Runtime> SmtpHost<R> {
         })
     }
 
-    fn sender(&mut self, from: Option<Path>, params: MailParams) -> Result<(), Reply> {
-        if self.node.store.space() == DiskSpace::Low {
-            return Err(Reply::new(
-                452,
-                3,
-                1,
-                "not enough disk space, try again later",
-            ));
+    fn sender(&mut self, from: Option<Path>, params: MailParams) -> Result<Answer, Reply> {
+        match self.lacks_room(&params) {
+            Some(Standing::TooBig) => return Err(Reply::new(552, 3, 4, "Message too big")),
+            Some(_) => {
+                return Err(Reply::new(
+                    452,
+                    3,
+                    1,
+                    "not enough disk space, try again later",
+                ));
+            }
+            None => {}
         }
         if self.is_submission() {
             let Some(login) = &self.login else {
@@ -152,6 +164,18 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         let id = self.node.transaction_id();
+        let is_judged = !self.is_submission() && self.node.judges();
+        self.begun = is_judged.then(|| {
+            Box::new(Begun {
+                id: id.clone(),
+                from: from.clone(),
+                to: Vec::new(),
+            })
+        });
+        let answer = match is_judged {
+            true => Answer::Begun { id: id.clone() },
+            false => Answer::Accept,
+        };
         let mut fresh = Transaction::new(id, from, params, !self.is_submission());
         if mutant!(ResetKeepsRecipients)
             && let Some(reset) = self.transaction.take()
@@ -159,7 +183,7 @@ impl<R: Runtime> SmtpHost<R> {
             (fresh.local, fresh.remote) = (reset.local, reset.remote);
         }
         self.transaction = Some(Box::new(fresh));
-        Ok(())
+        Ok(answer)
     }
 
     /// What is known before there is a message.
@@ -180,9 +204,17 @@ impl<R: Runtime> SmtpHost<R> {
     fn ask_for_sender(&mut self, from: Option<Path>, params: MailParams) -> Response {
         let from = match from {
             Some(from) if !self.is_submission() && self.node.judges() => from,
-            from => return Response::of(self.sender(from, params)),
+            from => {
+                if let Some(response) = self.without_room(from.as_ref(), &params) {
+                    return response;
+                }
+                return Response::Now(begun(self.sender(from, params)));
+            }
         };
         if let Some(response) = self.wait_for_room() {
+            return response;
+        }
+        if let Some(response) = self.without_room(Some(&from), &params) {
             return response;
         }
         let (node, beginning, peer) = (self.node.clone(), self.beginning(), self.peer.ip());
@@ -266,6 +298,7 @@ impl<R: Runtime> SmtpHost<R> {
             .transaction
             .as_mut()
             .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
+        let given = to.to_string();
         let target = match found {
             Found::Account {
                 account: name,
@@ -325,6 +358,9 @@ impl<R: Runtime> SmtpHost<R> {
                 transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
             }
         }
+        if let (Some(begun), Target::Local { name, .. }) = (&mut self.begun, &target) {
+            begun.to.push((given, name.clone()));
+        }
         transaction.add(to, dsn, target);
         Ok(())
     }
@@ -335,7 +371,7 @@ impl<R: Runtime> SmtpHost<R> {
         };
         match transaction.push(&self.node, piece) {
             // A message with a hole is no message: the transaction is over, and what it held is given back.
-            Err(reply) => Response::Now(Answer::Reply(reply)),
+            Err(reply) => self.refused_within(reply),
             Ok(false) => {
                 self.transaction = Some(transaction);
                 Response::Now(Answer::Accept)
@@ -354,6 +390,7 @@ impl<R: Runtime> SmtpHost<R> {
         let Some(transaction) = self.transaction.take() else {
             return Response::reply(503, 5, 1, "MAIL comes first");
         };
+        self.begun = None;
         let (peer, service) = (self.peer.ip(), self.config.service);
         if !self.is_submission()
             && let Err(full) = self
@@ -392,6 +429,7 @@ impl<R: Runtime> World for SmtpHost<R> {
             login: None,
             exchange: None,
             transaction: None,
+            begun: None,
         }
     }
 
@@ -438,10 +476,10 @@ impl<R: Runtime> World for SmtpHost<R> {
                 self.transaction = Some(transaction);
                 Answer::Accept
             }
-            Done::Written(_, Err(reply)) => Answer::Reply(reply),
+            Done::Written(_, Err(reply)) => self.not_written(reply),
             Done::Committed(outcome) => outcome.answer(),
             Done::Refused(reply) => Answer::Reply(reply),
-            Done::Answerable(from, params) => said(self.sender(Some(from), params)),
+            Done::Answerable(from, params) => begun(self.sender(Some(from), params)),
         }
     }
 
@@ -456,6 +494,7 @@ impl<R: Runtime> World for SmtpHost<R> {
         self.login = None;
         self.exchange = None;
         self.transaction = None;
+        self.begun = None;
     }
 
     fn abandons(event: &Event) -> Abandoned {
@@ -469,7 +508,7 @@ impl<R: Runtime> World for SmtpHost<R> {
     fn log(visit: &Visit, event: &Event) {
         let (listener, peer) = (&visit.config.name, visit.peer);
         match event {
-            Event::Reset => {}
+            Event::Reset | Event::Unfit { .. } => {}
             Event::Refused { verb, reply } => {
                 tracing::debug!(target: "smtp", listener, %peer, ?verb, %reply, "refused");
             }
@@ -483,8 +522,15 @@ impl<R: Runtime> World for SmtpHost<R> {
     }
 
     fn event(&mut self, event: &Event) {
-        if matches!(event, Event::Reset) && !mutant!(ResetKeepsRecipients) {
-            self.transaction = None;
+        match event {
+            Event::Unfit { why, reply } => self.unfit(*why, reply),
+            Event::Reset => {
+                self.begun = None;
+                if !mutant!(ResetKeepsRecipients) {
+                    self.transaction = None;
+                }
+            }
+            _ => {}
         }
     }
 }

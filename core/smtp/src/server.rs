@@ -10,6 +10,6 @@ mod recorded;
 mod session;
 mod slots;
 
-pub use ask::{Answer, Ask, BodyKind, CloseReason, Event, MailParams, Violation};
+pub use ask::{Answer, Ask, BodyKind, CloseReason, Event, MailParams, Unfit, Violation};
 pub use config::{Config, Limits, Mode};
 pub use session::Server;

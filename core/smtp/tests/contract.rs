@@ -193,6 +193,7 @@ fn server_answer() -> BoxedStrategy<server::Answer> {
         1 => Just(Answer::Each(vec![Reply::new(250, 0, 0, "ok")])),
         1 => Just(Answer::Challenge("x".into())),
         1 => Just(Answer::Authenticated("x".into())),
+        2 => Just(Answer::Begun { id: "x".into() }),
         2 => Just(Answer::Stored { id: "x".into() }),
     ]
     .boxed()

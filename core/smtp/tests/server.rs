@@ -11,7 +11,7 @@ mod talk;
 
 use mox_address::Reply;
 use mox_machine::{Session, TlsFacts};
-use mox_smtp::server::{CloseReason, Event, Mode, Violation};
+use mox_smtp::server::{CloseReason, Config, Event, Mode, Unfit, Violation};
 use std::time::Duration;
 use talk::{Store, config, play, play_with, server};
 
@@ -254,6 +254,82 @@ fn a_bare_line_end_in_a_message_refuses_it_at_its_real_end() {
         C| one\\rtwo\\r\\n.\\r\\n
         S: 550 5.5.2 Bare CR or LF in the message"
     ));
+}
+
+#[test]
+fn a_message_that_nobody_is_asked_about_is_refused_with_the_id_of_its_transaction() {
+    let small = Config {
+        max_size: 20,
+        ..config(Mode::Delivery)
+    };
+    let hello = HELLO.replace("SIZE 100000", "SIZE 20");
+    for (message, why, reply) in [
+        (
+            "{DATA}\nC| one\\ntwo\\r\\n.\\r\\n\n",
+            Unfit::BareLineEnd,
+            "550 5.5.2 Bare CR or LF in the message (id t7)",
+        ),
+        (
+            "{DATA}\nC| one\\0two\\r\\n.\\r\\n\n",
+            Unfit::Nul,
+            "554 5.6.0 NUL in the message (id t7)",
+        ),
+        (
+            "{DATA}\nC: 0123456789\nC: 0123456789\nC: .\n",
+            Unfit::TooBig,
+            "552 5.3.4 Message too big (id t7)",
+        ),
+        (
+            "C: BDAT 21\nC| 012345678901234567890\n",
+            Unfit::TooBig,
+            "552 5.3.4 Message too big (id t7)",
+        ),
+    ] {
+        let message = message.replace("{DATA}", DATA);
+        let script = format!("{hello}{ENVELOPE}{message}S: {reply}\nC: NOOP\nS: 250 2.0.0 OK");
+        let store = play_with(&small, &script, || Store {
+            id: Some("t7"),
+            ..Store::default()
+        });
+        assert!(store.messages.is_empty());
+        let unfit: Vec<_> = store
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Unfit { why, reply } => Some((*why, reply.to_string())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(unfit, [(why, reply.to_owned())]);
+        let position = |wanted: &dyn Fn(&Event) -> bool| store.events.iter().position(wanted);
+        let told = position(&|event| matches!(event, Event::Unfit { .. }));
+        assert!(told < position(&|event| *event == Event::Reset));
+    }
+}
+
+#[test]
+fn a_size_that_is_too_much_can_be_the_worlds_to_refuse() {
+    let asked = Config {
+        asks_about_size: true,
+        ..config(Mode::Delivery)
+    };
+    let script = format!(
+        "{HELLO}
+        C: MAIL FROM:<a@b> SIZE=100001
+        S: 552 5.3.4 no (id t7)
+        C: MAIL FROM:<a@b> SIZE=99999999999999999999
+        S: 552 5.3.4 no (id t7)
+        C: MAIL FROM:<a@b> SIZE=100000
+        S: 250 2.1.0 OK"
+    );
+    let no = Reply::new(552, 3, 4, "no (id t7)");
+    play_with(&asked, &script, || Store {
+        refuse: vec![
+            ("size: Some(100001)", no.clone()),
+            ("size: Some(18446744073709551615)", no.clone()),
+        ],
+        ..Store::default()
+    });
 }
 
 #[test]

@@ -96,6 +96,31 @@ impl Beginning {
         }
     }
 
+    /// A record of what is taken for none of these, and the reply: this one, or what was decided.
+    pub(super) fn refuse(
+        self,
+        facts: Facts,
+        recipients: Vec<Recipient>,
+        reply: Option<&Reply>,
+    ) -> Option<(Record, Reply)> {
+        let judged = recipients.into_iter();
+        let recipients: Vec<_> = judged.map(|to| Judgement::of(&facts, to)).collect();
+        let decision = recipients.first().map(|judged| &judged.decision)?;
+        let reply = match reply {
+            Some(reply) => reply.clone(),
+            None => refusal(decision, &self.id),
+        };
+        let record = Record {
+            id: self.id,
+            facts,
+            recipients,
+            reply: reply.to_string(),
+            dns: String::new(),
+            left_out: LeftOut::default(),
+        };
+        Some((record, reply))
+    }
+
     /// Decides; a record and the reply of what is not taken.
     pub(super) fn decide(
         self,

@@ -22,7 +22,7 @@ pub struct Change {
 type Apply = fn(&mut Facts, &mut Recipient);
 
 /// Single facts, from those that the other side or the account's owner changes with ease to those nobody can.
-const SINGLE: [(&str, Apply); 14] = [
+const SINGLE: [(&str, Apply); 18] = [
     ("the sender's domain can be answered", |facts, _| {
         facts.sender_unreachable = None;
         if facts.stage == Stage::SenderUnsure {
@@ -34,6 +34,18 @@ const SINGLE: [(&str, Apply); 14] = [
         if recipient.standing == Standing::LacksTls {
             recipient.standing = Standing::Known;
         }
+    }),
+    ("the message is smaller", |_, recipient| {
+        fits(recipient, Standing::TooBig);
+    }),
+    ("each line of the message ends in CR LF", |_, recipient| {
+        fits(recipient, Standing::BareLineEnd);
+    }),
+    ("the message has no NUL", |_, recipient| {
+        fits(recipient, Standing::Nul);
+    }),
+    ("there is room", |_, recipient| {
+        fits(recipient, Standing::NoRoom);
     }),
     ("there is such an address", |_, recipient| {
         recipient.standing = Standing::Known;
@@ -104,6 +116,12 @@ const SINGLE: [(&str, Apply); 14] = [
         recipient.loops = None;
     }),
 ];
+
+fn fits(recipient: &mut Recipient, unless: Standing) {
+    if recipient.standing == unless {
+        recipient.standing = Standing::Known;
+    }
+}
 
 /// Of nobody else earlier mail is known, and nobody else can be written to.
 fn has_one_author(facts: &Facts) -> bool {

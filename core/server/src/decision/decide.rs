@@ -85,6 +85,14 @@ pub enum Reason {
     SenderUnsure,
     /// The session is in clear.
     TlsRequired,
+    /// The message is larger than any may be.
+    TooBig,
+    /// A line in the message ends in bare LF, or holds a bare CR.
+    BareLineEnd,
+    /// The message has a NUL.
+    Nul,
+    /// There is no room on the disk, or too much was under way.
+    NoRoom,
 }
 
 impl Reason {
@@ -94,6 +102,10 @@ impl Reason {
             Self::SenderUnreachable => "sender-unreachable",
             Self::SenderUnsure => "sender-unsure",
             Self::TlsRequired => "tls-required",
+            Self::TooBig => "too-big",
+            Self::BareLineEnd => "bare-line-end",
+            Self::Nul => "nul",
+            Self::NoRoom => "no-room",
             Self::UnknownRecipient => "unknown-recipient",
             Self::NotOurs => "not-ours",
             Self::AccountUnreachable => "account-unreachable",

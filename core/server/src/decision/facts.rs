@@ -243,7 +243,7 @@ impl Recipient {
     }
 }
 
-/// Whether there is such an address.
+/// Whether there is such an address, and mail for it can be judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
@@ -258,6 +258,24 @@ pub enum Standing {
     // Stored records hold the place in this list: what is new goes to its end.
     /// Nobody looked: TLS is demanded for mail to it, and there is none.
     LacksTls,
+    /// Nobody judged the message: it is larger than any may be.
+    TooBig,
+    /// The same: a line in it ends in bare LF, or holds a bare CR.
+    BareLineEnd,
+    /// The same: it has a NUL.
+    Nul,
+    /// The same: there was no room for it on the disk, or too much was under way.
+    NoRoom,
+}
+
+impl Standing {
+    /// Nobody came to judge: what was sent could be taken for nobody.
+    pub const fn is_unfit(self) -> bool {
+        matches!(
+            self,
+            Self::TooBig | Self::BareLineEnd | Self::Nul | Self::NoRoom
+        )
+    }
 }
 
 /// What an account wants, and the ruleset of the destination that matches.

@@ -86,6 +86,10 @@ impl Reason {
                 | Self::NotOurs
                 | Self::AccountUnreachable
                 | Self::Loop
+                | Self::TooBig
+                | Self::BareLineEnd
+                | Self::Nul
+                | Self::NoRoom
         )
     }
 }
@@ -93,6 +97,9 @@ impl Reason {
 impl Trial<'_> {
     fn run(&mut self) -> Outcome {
         if let Some(outcome) = self.sender() {
+            return outcome;
+        }
+        if let Some(outcome) = self.unfit() {
             return outcome;
         }
         let Some(message) = &self.facts.message else {
@@ -185,11 +192,47 @@ impl Trial<'_> {
         })
     }
 
+    /// What was sent can be taken for nobody: RFC 5321 4.5.3.1.7, 2.3.8, RFC 5322 2.2.
+    fn unfit(&mut self) -> Option<Outcome> {
+        let (reason, code, because, said) = match self.recipient.standing {
+            Standing::TooBig => (
+                Reason::TooBig,
+                (552, 3, 4),
+                "it is larger than any message may be",
+                text::TOO_BIG,
+            ),
+            Standing::BareLineEnd => (
+                Reason::BareLineEnd,
+                (550, 5, 2),
+                "a line in it ends in bare LF, or holds a bare CR",
+                text::BARE_LINE_END,
+            ),
+            Standing::Nul => (Reason::Nul, (554, 6, 0), "it has a NUL", text::NUL),
+            Standing::NoRoom => {
+                let because = "there was no room on the disk, or too much was under way";
+                self.note("message", Vec::new(), Weight::Decides, because);
+                return Some(Outcome {
+                    code: (452, 3, 1),
+                    text: text::NO_ROOM.into(),
+                    ..defer(Reason::NoRoom)
+                });
+            }
+            _ => return None,
+        };
+        self.note("message", Vec::new(), Weight::Decides, because);
+        Some(refuse(reason, code, said))
+    }
+
     /// transport.md 1.11.
     fn standing(&mut self) -> Option<Outcome> {
         let evidence = vec![("recipient", self.recipient.address.clone())];
         let (verdict, reason, code, why, text) = match self.recipient.standing {
-            Standing::Known => {
+            // Unfit ones do not come here.
+            Standing::Known
+            | Standing::TooBig
+            | Standing::BareLineEnd
+            | Standing::Nul
+            | Standing::NoRoom => {
                 let because = "the address is an account's";
                 self.note("recipient", evidence, Weight::For, because);
                 return None;

@@ -7,6 +7,10 @@ pub(super) const SENDER_UNREACHABLE: &str =
 pub(super) const SENDER_UNSURE: &str =
     "it cannot be seen now whether the sender's domain takes mail, try again later";
 pub(super) const TLS_REQUIRED: &str = "STARTTLS comes first";
+pub(super) const TOO_BIG: &str = "the message is too big";
+pub(super) const BARE_LINE_END: &str = "bare CR or LF in the message";
+pub(super) const NUL: &str = "NUL in the message";
+pub(super) const NO_ROOM: &str = "there is no room for the message now, try again later";
 pub(super) const UNKNOWN_RECIPIENT: &str = "no such user here";
 pub(super) const NOT_OURS: &str = "relaying denied: this is not one of our domains";
 pub(super) const ACCOUNT_UNREACHABLE: &str = "this account cannot be reached now";

@@ -87,6 +87,8 @@ pub fn under(
     let found = Path::parse(&recipient.address, true).map(|path| directory.find(&path));
     match (facts.stage, found) {
         (Stage::Sender | Stage::SenderUnsure, _) | (_, Err(_)) => {}
+        // Sizes and line ends are the listener's, and nothing more is known of the message.
+        _ if recipient.standing.is_unfit() => {}
         _ if recipient.standing == Standing::LacksTls => {
             unknown.push("whether a listener demands TLS".into());
         }

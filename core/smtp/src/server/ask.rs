@@ -60,6 +60,11 @@ pub enum Ask {
 pub enum Answer {
     /// Yes.
     Accept,
+    /// MAIL: yes, and the id stands in the reply where the message turns out to be [unfit](Event::Unfit).
+    Begun {
+        /// Opaque id of the transaction.
+        id: String,
+    },
     /// This reply instead of the usual one. Positive ones accept, others refuse.
     Reply(Reply),
     /// LMTP: one reply for each accepted recipient.
@@ -116,10 +121,29 @@ pub enum Event {
         /// The reply.
         reply: Reply,
     },
+    /// The message can be accepted by nobody, whatever the world would say: its transaction ends, and this is what it is
+    /// answered with.
+    Unfit {
+        /// Why.
+        why: Unfit,
+        /// The reply.
+        reply: Reply,
+    },
     /// The peer broke the protocol.
     Protocol(Violation),
     /// The session is over, and why.
     Closed(CloseReason),
+}
+
+/// Why a message can be accepted by nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is larger than any may be.
+    TooBig,
+    /// A line in it ends in bare LF, or holds a bare CR.
+    BareLineEnd,
+    /// It has a NUL.
+    Nul,
 }
 
 /// How a peer broke the protocol.

@@ -25,6 +25,8 @@ pub struct Config {
     pub tls_required: bool,
     /// Octets of a message at most, announced with SIZE.
     pub max_size: u64,
+    /// MAIL with a SIZE that is too much is the world's to refuse, which is asked about it as about any other.
+    pub asks_about_size: bool,
     /// How long the greeting is held back, to see who speaks before it. Zero: not at all.
     pub greeting_delay: Duration,
     /// Who speaks before the greeting is sent away with 554, and not only noted.
@@ -48,6 +50,7 @@ impl Config {
             auth_required: false,
             tls_required: false,
             max_size: Self::MAX_SIZE,
+            asks_about_size: false,
             greeting_delay: Duration::ZERO,
             refuse_early_talkers: false,
             limits: Limits::default(),

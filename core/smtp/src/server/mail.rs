@@ -1,5 +1,6 @@
 //! The mail transaction up to its message: MAIL, RCPT, and what the world says to every command.
 
+use alloc::string::String;
 use bytes::Bytes;
 use mox_address::Reply;
 use mox_machine::{Mono, Now};
@@ -15,6 +16,8 @@ use crate::wire::{
 /// A transaction whose MAIL was accepted.
 #[derive(Debug)]
 pub(super) struct Mail {
+    /// What the world calls it.
+    pub(super) id: Option<String>,
     pub(super) since: Mono,
     utf8: bool,
     /// Accepted recipients.
@@ -82,8 +85,8 @@ impl Server {
                 let is_number =
                     |v: &&[u8]| (1..=20).contains(&v.len()) && v.iter().all(u8::is_ascii_digit);
                 let digits = param.value.filter(is_number).ok_or_else(bad)?;
-                let size = number(digits).ok_or_else(too_big)?;
-                if size > self.config.max_size {
+                let size = number(digits).unwrap_or(u64::MAX);
+                if size > self.config.max_size && !self.config.asks_about_size {
                     return Err(too_big());
                 }
                 params.size = Some(size);
@@ -223,12 +226,16 @@ impl Server {
             }
             (Kind::Sasl, Answer::Reply(reply)) if !reply.is_positive() => self.count_failure(reply),
             (Kind::Sender, Answer::Accept) => {
-                self.begin(now);
+                self.begin(now, None);
+                Reply::new(250, 1, 0, "OK")
+            }
+            (Kind::Sender, Answer::Begun { id }) => {
+                self.begin(now, Some(id));
                 Reply::new(250, 1, 0, "OK")
             }
             (Kind::Sender, Answer::Reply(reply)) => {
                 if reply.is_positive() {
-                    self.begin(now);
+                    self.begin(now, None);
                 } else {
                     self.counts.excused = self.config.limits.recipients + 1;
                     self.counts.useless += 1;
@@ -249,9 +256,10 @@ impl Server {
         State::Ready(sound(refusal))
     }
 
-    fn begin(&mut self, now: Now) {
+    fn begin(&mut self, now: Now, id: Option<String>) {
         self.counts.messages += 1;
         self.mail = Some(Mail {
+            id,
             since: now.mono,
             utf8: self.mail_utf8,
             recipients: 0,

@@ -9,7 +9,7 @@ use mox_machine::{AskId, Now, mutant};
 use super::mail::{internal_error, sound, too_big};
 use super::session::{Phase, Server};
 use super::slots::{Kind, Slot, State};
-use super::{Answer, Ask, CloseReason, Event, Limits, Mode, Violation};
+use super::{Answer, Ask, CloseReason, Event, Limits, Mode, Unfit, Violation};
 use crate::wire::{DotReader, Fault, LineCheck, Piece};
 
 /// A message that is being received.
@@ -25,6 +25,8 @@ pub(super) struct Incoming {
     unanswered: usize,
     /// What the message will be answered with, whatever follows.
     refusal: Option<Reply>,
+    /// Why that is, when it is not for the world to say.
+    unfit: Option<Unfit>,
     /// The session ends with the message.
     close: bool,
     /// BDAT: octets of small chunks, not yet worth a piece.
@@ -41,6 +43,7 @@ impl Incoming {
             open: VecDeque::new(),
             unanswered: 0,
             refusal: None,
+            unfit: None,
             close: false,
             held: BytesMut::new(),
             check: LineCheck::default(),
@@ -111,10 +114,12 @@ impl Server {
             .saturating_add(incoming.held.len() as u64)
             .saturating_add(size);
         let (max, times) = (self.config.max_size, self.config.limits.discard_times);
-        if total > max && incoming.refusal.is_none() {
-            incoming.refusal = Some(too_big());
+        if total > max {
+            self.unfit(Unfit::TooBig, too_big());
         }
-        if incoming.refusal.is_some() && size > max.saturating_mul(times) {
+        let is_refused =
+            (self.incoming.as_ref()).is_some_and(|incoming| incoming.refusal.is_some());
+        if is_refused && size > max.saturating_mul(times) {
             return self.stop_discarding(now);
         }
         self.since = now.mono;
@@ -234,8 +239,8 @@ impl Server {
         }
         let room = self.config.max_size.saturating_sub(incoming.bytes);
         if body.len() as u64 > room {
-            incoming.refusal = Some(too_big());
             body.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+            self.unfit(Unfit::TooBig, too_big());
         }
         if body.is_empty() {
             return;
@@ -251,19 +256,48 @@ impl Server {
 
     /// The message can be accepted by nobody.
     fn broken(&mut self, fault: Fault) {
-        let (violation, reply) = match fault {
+        let (violation, why, reply) = match fault {
             Fault::BareLineEnd => (
                 Violation::BareLineEndInData,
+                Unfit::BareLineEnd,
                 Reply::new(550, 5, 2, "Bare CR or LF in the message"),
             ),
             Fault::Nul => (
                 Violation::NulInData,
+                Unfit::Nul,
                 Reply::new(554, 6, 0, "NUL in the message"),
             ),
         };
         self.out.event(Event::Protocol(violation));
-        if let Some(incoming) = &mut self.incoming {
-            incoming.refusal.get_or_insert(reply);
+        self.unfit(why, reply);
+    }
+
+    /// The message is refused, unless it is already; the reply carries the id of the transaction.
+    fn unfit(&mut self, why: Unfit, reply: Reply) {
+        let id = self.mail.as_ref().and_then(|mail| mail.id.as_deref());
+        let Some(incoming) = &mut self.incoming else {
+            return;
+        };
+        if incoming.refusal.is_none() {
+            incoming.unfit = Some(why);
+            incoming.refusal = Some(match id {
+                Some(id) => Reply {
+                    text: alloc::format!("{} (id {id})", reply.text).into(),
+                    ..reply
+                },
+                None => reply,
+            });
+        }
+    }
+
+    /// Tells the world of a message that it will not be asked about, while its transaction is still there.
+    fn tell_of_unfit(&mut self, reply: &Reply) {
+        let why = self.incoming.as_ref().and_then(|incoming| incoming.unfit);
+        if let Some(why) = why
+            && self.mail.is_some()
+        {
+            let reply = reply.clone();
+            self.out.event(Event::Unfit { why, reply });
         }
     }
 
@@ -274,6 +308,7 @@ impl Server {
         };
         let verb = incoming.verb.clone();
         let reply = incoming.refusal.take().unwrap_or_else(too_big);
+        self.tell_of_unfit(&reply);
         self.phase = Phase::Command;
         self.end_transaction();
         self.reply_and_close(now, verb, reply, CloseReason::Violation);
@@ -372,6 +407,7 @@ impl Server {
         let (refusal, close, bytes) = (incoming.refusal.take(), incoming.close, incoming.bytes);
         let state = match (refusal, kind) {
             (Some(reply), _) => {
+                self.tell_of_unfit(&reply);
                 let close = close.then_some(CloseReason::Violation);
                 if self.mail.is_some() {
                     self.counts.refused += 1;

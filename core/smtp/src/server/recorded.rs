@@ -41,13 +41,16 @@ impl Recordable for Server {
                 .map(|r| size_of::<Reply>() + r.text.len())
                 .sum(),
             Answer::Challenge(octets) => octets.len(),
-            Answer::Authenticated(text) | Answer::Stored { id: text } => text.len(),
+            Answer::Authenticated(text)
+            | Answer::Begun { id: text }
+            | Answer::Stored { id: text } => text.len(),
         }
     }
 
     fn event_weight(event: &Event) -> usize {
         match event {
             Event::Refused { verb, reply } => verb.len() + reply.text.len(),
+            Event::Unfit { reply, .. } => reply.text.len(),
             Event::Reset | Event::Protocol(_) | Event::Closed(_) => 0,
         }
     }

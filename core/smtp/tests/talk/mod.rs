@@ -162,6 +162,8 @@ pub struct Store {
     pub events: Vec<Event>,
     pub envelope: String,
     pub body: Vec<u8>,
+    /// What transactions are called, if anything.
+    pub id: Option<&'static str>,
     /// Replies instead of Accept, by what the ask shows.
     pub refuse: Vec<(&'static str, Reply)>,
     /// LMTP: an answer for each recipient.
@@ -194,6 +196,9 @@ impl World<Server> for Store {
             Ask::Sender { from, .. } => {
                 self.envelope = from.map_or_else(|| "<>".into(), |from| from.to_string());
                 self.body.clear();
+                if let Some(id) = self.id {
+                    return Answer::Begun { id: id.into() };
+                }
             }
             Ask::Recipient { to, .. } => self.envelope.push_str(&format!(" {to}")),
             Ask::Body(piece) => {

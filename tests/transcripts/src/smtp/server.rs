@@ -194,7 +194,7 @@ impl Spelled for Server {
             Event::Protocol(violation) => format!("protocol {violation:?}"),
             Event::Closed(reason) => format!("closed {reason:?}"),
             Event::Reset => "reset".into(),
-            Event::Refused { .. } => return None,
+            Event::Unfit { .. } | Event::Refused { .. } => return None,
         })
     }
 
@@ -211,6 +211,7 @@ impl Spelled for Server {
             Answer::Authenticated(user) => {
                 format!("authenticated \"{}\"", escape(user.as_bytes()))
             }
+            Answer::Begun { id } => format!("begun \"{}\"", escape(id.as_bytes())),
             Answer::Stored { id } => format!("stored \"{}\"", escape(id.as_bytes())),
         }
     }
@@ -227,6 +228,7 @@ impl Spelled for Server {
             }
             "challenge" => Answer::Challenge(Bytes::from(unescape(quoted(rest)?).ok()?)),
             "authenticated" => Answer::Authenticated(string()?),
+            "begun" => Answer::Begun { id: string()? },
             "stored" => Answer::Stored { id: string()? },
             _ => return None,
         })

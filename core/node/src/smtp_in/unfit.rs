@@ -1,0 +1,145 @@
+//! Mail from elsewhere that nobody judges: it is too big, no message by its lines or octets, or there is no room for it. It has a
+//! record like what is judged, and the reply carries its id.
+
+use mox_address::{Path, Reply};
+use mox_driver::Runtime;
+use mox_server::decision::{Recipient, Record, Stage, Standing};
+use mox_smtp::server::{Answer, MailParams, Unfit};
+use mox_store::DiskSpace;
+
+use super::record::{self, Beginning};
+use super::{Done, Response, SmtpHost};
+
+/// A transaction as its record needs it.
+pub(super) struct Begun {
+    pub(super) id: String,
+    pub(super) from: Option<Path>,
+    /// Each recipient, and whose it is.
+    pub(super) to: Vec<(String, String)>,
+}
+
+impl<R: Runtime> SmtpHost<R> {
+    /// What a listener takes of nobody: RFC 1870 6.1, and a disk that is nearly full.
+    pub(super) fn lacks_room(&self, params: &MailParams) -> Option<Standing> {
+        let is_too_big = params.size.is_some_and(|size| size > self.config.max_size);
+        let is_full = self.node.store.space() == DiskSpace::Low;
+        match (is_too_big, is_full) {
+            (true, _) => Some(Standing::TooBig),
+            (false, true) => Some(Standing::NoRoom),
+            (false, false) => None,
+        }
+    }
+
+    /// Refuses at MAIL what there is no room for, with a record. `None` where it has none, and when there is room.
+    pub(super) fn without_room(
+        &self,
+        from: Option<&Path>,
+        params: &MailParams,
+    ) -> Option<Response> {
+        let standing = self.lacks_room(params)?;
+        if self.is_submission() || !self.node.judges() {
+            return None;
+        }
+        if let Some(response) = self.wait_for_room() {
+            return Some(response);
+        }
+        let begun = Begun {
+            id: self.node.transaction_id(),
+            from: from.cloned(),
+            to: Vec::new(),
+        };
+        let (record, reply) = self.unjudged(begun, standing, Stage::Sender, None)?;
+        Some(self.kept(record, reply))
+    }
+
+    /// A piece of the message cannot be taken.
+    pub(super) fn refused_within(&mut self, reply: Reply) -> Response {
+        match self.within(reply) {
+            (None, reply) => Response::Now(Answer::Reply(reply)),
+            (Some(record), reply) => self.kept(record, reply),
+        }
+    }
+
+    /// The same when it was found out by a piece of work, behind which no other can be.
+    pub(super) fn not_written(&mut self, reply: Reply) -> Answer {
+        let (record, reply) = self.within(reply);
+        if let Some(record) = record {
+            self.keep_beside(record);
+        }
+        Answer::Reply(reply)
+    }
+
+    /// The protocol refuses the message.
+    pub(super) fn unfit(&mut self, why: Unfit, reply: &Reply) {
+        let standing = match why {
+            Unfit::TooBig => Standing::TooBig,
+            Unfit::BareLineEnd => Standing::BareLineEnd,
+            Unfit::Nul => Standing::Nul,
+        };
+        let begun = self.begun.take();
+        let record =
+            begun.and_then(|begun| self.unjudged(*begun, standing, Stage::Message, Some(reply)));
+        if let Some((record, _)) = record {
+            self.keep_beside(record);
+        }
+    }
+
+    fn kept(&self, record: Record, reply: Reply) -> Response {
+        let node = self.node.clone();
+        Response::later(async move {
+            record::keep(&node, &record).await;
+            Done::Refused(reply)
+        })
+    }
+
+    fn keep_beside(&self, record: Record) {
+        let node = self.node.clone();
+        let keep = async move { record::keep(&node, &record).await };
+        let runtime = &self.node.runtime;
+        runtime.spawn_session("record of an unfit message", Box::pin(keep));
+    }
+
+    /// The record of a message that there is no room for, if it has one, and the reply.
+    fn within(&mut self, reply: Reply) -> (Option<Record>, Reply) {
+        let Some(begun) = self.begun.take() else {
+            return (None, reply);
+        };
+        let said = Reply {
+            text: format!("{} (id {})", reply.text, begun.id).into(),
+            ..reply
+        };
+        let record = self.unjudged(*begun, Standing::NoRoom, Stage::Message, Some(&said));
+        (record.map(|(record, _)| record), said)
+    }
+
+    /// A record of what nobody judges, and the reply: the one that was decided on already, or that of the rule.
+    fn unjudged(
+        &self,
+        begun: Begun,
+        standing: Standing,
+        stage: Stage,
+        reply: Option<&Reply>,
+    ) -> Option<(Record, Reply)> {
+        // That there is no room is not the other side's doing.
+        if standing != Standing::NoRoom {
+            let now = self.node.runtime.now();
+            let limiters = &self.node.limiters;
+            limiters.count_early_refusal(self.peer.ip(), now);
+        }
+        let beginning = Beginning {
+            id: begun.id,
+            ..self.beginning()
+        };
+        let facts = beginning.facts(stage, begun.from.as_ref());
+        let recipients = match begun.to.is_empty() {
+            true => vec![Recipient::new(String::new(), standing)],
+            false => (begun.to.into_iter())
+                .map(|(address, account)| Recipient {
+                    account: Some(account),
+                    ..Recipient::new(address, standing)
+                })
+                .collect(),
+        };
+        beginning.refuse(facts, recipients, reply)
+    }
+}
