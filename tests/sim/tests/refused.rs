@@ -10,9 +10,11 @@
 mod one_server;
 
 use mox_dns::MasterFile;
+use mox_driver::Runtime;
 use mox_node::Outgoing;
 use mox_server::decision::{Reason, Record, Stage, Verdict};
 use mox_sim::{Dialogue, DnsManner, Knobs, Sim, name_server};
+use mox_store::Capacity;
 use one_server::{One, ours};
 
 const ZONE: &str = "\
@@ -35,7 +37,11 @@ fn refused(lines: &[&str], low_disk: bool) -> (String, Record) {
         one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
         one.max_size = MAX_SIZE;
         if low_disk {
-            one.options.low_percent = 100;
+            one.options.low_percent = 5;
+            one.disk.set_capacity(Capacity {
+                free: 1_000,
+                total: 1_000_000,
+            });
         }
         one.start().await;
         let mut smtp = Dialogue::new(client.connect(ours(25), None).await.unwrap());
