@@ -186,7 +186,7 @@ fn kept(edit: &Edit<'_>) -> Result<(Kept, bool), ReadError> {
     };
     let mut newest = |key: &[u8], row: Bytes| {
         seen += 1;
-        octets += row.len() as u64;
+        octets += DecisionRow::decode(&row).map_or(row.len() as u64, |row| row.weight());
         if let Some(number) = number(key) {
             kept.next = kept.next.max(number.saturating_add(1));
         }

@@ -561,7 +561,7 @@ fn the_steps_of_the_last_attempt_stay_as_long_as_what_left_by_it() {
     // What left first is forgotten first.
     let purge = |e: &mut Engine, secs| {
         let before = Utc::from_secs(secs);
-        e.run(|reads| purge_retired(reads, before)).unwrap();
+        let _ = e.run(|reads| purge_retired(reads, before)).unwrap();
     };
     purge(&mut e, START + DAY);
     assert_eq!(retired(&e.rows, Utc::from_secs(0), 9).unwrap().len(), 1);
