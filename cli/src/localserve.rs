@@ -88,6 +88,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         )),
         failed_logins: LoginLimits::NONE,
         unlimited: Vec::new(),
+        sending: mox_node::Sending::default(),
         receiving: Receiving::default(),
         hostname,
     };

@@ -14,7 +14,7 @@ use mox_machine::Seed;
 use mox_mailbox::RetiredAt;
 use mox_node::{
     Config, ConnectionLimits, ListenerConfig, LoginLimits, Node, Outgoing, Receiving, Selection,
-    Service, StartError, Wanted,
+    Sending, Service, StartError, Wanted,
 };
 use mox_runtime_smol::SmolRuntime;
 use mox_server::config::{Connections, Listener, Static, Tls};
@@ -194,16 +194,44 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         resolvers: resolvers(fixed)?,
         remote_port: 25,
         mta_sts: https::mta_sts(),
-        plan: mox_queue::Plan::default(),
+        plan: plan(fixed),
         connections: connections(fixed),
         failed_logins: failed_logins(fixed),
         unlimited: fixed.unlimited_networks.clone(),
+        sending: sending(fixed),
         receiving: Receiving {
             first_time_delay: fixed.first_time_sender_delay,
             records_kept: Duration::from_secs(u64::from(fixed.decision_records.days) * 24 * 3600),
             records_octets: u64::from(fixed.decision_records.megabytes) << 20,
         },
     })
+}
+
+fn plan(fixed: &Static) -> mox_queue::Plan {
+    let hours = |count: u32| Duration::from_secs(u64::from(count) * 3_600);
+    mox_queue::Plan {
+        lifetime: hours(fixed.queue.lifetime_hours),
+        delay_notice_after: hours(fixed.queue.delay_notice_hours),
+        ..mox_queue::Plan::default()
+    }
+}
+
+fn sending(fixed: &Static) -> Sending {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let usual = mox_queue::Limits::default();
+    let total = count(fixed.queue.attempts);
+    Sending {
+        addresses: fixed.outgoing,
+        limits: mox_queue::Limits {
+            total,
+            // As large a part as usual.
+            retries: (total * usual.retries / usual.total).max(1),
+            per_domain: count(fixed.queue.per_domain),
+            per_transport: count(fixed.queue.per_transport),
+            ..usual
+        },
+        kept: Duration::from_secs(u64::from(fixed.queue.kept_days) * 24 * 3_600),
+    }
 }
 
 fn connections(fixed: &Static) -> ConnectionLimits {

@@ -107,6 +107,14 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     //     "provider": smarthost(host: "smtp.example.net", port: 587, user: "you@example.net", password_file: "provider.password"),
     // }},
 
+    // From which addresses of this machine mail leaves (usually that of a listener with smtp, else the system chooses), and which
+    // addresses of a server are tried first: either, ipv4, ipv6, or only4. A transport may have its own.
+    // outgoing: (ipv4: "192.0.2.1", ipv6: "2001:db8::1", prefer: either),
+
+    // How many deliveries are tried at once: in all, to one domain, to one smarthost or relay; how long a message is tried, when
+    // its sender is told of a delay, and for how many days it is known what became of it.
+    // queue: (attempts: 50, per_domain: 4, per_transport: 5, lifetime_hours: 120, delay_notice_hours: 4, kept_days: 7),
+
     // How many connections are open at a time: in all, and from one address (of IPv6: from one /64; 0 is no limit), and how
     // many may begin within a minute. Larger networks may have three times and nine times as many. More are refused. Those
     // from this machine itself are counted apart, so that nobody can lock you out.

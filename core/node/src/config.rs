@@ -3,7 +3,7 @@
 use mox_address::Domain;
 use mox_dns::Name;
 use mox_driver::Bind;
-use mox_server::config::{Network, Offers};
+use mox_server::config::{Network, Offers, OutgoingAddresses};
 use mox_server::limiter::LoginLimits;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
@@ -42,6 +42,29 @@ pub struct Config {
     pub unlimited: Vec<Network>,
     /// How mail from elsewhere is judged.
     pub receiving: Receiving,
+    /// From where mail leaves, and how much of it at once.
+    pub sending: Sending,
+}
+
+/// From where mail leaves, how much of it at once, and how long it is known what became of it.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// From which addresses, and to which first.
+    pub addresses: OutgoingAddresses,
+    /// How many attempts run at once.
+    pub limits: mox_queue::Limits,
+    /// How long what left the queue is kept; 7 days.
+    pub kept: Duration,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            addresses: OutgoingAddresses::default(),
+            limits: mox_queue::Limits::default(),
+            kept: Duration::from_secs(7 * 24 * 3_600),
+        }
+    }
 }
 
 /// How mail from elsewhere is judged, where there are name servers to ask.

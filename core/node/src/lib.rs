@@ -40,7 +40,7 @@ mod transports;
 
 pub use budget::BODIES_IN_FLIGHT_MAX;
 pub use capture::{Captured, CapturedSession, Captures};
-pub use config::{Config, ListenerConfig, MtaSts, Outgoing, Receiving, Service};
+pub use config::{Config, ListenerConfig, MtaSts, Outgoing, Receiving, Sending, Service};
 pub use conn::Conn;
 pub use connections::ConnectionLimits;
 pub use deflate::{COMPRESSION_MAX, Deflate};

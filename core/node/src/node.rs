@@ -29,8 +29,6 @@ use crate::{junk, limiters, queue_out, reports_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Finished deliveries are kept for inspection this long.
-const RETIRED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Reports of other servers are kept this long.
 const REPORTS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// How often expunged messages and finished deliveries past their time are removed for good.
@@ -567,7 +565,7 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
             let op = move |reads: &dyn Reads| mox_mailbox::purge_dated(reads, kind, before);
             purge(&node, "counts and reports", op).await;
         }
-        let before = now - RETIRED_KEPT;
+        let before = now - node.config.sending.kept;
         let op = move |reads: &dyn Reads| mox_mailbox::purge_retired(reads, before);
         purge(&node, "finished deliveries", op).await;
         for account in node.account_ids() {

@@ -99,7 +99,7 @@ enum Left {
 
 /// Runs until the process ends. After the server was told to stop it starts nothing new.
 pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
-    let limits = Limits::default();
+    let limits = node.config.sending.limits.clone();
     let (report, mut finished) = mpsc::channel::<Finished<R>>(limits.total);
     let mut waiting = Waiting {
         scheduler: Scheduler::new(limits),

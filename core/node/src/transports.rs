@@ -5,7 +5,7 @@ use mox_driver::Runtime;
 use mox_machine::Secret;
 use mox_mailbox::{QueueEntry, QueueMessage, ReadError, Reads};
 use mox_queue::NextHop;
-use mox_server::config::{Smarthost, Transport as Kind};
+use mox_server::config::{OutgoingAddresses, Smarthost, Transport as Kind};
 use mox_server::routes::{DIRECT, Leaving, RELAY, ROUTES};
 use rustls::RootCertStore;
 use std::sync::Arc;
@@ -29,6 +29,17 @@ impl Transport {
         match &self.kind {
             Kind::Smarthost(smarthost) => Some(smarthost),
             Kind::Socks5(_) | Kind::Fail(_) => None,
+        }
+    }
+}
+
+impl Transport {
+    /// From which addresses it is reached, where that is its own.
+    pub(crate) const fn addresses(&self) -> Option<OutgoingAddresses> {
+        match &self.kind {
+            Kind::Smarthost(smarthost) => smarthost.outgoing,
+            Kind::Socks5(socks) => socks.outgoing,
+            Kind::Fail(_) => None,
         }
     }
 }

@@ -282,6 +282,32 @@ mod tests {
     }
 
     #[test]
+    fn mail_of_a_host_is_signed_by_the_nearest_domain_above_it() {
+        let key = Arc::new(Ed25519Key::from_seed(&[7; 32]).unwrap());
+        let domain = |text: &str| Domain::parse(text, false).unwrap();
+        let mut signers = Signers::default();
+        for name in ["example.org", "mx.example.org", "notexample.org"] {
+            let selector = Selector::new(name, "one", key.clone());
+            signers.add(domain(name), vec![selector]);
+        }
+        for (host, by) in [
+            ("mail.example.org", Some("d=example.org;")),
+            ("a.mx.example.org", Some("d=mx.example.org;")),
+            ("mx.example.org", Some("d=mx.example.org;")),
+            ("mail.example.net", None),
+        ] {
+            let signers = Arc::new(signers.and_host(&domain(host)));
+            let mut submitted = Submitted::new(signers);
+            submitted.push(format!("From: postmaster@{host}\r\n\r\nx\r\n").as_bytes());
+            let signed = submitted.finish().sign("", Utc(0), Utc(0)).unwrap();
+            match by {
+                Some(by) => assert!(signed.contains(by), "{host}: {signed}"),
+                None => assert_eq!(signed, "", "{host}"),
+            }
+        }
+    }
+
+    #[test]
     fn how_long_signatures_hold_counts_from_when_the_message_leaves() {
         let key = Arc::new(Ed25519Key::from_seed(&[7; 32]).unwrap());
         let domain = Domain::parse("b.example", false).unwrap();

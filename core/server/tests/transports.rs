@@ -73,6 +73,7 @@ fn transports_are_read_with_what_is_usual() {
         }),
         mechanisms: vec![Mechanism::Plain],
         ca: Some("office.pem".into()),
+        outgoing: None,
     };
     let provider = Smarthost {
         host: "smtp.provider.example".into(),
@@ -84,6 +85,7 @@ fn transports_are_read_with_what_is_usual() {
         }),
         mechanisms: Mechanism::USUAL.into(),
         ca: None,
+        outgoing: None,
     };
     let here = Smarthost {
         host: "127.0.0.1".into(),
@@ -109,6 +111,7 @@ fn transports_are_read_with_what_is_usual() {
                 host: "localhost".into(),
                 port: 9050,
                 login: None,
+                outgoing: None,
             }),
         ),
     ];
@@ -167,7 +170,7 @@ fn what_is_wrong_with_a_transport_is_said_with_its_place() {
         (
             r#""a": smarthost(hots: "h")"#,
             "mox.ron:7:16: transports.\"a\": there is no setting \"hots\" here; correct the spelling or remove it; \
-             known here: host, port, tls, in_clear, user, password, password_file, mechanisms, ca",
+             known here: host, port, tls, in_clear, user, password, password_file, mechanisms, ca, outgoing",
         ),
     ];
     for (transport, message) in cases {

@@ -71,6 +71,7 @@ fn serve(dir: &Path, work: impl FnOnce(SocketAddr) -> io::Result<()>) -> io::Res
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
         unlimited: Vec::new(),
+        sending: mox_node::Sending::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

@@ -165,6 +165,7 @@ async fn start<R: Runtime>(runtime: R) -> (Node<R>, SocketAddr) {
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
         unlimited: Vec::new(),
+        sending: mox_node::Sending::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };

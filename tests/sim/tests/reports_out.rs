@@ -125,6 +125,7 @@ impl Server {
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
             unlimited: Vec::new(),
+            sending: mox_node::Sending::default(),
             receiving: mox_node::Receiving::default(),
         }
     }

@@ -13,6 +13,7 @@ use mox_dns::MasterFile;
 use mox_driver::Runtime;
 use mox_machine::Mono;
 use mox_node::{Change, Outgoing, Selection, Wanted};
+use mox_server::config::{Family, OutgoingAddresses};
 use mox_sim::peers::{
     Act, BrokenTls, Dropper, Flaw, Ledger, Manner, Plain, Seen, Stage, Until, serve,
 };
@@ -64,12 +65,13 @@ fn world<F: Future<Output = ()> + Send + 'static>(
     hosts: Vec<Option<Host>>,
     story: impl FnOnce(One, Vec<Ledger>, SimRuntime) -> F + Send + 'static,
 ) {
-    world_of(1, false, hosts, story);
+    world_of(1, false, OutgoingAddresses::default(), hosts, story);
 }
 
 fn world_of<F: Future<Output = ()> + Send + 'static>(
     seed: u64,
     has_both_families: bool,
+    addresses: OutgoingAddresses,
     hosts: Vec<Option<Host>>,
     story: impl FnOnce(One, Vec<Ledger>, SimRuntime) -> F + Send + 'static,
 ) {
@@ -96,6 +98,7 @@ fn world_of<F: Future<Output = ()> + Send + 'static>(
         let zone = MasterFile::parse(&zone).unwrap();
         let mut one = One::new(&world, Outgoing::Direct);
         one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
+        one.sending.addresses = addresses;
         one.start().await;
         story(one, ledgers, client).await;
     });
@@ -702,29 +705,79 @@ fn who_is_refused_by_rules_over_one_family_is_tried_over_the_other_before_that_i
         let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = count.clone();
         let hosts = vec![Some(ruling(true, false))];
-        world_of(seed, true, hosts, move |one, ledgers, client| async move {
-            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
-            assert!(one.settle(MINUTE).await, "{:?}", one.queue());
-            assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
-            assert_eq!(inbox(&client).await.unwrap(), "");
-            counted.store(
-                ledgers[0].visits().len(),
-                std::sync::atomic::Ordering::Relaxed,
-            );
-            one.stop().await;
-        });
+        world_of(
+            seed,
+            true,
+            OutgoingAddresses::default(),
+            hosts,
+            move |one, ledgers, client| async move {
+                submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+                assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+                assert_eq!(ledgers[0].copies(CAROL, MARK), 1);
+                assert_eq!(inbox(&client).await.unwrap(), "");
+                counted.store(
+                    ledgers[0].visits().len(),
+                    std::sync::atomic::Ordering::Relaxed,
+                );
+                one.stop().await;
+            },
+        );
         visits.push(count.load(std::sync::atomic::Ordering::Relaxed));
         let hosts = vec![Some(ruling(true, true))];
-        world_of(seed, true, hosts, |one, ledgers, client| async move {
-            submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
-            assert!(one.settle(MINUTE).await, "{:?}", one.queue());
-            assert_eq!(ledgers[0].visits().len(), 2);
-            let told = inbox(&client).await.unwrap();
-            assert_eq!(told.matches("Status: 5.7.25\r\n").count(), 1, "{told}");
-            one.stop().await;
-        });
+        world_of(
+            seed,
+            true,
+            OutgoingAddresses::default(),
+            hosts,
+            |one, ledgers, client| async move {
+                submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+                assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+                assert_eq!(ledgers[0].visits().len(), 2);
+                let told = inbox(&client).await.unwrap();
+                assert_eq!(told.matches("Status: 5.7.25\r\n").count(), 1, "{told}");
+                one.stop().await;
+            },
+        );
     }
     visits.sort_unstable();
     visits.dedup();
     assert_eq!(visits, [1, 2]);
+}
+
+#[test]
+fn mail_leaves_from_the_addresses_and_over_the_families_of_the_configuration() {
+    let own = std::net::Ipv4Addr::new(10, 0, 77, 1);
+    let six: std::net::Ipv6Addr = "fd00::77".parse().unwrap();
+    for (prefer, expected) in [
+        (Family::Ipv4, std::net::IpAddr::from(own)),
+        (Family::Only4, own.into()),
+        (Family::Ipv6, six.into()),
+    ] {
+        for seed in 1..4 {
+            let addresses = OutgoingAddresses {
+                ipv4: Some(own),
+                ipv6: Some(six),
+                prefer,
+            };
+            let came = std::sync::Arc::new(std::sync::Mutex::new(None));
+            let seen_by = came.clone();
+            let host = Does(move |seen: &Seen<'_>| {
+                *came.lock().unwrap() = Some(seen.peer);
+                None
+            });
+            let hosts = vec![Some(Box::new(host) as Host)];
+            world_of(
+                seed,
+                true,
+                addresses,
+                hosts,
+                move |one, _, client| async move {
+                    submit(&client, &[CAROL], &text(MARK, 3)).await.unwrap();
+                    assert!(one.settle(MINUTE).await, "{:?}", one.queue());
+                    assert_eq!(*seen_by.lock().unwrap(), Some(expected), "{prefer:?}");
+                    one.stop().await;
+                },
+            );
+        }
+    }
 }

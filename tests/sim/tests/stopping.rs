@@ -364,6 +364,60 @@ fn a_delay_is_told_when_it_is_due_though_a_crash_ended_the_last_attempt() {
 }
 
 #[test]
+fn what_a_stranger_sent_and_nobody_can_have_is_told_to_the_postmaster() {
+    world(Plain, |mut one, _, client| async move {
+        one.start().await;
+        let to = ["ann@ours.example"];
+        submit_with(&client, " HOLDFOR=600", &to, &text(MARK, 3))
+            .await
+            .unwrap();
+        let published = one.node().store().published();
+        let held = mox_mailbox::queue(&*published.view, 0, 1)
+            .unwrap()
+            .remove(0);
+        let message = mox_mailbox::queue_message(&*published.view, held.message).unwrap();
+        let now = client.now().utc;
+        // As of a message with more recipients here than one operation serves: the rest waits, whoever sent it.
+        let delivery = mox_mailbox::Delivery {
+            body: mox_mailbox::Body::Stored(message.unwrap().body),
+            structure: bytes::Bytes::new(),
+            header: bytes::Bytes::new(),
+            targets: Vec::new(),
+            queue: Some(mox_mailbox::Enqueue {
+                account: None,
+                reverse_path: "stranger@far.example".into(),
+                prefix: bytes::Bytes::new(),
+                eight_bit: false,
+                utf8: false,
+                extra: bytes::Bytes::new(),
+                dsn: String::new(),
+                require_tls: false,
+                tls_optional: false,
+                ids: Vec::new(),
+                groups: vec![mox_mailbox::Group {
+                    recipients: vec!["nobody@ours.example".into()],
+                    next_attempt: now,
+                    hold: false,
+                    release: None,
+                }],
+            }),
+            now,
+        };
+        let op = move |reads: &dyn Reads| mox_mailbox::deliver(reads, &delivery);
+        let done: Result<_, StoreError> = one.node().store().run(op).await;
+        assert_eq!(done.unwrap().queued.len(), 1);
+        sleep(&client, MINUTE).await;
+        let published = one.node().store().published();
+        let view = &*published.view;
+        let postmaster = mox_mailbox::account(view, "mox").unwrap().unwrap().id;
+        let inbox = mox_mailbox::mailbox_id(view, postmaster, mox_mailbox::INBOX).unwrap();
+        let status = mox_mailbox::status(view, postmaster, inbox.unwrap()).unwrap();
+        assert_eq!(status.unwrap().messages, 1);
+        assert_eq!(one.queue().len(), 1);
+    });
+}
+
+#[test]
 fn our_own_stop_in_the_last_attempt_gives_nobody_up() {
     const DAY: Duration = Duration::from_secs(24 * 3_600);
     let manner = BusyThenSilent(after(5 * DAY - MINUTE), after(5 * DAY + 5 * MINUTE));

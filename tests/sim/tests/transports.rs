@@ -88,6 +88,7 @@ fn provider(tls: SmarthostTls) -> Smarthost {
         }),
         mechanisms: mox_sasl::Mechanism::USUAL.into(),
         ca: None,
+        outgoing: None,
     }
 }
 
@@ -438,6 +439,7 @@ fn a_proxy_is_told_the_address_and_carries_the_session() {
             kind: Kind::Socks5(Socks5 {
                 host: "10.0.0.5".into(),
                 port: 1080,
+                outgoing: None,
                 login: Some(Login {
                     user: "ann".into(),
                     password: Password::File("unread".into()),

@@ -5,7 +5,7 @@ use mox_driver::Runtime;
 use mox_server::config::Transport as Kind;
 use mox_socks::{Connect, Do, Login};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::route::{Hop, Way};
@@ -19,13 +19,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection to a hop.
 pub(super) async fn connect<R: Runtime>(node: &Inner<R>, hop: &Hop) -> io::Result<R::Stream> {
     let runtime = &node.runtime;
+    let own = hop.addresses(node);
     let Way::Socks5(transport, proxies) = &hop.way else {
-        let connect = runtime.connect(hop.address, None);
+        let connect = runtime.connect(hop.address, own.to(hop.address.ip()));
         return tls::within(runtime, CONNECT_TIMEOUT, connect).await;
     };
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for proxy in &**proxies {
-        let through = through(runtime, transport, *proxy, hop.address);
+        let from = own.to(proxy.ip());
+        let through = through(runtime, transport, (*proxy, from), hop.address);
         match tls::within(runtime, CONNECT_TIMEOUT, through).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = io::Error::other(format!("by way of {proxy}: {error}")),
@@ -37,7 +39,7 @@ pub(super) async fn connect<R: Runtime>(node: &Inner<R>, hop: &Hop) -> io::Resul
 async fn through<R: Runtime>(
     runtime: &R,
     transport: &Transport,
-    proxy: SocketAddr,
+    (proxy, from): (SocketAddr, Option<IpAddr>),
     to: SocketAddr,
 ) -> io::Result<R::Stream> {
     let user = match &transport.kind {
@@ -47,7 +49,7 @@ async fn through<R: Runtime>(
     let login = user.zip(transport.password.clone());
     let login = login.map(|(user, password)| Login { user, password });
     let mut connect = Connect::new(to, login);
-    let mut stream = runtime.connect(proxy, None).await?;
+    let mut stream = runtime.connect(proxy, from).await?;
     loop {
         match connect.next() {
             Do::Write(octets) => {

@@ -170,6 +170,7 @@ mod tests {
             }),
             mechanisms: mechanisms.to_vec(),
             ca: None,
+            outgoing: None,
         };
         let transport = Transport {
             kind: config::Transport::Smarthost(smarthost),

@@ -6,6 +6,7 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, fault, mutant};
 use mox_mailbox::{AccountId, Delivery, Flags, QueueMessage, QueueRecipient, Target};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
+use mox_server::Found;
 use mox_smtp::wire::{MailDsn, RcptDsn, Return};
 use mox_store::Spooled;
 use std::sync::Arc;
@@ -86,7 +87,8 @@ impl Told {
 pub(super) struct NotWritten;
 
 /// A notification about those of these recipients about whom the sender wants to know, ready to be delivered, with its body held.
-/// `None` when nobody is to be told: the null sender (RFC 5321 4.5.5), or a sender without account, also one that was removed since.
+/// `None` when nobody is to be told: the null sender (RFC 5321 4.5.5), or a sender whose account was removed since. Of a stranger's
+/// message that is given up the postmaster is told.
 pub(super) async fn compose<R: Runtime>(
     node: &Arc<Inner<R>>,
     message: &QueueMessage,
@@ -103,8 +105,14 @@ pub(super) async fn compose<R: Runtime>(
         let found = mox_mailbox::account_by_id(&*node.store.published().view, *account);
         !matches!(found, Ok(None))
     });
-    let Some(account) = account else {
-        if kind == Kind::Failed && !told.is_empty() {
+    // RFC 5321 6.1: what was taken from a stranger is not dropped without a word. Who it says that it is from may not be.
+    let is_strangers = message.account.is_none() && !message.reverse_path.is_empty();
+    let is_given_up = kind == Kind::Failed && !told.is_empty();
+    let postmaster = (is_strangers && is_given_up).then(|| postmaster(node));
+    let postmaster = postmaster.flatten();
+    let reader = postmaster.as_ref().map(|(account, _)| *account);
+    let Some(account) = account.or(reader) else {
+        if is_given_up {
             tracing::warn!(
                 target: "queue",
                 id = String::from_utf8_lossy(&message.extra).as_ref(),
@@ -149,8 +157,18 @@ pub(super) async fn compose<R: Runtime>(
             return Err(NotWritten);
         }
     };
-    delivery.targets = vec![target(account, &sender, now)];
+    let reader = postmaster.map_or(sender, |(_, path)| path);
+    delivery.targets = vec![target(account, &reader, now)];
     Ok(Some((delivery, spooled)))
+}
+
+/// Who reads of mail that nobody else is told of.
+fn postmaster<R: Runtime>(node: &Inner<R>) -> Option<(AccountId, Path)> {
+    let path = Path::parse(&format!("postmaster@{}", node.config.hostname), true).ok()?;
+    let Found::Account { account, .. } = node.directory().find(&path) else {
+        return None;
+    };
+    Some((node.account_id(&account)?, path))
 }
 
 fn target(account: AccountId, sender: &Path, now: Utc) -> Target {

@@ -4,7 +4,7 @@ use mox_address::{Domain, Host, Path};
 use mox_dns::{Facts, Failure, MailHost, MxPlan, Name, Question, RecordType};
 use mox_driver::Runtime;
 use mox_queue::Outcome;
-use mox_server::config::Transport as Kind;
+use mox_server::config::{OutgoingAddresses, Transport as Kind};
 use mox_server::routes::{DIRECT, RELAY};
 use mox_tls_policy::Demand;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -29,6 +29,17 @@ pub(super) struct Hop {
     pub(super) policy: Option<Arc<HopPolicy>>,
     /// How it is reached, and as whom.
     pub(super) way: Way,
+}
+
+impl Hop {
+    /// From which addresses it is reached.
+    pub(super) fn addresses<R: Runtime>(&self, node: &Inner<R>) -> OutgoingAddresses {
+        let own = match &self.way {
+            Way::Smarthost(_, transport) | Way::Socks5(transport, _) => transport.addresses(),
+            Way::Plain | Way::Relay => None,
+        };
+        own.unwrap_or(node.config.sending.addresses)
+    }
 }
 
 /// How a host is reached, and as whom.
@@ -93,6 +104,8 @@ pub(super) async fn hops<R: Runtime>(
     demand: Demand,
 ) -> Result<Route, NoRoute> {
     let named = node.config.transports.get(transport);
+    let own = named.and_then(|named| named.addresses());
+    let own = own.unwrap_or(node.config.sending.addresses);
     match (
         named.map(|named| (named, &named.kind)),
         &node.config.outgoing,
@@ -104,7 +117,7 @@ pub(super) async fn hops<R: Runtime>(
             unknown: false,
         }),
         (Some((named, Kind::Smarthost(smarthost))), _) => {
-            let (addresses, is_whole) = addresses(node, &smarthost.host).await?;
+            let (addresses, is_whole) = addresses(node, &smarthost.host, own).await?;
             let name = Arc::<str>::from(transport);
             let hop = |ip| Hop {
                 name: smarthost.host.clone(),
@@ -118,12 +131,12 @@ pub(super) async fn hops<R: Runtime>(
             })
         }
         (Some((named, Kind::Socks5(socks))), _) => {
-            let (proxies, _) = addresses(node, &socks.host).await?;
+            let (proxies, _) = addresses(node, &socks.host, own).await?;
             let proxies = proxies
                 .into_iter()
                 .map(|ip| SocketAddr::new(ip, socks.port));
             let way = Way::Socks5(named.clone(), Arc::new(proxies.collect()));
-            let mut route = direct(node, to, demand).await?;
+            let mut route = direct(node, to, demand, own).await?;
             for hop in &mut route.hops {
                 hop.way = way.clone();
             }
@@ -138,7 +151,7 @@ pub(super) async fn hops<R: Runtime>(
             };
             Ok(addresses.iter().map(hop).collect::<Vec<_>>().into())
         }
-        (None, _) if transport == DIRECT => direct(node, to, demand).await,
+        (None, _) if transport == DIRECT => direct(node, to, demand, own).await,
         (None, _) => Err(NoRoute::temporary(
             "4.3.5",
             format!(
@@ -149,7 +162,12 @@ pub(super) async fn hops<R: Runtime>(
 }
 
 /// The hosts that DNS names for a domain, or the one of an address.
-async fn direct<R: Runtime>(node: &Inner<R>, to: &Path, demand: Demand) -> Result<Route, NoRoute> {
+async fn direct<R: Runtime>(
+    node: &Inner<R>,
+    to: &Path,
+    demand: Demand,
+    own: OutgoingAddresses,
+) -> Result<Route, NoRoute> {
     match &to.host {
         Host::Literal(ip) => Ok(vec![Hop {
             name: ip.to_string(),
@@ -158,7 +176,7 @@ async fn direct<R: Runtime>(node: &Inner<R>, to: &Path, demand: Demand) -> Resul
             way: Way::Plain,
         }]
         .into()),
-        Host::Domain(domain) => mx(node, domain, demand).await,
+        Host::Domain(domain) => mx(node, domain, demand, own).await,
     }
 }
 
@@ -179,6 +197,7 @@ fn status_in(text: &str) -> String {
 async fn addresses<R: Runtime>(
     node: &Inner<R>,
     host: &str,
+    own: OutgoingAddresses,
 ) -> Result<(Vec<IpAddr>, bool), NoRoute> {
     if let Ok(ip) = host.parse() {
         return Ok((vec![ip], true));
@@ -186,7 +205,7 @@ async fn addresses<R: Runtime>(
     // RFC 6761 6.3: nobody is asked.
     if host.eq_ignore_ascii_case("localhost") {
         let both = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        return Ok((both, true));
+        return Ok((own.in_order(both), true));
     }
     let temporary = |text: String| NoRoute::temporary("4.4.3", text);
     let name = Name::parse(host).map_err(|_| temporary(format!("{host} is no host")))?;
@@ -197,7 +216,7 @@ async fn addresses<R: Runtime>(
             .iter()
             .all(|answer| !answer.why().is_some_and(Failure::is_temporary));
         let found = answers.iter().flat_map(|answer| answer.addresses());
-        let mut found: Vec<IpAddr> = found.collect();
+        let mut found: Vec<IpAddr> = own.in_order(found.collect());
         let is_whole = is_known && found.len() <= ADDRESSES_MAX;
         found.truncate(ADDRESSES_MAX);
         Ok((found, is_whole))
@@ -216,6 +235,7 @@ async fn mx<R: Runtime>(
     node: &Inner<R>,
     domain: &Domain,
     demand: Demand,
+    addresses: OutgoingAddresses,
 ) -> Result<Route, NoRoute> {
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
@@ -244,7 +264,7 @@ async fn mx<R: Runtime>(
             let is_before = |preference: u16| ours.is_none_or(|ours| preference < ours);
             let usable = hosts.into_iter().filter(|host| is_before(host.preference));
             let left_out = left_out.filter(|(preference, _)| is_before(*preference));
-            let (hops, all) = hops_of(node, &name, usable.collect(), demand).await?;
+            let (hops, all) = hops_of(node, &name, usable.collect(), demand, addresses).await?;
             if !hops.is_empty() {
                 // Those beyond our own place are not asked anyway.
                 return Ok(Route {
@@ -295,6 +315,7 @@ async fn hops_of<R: Runtime>(
     domain: &Name,
     hosts: Vec<MailHost>,
     demand: Demand,
+    own: OutgoingAddresses,
 ) -> Result<(Vec<Hop>, bool), NoRoute> {
     let mut hops = Vec::new();
     if hosts.is_empty() {
@@ -326,12 +347,20 @@ async fn hops_of<R: Runtime>(
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();
-        hops.extend(host.addresses.into_iter().map(|ip| Hop {
+        hops.extend(own.in_order(host.addresses).into_iter().map(|ip| Hop {
             name: name.clone(),
             address: SocketAddr::new(ip, node.config.remote_port),
             policy: Some(policy.clone()),
             way: Way::Plain,
         }));
+    }
+    if hops.is_empty() {
+        return Err(NoRoute::temporary(
+            "4.4.1",
+            format!(
+                "mail goes out over IPv4 only, and the mail servers of {domain} have IPv6 only"
+            ),
+        ));
     }
     // A host that has some of its addresses there was asked.
     hops.truncate(ADDRESSES_MAX);

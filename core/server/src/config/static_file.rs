@@ -15,6 +15,7 @@ use super::locate::Step::{Field, Item, Key};
 use super::networks::{Network, trusted_proxies, unlimited};
 use super::offers::{self, Offers, setting};
 use super::problem::Problems;
+use super::sending::{FileOutgoing, OutgoingAddresses, QueueSettings};
 use super::transports::{self, FileTransport, Transport};
 use crate::lookup::Postmaster;
 
@@ -48,6 +49,10 @@ pub struct Static {
     pub relay: Option<Relay>,
     /// Ways for mail to leave, beside the direct one, by name.
     pub transports: BTreeMap<String, Transport>,
+    /// From which addresses mail leaves, and to which it goes first.
+    pub outgoing: OutgoingAddresses,
+    /// How much is sent at once, and how long it is tried.
+    pub queue: QueueSettings,
     /// How many may be connected.
     pub connections: Connections,
     /// How many logins may fail.
@@ -301,6 +306,10 @@ struct File {
     #[serde(default)]
     transports: BTreeMap<String, FileTransport>,
     #[serde(default)]
+    outgoing: FileOutgoing,
+    #[serde(default)]
+    queue: QueueSettings,
+    #[serde(default)]
     connections: Connections,
     #[serde(default)]
     failed_logins: Logins,
@@ -488,6 +497,8 @@ impl File {
         }
         let unlimited_networks = unlimited(check, &self.unlimited_networks);
         self.decision_records.check(check);
+        self.queue.check(check);
+        let outgoing = self.outgoing.check(check, &[Field("outgoing")]);
         let resolvers = self
             .resolvers
             .iter()
@@ -514,6 +525,7 @@ impl File {
             }
         }
         check_ports(check, &listeners);
+        let outgoing = outgoing.or_of(&listeners);
         Some(Static {
             data_dir: self.data_dir,
             user: self.user,
@@ -531,6 +543,8 @@ impl File {
                 None => None,
             },
             transports,
+            outgoing,
+            queue: self.queue,
             connections: self.connections,
             failed_logins: self.failed_logins,
             unlimited_networks,

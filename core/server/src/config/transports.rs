@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::check::Check;
 use super::locate::Step::{self, Field, Key};
 use super::offers::{self, setting};
+use super::sending::{FileOutgoing, OutgoingAddresses};
 use crate::routes::{DIRECT, RELAY, ROUTES};
 
 /// A way for mail to leave.
@@ -41,6 +42,8 @@ pub struct Smarthost {
     /// PEM file with the authorities that vouch for it, relative to the folder of the configuration file; the public ones where none
     /// is named.
     pub ca: Option<PathBuf>,
+    /// From which addresses it is reached, and at which; as all others where nothing is said.
+    pub outgoing: Option<OutgoingAddresses>,
 }
 
 /// How a connection to a smarthost is encrypted.
@@ -94,6 +97,8 @@ pub struct Socks5 {
     pub port: u16,
     /// As whom it is used (RFC 1929).
     pub login: Option<Login>,
+    /// From which addresses it is reached, and at which; as all others where nothing is said.
+    pub outgoing: Option<OutgoingAddresses>,
 }
 
 /// What is said of mail that is not to leave.
@@ -145,6 +150,8 @@ pub(super) struct FileSmarthost {
     mechanisms: Option<Vec<String>>,
     #[serde(default)]
     ca: Option<PathBuf>,
+    #[serde(default)]
+    outgoing: Option<FileOutgoing>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,6 +166,8 @@ pub(super) struct FileSocks5 {
     password: Option<SaidPassword>,
     #[serde(default)]
     password_file: Option<PathBuf>,
+    #[serde(default)]
+    outgoing: Option<FileOutgoing>,
 }
 
 /// It does not show itself.
@@ -390,6 +399,7 @@ impl FileSmarthost {
             );
         }
         let login = check_login(check, name, self.user, self.password, self.password_file);
+        let outgoing = self.outgoing;
         Some(Smarthost {
             host: host?,
             port,
@@ -397,6 +407,7 @@ impl FileSmarthost {
             login,
             mechanisms,
             ca: self.ca,
+            outgoing: outgoing.map(|own| own.check(check, &at(name, "outgoing"))),
         })
     }
 }
@@ -406,10 +417,12 @@ impl FileSocks5 {
         let host = check_host(check, name, &self.host);
         check_port(check, name, self.port);
         let login = check_login(check, name, self.user, self.password, self.password_file);
+        let outgoing = self.outgoing;
         Some(Socks5 {
             host: host?,
             port: self.port,
             login,
+            outgoing: outgoing.map(|own| own.check(check, &at(name, "outgoing"))),
         })
     }
 }

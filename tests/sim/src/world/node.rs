@@ -100,6 +100,7 @@ fn config(runtime: &SimRuntime, which: usize, tls: bool) -> Result<Config, Strin
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
         unlimited: Vec::new(),
+        sending: mox_node::Sending::default(),
         receiving: mox_node::Receiving::default(),
     })
 }

@@ -93,6 +93,7 @@ impl House {
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
             unlimited: Vec::new(),
+            sending: mox_node::Sending::default(),
             receiving: mox_node::Receiving::default(),
         };
         let mut directory = Directory::local(0);

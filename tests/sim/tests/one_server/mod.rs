@@ -38,6 +38,7 @@ pub struct One {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub options: Options,
     pub plan: mox_queue::Plan,
+    pub sending: mox_node::Sending,
     pub lists: Vec<mox_dns::Name>,
     pub trusted_proxies: Vec<mox_server::config::Network>,
     pub unlimited: Vec<mox_server::config::Network>,
@@ -71,6 +72,7 @@ impl One {
                 ..Options::default()
             },
             plan: mox_queue::Plan::default(),
+            sending: mox_node::Sending::default(),
             lists: Vec::new(),
             trusted_proxies: Vec::new(),
             unlimited: Vec::new(),
@@ -144,6 +146,7 @@ impl One {
             connections: mox_node::ConnectionLimits::default(),
             failed_logins: mox_node::LoginLimits::default(),
             unlimited: self.unlimited.clone(),
+            sending: self.sending.clone(),
             receiving: self.receiving.clone(),
         }
     }

@@ -72,6 +72,7 @@ pub fn on_a_socket(script: &Script) -> Result<(), String> {
         connections: ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
         unlimited: Vec::new(),
+        sending: mox_node::Sending::default(),
         receiving: mox_node::Receiving::default(),
         hostname,
     };
