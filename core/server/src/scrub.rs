@@ -1,15 +1,18 @@
-//! Takes fields out of a message on its way in that claim to be ours: RFC 8601 section 5.
+//! Takes fields out of a message on its way in that claim to be ours: RFC 8601 section 5, and the short form of our decisions.
 
 use bytes::Bytes;
 use mox_address::Domain;
 use mox_message::{AUTHSERV_ID_WITHIN, AuthservId, authserv_id};
 
-const NAME: &[u8] = b"authentication-results";
+const RESULTS: &[u8] = b"authentication-results";
+/// Only we write it: whoever looks for it in mail means ours.
+const DECISION: &[u8] = b"x-mox-decision";
+const NAMES: [&[u8]; 2] = [RESULTS, DECISION];
 /// Octets of such a field that are held at most.
-const HELD_MAX: usize = AUTHSERV_ID_WITHIN + NAME.len();
+const HELD_MAX: usize = AUTHSERV_ID_WITHIN + RESULTS.len();
 
-/// Passes a message on without the Authentication-Results fields that carry our own name: those who read it later could not
-/// tell them from ours. One whose name cannot be read goes too if ours is in it. Nothing else is changed.
+/// Passes a message on without the Authentication-Results fields that carry our own name, and without X-Mox-Decision: those who read it
+/// later could not tell them from ours. One whose name cannot be read goes too if ours is in it. Nothing else is changed.
 ///
 /// What may be such a field is held until its name is known, at most about 4 KiB; the body is passed on as it comes.
 #[derive(Debug)]
@@ -205,6 +208,9 @@ impl Scrub {
     }
 
     fn is_ours(&self) -> bool {
+        if is_named(&self.held, DECISION) {
+            return true;
+        }
         let colon = self.held.iter().position(|b| *b == b':');
         let value = colon.and_then(|colon| self.held.get(colon + 1..));
         let value = value.unwrap_or_default();
@@ -230,19 +236,25 @@ fn emit(piece: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
 
 /// Whether a line that begins so is such a field: its name, and a colon behind white space that old messages have there.
 fn is_candidate(line: &[u8]) -> bool {
-    let name = line.get(..NAME.len()).unwrap_or_default();
-    let behind = line.get(NAME.len()..).unwrap_or_default();
-    name.eq_ignore_ascii_case(NAME) && behind.trim_ascii_start().starts_with(b":")
+    NAMES.iter().any(|name| is_named(line, name))
+}
+
+fn is_named(line: &[u8], name: &[u8]) -> bool {
+    let (begin, behind) = line.split_at_checked(name.len()).unwrap_or_default();
+    begin.eq_ignore_ascii_case(name) && behind.trim_ascii_start().starts_with(b":")
 }
 
 /// Whether it may still become one.
 fn may_be_candidate(line: &[u8]) -> bool {
-    let (name, behind) = line.split_at_checked(NAME.len()).unwrap_or((line, b""));
-    let begins = NAME
-        .get(..name.len())
-        .is_some_and(|begin| begin.eq_ignore_ascii_case(name));
     // Long runs of white space are nobody's.
     let is_blank = |behind: &[u8]| behind.len() < 200 && behind.iter().all(u8::is_ascii_whitespace);
+    let may_be = |name: &&[u8]| {
+        let (begin, behind) = line.split_at_checked(name.len()).unwrap_or((line, b""));
+        let begins = name
+            .get(..begin.len())
+            .is_some_and(|known| known.eq_ignore_ascii_case(begin));
+        begins && !begin.is_empty() && (is_named(line, name) || is_blank(behind))
+    };
     // A lone CR may be half of the empty line that ends the header.
-    line == b"\r" || (begins && !name.is_empty() && (is_candidate(line) || is_blank(behind)))
+    line == b"\r" || NAMES.iter().any(may_be)
 }

@@ -35,6 +35,34 @@ fn scrubbed(hostname: &str, message: &[u8], cuts: &[usize]) -> (Vec<u8>, u32) {
 }
 
 #[test]
+fn what_looks_like_our_decisions_is_taken_out_however_it_is_cut() {
+    let message = b"X-Mox-Decision: kx3qaabcdefg; accept; msgtofull\r\n\
+        x-mox-decision :\r\n folded;\r\n\tand more\r\n\
+        X-Mox-Decisions: mine\r\n\
+        X-Mox: mine\r\n\
+        Subject: a\r\n X-Mox-Decision: folded\r\n\
+        \r\n\
+        X-Mox-Decision: in the body\r\n";
+    let expected = "X-Mox-Decisions: mine\r\nX-Mox: mine\r\n\
+        Subject: a\r\n X-Mox-Decision: folded\r\n\
+        \r\nX-Mox-Decision: in the body\r\n";
+    for cut in 0..message.len() {
+        let (left, removed) = scrubbed("mx.example.org", message, &[cut]);
+        assert_eq!(
+            (String::from_utf8(left).unwrap().as_str(), removed),
+            (expected, 2),
+            "{cut}"
+        );
+    }
+    let long = format!(
+        "X-Mox-Decision: {}\r\n more\r\nSubject: a\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    let (left, removed) = scrubbed("mx.example.org", long.as_bytes(), &[100, 9_000]);
+    assert_eq!((&left[..], removed), (&b"Subject: a\r\n\r\n"[..], 1));
+}
+
+#[test]
 fn fields_with_our_name_are_taken_out_and_nothing_else() {
     let message = "Received: x\r\n\
         Authentication-Results: mx.example.org; spf=pass\r\n\

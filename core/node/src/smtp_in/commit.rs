@@ -205,7 +205,7 @@ impl Transaction {
             }
             if scrub.removed() > 0 {
                 let removed = scrub.removed();
-                tracing::info!(target: "transaction", id = self.id, removed, "took out Authentication-Results that carry our name");
+                tracing::info!(target: "transaction", id = self.id, removed, "took out fields that claim to be ours");
             }
         }
         let arrived = intake.finish();
