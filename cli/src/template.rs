@@ -173,6 +173,10 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
                 // Those that sign, in this order. A new key is added above first and here once DNS has it everywhere.
                 sign: {sign},
             ),
+
+            // Addresses whose mail goes to several accounts, at most 100: by what stands before the @, the addresses of the members. Each
+            // member's own settings hold for its copy. members_may_send lets each of them send with the address.
+            // aliases: {{"sales": (members: ["ann", "bob@example.net"], members_may_send: true)}},
         ),
     }},
 

@@ -232,7 +232,7 @@ fn config_test_names_file_line_column_and_remedy() {
         err,
         format!(
             "moxctl: {domains}:10:13: domains.\"bücher.example\": there is no setting \"case_sensitiv\" here; \
-             correct the spelling or remove it; known here: subaddress_separators, case_sensitive, dkim, dmarc_reports, tls_reports, routes\n"
+             correct the spelling or remove it; known here: subaddress_separators, case_sensitive, dkim, dmarc_reports, tls_reports, aliases, routes\n"
         )
     );
     fs::write(&domains, good).unwrap();

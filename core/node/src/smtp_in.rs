@@ -26,9 +26,10 @@ use bytes::Bytes;
 use mox_address::{Host as AddressHost, Path, Reply};
 use mox_driver::Runtime;
 use mox_machine::{AskId, Secret, TlsFacts, mutant};
-use mox_server::Found;
+use mox_mailbox::AccountId;
 use mox_server::decision::{Connection, Recipient, Stage, Standing};
 use mox_server::reports::ReportKind;
+use mox_server::{Found, Member};
 use mox_smtp::server::{Answer, Ask, Event, MailParams, Server};
 use mox_smtp::wire::RcptDsn;
 use std::net::SocketAddr;
@@ -44,6 +45,9 @@ pub use hand_in::{HandIn, NotTaken};
 use record::Beginning;
 use transaction::{Outcome, Target, Transaction};
 use unfit::Begun;
+
+/// Mailboxes here that one message goes to at most, whatever aliases lead to them.
+const MAILBOXES_MAX: usize = 1_000;
 
 /// Answers one SMTP session. Nearly all asks are answered from memory in the same poll.
 pub(crate) struct SmtpHost<R: Runtime> {
@@ -264,6 +268,10 @@ impl<R: Runtime> SmtpHost<R> {
                 Some(_) => return None,
                 None => Standing::Unreachable,
             },
+            Found::Alias { members, .. } => match self.accounts_of(members) {
+                Some(_) => return None,
+                None => Standing::Unreachable,
+            },
         };
         let (peer, now) = (self.peer.ip(), self.node.runtime.now());
         let limiters = &self.node.limiters;
@@ -290,10 +298,20 @@ impl<R: Runtime> SmtpHost<R> {
         }))
     }
 
+    /// The accounts of an alias; `None` when one cannot be reached now, since all of them get the message.
+    fn accounts_of(&self, members: Vec<Member>) -> Option<Vec<(AccountId, Member)>> {
+        let id = |member: Member| Some((self.node.account_id(&member.account)?, member));
+        members.into_iter().map(id).collect()
+    }
+
     /// transport.md 1.11: our own addresses are taken; others only from our own users.
     fn recipient(&mut self, to: Path, dsn: RcptDsn) -> Result<(), Reply> {
         let found = self.node.directory().find(&to);
         let submission = self.is_submission();
+        let members = match &found {
+            Found::Alias { members, .. } => self.accounts_of(members.clone()),
+            _ => None,
+        };
         let transaction = self
             .transaction
             .as_mut()
@@ -314,6 +332,14 @@ impl<R: Runtime> SmtpHost<R> {
                     name,
                     mailbox: mailbox.unwrap_or_else(|| "INBOX".into()),
                 }
+            }
+            Found::Alias { .. } => {
+                let members = members
+                    .ok_or_else(|| Reply::new(451, 3, 0, "this account cannot be reached now"))?;
+                if transaction.local.len() + members.len() > MAILBOXES_MAX {
+                    return Err(replies::too_many());
+                }
+                Target::Members(members)
             }
             Found::UnknownLocalPart => {
                 return Err(Reply::new(550, 1, 1, "no such user here"));

@@ -6,12 +6,14 @@
 //!
 //! Parsing is over text: whoever has files reads them, resolves paths beside them, and prints [`Problems`].
 
+mod aliases;
 mod capture;
 mod check;
 mod decision_records;
 mod dkim;
 mod dynamic_file;
 mod edit;
+mod edit_aliases;
 mod incoming;
 mod locate;
 mod networks;
@@ -23,6 +25,7 @@ mod sending;
 mod static_file;
 mod transports;
 
+pub use aliases::{ALIAS_MEMBERS_MAX, ALIASES_MAX, Alias};
 pub use capture::{
     CAPTURE_FILES_DEFAULT, CAPTURE_FILES_MAX, CAPTURE_OCTETS_DEFAULT, CAPTURE_OCTETS_MAX,
     CAPTURE_OCTETS_MIN, Capture,
@@ -35,6 +38,7 @@ pub use dynamic_file::{
 pub use edit::{
     EditError, add_account, add_address, add_domain, remove_account, remove_address, remove_domain,
 };
+pub use edit_aliases::{add_to_alias, remove_from_alias};
 pub use incoming::{Incoming, JunkFilter};
 pub use networks::Network;
 pub use offers::Offers;

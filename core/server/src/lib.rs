@@ -36,7 +36,9 @@ pub use dns_records::{DnsData, DnsRecord, Need, Presence, dns_records};
 pub use handed::{Envelope, HANDED_TO_MAX, Handing, Wish, Wrong};
 pub use intake::{Arrived, HEADER_KEPT_MAX, Intake};
 pub use letterhead::{Author, LETTERHEAD_MAX, Letterhead, Origin, authors};
-pub use lookup::{AddressError, Directory, DomainRules, Found, Postmaster, ReportAddresses};
+pub use lookup::{
+    AddressError, Directory, DomainRules, Found, Member, Postmaster, ReportAddresses,
+};
 pub use scrub::Scrub;
 pub use sending_limits::{LimitReached, SendLimits, SentCounts};
 pub use structure::{STRUCTURE_DEPTH_MAX, StoredStructure};

@@ -1,6 +1,7 @@
 //! Whose an address is.
 //!
-//! There is a postmaster for every name of ours, and catch-all addresses; local parts are compared in NFC and folded.
+//! There is a postmaster for every name of ours, aliases for addresses of accounts, and catch-all addresses; local parts are compared in NFC
+//! and folded.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,10 +102,28 @@ pub enum Found {
         /// The mailbox for its mail; `None` is the Inbox.
         mailbox: Option<String>,
     },
+    /// It is an alias: mail for it is for each of its members.
+    Alias {
+        /// The address without subaddress, in the form it is compared in, its domain in U-labels.
+        canonical: String,
+        /// At least one, none of them an alias.
+        members: Vec<Member>,
+        /// Each of them may send with it.
+        members_may_send: bool,
+    },
     /// The domain is ours, the local part is nobody's.
     UnknownLocalPart,
     /// The domain is not ours.
     NotOurs,
+}
+
+/// Who gets the mail for an alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The account.
+    pub account: String,
+    /// The address of the account that the alias names.
+    pub address: Path,
 }
 
 /// Why an address cannot be entered.
@@ -121,6 +140,8 @@ pub enum AddressError {
     },
     /// It is entered already, for this account.
     Taken(String),
+    /// It is entered already, as an alias.
+    IsAlias,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +150,15 @@ struct LocalDomain {
     shown: String,
     /// Account by canonical local part.
     local_parts: BTreeMap<String, String>,
+    /// By canonical local part.
+    aliases: BTreeMap<String, LocalAlias>,
     catch_all: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LocalAlias {
+    members: Vec<Member>,
+    members_may_send: bool,
 }
 
 const POSTMASTER: &str = "postmaster";
@@ -170,6 +199,15 @@ impl Directory {
                     None => directory.add_catch_all(name, &address.domain),
                 };
             }
+        }
+        for alias in dynamic.aliases.values() {
+            let members = alias.members.iter();
+            let members = members.filter_map(|member| directory.member(member.path()?));
+            let (members, Some(local)) = (members.collect(), &alias.address.local) else {
+                continue;
+            };
+            let domain = &alias.address.domain;
+            let _ = directory.add_alias(local, domain, members, alias.members_may_send);
         }
         directory
     }
@@ -275,6 +313,7 @@ impl Directory {
             rules,
             shown,
             local_parts: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             catch_all: None,
         };
         self.domains.insert(a_labels(name).into_owned(), entry);
@@ -300,6 +339,53 @@ impl Directory {
         local: &LocalPart,
         domain: &Domain,
     ) -> Result<(), AddressError> {
+        let (entry, canonical) = self.free(local, domain)?;
+        entry.local_parts.insert(canonical, account.to_owned());
+        self.accounts.insert(account.to_owned());
+        Ok(())
+    }
+
+    /// Makes an address an alias for addresses of accounts: what [`member`](Self::member) found. Without any there is no such address.
+    pub fn add_alias(
+        &mut self,
+        local: &LocalPart,
+        domain: &Domain,
+        members: Vec<Member>,
+        members_may_send: bool,
+    ) -> Result<(), AddressError> {
+        let (entry, canonical) = self.free(local, domain)?;
+        let alias = LocalAlias {
+            members,
+            members_may_send,
+        };
+        entry.aliases.insert(canonical, alias);
+        Ok(())
+    }
+
+    /// Somebody who can be a member of an alias: an address that an account has listed.
+    pub fn member(&self, address: Path) -> Option<Member> {
+        let (account, _) = self.domain(&address.host)?.listed(&address.local)?;
+        Some(Member {
+            account: account.to_owned(),
+            address,
+        })
+    }
+
+    /// An address that is entered as an alias, with members or without.
+    pub(crate) fn is_alias(&self, address: &Path) -> bool {
+        let domain = self.domain(&address.host);
+        domain.is_some_and(|domain| {
+            let canonical = domain.rules.canonical(&address.local);
+            canonical.is_some_and(|canonical| domain.aliases.contains_key(&canonical))
+        })
+    }
+
+    /// The domain and the canonical form of an address that is not entered yet.
+    fn free(
+        &mut self,
+        local: &LocalPart,
+        domain: &Domain,
+    ) -> Result<(&mut LocalDomain, String), AddressError> {
         let entry = self
             .domains
             .get_mut(&*a_labels(domain))
@@ -318,9 +404,10 @@ impl Directory {
         if let Some(owner) = entry.local_parts.get(&canonical) {
             return Err(AddressError::Taken(owner.clone()));
         }
-        entry.local_parts.insert(canonical, account.to_owned());
-        self.accounts.insert(account.to_owned());
-        Ok(())
+        if entry.aliases.contains_key(&canonical) {
+            return Err(AddressError::IsAlias);
+        }
+        Ok((entry, canonical))
     }
 
     /// Gives all addresses of a domain that are nobody's to an account, which is added when it is new.
@@ -346,6 +433,13 @@ impl Directory {
                     account: account.to_owned(),
                     canonical: format!("{canonical}@{}", domain.shown),
                     mailbox: None,
+                };
+            }
+            if let Some((alias, canonical)) = domain.alias(&address.local) {
+                return Found::Alias {
+                    canonical: format!("{canonical}@{}", domain.shown),
+                    members: alias.members.clone(),
+                    members_may_send: alias.members_may_send,
                 };
             }
             if is_postmaster {
@@ -415,9 +509,17 @@ impl Directory {
         format!("{local}@{host}")
     }
 
-    /// True when mail for `address` goes to `account`, so that it may send with it.
+    /// True when `account` may send with `address`: mail for it goes there, or it is a member of an alias whose members may.
     pub fn owns(&self, account: &str, address: &Path) -> bool {
-        matches!(self.find(address), Found::Account { account: owner, .. } if owner == account)
+        match self.find(address) {
+            Found::Account { account: owner, .. } => owner == account,
+            Found::Alias {
+                members,
+                members_may_send,
+                ..
+            } => members_may_send && members.iter().any(|member| member.account == account),
+            Found::UnknownLocalPart | Found::NotOurs => false,
+        }
     }
 
     /// True when mail for this domain is taken.
@@ -462,6 +564,13 @@ impl LocalDomain {
         let canonical = self.rules.canonical(local)?;
         let account = self.local_parts.get(&canonical)?;
         Some((account, canonical))
+    }
+
+    /// The alias with this local part, and the canonical form it was found under.
+    fn alias(&self, local: &LocalPart) -> Option<(&LocalAlias, String)> {
+        let canonical = self.rules.canonical(local)?;
+        let alias = self.aliases.get(&canonical)?;
+        (!alias.members.is_empty()).then_some((alias, canonical))
     }
 
     fn folded(&self, local: &LocalPart) -> String {

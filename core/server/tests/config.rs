@@ -10,7 +10,7 @@
 use mox_sasl::Mechanism;
 use mox_server::config::{
     Connections, Dynamic, EditError, LogLevel, Port, Relay, StartTlsPort, Static, Tls, add_account,
-    add_address, remove_account, remove_address,
+    add_address, add_to_alias, remove_account, remove_address, remove_from_alias,
 };
 use mox_server::decision::Quarantine;
 use mox_server::{Directory, Found};
@@ -381,6 +381,89 @@ fn what_cannot_be_meant_of_incoming_mail_is_named_with_its_place() {
     }
 }
 
+/// `domains.ron` with these aliases of example.org.
+fn with_aliases(aliases: &str) -> String {
+    let of_domain = format!("\"alias.example\": (aliases: {{{aliases}}}),");
+    DOMAINS.replacen("domains: {", &format!("domains: {{{of_domain}"), 1)
+}
+
+#[test]
+fn aliases_are_read_and_what_they_cannot_mean_is_named_with_its_place() {
+    let al = dynamic_address("al");
+    let text = with_aliases(&format!(
+        "\"sales\": (members: [{al:?}], members_may_send: true)"
+    ));
+    let dynamic = Dynamic::parse("domains.ron", &text, &fixed()).unwrap();
+    let alias = &dynamic.aliases["sales@alias.example"];
+    assert!(alias.members_may_send);
+    assert_eq!(alias.members[0].to_string(), al);
+    let directory = Directory::new(&fixed(), &dynamic);
+    let sales = mox_address::Path::parse("Sales@alias.example", true).unwrap();
+    assert!(directory.owns("al", &sales));
+    let many = vec!["\"x\""; 101].join(", ");
+    for (aliases, setting, what) in [
+        ("\"a\": (members: [])", "\"a\".members", "has no members"),
+        (
+            "\"a\": (members: [\"nobody\"])",
+            "\"a\".members[0]",
+            "no account has the address nobody@alias.example",
+        ),
+        (
+            "\"a\": (members: [\"b@elsewhere.example\"])",
+            "\"a\".members[0]",
+            "is no address here",
+        ),
+        (
+            "\"a\": (members: [\"b\"]), \"b\": (members: [\"a\"])",
+            "\"a\".members[0]",
+            "\"b\" is an alias itself",
+        ),
+        (
+            "\"a\": (members: [\"@alias.example\"])",
+            "\"a\".members[0]",
+            "is no single address",
+        ),
+        (
+            "\"a\": (members: [MANY])",
+            "\"a\".members",
+            "101 entries are too many",
+        ),
+        (
+            "\"a\": (members: [\"AL\", \"AL\"])",
+            "\"a\".members[1]",
+            "stands here twice",
+        ),
+        ("\"a+b\": (members: [\"AL\"])", "\"a+b\"", "does not count"),
+        (
+            "\"a@b\": (members: [\"AL\"])",
+            "\"a@b\"",
+            "is no local part",
+        ),
+        (
+            "\"a\": (members: [\"AL\"]), \"A\": (members: [\"AL\"])",
+            "\"a\"",
+            "is an alias already",
+        ),
+        ("\"a\": (membres: [])", "\"a\"", "no setting \"membres\""),
+    ] {
+        let aliases = aliases
+            .replace("MANY", &many)
+            .replace("\"AL\"", &format!("{al:?}"));
+        let errors = dynamic_errors(&with_aliases(&aliases));
+        assert!(errors.contains(what), "{aliases}: {errors}");
+        let place = format!("domains.\"alias.example\".aliases.{setting}");
+        assert!(errors.contains(&place), "{aliases}: {errors}");
+    }
+}
+
+/// An address of an account in `domains.ron`.
+fn dynamic_address(account: &str) -> String {
+    let dynamic = Dynamic::parse("domains.ron", DOMAINS, &fixed()).unwrap();
+    let mut addresses = dynamic.accounts[account].addresses.iter();
+    let single = addresses.find(|address| address.local.is_some());
+    single.unwrap().to_string()
+}
+
 #[test]
 fn lists_and_the_delay_of_strangers_are_read_and_checked() {
     let text = MOX.replace("smtp: ()", "dnsbls: [\"bl.example.org\"], smtp: ()");
@@ -649,6 +732,73 @@ fn added_accounts_and_addresses_leave_everything_else_as_it_was() {
     let text = remove_address("domains.ron", &text, &fixed, "J.Doe@example.org").unwrap();
     let text = remove_address("domains.ron", &text, &fixed, "a.l@example.org").unwrap();
     assert_eq!(text, DOMAINS);
+}
+
+#[test]
+fn aliases_are_made_changed_and_removed_and_everything_else_is_as_it_was() {
+    let fixed = fixed();
+    let add = |text: &str, alias, member| add_to_alias("d", text, &fixed, alias, member);
+    let rm = |text: &str, alias, member| remove_from_alias("d", text, &fixed, alias, member);
+    let one = add(DOMAINS, "Sales@example.org", "jo").unwrap();
+    let expected = |members: &str| {
+        let domain = format!("\"example.org\": (aliases: {{\"Sales\": (members: [{members}])}}),");
+        DOMAINS.replace("\"example.org\": (),", &domain)
+    };
+    assert_eq!(one, expected("\"jo@example.org\""));
+    let two = add(&one, "sales@example.org", "Jo@bücher.example").unwrap();
+    let both = "\"jo@example.org\", \"Jo@bücher.example\"";
+    assert_eq!(two, expected(both));
+    let other = add(&two, "info@bücher.example", "jo@example.org").unwrap();
+    let of_books = "case_sensitive: true, aliases: {\"info\": (members: [\"jo@example.org\"])})";
+    assert_eq!(
+        other,
+        expected(both).replace("case_sensitive: true)", of_books)
+    );
+    let refused = |result: Result<String, EditError>| match result.unwrap_err() {
+        EditError::Refused(why) => why,
+        other => panic!("{other}"),
+    };
+    for (alias, member, what) in [
+        ("sales@example.org", "jo", "is a member of"),
+        (
+            "sales@example.org",
+            "nobody",
+            "no account has the address nobody@example.org",
+        ),
+        ("more@example.org", "sales", "is an alias itself"),
+        ("jo@example.org", "al", "belongs to account \"jo\""),
+        (
+            "x@far.example",
+            "jo@example.org",
+            "there is no domain far.example",
+        ),
+    ] {
+        let why = refused(add(&two, alias, member));
+        assert!(why.contains(what), "{alias}: {why}");
+    }
+    let why = refused(remove_address("d", &two, &fixed, "jo@example.org"));
+    assert!(
+        why.contains("jo@example.org is a member of the alias Sales@example.org"),
+        "{why}"
+    );
+    let why = refused(add_address("d", &two, &fixed, "sales@example.org", "al"));
+    assert!(why.contains("is an alias already"), "{why}");
+    assert!(refused(rm(&one, "sales@example.org", Some("jo"))).contains("the last member"));
+    assert!(refused(rm(&one, "sales@example.org", Some("al"))).contains("is no member"));
+    assert!(refused(rm(&one, "info@example.org", None)).contains("there is no alias"));
+    let text = rm(&two, "SALES@example.org", Some("jo@bücher.example"));
+    assert!(
+        refused(text).contains("is no member"),
+        "letter case counts there"
+    );
+    let text = rm(&two, "SALES@example.org", Some("Jo@bücher.example")).unwrap();
+    assert_eq!(text, one);
+    let text = rm(&text, "sales@example.org", None).unwrap();
+    assert_eq!(
+        text,
+        DOMAINS.replace("\"example.org\": (),", "\"example.org\": (aliases: {}),")
+    );
+    assert_eq!(add(&text, "Sales@example.org", "jo").unwrap(), one);
 }
 
 #[test]

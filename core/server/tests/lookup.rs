@@ -8,7 +8,7 @@
 )]
 
 use mox_address::{Domain, Host, LocalPart, Path};
-use mox_server::{AddressError, Directory, DomainRules, Found, Postmaster};
+use mox_server::{AddressError, Directory, DomainRules, Found, Member, Postmaster};
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text, true).unwrap()
@@ -76,8 +76,89 @@ fn shown(found: Found) -> String {
                 mailbox.as_deref().unwrap_or("-")
             )
         }
+        Found::Alias {
+            canonical, members, ..
+        } => {
+            let shown = |m: &Member| format!("{} {}", m.account, m.address);
+            let members: Vec<String> = members.iter().map(shown).collect();
+            format!("{canonical}: {}", members.join(", "))
+        }
         other => format!("{other:?}"),
     }
+}
+
+#[test]
+fn an_alias_stands_for_addresses_of_accounts_and_its_members_may_send_where_it_says_so() {
+    let mut d = directory();
+    let member = |d: &Directory, address: &str| d.member(path(address));
+    let both: Vec<Member> = ["Jo.Doe@example.org", "ren\u{e9}@example.org"]
+        .iter()
+        .map(|address| member(&d, address).unwrap())
+        .collect();
+    let example = domain("example.org");
+    d.add_alias(&local("Sales"), &example, both.clone(), true)
+        .unwrap();
+    d.add_alias(
+        &local("info"),
+        &domain("all.example"),
+        both[..1].to_vec(),
+        false,
+    )
+    .unwrap();
+    d.add_alias(&local("empty"), &example, Vec::new(), false)
+        .unwrap();
+    let all = "sales@example.org: jo Jo.Doe@example.org, ren\u{e9} ren\u{e9}@example.org";
+    for (address, expected) in [
+        ("sales@example.org", all),
+        ("SALES+x@Example.org", all),
+        ("sales-y@example.org", all),
+        // Before the catch-all.
+        (
+            "info@all.example",
+            "info@all.example: jo Jo.Doe@example.org",
+        ),
+        ("info2@all.example", "al info2@all.example -"),
+        ("empty@example.org", "UnknownLocalPart"),
+        ("info@example.org", "UnknownLocalPart"),
+    ] {
+        assert_eq!(shown(d.find(&path(address))), expected, "{address}");
+    }
+    // Only what an account has listed can be a member.
+    for nobody in [
+        "sales@example.org",
+        "nobody@example.org",
+        "postmaster@example.org",
+        "any@all.example",
+        "jo@elsewhere.example",
+    ] {
+        assert_eq!(member(&d, nobody), None, "{nobody}");
+    }
+    // An address is one thing.
+    let address = d.add_address("al", &local("sales"), &example);
+    assert_eq!(address, Err(AddressError::IsAlias));
+    let alias =
+        |d: &mut Directory, name: &str| d.add_alias(&local(name), &example, both.clone(), false);
+    assert_eq!(alias(&mut d, "SALES"), Err(AddressError::IsAlias));
+    assert_eq!(
+        alias(&mut d, "jo.doe"),
+        Err(AddressError::Taken("jo".into()))
+    );
+    let separator = AddressError::Separator {
+        separator: '-',
+        base: "sa".into(),
+    };
+    assert_eq!(alias(&mut d, "sa-les"), Err(separator));
+    // Who may send with it.
+    for (account, address, may) in [
+        ("jo", "sales@example.org", true),
+        ("ren\u{e9}", "sales+x@example.org", true),
+        ("al", "sales@example.org", false),
+        ("jo", "info@all.example", false),
+    ] {
+        assert_eq!(d.owns(account, &path(address)), may, "{account} {address}");
+    }
+    // Nobody logs in with it.
+    assert_eq!(d.login("sales@example.org"), None);
 }
 
 #[test]

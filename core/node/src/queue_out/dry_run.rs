@@ -115,6 +115,15 @@ impl<R: Runtime> Node<R> {
                 text: "to a mailbox here".into(),
             });
         }
+        if let Found::Alias { members, .. } = ours {
+            let members: Vec<String> = members.iter().map(|m| m.address.to_string()).collect();
+            return Ok(DryRun {
+                transport: String::new(),
+                steps: vec![format!("{to} is an alias here for {}", members.join(", "))],
+                outcome: "delivered".into(),
+                text: "to mailboxes here".into(),
+            });
+        }
         probe.note(format!("by transport {transport}"));
         let seat = Arc::new(node.registry.enter_attempt());
         let (message, mut results) = (Arc::new(message), [None]);

@@ -8,6 +8,7 @@ use mox_mailbox::{Body, Delivery, Flags, QueueEntry, QueueMessage, QueueRecipien
 use mox_queue::Outcome;
 use mox_server::{Arrived, Found, StoredStructure};
 use mox_store::StoreError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attempt::ours;
@@ -39,13 +40,16 @@ pub(super) async fn deliver<R: Runtime>(
     };
     let structure = StoredStructure::encode(&arrived.structure);
     let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
-    for some in targets.chunks(at_once) {
+    for some in together(&targets, at_once) {
         let now = node.runtime.now().utc;
         let delivery = Delivery {
             body: Body::Stored(message.body),
             structure: structure.clone(),
             header: arrived.header.clone(),
-            targets: some.iter().map(|(_, target)| target.clone()).collect(),
+            targets: some
+                .iter()
+                .flat_map(|(_, targets)| targets.clone())
+                .collect(),
             queue: None,
             now,
         };
@@ -103,12 +107,29 @@ pub(super) async fn deliver<R: Runtime>(
     Ok((Some(entry), refused))
 }
 
+/// Recipients whose mailboxes one operation serves, in their order: those of an alias are served together, at most
+/// [`ALIAS_MEMBERS_MAX`](mox_server::config::ALIAS_MEMBERS_MAX), which fit.
+fn together<T>(all: &[(T, Vec<Target>)], at_once: usize) -> Vec<&[(T, Vec<Target>)]> {
+    let (mut chunks, mut rest) = (Vec::new(), all);
+    while !rest.is_empty() {
+        let mut mailboxes = 0;
+        let fit = rest.iter().take_while(|(_, targets)| {
+            mailboxes += targets.len();
+            mailboxes <= at_once
+        });
+        let (chunk, left) = rest.split_at(fit.count().max(1).min(rest.len()));
+        chunks.push(chunk);
+        rest = left;
+    }
+    chunks
+}
+
 /// Who is ours, and where the message goes.
 fn targets<R: Runtime>(
     node: &Inner<R>,
     entry: &QueueEntry,
     message: &QueueMessage,
-) -> Vec<(QueueRecipient, Target)> {
+) -> Vec<(QueueRecipient, Vec<Target>)> {
     let directory = node.directory();
     let from = match message.reverse_path.as_str() {
         "" => None,
@@ -116,26 +137,38 @@ fn targets<R: Runtime>(
     };
     let target = |recipient: &QueueRecipient| {
         let to = Path::parse(&recipient.address, true).ok()?;
-        let Found::Account {
-            account, mailbox, ..
-        } = directory.find(&to)
-        else {
-            return None;
+        let mailboxes: Vec<(String, Option<String>)> = match directory.find(&to) {
+            Found::Account {
+                account, mailbox, ..
+            } => vec![(account, mailbox)],
+            Found::Alias { members, .. } => {
+                // Two addresses of one account are one mailbox.
+                let accounts: BTreeSet<String> = members.into_iter().map(|m| m.account).collect();
+                accounts
+                    .into_iter()
+                    .map(|account| (account, None))
+                    .collect()
+            }
+            Found::UnknownLocalPart | Found::NotOurs => return None,
         };
         let prefix = mox_message::return_path(from.as_ref()) + &mox_message::delivered_to(&to);
         let mut prefix = prefix.into_bytes();
         prefix.extend_from_slice(&message.prefix);
-        let target = Target {
-            account: node.account_id(&account)?,
-            mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
-            create: true,
-            prefix: Bytes::from(prefix),
-            flags: Flags::NONE,
-            keywords: Vec::new(),
-            date: message.created,
-            origin: Bytes::new(),
+        let prefix = Bytes::from(prefix);
+        let target = |(account, mailbox): (String, Option<String>)| {
+            Some(Target {
+                account: node.account_id(&account)?,
+                mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
+                create: true,
+                prefix: prefix.clone(),
+                flags: Flags::NONE,
+                keywords: Vec::new(),
+                date: message.created,
+                origin: Bytes::new(),
+            })
         };
-        Some((recipient.clone(), target))
+        let targets: Option<Vec<Target>> = mailboxes.into_iter().map(target).collect();
+        Some((recipient.clone(), targets?))
     };
     entry.recipients.iter().filter_map(target).collect()
 }

@@ -70,7 +70,13 @@ impl Transaction {
     /// The address under which the queue delivers to a mailbox: of several ones that about which the sender wants to be told.
     fn queued_as<'l>(&self, local: &'l Local) -> Option<&'l Path> {
         let wanted = local.to.iter().find(|to| self.wants(to));
-        wanted.or_else(|| local.to.first())
+        let to = wanted.or_else(|| local.to.first())?;
+        // Behind an alias are others too.
+        local
+            .own
+            .as_ref()
+            .filter(|_| local.aliases.contains(to))
+            .or(Some(to))
     }
 
     fn wants(&self, to: &Path) -> bool {
@@ -93,8 +99,12 @@ impl Transaction {
         let local = at_once.iter().filter_map(|nth| self.local.get(*nth));
         let all = local.flat_map(|local| &local.to);
         let wanted = all.filter_map(|to| Some((to.clone(), self.dsn.get(to)?.clone())));
-        let recipients: Vec<(Path, RcptDsn)> =
-            wanted.filter(|(_, dsn)| dsn.wants_success()).collect();
+        // An alias leads to several mailboxes.
+        let mut told = BTreeSet::new();
+        let recipients: Vec<(Path, RcptDsn)> = wanted
+            .filter(|(_, dsn)| dsn.wants_success())
+            .filter(|(to, _)| told.insert(to.clone()))
+            .collect();
         (!recipients.is_empty()).then_some(())?;
         Some(Receipt {
             to: self.from.clone()?,
@@ -611,6 +621,7 @@ pub(super) fn prefix(trace: String, added: &str, headless: bool) -> Bytes {
 mod tests {
     use super::*;
     use crate::smtp_in::transaction::Target;
+    use mox_server::Member;
     use mox_smtp::server::MailParams;
     use mox_smtp::wire::Notify;
 
@@ -654,6 +665,50 @@ mod tests {
             queued,
             [&path("anna@here.example"), &path("bob@here.example")]
         );
+    }
+
+    #[test]
+    fn behind_an_alias_the_queue_has_the_members_and_the_sender_is_told_once() {
+        let from = Some(path("me@far.example"));
+        let mut transaction = Transaction::new("id".into(), from, MailParams::default(), true);
+        let told = RcptDsn {
+            notify: Some(Notify {
+                success: true,
+                ..Notify::default()
+            }),
+            original: None,
+        };
+        let member = |account: u32, address: &str| {
+            let member = Member {
+                account: format!("account {account}"),
+                address: path(address),
+            };
+            (AccountId(account), member)
+        };
+        let members = vec![member(1, "ann@here.example"), member(2, "bob@here.example")];
+        let alias = path("sales@here.example");
+        transaction.add(alias.clone(), told, Target::Members(members));
+        let ann = Target::Local {
+            account: AccountId(1),
+            name: "account 1".into(),
+            mailbox: "INBOX".into(),
+        };
+        transaction.add(path("anna@here.example"), RcptDsn::default(), ann);
+        assert_eq!(transaction.local.len(), 2);
+        let queued = transaction.local.iter();
+        let queued: Vec<&Path> = queued.filter_map(|l| transaction.queued_as(l)).collect();
+        assert_eq!(
+            queued,
+            [&path("ann@here.example"), &path("bob@here.example")]
+        );
+        let wished = &transaction.dsn[&path("bob@here.example")];
+        assert_eq!(
+            wished.original.as_deref(),
+            Some("rfc822;sales@here.example")
+        );
+        let receipt = transaction.receipt(&[0, 1], Utc(0), &Bytes::new()).unwrap();
+        let told: Vec<Path> = receipt.recipients.into_iter().map(|(to, _)| to).collect();
+        assert_eq!(told, [alias]);
     }
 
     #[test]

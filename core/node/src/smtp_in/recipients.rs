@@ -118,7 +118,12 @@ fn is_named(directory: &Directory, header: &[u8], account: &str) -> Option<bool>
             let local = String::from_utf8_lossy(&local);
             let text = format!("{local}@{}", String::from_utf8_lossy(&host));
             let found = Path::parse(&text, true).map(|path| directory.find(&path));
-            if matches!(found, Ok(Found::Account { account: of, .. }) if of == account) {
+            let is_theirs = match found {
+                Ok(Found::Account { account: of, .. }) => of == account,
+                Ok(Found::Alias { members, .. }) => members.iter().any(|m| m.account == account),
+                _ => false,
+            };
+            if is_theirs {
                 return Some(true);
             }
         }
@@ -149,7 +154,7 @@ fn tokens<R: Runtime>(
     period: Duration,
 ) -> (Token, Option<String>) {
     let authors = facts.message.as_ref().map(|message| &message.authors[..]);
-    let (Some([author]), Found::Account { canonical, .. }) =
+    let (Some([author]), Found::Account { canonical, .. } | Found::Alias { canonical, .. }) =
         (authors, node.directory().find(address))
     else {
         return (Token::Absent, None);

@@ -6,11 +6,11 @@ use mox_dns::Name;
 use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::TlsFacts;
 use mox_mailbox::AccountId;
-use mox_server::{Intake, Letterhead, Scrub, Submitted};
+use mox_server::{Intake, Letterhead, Member, Scrub, Submitted};
 use mox_smtp::server::{Answer, MailParams};
 use mox_smtp::wire::RcptDsn;
 use mox_store::Spool;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,6 +43,10 @@ pub(super) struct Local {
     pub(super) account: AccountId,
     pub(super) name: String,
     pub(super) mailbox: String,
+    /// The account's own address, where aliases lead to it: the queue delivers to that, so that no other member gets the message twice.
+    pub(super) own: Option<Path>,
+    /// Those of the recipients that are aliases.
+    pub(super) aliases: BTreeSet<Path>,
 }
 
 /// Where a recipient leads.
@@ -53,6 +57,8 @@ pub(super) enum Target {
         name: String,
         mailbox: String,
     },
+    /// The inbox of each member of an alias.
+    Members(Vec<(AccountId, Member)>),
     /// The queue.
     Remote,
 }
@@ -100,6 +106,27 @@ pub(super) struct Content {
     pub(super) held: Held,
 }
 
+impl Local {
+    fn lead(&mut self, to: Path, own: Option<Path>) {
+        if let Some(own) = own {
+            self.aliases.insert(to.clone());
+            self.own.get_or_insert(own);
+        }
+        if !self.to.contains(&to) {
+            self.to.push(to);
+        }
+    }
+}
+
+/// ORCPT for who gets a message under another address; `None` for an address that would have to be encoded.
+fn original(to: &Path) -> Option<Box<str>> {
+    let text = to.to_string();
+    let is_plain = |b: u8| b.is_ascii_graphic() && !b"+=".contains(&b);
+    text.bytes()
+        .all(is_plain)
+        .then(|| format!("rfc822;{text}").into())
+}
+
 impl Transaction {
     pub(super) fn new(id: String, from: Option<Path>, params: MailParams, foreign: bool) -> Self {
         Self {
@@ -130,27 +157,48 @@ impl Transaction {
                 account,
                 name,
                 mailbox,
-            } => {
-                // One copy per mailbox, whatever addresses lead to it.
-                let known = self
-                    .local
-                    .iter_mut()
-                    .find(|local| local.account == account && local.mailbox == mailbox);
-                match known {
-                    Some(local) if local.to.contains(&to) => {}
-                    Some(local) => local.to.push(to),
-                    None => self.local.push(Local {
-                        to: vec![to],
-                        account,
-                        name,
-                        mailbox,
-                    }),
+            } => self.lead(to, (account, name, mailbox), None),
+            Target::Members(members) => {
+                for (account, member) in members {
+                    // What is wanted for an alias is wanted for each of its members (RFC 3461 5.2.7.2).
+                    if let Some(wanted) = self.dsn.get(&to).cloned() {
+                        let original = wanted.original.or_else(|| original(&to));
+                        let wanted = RcptDsn { original, ..wanted };
+                        self.dsn.entry(member.address.clone()).or_insert(wanted);
+                    }
+                    let inbox = (account, member.account, mox_mailbox::INBOX.into());
+                    self.lead(to.clone(), inbox, Some(member.address));
                 }
             }
             Target::Remote => {
                 if !self.remote.contains(&to) {
                     self.remote.push(to);
                 }
+            }
+        }
+    }
+
+    /// One copy per mailbox, whatever addresses lead to it. `own` is the account's own address, where an alias leads to it.
+    fn lead(
+        &mut self,
+        to: Path,
+        (account, name, mailbox): (AccountId, String, String),
+        own: Option<Path>,
+    ) {
+        let known = |local: &&mut Local| local.account == account && local.mailbox == mailbox;
+        match self.local.iter_mut().find(known) {
+            Some(local) => local.lead(to, own),
+            None => {
+                let mut local = Local {
+                    to: Vec::new(),
+                    account,
+                    name,
+                    mailbox,
+                    own: None,
+                    aliases: BTreeSet::new(),
+                };
+                local.lead(to, own);
+                self.local.push(local);
             }
         }
     }

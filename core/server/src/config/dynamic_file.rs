@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mox_address::{Domain, Host, LocalPart, Path};
 use serde::Deserialize;
 
+use super::aliases::{self, Alias, FileAlias};
 use super::check::{self, Check};
 use super::dkim::{Dkim, FileDkim};
 use super::incoming::{self, FileRuleset, Incoming, JunkFilter};
@@ -29,6 +30,8 @@ pub struct Dynamic {
     pub dkim: BTreeMap<Domain, Dkim>,
     /// Where reports about the domains go, for those that say so.
     pub reports: BTreeMap<Domain, ReportAddresses>,
+    /// Addresses that stand for addresses of accounts, by themselves.
+    pub aliases: BTreeMap<String, Alias>,
     /// The accounts by name.
     pub accounts: BTreeMap<String, Account>,
     /// By which transport mail leaves.
@@ -100,6 +103,8 @@ struct FileDomain {
     dmarc_reports: Option<String>,
     #[serde(default)]
     tls_reports: Option<String>,
+    #[serde(default)]
+    aliases: BTreeMap<String, FileAlias>,
     #[serde(default)]
     routes: Vec<FileRoute>,
 }
@@ -247,6 +252,17 @@ impl File {
                 accounts.insert(name.clone(), account);
             }
         }
+        let entered: Vec<_> = (self.domains.iter())
+            .map(|(name, raw)| aliases::enter(check, name, &raw.aliases, &mut directory))
+            .collect();
+        let mut aliases = BTreeMap::new();
+        for ((name, raw), entered) in self.domains.iter().zip(entered) {
+            let read = aliases::members(check, name, &raw.aliases, entered, &directory);
+            aliases.extend(
+                read.into_iter()
+                    .map(|alias| (alias.address.to_string(), alias)),
+            );
+        }
         for (name, raw) in &self.domains {
             let addresses = raw.reports(check, name, &directory);
             if let Ok(domain) = Domain::parse(name, true).and_then(|domain| domain.to_ascii())
@@ -273,6 +289,7 @@ impl File {
             domains,
             dkim,
             reports,
+            aliases,
             accounts,
             routes,
             outgoing_reports,
@@ -318,7 +335,9 @@ impl FileDomain {
                 host: Host::Domain(Domain::parse(name, true).ok()?.to_ascii().ok()?),
                 local: local.clone(),
             };
-            if !matches!(directory.find(&path), Found::Account { .. }) {
+            if !(matches!(directory.find(&path), Found::Account { .. })
+                || directory.is_alias(&path))
+            {
                 check.problem(
                     &[Field("domains"), Key(name), Field(field)],
                     &format!("nobody has the address {text}@{name}"),
@@ -494,6 +513,10 @@ pub(super) fn explain(
         AddressError::Taken(owner) if owner == account => (
             format!("{text:?} stands here twice"),
             "remove one of them".into(),
+        ),
+        AddressError::IsAlias => (
+            format!("{text:?} is an alias already"),
+            "remove one of the two".into(),
         ),
         AddressError::Taken(owner) => (
             format!("{text:?} belongs to account {owner:?} already"),

@@ -107,6 +107,7 @@ pub fn remove_account(
         )));
     }
     wanted.routes.accounts.remove(name);
+    no_alias_names(&wanted, |address| owner_of(&wanted, address).is_none())?;
     if fixed.postmaster.account == name {
         return Err(refused(format!(
             "mox.ron gives the postmaster's mail to account {name:?}; name another account there first"
@@ -166,6 +167,9 @@ pub fn remove_domain(
     }
     wanted.dkim.remove(&domain);
     wanted.routes.domains.remove(&domain);
+    wanted
+        .aliases
+        .retain(|_, alias| alias.address.domain != domain);
     for (account, of) in &wanted.accounts {
         if let Some(address) = of.addresses.iter().find(|a| a.domain == domain) {
             return Err(refused(format!(
@@ -236,15 +240,39 @@ pub fn remove_address(
     if let Some(account) = wanted.accounts.get_mut(&name) {
         account.addresses.remove(at);
     }
+    no_alias_names(&wanted, |address| is_same(&wanted, address, &sought))?;
     let list = [Field("accounts"), Key(&name), Field("addresses")];
     confirm(file, remove(text, &list, |_, n| n == at), fixed, &wanted)
 }
 
-fn refused(why: impl Into<String>) -> EditError {
+/// Refuses where an alias names one of these addresses.
+fn no_alias_names(dynamic: &Dynamic, which: impl Fn(&Address) -> bool) -> Result<(), EditError> {
+    let mut all = (dynamic.aliases.values())
+        .flat_map(|alias| alias.members.iter().map(move |member| (alias, member)));
+    match all.find(|(_, member)| which(member)) {
+        Some((alias, member)) => Err(refused(format!(
+            "{member} is a member of the alias {}; take it out first",
+            alias.address
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The account that has an address.
+fn owner_of<'d>(dynamic: &'d Dynamic, address: &Address) -> Option<&'d String> {
+    let mut accounts = dynamic.accounts.iter();
+    let has = |account: &Account| {
+        let mut all = account.addresses.iter();
+        all.any(|own| is_same(dynamic, own, address))
+    };
+    accounts.find_map(|(name, account)| has(account).then_some(name))
+}
+
+pub(super) fn refused(why: impl Into<String>) -> EditError {
     EditError::Refused(why.into())
 }
 
-fn full_address(text: &str) -> Result<Address, EditError> {
+pub(super) fn full_address(text: &str) -> Result<Address, EditError> {
     Address::parse(text, None).map_err(|why| {
         refused(format!(
             "{text:?} is no address: {why}; write local-part@domain"
@@ -278,7 +306,7 @@ fn free_address(
     Ok(address)
 }
 
-fn is_same(dynamic: &Dynamic, a: &Address, b: &Address) -> bool {
+pub(super) fn is_same(dynamic: &Dynamic, a: &Address, b: &Address) -> bool {
     let case_sensitive = dynamic
         .domains
         .get(&a.domain)
@@ -291,7 +319,7 @@ fn is_same(dynamic: &Dynamic, a: &Address, b: &Address) -> bool {
 }
 
 /// The new text, if it says what it should.
-fn confirm(
+pub(super) fn confirm(
     file: &str,
     text: Option<String>,
     fixed: &Static,
@@ -315,7 +343,7 @@ struct Element {
     comma: Option<Range<usize>>,
 }
 
-/// The elements of the map or list at `path`, and the offset of its closing bracket.
+/// The elements of the map, list or struct at `path`, and the offset of its closing bracket.
 fn elements(text: &str, path: &[Step<'_>]) -> Option<(Vec<Element>, usize)> {
     let located = Located::new(text);
     match located.find(path)? {
@@ -345,13 +373,25 @@ fn elements(text: &str, path: &[Step<'_>]) -> Option<(Vec<Element>, usize)> {
             });
             Some((elements.collect(), seq.close_bracket.start_offset))
         }
+        Expr::AnonStruct(all) => {
+            let elements = all.fields.iter().map(|field| {
+                let range = field.name.span.start_offset..field.value.span().end_offset;
+                Element {
+                    key: None,
+                    range,
+                    comma: field.comma.map(|c| c.start_offset..c.end_offset),
+                }
+            });
+            Some((elements.collect(), all.close_paren.start_offset))
+        }
+        Expr::Unit(unit) => Some((Vec::new(), unit.span.end_offset.checked_sub(1)?)),
         _ => None,
     }
 }
 
-/// The text with a new last element in the map or list at `path`: on a line of its own where the closing bracket
+/// The text with a new last element in the map, list or struct at `path`: on a line of its own where the closing bracket
 /// has one, else on the same line.
-fn insert(text: &str, path: &[Step<'_>], new: &str) -> Option<String> {
+pub(super) fn insert(text: &str, path: &[Step<'_>], new: &str) -> Option<String> {
     let (elements, close) = elements(text, path)?;
     let last = elements.last();
     let line = line_start(text, close);
@@ -387,7 +427,7 @@ fn insert(text: &str, path: &[Step<'_>], new: &str) -> Option<String> {
 }
 
 /// The text without one element of the map or list at `path`, and without the comment on the element's own line.
-fn remove(
+pub(super) fn remove(
     text: &str,
     path: &[Step<'_>],
     which: impl Fn(Option<&str>, usize) -> bool,

@@ -114,6 +114,26 @@ pub fn under(
             }
             changed.account = Some(account);
         }
+        (_, Ok(Found::Alias { members, .. })) => {
+            changed.standing = Standing::Known;
+            let account = recipient.account.clone();
+            let is_member = |account: &String| members.iter().any(|m| m.account == *account);
+            match account.filter(is_member) {
+                Some(account) if facts.message.is_some() => settle(
+                    (facts, header),
+                    &mut changed,
+                    (&account, "INBOX".into()),
+                    directory,
+                    &mut unknown,
+                ),
+                Some(_) => {}
+                None if facts.message.is_none() => {}
+                None => unknown.push(format!(
+                    "what the members of {} want, who are others now",
+                    recipient.address
+                )),
+            }
+        }
     }
     let judgement = Judgement::of(facts, changed);
     let listings = facts.message.as_ref().map(|message| &message.listings);
@@ -208,11 +228,15 @@ mod tests {
     };
 
     fn directory(account: &str) -> Directory {
+        directory_of("()", account)
+    }
+
+    fn directory_of(domain: &str, account: &str) -> Directory {
         let fixed = "(data_dir: \"d\", hostname: \"mx.example.org\", postmaster: (account: \"jo\"),
             listeners: {\"a\": (ips: [\"127.0.0.1\"], smtp: ())})";
         let fixed = Static::parse("mox.ron", fixed).unwrap();
         let dynamic = format!(
-            "(domains: {{\"example.org\": ()}}, accounts: {{\"jo\": (domain: \"example.org\",
+            "(domains: {{\"example.org\": {domain}}}, accounts: {{\"jo\": (domain: \"example.org\",
             addresses: [\"jo\"], {account})}})"
         );
         Directory::new(
@@ -376,6 +400,29 @@ mod tests {
         let other = &record.under(&directory(""))[0].judgement.recipient;
         assert_eq!(other.content, None);
         assert_eq!(other.settings.junk_mailbox, "Junk");
+    }
+
+    #[test]
+    fn a_member_of_an_alias_is_judged_as_what_it_wants_itself() {
+        let mut record = record();
+        record.recipients[0].recipient.address = "sales@example.org".into();
+        let told = |record: &Record, account: &str, members: &str| {
+            let alias = format!("(aliases: {{\"sales\": (members: {members})}})");
+            let under = record.under(&directory_of(&alias, account)).remove(0);
+            (under.judgement.decision.reason, under.unknown)
+        };
+        let (reason, unknown) = told(&record, "", "[\"jo\"]");
+        assert_eq!((reason, unknown), (Reason::SpfPolicy, vec![]));
+        let forwarded = "junk_filter: None, rulesets: [(mailbox: \"INBOX\", \
+                         verified_domain: \"old.example\", is_forward: true)]";
+        let (reason, unknown) = told(&record, forwarded, "[\"jo\"]");
+        assert_eq!((reason, unknown), (Reason::NoBadSignals, vec![]));
+        record.recipients[0].recipient.account = Some("al".into());
+        let (_, unknown) = told(&record, "", "[\"jo\"]");
+        assert_eq!(
+            unknown,
+            ["what the members of sales@example.org want, who are others now"]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mox_address::{Domain, LocalPart};
+use mox_address::{Domain, LocalPart, Path};
 use mox_driver::{Bind, Runtime, Timer};
 use mox_machine::{Mono, Seed};
 use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Queued, Service, Transport};
@@ -46,6 +46,8 @@ pub struct One {
     pub max_size: u64,
     pub receiving: mox_node::Receiving,
     pub incoming: mox_server::config::Incoming,
+    /// `sales@ours.example` stands for ann and mox; whether they may send with it.
+    pub alias: Option<bool>,
     /// Why the process ended by itself.
     exit: Arc<Mutex<Option<String>>>,
 }
@@ -80,6 +82,7 @@ impl One {
             max_size: mox_smtp::server::Config::MAX_SIZE,
             receiving: mox_node::Receiving::default(),
             incoming: mox_server::config::Incoming::default(),
+            alias: None,
             exit: Arc::default(),
         }
     }
@@ -167,6 +170,16 @@ impl One {
         directory.add_domain(&domain, DomainRules::default());
         let local = LocalPart::parse("ann", false).unwrap();
         directory.add_address("ann", &local, &domain).unwrap();
+        if let Some(may_send) = self.alias {
+            let members = ["ann@ours.example", "mox@localhost"].into_iter();
+            let members = members.map(|address| Path::parse(address, false).unwrap());
+            let members = members
+                .map(|path| directory.member(path).unwrap())
+                .collect();
+            let sales = LocalPart::parse("sales", false).unwrap();
+            let added = directory.add_alias(&sales, &domain, members, may_send);
+            added.unwrap();
+        }
         directory.set_incoming("ann", self.incoming.clone());
         directory.set_routes(self.routes.clone());
         let runtime = self.runtime.clone();
