@@ -317,6 +317,15 @@ impl<R: Runtime> SmtpHost<R> {
             .as_mut()
             .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
         let given = to.to_string();
+        // What has nobody to answer to is about one message of one sender (RFC 5321 4.5.5).
+        if !submission && transaction.from.is_none() && transaction.has_recipients() {
+            return Err(Reply::new(
+                452,
+                5,
+                3,
+                "a message without a sender is for one recipient at a time",
+            ));
+        }
         let target = match found {
             Found::Account {
                 account: name,
@@ -384,8 +393,14 @@ impl<R: Runtime> SmtpHost<R> {
                 transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
             }
         }
-        if let (Some(begun), Target::Local { name, .. }) = (&mut self.begun, &target) {
-            begun.to.push((given, name.clone()));
+        match (&mut self.begun, &target) {
+            (Some(begun), Target::Local { name, .. }) => begun.to.push((given, name.clone())),
+            (Some(begun), Target::Members(members)) => {
+                let named =
+                    |(_, member): &(AccountId, Member)| (given.clone(), member.account.clone());
+                begun.to.extend(members.iter().map(named));
+            }
+            _ => {}
         }
         transaction.add(to, dsn, target);
         Ok(())

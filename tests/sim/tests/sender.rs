@@ -137,6 +137,37 @@ fn who_could_not_be_answered_may_not_send_and_the_record_says_why() {
 }
 
 #[test]
+fn a_message_without_a_sender_is_for_one_recipient() {
+    world(
+        DnsManner::direct(),
+        |_| {},
+        |one, client| async move {
+            for (sender, second) in [("", "452 4.5.3 "), ("bob@far.example", "250 ")] {
+                let mail = format!("MAIL FROM:<{sender}>");
+                let lines = [
+                    "EHLO mx.far.example",
+                    &mail,
+                    "RCPT TO:<nobody@ours.example>",
+                    "RCPT TO:<ann@ours.example>",
+                    "RCPT TO:<mox@localhost>",
+                    "DATA",
+                    "From: <bob@far.example>\r\nSubject: hello\r\n\r\nHello.\r\n.",
+                ];
+                let replies = session(&client, &lines).await;
+                let codes = ["250", "250 ", "550 5.1.1 ", "250 ", second, "354 ", "250 "];
+                for (reply, code) in replies.iter().zip(codes) {
+                    assert!(reply.starts_with(code), "{sender}: {replies:?}");
+                }
+                let record = one.node().explain("ann@ours.example", 1).unwrap().remove(0);
+                let recipients = if sender.is_empty() { 1 } else { 2 };
+                assert_eq!(record.recipients.len(), recipients);
+            }
+            one.node().drain().await;
+        },
+    );
+}
+
+#[test]
 fn while_name_servers_do_not_tell_senders_are_put_off_but_our_own() {
     let silent = DnsManner {
         servfail_one_in: 1,

@@ -147,6 +147,10 @@ impl Transaction {
         self.from.as_ref()
     }
 
+    pub(super) fn has_recipients(&self) -> bool {
+        !self.local.is_empty() || !self.remote.is_empty()
+    }
+
     /// One more recipient. How many there may be is the machine's to say.
     pub(super) fn add(&mut self, to: Path, dsn: RcptDsn, target: Target) {
         if dsn != RcptDsn::default() {
