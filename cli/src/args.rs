@@ -208,6 +208,8 @@ pub enum ConfigCommand {
     Account(ConfigAccount),
     /// Addresses.
     Address(ConfigAddress),
+    /// Aliases.
+    Alias(ConfigAlias),
     /// Domains.
     Domain(ConfigDomain),
     /// Records to publish.
@@ -301,6 +303,56 @@ pub struct AddressRm {
     #[argh(positional)]
     pub address: String,
 }
+
+/// Add, change, remove or list aliases: addresses that stand for addresses of accounts. The running server does it.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "alias")]
+pub struct ConfigAlias {
+    /// what to do
+    #[argh(subcommand)]
+    pub command: AliasCommand,
+}
+
+/// What to do with an alias.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand)]
+pub enum AliasCommand {
+    /// Add.
+    Add(AliasAdd),
+    /// Remove.
+    Rm(AliasRm),
+    /// List.
+    List(AliasList),
+}
+
+/// Make an address an alias, or give an alias one more member.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "add")]
+pub struct AliasAdd {
+    /// the address of the alias
+    #[argh(positional)]
+    pub alias: String,
+    /// an address of an account, which gets its mail
+    #[argh(positional)]
+    pub member: String,
+}
+
+/// Take a member out of an alias, or the alias away.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "rm")]
+pub struct AliasRm {
+    /// the address of the alias
+    #[argh(positional)]
+    pub alias: String,
+    /// the member; without, the alias goes
+    #[argh(positional)]
+    pub member: Option<String>,
+}
+
+/// List the aliases of the configuration, with their members.
+#[derive(Debug, FromArgs)]
+#[argh(subcommand, name = "list")]
+pub struct AliasList {}
 
 /// Add or remove domains. The running server does it.
 #[derive(Debug, FromArgs)]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use crate::args::{AccountCommand, AddressCommand, Args, Config, ConfigCommand, DomainCommand};
+use crate::args::{
+    AccountCommand, AddressCommand, AliasCommand, Args, Config, ConfigCommand, DomainCommand,
+};
 use crate::config_files::{ConfigEdit, ConfigFiles, ctl_socket};
 use crate::ctl::{self, Command};
 use crate::failure::Failure;
@@ -40,6 +42,17 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 address: rm.address.clone(),
             },
         },
+        ConfigCommand::Alias(alias) => match &alias.command {
+            AliasCommand::List(_) => return list_aliases(args),
+            AliasCommand::Add(add) => ConfigEdit::AddToAlias {
+                alias: add.alias.clone(),
+                member: add.member.clone(),
+            },
+            AliasCommand::Rm(rm) => ConfigEdit::RemoveFromAlias {
+                alias: rm.alias.clone(),
+                member: rm.member.clone(),
+            },
+        },
     };
     let notes: Vec<String> = ctl::ask(&ctl_socket(args)?, &Command::Config(edit.clone()))?;
     match edit {
@@ -51,6 +64,13 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             println!("address {address} added to account {account}");
         }
         ConfigEdit::RemoveAddress { address } => println!("address {address} removed"),
+        ConfigEdit::AddToAlias { alias, member } => {
+            println!("mail for {alias} goes to {member} too");
+        }
+        ConfigEdit::RemoveFromAlias { alias, member } => match member {
+            Some(member) => println!("mail for {alias} goes to {member} no longer"),
+            None => println!("alias {alias} removed"),
+        },
         ConfigEdit::AddDomain { domain } => println!(
             "domain {domain} added, with keys that sign its mail; publish what moxctl config dnsrecords {domain} prints, \
              then see whether all is there: moxctl config dnscheck {domain}"
@@ -61,6 +81,19 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     }
     for note in notes {
         println!("{note}");
+    }
+    Ok(())
+}
+
+fn list_aliases(args: &Args) -> Result<(), Failure> {
+    let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    for alias in files.dynamic.aliases.values() {
+        let members: Vec<String> = alias.members.iter().map(ToString::to_string).collect();
+        let may_send = match alias.members_may_send {
+            true => " (members may send)",
+            false => "",
+        };
+        println!("{}: {}{may_send}", alias.address, members.join(", "));
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use mox_address::Domain;
 use mox_dkim::KeyRecord;
 use mox_server::config::{
     self, BadKey, Dynamic, EditError, Listener, Problems, Static, Tls, add_account, add_address,
-    add_domain, bad_keys, remove_account, remove_address, remove_domain,
+    add_domain, add_to_alias, bad_keys, remove_account, remove_address, remove_domain,
+    remove_from_alias,
 };
 use mox_server::{Directory, Signers};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,20 @@ pub enum ConfigEdit {
     RemoveDomain {
         /// Its name.
         domain: String,
+    },
+    /// Make an address an alias, or give an alias one more member.
+    AddToAlias {
+        /// The address of the alias.
+        alias: String,
+        /// An address of an account.
+        member: String,
+    },
+    /// Take a member out of an alias, or the alias away.
+    RemoveFromAlias {
+        /// The address of the alias.
+        alias: String,
+        /// The member; without, the alias goes.
+        member: Option<String>,
     },
 }
 
@@ -165,6 +180,12 @@ impl ConfigFiles {
                 add_address(name, &text, fixed, address, account)
             }
             ConfigEdit::RemoveAddress { address } => remove_address(name, &text, fixed, address),
+            ConfigEdit::AddToAlias { alias, member } => {
+                add_to_alias(name, &text, fixed, alias, member)
+            }
+            ConfigEdit::RemoveFromAlias { alias, member } => {
+                remove_from_alias(name, &text, fixed, alias, member.as_deref())
+            }
         };
         let new = new.map_err(|e: EditError| Failure::Failed(e.to_string()))?;
         // A key before the file that names it, and gone only after.

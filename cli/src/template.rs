@@ -151,7 +151,7 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
     let (keys, sign) = (keys.collect::<String>(), format!("{:?}", dkim.sign));
     format!(
         r#"// domains.ron: whose mail is kept here. The running server reads this file again when it changes.
-// moxctl config account add|rm and moxctl config address add|rm change it too, and keep these comments.
+// moxctl config account, address, alias and domain add|rm change it too, and keep these comments.
 (
     domains: {{
         {domain:?}: (

@@ -251,7 +251,7 @@ fn no_alias_names(dynamic: &Dynamic, which: impl Fn(&Address) -> bool) -> Result
         .flat_map(|alias| alias.members.iter().map(move |member| (alias, member)));
     match all.find(|(_, member)| which(member)) {
         Some((alias, member)) => Err(refused(format!(
-            "{member} is a member of the alias {}; take it out first",
+            "{member} is a member of the alias {}; take it out first, with moxctl config alias rm",
             alias.address
         ))),
         None => Ok(()),

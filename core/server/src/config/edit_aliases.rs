@@ -112,7 +112,7 @@ pub fn remove_from_alias(
     };
     if known.members.len() == 1 {
         return Err(refused(format!(
-            "{old:?} is the last member of {alias:?}; remove the alias"
+            "{old:?} is the last member of {alias:?}; remove the alias, with moxctl config alias rm {alias}"
         )));
     }
     if let Some(alias) = wanted.aliases.get_mut(&key) {
