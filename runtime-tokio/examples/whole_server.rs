@@ -87,6 +87,7 @@ fn config(ports: &[(Service, u16)]) -> Result<Config, Failure> {
         remote_port: 25,
         mta_sts: mox_node::MtaSts::default(),
         plan: mox_queue::Plan::default(),
+        sending: mox_node::Sending::default(),
         connections: mox_node::ConnectionLimits::default(),
         failed_logins: mox_node::LoginLimits::default(),
         unlimited: Vec::new(),
