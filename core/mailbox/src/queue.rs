@@ -487,7 +487,8 @@ pub fn queue_attempt(
         return Ok((Batch::default(), None));
     }
     entry.attempts_made = entry.attempts_made.saturating_add(1);
-    if entry.attempts.len() >= ATTEMPTS_KEPT {
+    // Rows of earlier versions may have more.
+    while entry.attempts.len() >= ATTEMPTS_KEPT {
         entry.attempts.remove(0);
     }
     if let Some(before) = entry.attempts.last_mut() {

@@ -279,7 +279,10 @@ fn from_before(
         let mut parts = Parts::whole(key.get(prefix.len()..).unwrap_or_default());
         let place = parts.u32().zip(parts.u32());
         let (mailbox, uid) = place.ok_or_else(|| scan::bad_key("rejects"))?;
-        let copy = Copy::decode(&row)?;
+        // What cannot be read stays, and keeps no other copy here.
+        let Ok(copy) = Copy::decode(&row) else {
+            return Ok(ControlFlow::Continue(()));
+        };
         if copy.at < before {
             found.push((MailboxId(mailbox), Uid(uid), copy));
         }

@@ -173,7 +173,7 @@ impl Limiters {
 
     /// How many octets the record of what somebody brought may have, that would have so many.
     pub(crate) fn record_room(&self, peer: IpAddr, octets: usize, now: Now) -> usize {
-        match Networks::of(peer) {
+        match self.networks(peer) {
             Some(networks) => locked(&self.records).most(&networks, octets, now.mono),
             None => octets,
         }

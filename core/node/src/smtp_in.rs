@@ -318,7 +318,11 @@ impl<R: Runtime> SmtpHost<R> {
             .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
         let given = to.to_string();
         // What has nobody to answer to is about one message of one sender (RFC 5321 4.5.5).
-        if !submission && transaction.from.is_none() && transaction.has_recipients() {
+        if !submission
+            && transaction.from.is_none()
+            && transaction.has_recipients()
+            && !transaction.names(&to)
+        {
             return Err(Reply::new(
                 452,
                 5,
@@ -394,11 +398,11 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         match (&mut self.begun, &target) {
-            (Some(begun), Target::Local { name, .. }) => begun.to.push((given, name.clone())),
+            (Some(begun), Target::Local { name, .. }) => begun.lead(&given, name),
             (Some(begun), Target::Members(members)) => {
-                let named =
-                    |(_, member): &(AccountId, Member)| (given.clone(), member.account.clone());
-                begun.to.extend(members.iter().map(named));
+                for (_, member) in members {
+                    begun.lead(&given, &member.account);
+                }
             }
             _ => {}
         }

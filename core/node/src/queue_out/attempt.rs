@@ -571,6 +571,7 @@ pub(super) async fn deliver<R: Runtime>(
     let until = node.runtime.now().mono + longest(&message);
     let mut is_asked_everywhere = route.is_whole;
     let mut is_broken_off = false;
+    let mut heard: Vec<usize> = Vec::new();
     for (nth, hop) in route.hops.iter().enumerate() {
         open.retain(|(nth, ..)| !is_decided(results.get(*nth).and_then(Option::as_ref)));
         if open.is_empty() {
@@ -601,7 +602,10 @@ pub(super) async fn deliver<R: Runtime>(
             open: after,
         } = try_hop(node, hop, &sending, before, probe).await;
         session = after;
-        let is_left = has_other_family(&route.hops, nth);
+        if reached.iter().any(|result| result.from_peer) {
+            heard.push(nth);
+        }
+        let is_left = other_is_unheard(&route.hops, nth, &heard);
         for ((nth, ..), mut result) in open.iter().zip(reached) {
             if is_left && is_by_rules(&result) {
                 (result.outcome, result.put_off) = (Outcome::Temporary, true);
@@ -628,15 +632,16 @@ pub(super) async fn deliver<R: Runtime>(
     (session, noted(&route.hops))
 }
 
-/// The host of a hop has addresses of the other family, and none of them was asked before.
-fn has_other_family(hops: &[Hop], nth: usize) -> bool {
+/// The host of a hop has addresses of the other family, and nothing was heard of it over any of them.
+fn other_is_unheard(hops: &[Hop], nth: usize, heard: &[usize]) -> bool {
     let Some(this) = hops.get(nth) else {
         return false;
     };
     let is_other =
         |hop: &Hop| hop.name == this.name && hop.address.is_ipv6() != this.address.is_ipv6();
-    let (before, behind) = hops.split_at(nth);
-    !before.iter().any(is_other) && behind.iter().any(is_other)
+    let others = hops.iter().enumerate().filter(|(_, hop)| is_other(hop));
+    let mut others = others.map(|(nth, _)| nth).peekable();
+    others.peek().is_some() && !others.any(|nth| heard.contains(&nth))
 }
 
 /// Refused for good by the rules of the host, as for the address from which we come (RFC 3463 3.8, RFC 7372).

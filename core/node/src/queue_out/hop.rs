@@ -262,6 +262,14 @@ async fn speak<R: Runtime>(
                     node.logins.refused(name, &text, node.runtime.now().mono);
                 }
                 let passed_over = tls_refused.or(passed_over);
+                // In clear only because TLS failed: for the next message TLS is tried again.
+                let open = match (open, &passed_over) {
+                    (Some(open), Some(_)) => {
+                        open.leave();
+                        None
+                    }
+                    (open, _) => open,
+                };
                 let said = |o: &Reached| match (o.cause, o.stage, &o.reply) {
                     // It is us that it does not like now, and no message: who set it up wrong loses none.
                     _ if hop.is_for_everybody() && is_about_us(o) => Result {
@@ -372,7 +380,8 @@ fn wants_tls(reached: &Reached) -> bool {
         return false;
     };
     let is_early = matches!(reached.stage, Stage::Mail | Stage::Rcpt | Stage::Data);
-    let says_so = matches!(reply.enhanced, Some(Enhanced(5, 7, 0 | 10 | 11)));
+    // 5.7.0 alone says nothing of TLS (RFC 3463 3.8): spam is refused with it.
+    let says_so = matches!(reply.enhanced, Some(Enhanced(5, 7, 10 | 11)));
     is_early && reply.is_permanent() && (reply.code == 530 || says_so)
 }
 

@@ -321,7 +321,12 @@ impl Transaction {
             None => String::new(),
         };
         let structure = StoredStructure::encode(&arrived.structure);
-        let at_once = mailboxes_at_once(arrived.header.len() + structure.len());
+        // An alias is one recipient: whoever sends to it cannot split it, and it has no more members than this.
+        let named: BTreeSet<&Path> = self.local.iter().filter_map(|l| l.to.first()).collect();
+        let at_once = match named.len() {
+            1 => MAILBOXES_AT_ONCE,
+            _ => mailboxes_at_once(arrived.header.len() + structure.len()),
+        };
         let places: Vec<Option<String>> = match &judged {
             Some(judged) => (0..self.local.len()).map(|nth| judged.place(nth)).collect(),
             None => Vec::new(),
@@ -406,7 +411,7 @@ impl Transaction {
             prefix: before,
             eight_bit: eight_bit || self.params.body == Some(BodyKind::EightBit),
             extra: Bytes::from(self.id.clone()),
-            groups: by_domain(&queued, &self.dsn, now, self.params.release),
+            groups: by_domain(&queued, &self.wishes(), now, self.params.release),
             dsn: self.params.dsn.to_string(),
             require_tls: self.params.require_tls,
             tls_optional: !self.params.require_tls && is_tls_optional(&arrived.header),
@@ -701,11 +706,23 @@ mod tests {
             queued,
             [&path("ann@here.example"), &path("bob@here.example")]
         );
-        let wished = &transaction.dsn[&path("bob@here.example")];
+        let wished = &transaction.wishes()[&path("bob@here.example")];
         assert_eq!(
             wished.original.as_deref(),
             Some("rfc822;sales@here.example")
         );
+        let receipt = transaction.receipt(&[0, 1], Utc(0), &Bytes::new()).unwrap();
+        let told: Vec<Path> = receipt.recipients.into_iter().map(|(to, _)| to).collect();
+        assert_eq!(told, [alias.clone()]);
+
+        // Named by the own address too, bob has what is wanted for that, and nobody is told that he is a member.
+        let bob = Target::Local {
+            account: AccountId(2),
+            name: "account 2".into(),
+            mailbox: "INBOX".into(),
+        };
+        transaction.add(path("bob@here.example"), RcptDsn::default(), bob);
+        assert_eq!(transaction.wishes().get(&path("bob@here.example")), None);
         let receipt = transaction.receipt(&[0, 1], Utc(0), &Bytes::new()).unwrap();
         let told: Vec<Path> = receipt.recipients.into_iter().map(|(to, _)| to).collect();
         assert_eq!(told, [alias]);

@@ -31,6 +31,8 @@ pub(crate) struct Transaction {
     pub(super) remote: Vec<Path>,
     /// What the sender wants to be told about recipients, where that is not as usual.
     pub(super) dsn: BTreeMap<Path, RcptDsn>,
+    /// What members of aliases have from those, for the queue alone: what is told to senders names no member.
+    inherited: BTreeMap<Path, RcptDsn>,
     /// Those of them to whom the sender never wrote, as far as that is limited.
     pub(super) new_remote: u32,
     pub(super) content: Option<Content>,
@@ -137,6 +139,7 @@ impl Transaction {
             local: Vec::new(),
             remote: Vec::new(),
             dsn: BTreeMap::new(),
+            inherited: BTreeMap::new(),
             new_remote: 0,
             content: None,
         }
@@ -145,6 +148,19 @@ impl Transaction {
     /// The reverse-path.
     pub(super) const fn sender(&self) -> Option<&Path> {
         self.from.as_ref()
+    }
+
+    /// Whether this recipient was named already.
+    pub(super) fn names(&self, to: &Path) -> bool {
+        self.remote.contains(to) || self.local.iter().any(|local| local.to.contains(to))
+    }
+
+    /// What is wanted for whom the queue delivers to. Who was named by an own address has what was wanted for that.
+    pub(super) fn wishes(&self) -> BTreeMap<Path, RcptDsn> {
+        let mut wishes = self.inherited.clone();
+        wishes.retain(|to, _| !self.names(to));
+        wishes.extend(self.dsn.clone());
+        wishes
     }
 
     pub(super) fn has_recipients(&self) -> bool {
@@ -168,7 +184,8 @@ impl Transaction {
                     if let Some(wanted) = self.dsn.get(&to).cloned() {
                         let original = wanted.original.or_else(|| original(&to));
                         let wanted = RcptDsn { original, ..wanted };
-                        self.dsn.entry(member.address.clone()).or_insert(wanted);
+                        let inherited = self.inherited.entry(member.address.clone());
+                        inherited.or_insert(wanted);
                     }
                     let inbox = (account, member.account, mox_mailbox::INBOX.into());
                     self.lead(to.clone(), inbox, Some(member.address));

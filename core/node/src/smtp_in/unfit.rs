@@ -9,6 +9,7 @@ use mox_store::DiskSpace;
 
 use super::record::{self, Beginning};
 use super::{Done, Response, SmtpHost};
+use crate::connections::Full;
 
 /// A transaction as its record needs it.
 pub(super) struct Begun {
@@ -16,6 +17,19 @@ pub(super) struct Begun {
     pub(super) from: Option<Path>,
     /// Each recipient, and whose it is.
     pub(super) to: Vec<(String, String)>,
+}
+
+/// Recipients that the record of what nobody judges names.
+const NAMED_MAX: usize = 200;
+
+impl Begun {
+    /// One more recipient, if there is room in the record; an account is named once.
+    pub(super) fn lead(&mut self, to: &str, account: &str) {
+        let is_known = self.to.iter().any(|(_, known)| known == account);
+        if !is_known && self.to.len() < NAMED_MAX {
+            self.to.push((to.to_owned(), account.to_owned()));
+        }
+    }
 }
 
 impl<R: Runtime> SmtpHost<R> {
@@ -42,6 +56,9 @@ impl<R: Runtime> SmtpHost<R> {
         }
         if let Some(response) = self.wait_for_room() {
             return Some(response);
+        }
+        if let Err(full) = self.count() {
+            return Some(Response::reply(452, 2, 2, full.limiter.text()));
         }
         let begun = Begun {
             id: self.node.transaction_id(),
@@ -76,7 +93,7 @@ impl<R: Runtime> SmtpHost<R> {
             Unfit::BareLineEnd => Standing::BareLineEnd,
             Unfit::Nul => Standing::Nul,
         };
-        let begun = self.begun.take();
+        let begun = self.begun.take().filter(|_| self.count().is_ok());
         let record =
             begun.and_then(|begun| self.unjudged(*begun, standing, Stage::Message, Some(reply)));
         if let Some((record, _)) = record {
@@ -108,8 +125,17 @@ impl<R: Runtime> SmtpHost<R> {
             text: format!("{} (id {})", reply.text, begun.id).into(),
             ..reply
         };
-        let record = self.unjudged(*begun, Standing::NoRoom, Stage::Message, Some(&said));
+        let record = match self.count() {
+            Ok(()) => self.unjudged(*begun, Standing::NoRoom, Stage::Message, Some(&said)),
+            Err(_) => None,
+        };
         (record.map(|(record, _)| record), said)
+    }
+
+    /// What is refused so is one of the messages of its address: beyond their budget there are no records of it.
+    fn count(&self) -> Result<(), Full> {
+        let (ip, now) = (self.peer.ip(), self.node.runtime.now());
+        self.node.limiters.message(ip, self.config.service, now)
     }
 
     /// A record of what nobody judges, and the reply: the one that was decided on already, or that of the rule.
@@ -120,12 +146,6 @@ impl<R: Runtime> SmtpHost<R> {
         stage: Stage,
         reply: Option<&Reply>,
     ) -> Option<(Record, Reply)> {
-        // That there is no room is not the other side's doing.
-        if standing != Standing::NoRoom {
-            let now = self.node.runtime.now();
-            let limiters = &self.node.limiters;
-            limiters.count_early_refusal(self.peer.ip(), now);
-        }
         let beginning = Beginning {
             id: begun.id,
             ..self.beginning()

@@ -107,7 +107,7 @@ pub fn remove_account(
         )));
     }
     wanted.routes.accounts.remove(name);
-    no_alias_names(&wanted, |address| owner_of(&wanted, address).is_none())?;
+    no_alias_names(fixed, &wanted)?;
     if fixed.postmaster.account == name {
         return Err(refused(format!(
             "mox.ron gives the postmaster's mail to account {name:?}; name another account there first"
@@ -240,32 +240,27 @@ pub fn remove_address(
     if let Some(account) = wanted.accounts.get_mut(&name) {
         account.addresses.remove(at);
     }
-    no_alias_names(&wanted, |address| is_same(&wanted, address, &sought))?;
+    no_alias_names(fixed, &wanted)?;
     let list = [Field("accounts"), Key(&name), Field("addresses")];
     confirm(file, remove(text, &list, |_, n| n == at), fixed, &wanted)
 }
 
-/// Refuses where an alias names one of these addresses.
-fn no_alias_names(dynamic: &Dynamic, which: impl Fn(&Address) -> bool) -> Result<(), EditError> {
-    let mut all = (dynamic.aliases.values())
+/// Refuses where an alias would name an address that nobody has.
+fn no_alias_names(fixed: &Static, wanted: &Dynamic) -> Result<(), EditError> {
+    let directory = Directory::new(fixed, wanted);
+    let is_gone = |member: &Address| {
+        let path = member.path();
+        path.is_none_or(|path| directory.member(path).is_none())
+    };
+    let mut all = (wanted.aliases.values())
         .flat_map(|alias| alias.members.iter().map(move |member| (alias, member)));
-    match all.find(|(_, member)| which(member)) {
+    match all.find(|(_, member)| is_gone(member)) {
         Some((alias, member)) => Err(refused(format!(
             "{member} is a member of the alias {}; take it out first, with moxctl config alias rm",
             alias.address
         ))),
         None => Ok(()),
     }
-}
-
-/// The account that has an address.
-fn owner_of<'d>(dynamic: &'d Dynamic, address: &Address) -> Option<&'d String> {
-    let mut accounts = dynamic.accounts.iter();
-    let has = |account: &Account| {
-        let mut all = account.addresses.iter();
-        all.any(|own| is_same(dynamic, own, address))
-    };
-    accounts.find_map(|(name, account)| has(account).then_some(name))
 }
 
 pub(super) fn refused(why: impl Into<String>) -> EditError {

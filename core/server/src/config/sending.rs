@@ -35,10 +35,17 @@ pub enum Family {
 }
 
 impl OutgoingAddresses {
-    /// The address from which a connection is made; the system chooses where none is named, and on this machine itself.
+    /// The address from which a connection is made; the system chooses where none is named, on this machine itself, and from a public
+    /// address into a private network, which is reached over another interface.
     pub const fn to(&self, host: IpAddr) -> Option<IpAddr> {
         match (host, self.ipv4, self.ipv6) {
             _ if host.is_loopback() => None,
+            (IpAddr::V4(host), Some(from), _) if host.is_private() && !from.is_private() => None,
+            (IpAddr::V6(host), _, Some(from))
+                if host.is_unique_local() && !from.is_unique_local() =>
+            {
+                None
+            }
             (IpAddr::V4(_), Some(from), _) => Some(IpAddr::V4(from)),
             (IpAddr::V6(_), _, Some(from)) => Some(IpAddr::V6(from)),
             _ => None,
@@ -58,9 +65,10 @@ impl OutgoingAddresses {
 
     /// Where no address is named, mail leaves from where it is taken: that of a listener for SMTP, where there is one of a family.
     pub(super) fn or_of(mut self, listeners: &BTreeMap<String, Listener>) -> Self {
+        // Behind a proxy it is the proxy's address that others know.
         let with_smtp = listeners
             .values()
-            .filter(|listener| listener.smtp.is_some());
+            .filter(|listener| listener.smtp.is_some() && listener.trusted_proxies.is_empty());
         let ips: Vec<IpAddr> = with_smtp
             .flat_map(|listener| listener.ips.clone())
             .collect();
