@@ -176,7 +176,7 @@ pub(crate) fn dynamic_file(domain: &str, account: &str, address: &str, dkim: &Dk
 
             // Addresses whose mail goes to several accounts, at most 100: by what stands before the @, the addresses of the members. Each
             // member's own settings hold for its copy. members_may_send lets each of them send with the address.
-            // aliases: {{"sales": (members: ["ann", "bob@example.net"], members_may_send: true)}},
+            // aliases: {{"sales": (members: [{address:?}], members_may_send: true)}},
         ),
     }},
 

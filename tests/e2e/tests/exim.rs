@@ -96,13 +96,14 @@ fn what_exim_tells_later_is_noted_with_the_message_and_python_reads_all_of_it() 
         let is_told = |to: &&str| !told(&rows, to).is_empty();
         taken.iter().all(is_told).then_some(rows)
     });
-    for (to, status) in taken.iter().zip(["5.0.0", "5.0.0", "5.7.1"]) {
+    // Exim's status is always that one, also where a server further on said more.
+    for to in &taken {
         let told = told(&rows, to);
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0]["recipient"], *to);
         assert_eq!(told[0]["action"], "failed");
         assert_eq!(told[0]["from"], "mail.peer.example");
-        assert_eq!(told[0]["status"], status, "{told:?}");
+        assert_eq!(told[0]["status"], "5.0.0", "{told:?}");
         let row = rows.iter().find(|row| row["to"] == *to).unwrap();
         assert_eq!(row["fate"], "delivered");
     }

@@ -505,6 +505,30 @@ fn a_host_that_demands_tls_and_cannot_do_it_for_a_while_is_waited_for() {
 }
 
 #[test]
+fn a_session_that_is_in_clear_only_because_tls_failed_carries_no_other_message() {
+    let mut broken = BrokenTls(Flaw::Closes);
+    // It hears of a sender in clear, and of no recipient.
+    let host = Does(move |seen: &Seen<'_>| match seen.stage {
+        Stage::Rcpt if !seen.secured => Some(vec![Act::reply(MUST)]),
+        _ => broken.at(seen),
+    });
+    let until = Mono(1_000_000_000) + 10 * MINUTE;
+    let host: Host = Box::new(Until::new(Box::new(host) as Host, until));
+    world(vec![Some(host)], |one, ledgers, client| async move {
+        let marks: Vec<String> = (0..12).map(|n| format!("{MARK}-{n}-")).collect();
+        for mark in &marks {
+            submit(&client, &[CAROL], &text(mark, 3)).await.unwrap();
+        }
+        assert!(one.settle(2 * HOUR).await);
+        for mark in &marks {
+            assert_eq!(ledgers[0].copies(CAROL, mark), 1);
+        }
+        assert_eq!(inbox(&client).await.unwrap(), "");
+        one.stop().await;
+    });
+}
+
+#[test]
 fn a_host_that_demands_tls_and_offers_none_is_believed() {
     world(
         vec![Some(saying(Stage::Mail, MUST))],
