@@ -54,7 +54,7 @@ impl Row {
         Self { changed, ..self }
     }
 
-    const fn from_facts_only(self) -> Self {
+    const fn facts_alone(self) -> Self {
         Self {
             facts_only: true,
             ..self
@@ -259,7 +259,7 @@ const ROWS: &[Row] = &[
     row("1.11 failure", SENDERS, |j| {
         by(j, Reason::AccountUnreachable) && j.decision.code == (451, 3, 0)
     })
-    .from_facts_only(),
+    .facts_alone(),
     row("1.15 loop", "a_loop_is_refused_and_without_name_servers_nothing_else_is_looked_at", |j| {
         by(j, Reason::Loop) && j.decision.code == (550, 4, 6)
     }),

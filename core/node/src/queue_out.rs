@@ -81,6 +81,10 @@ impl Waiting {
 }
 
 /// What came to its end.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 enum Finished<R: Runtime> {
     /// An attempt: which entry, what it left of it, and the session that may take another message.
     Attempt(u64, Left, Option<Open<R>>),

@@ -21,8 +21,11 @@ const COUNTED: u64 = 1_000;
 /// The time of all that is done here.
 const NOW: Utc = Utc::from_secs(1_800_000_000);
 
+/// What is done, and its name.
+type Row = (&'static str, fn(&mut Scheduler, u64));
+
 /// The rows, and what each does once with a queue of [`WAITING`].
-const ROWS: [(&str, fn(&mut Scheduler, u64)); 4] = [
+const ROWS: [Row; 4] = [
     ("insert and remove", |scheduler, n| {
         scheduler.insert(entry(WAITING + n, false));
         scheduler.remove(WAITING + n);

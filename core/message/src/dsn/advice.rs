@@ -46,7 +46,7 @@ pub(super) fn advice(status: Enhanced, is_expired: bool, is_ours: bool) -> Optio
         _ if is_expired => {
             "What you can do: send it again later, or tell the recipient by other means."
         }
-        (3 | 4 | 5, _) => {
+        (3..=5, _) => {
             "What you can do: send it again later; if it fails again, forward this notification to your administrator."
         }
         _ => return None,

@@ -364,7 +364,7 @@ async fn record<R: Runtime>(
     let results = results.iter().map(|(result, _)| result);
     let last = (results.clone().zip(&fates).rev())
         .find_map(|(result, fate)| matches!(fate, Fate::Deferred(_)).then_some(result))
-        .or_else(|| results.last());
+        .or_else(|| results.clone().next_back());
     let outcome = Recorded {
         now,
         host: last.and_then(|r| r.host.clone()).unwrap_or_default(),

@@ -713,7 +713,7 @@ mod tests {
         );
         let receipt = transaction.receipt(&[0, 1], Utc(0), &Bytes::new()).unwrap();
         let told: Vec<Path> = receipt.recipients.into_iter().map(|(to, _)| to).collect();
-        assert_eq!(told, [alias.clone()]);
+        assert_eq!(told, std::slice::from_ref(&alias));
 
         // Named by the own address too, bob has what is wanted for that, and nobody is told that he is a member.
         let bob = Target::Local {
