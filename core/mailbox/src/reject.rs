@@ -101,7 +101,10 @@ pub fn has_reject(
 ) -> Result<bool, ReadError> {
     for hash in hashes {
         if let Some(row) = reads.get(Space::Rows, &by_hash(account, *hash))? {
-            let (mailbox, uid) = decode_place(&row)?;
+            // One that cannot be read leads to no copy.
+            let Ok((mailbox, uid)) = decode_place(&row) else {
+                continue;
+            };
             if keywords_of(reads, account, mailbox, uid)?.is_some() {
                 return Ok(true);
             }

@@ -16,9 +16,7 @@ use mox_machine::{Seed, Utc};
 use mox_message::dsn::{Action, Diagnostic, Dsn, Kind, Notification, Recipient, Reported};
 use proptest::prelude::*;
 use serde_json::Value;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
+use std::collections::BTreeMap;
 
 fn crlf(text: &str) -> Vec<u8> {
     text.replace('\n', "\r\n").into_bytes()
@@ -201,50 +199,27 @@ proptest! {
     }
 }
 
-/// The folder of messages, unpacked, with their expectations; `None`, and a word about it, where there are none.
-fn vectors() -> Option<(PathBuf, Vec<Value>)> {
-    let Some(folder) = std::env::var_os("MAIL_VECTORS") else {
-        let test = std::thread::current().name().unwrap_or("?").to_owned();
-        eprintln!("skipped: {test}: MAIL_VECTORS is not set");
-        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target");
-        std::fs::create_dir_all(target).unwrap();
-        let mut skipped = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(format!("{target}/skipped.txt"))
-            .unwrap();
-        writeln!(skipped, "mox-message {test}").unwrap();
-        return None;
-    };
-    let folder = PathBuf::from(folder).join("dsn");
-    let place = std::env::temp_dir().join(format!("mox-dsn-{}", std::process::id()));
-    std::fs::create_dir_all(&place).unwrap();
-    let mut tar = Command::new("tar");
-    tar.args(["--zstd", "-xf"])
-        .arg(folder.join("dsn-open.tar.zst"))
-        .arg("-C")
-        .arg(&place);
-    assert!(tar.status().unwrap().success());
-    let manifest = std::fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
-    let lines = manifest
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    Some((place, lines.collect()))
-}
-
 #[test]
 fn notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them() {
-    let Some((place, manifest)) = vectors() else {
+    let test = "notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them";
+    let Some(messages) = mox_suites::notifications(test) else {
         return;
     };
+    let messages: BTreeMap<String, Vec<u8>> = messages.into_iter().collect();
+    let manifest = mox_suites::folder(test).unwrap().join("dsn/manifest.jsonl");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let manifest = manifest.lines();
+    let manifest: Vec<Value> = manifest
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let (mut groups, mut wrong, mut more, mut there) = (0, Vec::new(), Vec::new(), 0);
     for entry in &manifest {
         let file = entry["file"].as_str().unwrap();
-        let Ok(message) = std::fs::read(place.join(file)) else {
+        let Some(message) = messages.get(file) else {
             continue;
         };
         there += 1;
-        let read = Notification::read(&message);
+        let read = Notification::read(message);
         let Some(expected) = entry["machine_readable"]["recipients"].as_array() else {
             continue;
         };
@@ -281,7 +256,6 @@ fn notifications_of_sixty_kinds_of_servers_are_read_as_others_read_them() {
             }
         }
     }
-    std::fs::remove_dir_all(&place).unwrap();
     assert!(
         there >= 500 && groups >= 280,
         "{there} messages, {groups} recipients"

@@ -317,7 +317,7 @@ impl<R: Runtime> SmtpHost<R> {
             .as_mut()
             .ok_or_else(|| Reply::new(503, 5, 1, "MAIL comes first"))?;
         let given = to.to_string();
-        // What has nobody to answer to is about one message of one sender (RFC 5321 4.5.5).
+        // transport.md 1.11: a notification is about one message of one sender.
         if !submission
             && transaction.from.is_none()
             && transaction.has_recipients()

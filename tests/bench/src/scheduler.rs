@@ -71,7 +71,7 @@ pub(crate) fn run(row: Option<&str>, times: Option<&str>) -> std::io::Result<()>
     Ok(())
 }
 
-/// All slots but one are taken, as they are while there is much to do, and one message at a time is due.
+/// A queue in which one attempt runs at a time, and all messages are due.
 fn queue() -> Scheduler {
     let limits = Limits::default();
     let mut scheduler = Scheduler::new(Limits { total: 1, ..limits });

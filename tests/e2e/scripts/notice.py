@@ -1,14 +1,15 @@
-# Reads a delivery status notification with Python's own email package, and prints what a mail program would go by.
+# Reads a notification with Python's own email package, and prints the fields of each of its groups as a mail program would have them.
 import email
 import email.policy
+import json
 import sys
 
 message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
+assert message.get_content_type() == 'multipart/report', message.get_content_type()
+assert message.get_param('report-type') == 'delivery-status'
+parts = list(message.iter_parts())
+status = parts[1]
+assert status.get_content_type() == 'message/delivery-status', status.get_content_type()
+groups = [{name.lower(): str(value) for name, value in group.items()} for group in status.get_payload()]
 defects = [str(defect) for part in message.walk() for defect in part.defects]
-report = message["Content-Type"].params.get("report-type")
-print(message.get_content_type(), report, defects)
-text, status, original = message.iter_parts()
-print(text.get_content_type(), status.get_content_type(), original.get_content_type())
-for group in status.get_payload()[1:]:
-    kind, address = group["Final-Recipient"].split(";")
-    print(kind.strip(), address.strip(), group["Action"], group["Status"])
+print(json.dumps({'groups': [group for group in groups if group], 'defects': defects, 'parts': len(parts)}))

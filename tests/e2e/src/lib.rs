@@ -22,7 +22,7 @@ pub use imap::{Imap, inbox};
 pub use localserve::{Localserve, PASSWORD, free_base, moxctl, use_program};
 pub use name_server::{NameServer, Zone};
 pub use postfix::Postfix;
-pub use scratch::{Scratch, have, run, script, skip, vectors, wait_for};
+pub use scratch::{Scratch, have, read_by_python, run, script, skip, vectors, wait_for};
 pub use served::Served;
 pub use smtp::Smtp;
 pub use stub::{Stub, Transaction};

@@ -102,6 +102,16 @@ pub fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// What Python's own email package reads in a notification: `groups` of fields, `defects`, and the number of `parts`.
+///
+/// # Panics
+/// When it is no notification to it.
+pub fn read_by_python(notification: &[u8]) -> serde_json::Value {
+    let script = script("notice.py");
+    let read = run("python3", &[script.to_str().unwrap()], notification);
+    serde_json::from_slice(&read).unwrap()
+}
+
 /// Runs a program to its end with this on stdin, and demands success. Returns what it wrote to stdout.
 ///
 /// # Panics

@@ -9,25 +9,11 @@
 
 use std::time::Duration;
 
-use mox_e2e::{Exim, Localserve, Smtp, Stub, free_base, have, inbox, run, wait_for};
+use mox_e2e::{Exim, Localserve, Smtp, Stub, free_base, have, inbox, read_by_python, wait_for};
 use serde_json::Value;
 
 /// How long a message and what is told of it may be under way between servers on one machine.
 const UNDER_WAY: Duration = Duration::from_secs(40);
-
-/// Prints of each part of a notification about recipients the fields, as Python's `email` has them.
-const READER: &str = "\
-import email, email.policy, json, sys
-message = email.message_from_bytes(sys.stdin.buffer.read(), policy=email.policy.default)
-assert message.get_content_type() == 'multipart/report', message.get_content_type()
-assert message.get_param('report-type') == 'delivery-status'
-parts = list(message.iter_parts())
-status = parts[1]
-assert status.get_content_type() == 'message/delivery-status', status.get_content_type()
-groups = [{name.lower(): str(value) for name, value in group.items()} for group in status.get_payload()]
-defects = [str(defect) for part in message.walk() for defect in part.defects]
-print(json.dumps({'groups': [group for group in groups if group], 'defects': defects, 'parts': len(parts)}))
-";
 
 fn send(server: &Localserve, name: &str, mail: &str, rcpt: &str) {
     let mut smtp = Smtp::submission(server, "u0");
@@ -115,8 +101,7 @@ fn what_exim_tells_later_is_noted_with_the_message_and_python_reads_all_of_it() 
         let messages = inbox(&server, "u0@localhost");
         (messages.len() == 4).then_some(messages)
     }) {
-        let read = run("python3", &["-c", READER], &message);
-        let read: Value = serde_json::from_slice(&read).unwrap();
+        let read = read_by_python(&message);
         assert_eq!(
             (&read["defects"], &read["parts"]),
             (&serde_json::json!([]), &serde_json::json!(3))

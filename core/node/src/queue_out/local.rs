@@ -108,7 +108,7 @@ pub(super) async fn deliver<R: Runtime>(
 }
 
 /// Recipients whose mailboxes one operation serves, in their order: those of an alias are served together, at most
-/// [`ALIAS_MEMBERS_MAX`](mox_server::config::ALIAS_MEMBERS_MAX), which fit.
+/// [`ALIAS_MEMBERS_MAX`](mox_server::config::ALIAS_MEMBERS_MAX), which one batch holds.
 fn together<T>(all: &[(T, Vec<Target>)], at_once: usize) -> Vec<&[(T, Vec<Target>)]> {
     let (mut chunks, mut rest) = (Vec::new(), all);
     while !rest.is_empty() {

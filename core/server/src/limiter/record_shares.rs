@@ -14,7 +14,7 @@ use super::rate::{Rate, Rates};
 
 /// Octets of a record that every message may have; larger ones count for more.
 pub const RECORD_ORDINARY: usize = 4 * 1024;
-/// Octets of a record of who has used up its share.
+/// Octets of a record of who has used up its share. These are not counted: each message has one, and messages are limited themselves.
 pub const RECORD_SHORT: usize = 512;
 /// Of all room, what ordinary records of one address may fill. Larger networks may fill more: a region a little over half.
 const ORDINARY_PART: u64 = 16;
@@ -108,13 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn large_networks_share_a_little_over_half() {
+    fn a_region_fills_nine_tenths_at_most_with_whole_records() {
         let mut shares = shares();
         let mut filled = 0;
         for host in 0..2_048u32 {
             let one = of((0xc633_0000 | host).to_be_bytes());
             for _ in 0..100 {
                 let most = shares.most(&one, 32 * 1024, at(0));
+                // Short ones are not what a share is of.
                 filled += if most > RECORD_SHORT { most as u64 } else { 0 };
             }
         }
