@@ -15,7 +15,7 @@ use crate::slot::lock;
 use crate::survey::Survey;
 
 pub(crate) use copies::{Copies, is_body_of};
-pub(crate) use ledger::{Ledger, Mail, Tally, is_failure, mark_of};
+pub(crate) use ledger::{Ledger, Mail, Tally, is_notice, mark_of};
 pub(crate) use mailboxes::{Boxes, Place};
 pub(crate) use patience::Patience;
 pub(crate) use peers::Peers;

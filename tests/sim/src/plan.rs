@@ -120,6 +120,23 @@ pub struct Send {
     pub lines: u32,
     /// How it is said.
     pub how: How,
+    /// What its sender wants to be told.
+    #[serde(default)]
+    pub notify: Notify,
+}
+
+/// What a sender with a password asks to be told (NOTIFY, RFC 3461 4.1). Other servers ask for nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notify {
+    /// Nothing is said about it: failures, and perhaps delays.
+    #[default]
+    Usual,
+    /// Nothing.
+    Never,
+    /// Failures, and no delays.
+    Failure,
+    /// Successes and failures, and no delays.
+    Success,
 }
 
 /// A recipient.

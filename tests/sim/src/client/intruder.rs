@@ -92,7 +92,9 @@ impl Client {
                 to,
                 settled: BTreeMap::new(),
                 of_age: Default::default(),
+                notify: Default::default(),
                 given_up: Default::default(),
+                handed_on: Default::default(),
             };
             bench.ledger.enter(&mark, mail);
         }

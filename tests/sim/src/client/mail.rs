@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Client, RETRY, Wire, patiently, sleep, text};
 use crate::names;
 use crate::oracle::Mail;
-use crate::plan::{How, Send, To};
+use crate::plan::{How, Notify, Send, To};
 
 /// How often a message is tried at most.
 const TRIES: u32 = 2_000;
@@ -75,8 +75,10 @@ impl Sender {
             text: text.clone(),
             to: send.to.iter().map(|to| (*to, Default::default())).collect(),
             settled: BTreeMap::new(),
+            notify: send.notify,
             of_age: Default::default(),
             given_up: Default::default(),
+            handed_on: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(mark, mail);
         let mut open = send.to.clone();
@@ -85,7 +87,7 @@ impl Sender {
             let cut = attempt == 0 && matches!(send.how, How::CutOnce | How::InjectOnce);
             let mut outcome = Outcome::default();
             let began = self.who.on.now().mono;
-            let session = self.session(mark, &text, &open, send.how, cut, &mut outcome);
+            let session = self.session(mark, &text, &open, send, cut, &mut outcome);
             let ended = patiently(&self.who.on, session).await;
             let took = self.who.on.now().mono.since(began);
             self.tell(mark, &outcome, ended.as_ref().err().filter(|_| !cut), took);
@@ -124,10 +126,15 @@ impl Sender {
         mark: &str,
         text: &str,
         to: &[To],
-        how: How,
+        send: &Send,
         cut: bool,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
+        let how = send.how;
+        let notify = match self.account {
+            Some(_) => send.notify,
+            None => Notify::Usual,
+        };
         let mut smtp = match self.account {
             Some(_) => self.who.connect(587, Some(465)).await?,
             None => self.who.connect(25, None).await?,
@@ -160,7 +167,7 @@ impl Sender {
             smtp.say(&mail).await?;
             smtp.expect("250").await?;
             if !to.contains(&decoy) {
-                smtp.say(&rcpt(&decoy)).await?;
+                smtp.say(&rcpt(&decoy, notify)).await?;
                 smtp.expect("250").await?;
             }
             smtp.say("RSET\r\n").await?;
@@ -168,7 +175,7 @@ impl Sender {
         }
         let in_chunks = matches!(how, How::Chunks(_));
         if how == How::Pipelined {
-            let all: String = to.iter().map(rcpt).collect();
+            let all: String = to.iter().map(|to| rcpt(to, notify)).collect();
             smtp.say(&format!("{mail}{all}DATA\r\n")).await?;
             smtp.expect("250").await?;
             for to in to {
@@ -178,7 +185,7 @@ impl Sender {
             smtp.say(&mail).await?;
             smtp.expect("250").await?;
             for to in to {
-                smtp.say(&rcpt(to)).await?;
+                smtp.say(&rcpt(to, notify)).await?;
                 recipient(&mut smtp, to, outcome).await?;
             }
             if outcome.accepted.is_empty() {
@@ -246,8 +253,14 @@ async fn verdict(smtp: &mut Wire, outcome: &mut Outcome) -> io::Result<()> {
     }
 }
 
-fn rcpt(to: &To) -> String {
-    format!("RCPT TO:<{}>\r\n", names::address(to))
+fn rcpt(to: &To, notify: Notify) -> String {
+    let notify = match notify {
+        Notify::Usual => "",
+        Notify::Never => " NOTIFY=NEVER",
+        Notify::Failure => " NOTIFY=FAILURE",
+        Notify::Success => " NOTIFY=SUCCESS,FAILURE",
+    };
+    format!("RCPT TO:<{}>{notify}\r\n", names::address(to))
 }
 
 /// The reply to RCPT.

@@ -300,8 +300,10 @@ impl Reader {
             text: text.clone(),
             to: BTreeMap::from([(own, Default::default())]),
             settled: BTreeMap::new(),
+            notify: Default::default(),
             of_age: Default::default(),
             given_up: Default::default(),
+            handed_on: Default::default(),
         };
         self.who.stage.judge.bench().ledger.enter(&mark, mail);
         let place = self.place(mailbox);

@@ -7,11 +7,15 @@ use mox_machine::Utc;
 
 use super::Wrong;
 use crate::names;
-use crate::plan::To;
-use crate::survey::{Found, Survey};
+use crate::plan::{Notify, To};
+use crate::survey::{Found, Left, Survey};
 
 /// How the Subject of a notice of failure begins.
 const FAILED: &str = "Mail could not be delivered";
+/// How that of a notice begins that somebody else's server has the message, which does not tell more.
+const HANDED_ON: &str = "Mail was handed on";
+/// How that of a notice of a delay begins.
+const DELAYED: &str = "Mail is delayed";
 
 /// Everything anybody sent, by its mark.
 #[derive(Default)]
@@ -34,8 +38,12 @@ pub(crate) struct Mail {
     pub(crate) to: BTreeMap<To, Tally>,
     /// Recipients that left the queue, and whether another server took the message.
     pub(crate) settled: BTreeMap<To, bool>,
+    /// What its sender wants to be told.
+    pub(crate) notify: Notify,
     /// Those who were given up, each with the operation that did it.
     pub(crate) given_up: BTreeSet<((u64, Utc), String)>,
+    /// Those at other people's servers who were handed on, each with the operation that noted it.
+    pub(crate) handed_on: BTreeSet<((u64, Utc), String)>,
     /// Those of them that were given up only when the message had been tried for days.
     pub(crate) of_age: BTreeSet<To>,
 }
@@ -106,8 +114,11 @@ impl Ledger {
             {
                 let settled = mail.settled.entry(to).or_default();
                 *settled |= left.taken;
+                let left_so = (left.operation, left.to.clone());
                 if !left.taken {
-                    mail.given_up.insert((left.operation, left.to.clone()));
+                    mail.given_up.insert(left_so);
+                } else if matches!(to, To::Peer(..)) {
+                    mail.handed_on.insert(left_so);
                 }
                 if left.is_of_age && !left.taken {
                     mail.of_age.insert(to);
@@ -196,10 +207,13 @@ impl Ledger {
                 continue;
             };
             // What is done is forgotten after days, and its notice stays.
-            let least = given_up.get(mark.as_str()).map_or(0, BTreeSet::len);
+            let mut least = given_up.get(mark.as_str()).map_or(0, BTreeSet::len);
             let known = given_up.remove(mark.as_str()).unwrap_or_default();
             let most = mail.given_up.iter().map(|(operation, _)| *operation);
-            let most = known.into_iter().chain(most).collect::<BTreeSet<_>>().len();
+            let mut most = known.into_iter().chain(most).collect::<BTreeSet<_>>().len();
+            if mail.notify == Notify::Never {
+                (least, most) = (0, 0);
+            }
             let times = told.get(&(sender.as_str(), mark.as_str())).copied();
             let times = times.unwrap_or(0);
             wrong.expect((least..=most).contains(&times), || {
@@ -208,8 +222,9 @@ impl Ledger {
         }
     }
 
-    /// The notices of failure in a store name each recipient that was given up as often as that was done, and nobody else.
-    /// They are given with the account, and those whom they name.
+    /// The notices of failure in a store name each recipient that was given up as often as that was done, and nobody else; those of
+    /// success that somebody asked for do so with those whom other people's servers took; and who wants to hear of no delay does not.
+    /// They are given with those whom they name.
     pub(crate) fn compare_told(
         &self,
         server: usize,
@@ -221,30 +236,55 @@ impl Ledger {
             let Some(sender) = &mail.sender else {
                 continue;
             };
-            let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-            for (notice, names) in notices {
-                if notice.account == *sender && mark_of(&notice.to) == mark {
-                    for name in names {
-                        *told.entry(name).or_default() += 1;
-                    }
-                }
-            }
-            let lefts = survey.retired.iter();
-            let lefts = lefts.filter(|left| !left.taken && mark_of(&left.from) == mark);
-            let known: BTreeSet<_> = lefts
-                .map(|left| (left.operation, left.to.clone()))
+            let own: Vec<_> = notices
+                .iter()
+                .filter(|(notice, _)| notice.account == *sender && mark_of(&notice.to) == mark)
                 .collect();
-            let count = |of: &BTreeSet<((u64, Utc), String)>, name: &str| {
-                of.iter().filter(|(_, to)| to == name).count()
-            };
-            let all: BTreeSet<_> = known.union(&mail.given_up).cloned().collect();
-            let names = all.iter().map(|(_, to)| to.as_str());
-            for name in names.chain(told.keys().copied()).collect::<BTreeSet<_>>() {
-                let times = told.get(name).copied().unwrap_or(0);
-                let (least, most) = (count(&known, name), count(&all, name));
-                wrong.expect((least..=most).contains(&times), || {
-                    format!("server {server} gave {mark} up for {name} {least} to {most} times; {times} notices say so")
-                });
+            let delays = own
+                .iter()
+                .filter(|(notice, _)| notice.subject.starts_with(DELAYED));
+            let delays = delays.count();
+            wrong.expect(delays == 0 || mail.notify == Notify::Usual, || {
+                format!("server {server} told {sender} {delays} times of a delay of {mark}, who did not want to know")
+            });
+            for (subject, taken, kept) in [
+                (FAILED, false, &mail.given_up),
+                (HANDED_ON, true, &mail.handed_on),
+            ] {
+                let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+                let of_kind = own
+                    .iter()
+                    .filter(|(notice, _)| notice.subject.starts_with(subject));
+                for name in of_kind.flat_map(|(_, names)| names) {
+                    *told.entry(name).or_default() += 1;
+                }
+                let is_wanted = match mail.notify {
+                    Notify::Never => false,
+                    Notify::Usual | Notify::Failure => !taken,
+                    Notify::Success => true,
+                };
+                let is_about = |left: &&Left| {
+                    left.taken == taken
+                        && mark_of(&left.from) == mark
+                        && (!taken || matches!(names::recipient(&left.to), Some(To::Peer(..))))
+                };
+                let lefts = survey.retired.iter().filter(is_about);
+                let known: BTreeSet<_> = lefts
+                    .map(|left| (left.operation, left.to.clone()))
+                    .collect();
+                let count = |of: &BTreeSet<((u64, Utc), String)>, name: &str| match is_wanted {
+                    true => of.iter().filter(|(_, to)| to == name).count(),
+                    false => 0,
+                };
+                let all: BTreeSet<_> = known.union(kept).cloned().collect();
+                let names = all.iter().map(|(_, to)| to.as_str());
+                for name in names.chain(told.keys().copied()).collect::<BTreeSet<_>>() {
+                    let times = told.get(name).copied().unwrap_or(0);
+                    let (least, most) = (count(&known, name), count(&all, name));
+                    wrong.expect((least..=most).contains(&times), || {
+                        format!("server {server} is done with {mark} for {name}, taken: {taken}, {least} to {most} times; {times} notices say so")
+                    });
+                }
             }
         }
     }
@@ -277,8 +317,16 @@ impl Ledger {
 }
 
 /// Whether a message in a mailbox is a notice that something was given up.
-pub(crate) fn is_failure(found: &Found) -> bool {
+fn is_failure(found: &Found) -> bool {
     found.subject.starts_with(FAILED)
+}
+
+/// Whether a message in a mailbox is a notice of any kind.
+pub(crate) fn is_notice(found: &Found) -> bool {
+    let subject = found.subject.as_str();
+    [FAILED, HANDED_ON, DELAYED]
+        .iter()
+        .any(|kind| subject.starts_with(kind))
 }
 
 /// The mark in a reverse path: every message has its own, as a subaddress.

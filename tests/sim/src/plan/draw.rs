@@ -7,8 +7,8 @@ mod trouble;
 use mox_machine::{Rng, Seed};
 
 use super::{
-    ACCOUNTS_MAX, ClientPlan, Crash, Deed, Does, FLAGS, How, MAILBOXES, PEER_ACCOUNTS, Plan,
-    SERVERS_MAX, Secrecy, Send, ServerPlan, Then, To,
+    ACCOUNTS_MAX, ClientPlan, Crash, Deed, Does, FLAGS, How, MAILBOXES, Notify, PEER_ACCOUNTS,
+    Plan, SERVERS_MAX, Secrecy, Send, ServerPlan, Then, To,
 };
 use crate::Knobs;
 
@@ -175,6 +175,7 @@ impl<'s> Swarm<'s> {
                 5 => How::InjectOnce,
                 _ => How::Plain,
             },
+            notify: notify(&mut self.rng),
         }
     }
 
@@ -206,6 +207,16 @@ impl<'s> Swarm<'s> {
                 false => Deed::Wait(self.rng.below(self.pause_ms)),
             },
         }
+    }
+}
+
+/// Most people say nothing about it.
+fn notify(rng: &mut Rng) -> Notify {
+    match rng.below(6) {
+        0 => Notify::Never,
+        1 => Notify::Failure,
+        2 => Notify::Success,
+        _ => Notify::Usual,
     }
 }
 

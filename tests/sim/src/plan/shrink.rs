@@ -1,6 +1,6 @@
 //! From a plan that fails to a smaller one that fails too.
 
-use super::{ClientPlan, Deed, Does, How, PeerManner, Plan, Send};
+use super::{ClientPlan, Deed, Does, How, Notify, PeerManner, Plan, Send};
 use crate::Knobs;
 
 /// Words that tell one finding of an oracle from others.
@@ -185,8 +185,9 @@ fn fewer_recipients(send: &Send) -> Option<Send> {
 }
 
 fn plainer(send: &Send) -> Option<Send> {
-    (send.how != How::Plain).then(|| Send {
+    (send.how != How::Plain || send.notify != Notify::Usual).then(|| Send {
         how: How::Plain,
+        notify: Notify::Usual,
         ..send.clone()
     })
 }

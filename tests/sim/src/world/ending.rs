@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::node::options;
 use super::server::Server;
 use crate::client::{Stage, sleep};
-use crate::oracle::{is_body_of, is_failure};
+use crate::oracle::{is_body_of, is_notice};
 use crate::survey::Survey;
 use crate::{SimRuntime, names};
 
@@ -185,7 +185,7 @@ fn reopened(stage: &Stage, server: &Server, survey: &Survey) {
     let published = store.published();
     let bench = &mut *stage.judge.bench();
     let mut notices = Vec::new();
-    for notice in survey.messages.iter().filter(|found| is_failure(found)) {
+    for notice in survey.messages.iter().filter(|found| is_notice(found)) {
         let body = store.read_body(&*published.view, &notice.body, 0..notice.body.length);
         let names = body.map(|body| final_recipients(&String::from_utf8_lossy(&body)));
         notices.push((notice, names.unwrap_or_default()));

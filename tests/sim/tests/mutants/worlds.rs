@@ -1,7 +1,9 @@
 //! Whole worlds with all oracles: those of the seeds, and small ones that go where a fault would be.
 
 use mox_machine::{Rng, Seed};
-use mox_sim::plan::{ClientPlan, Crash, Deed, Does, How, Secrecy, Send, ServerPlan, Then, To};
+use mox_sim::plan::{
+    ClientPlan, Crash, Deed, Does, How, Notify, Secrecy, Send, ServerPlan, Then, To,
+};
 use mox_sim::{Knobs, Plan, run};
 
 /// The worlds of `moxctl sim --seed`.
@@ -182,5 +184,6 @@ fn send(rng: &mut Rng, own: usize, may_relay: bool) -> Send {
             3 => How::CutOnce,
             _ => How::Plain,
         },
+        notify: Notify::Usual,
     }
 }

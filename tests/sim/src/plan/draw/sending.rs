@@ -4,7 +4,7 @@
 use mox_machine::{Rng, Seed};
 use std::time::Duration;
 
-use super::{FAULT_FREE_ONE_IN, company, number, one_of, trouble};
+use super::{FAULT_FREE_ONE_IN, company, notify, number, one_of, trouble};
 use crate::plan::{
     ACCOUNTS_MAX, ClientPlan, Crash, Cut, Does, Ends, How, PEER_ACCOUNTS, PEERS_MAX, PeerPlan,
     Plan, Secrecy, Send, ServerPlan, Then, To,
@@ -122,6 +122,7 @@ fn client(rng: &mut Rng, plan: &Plan) -> ClientPlan {
                 1 => How::Chunks(1 + rng.below(3_000) as u32),
                 _ => How::Plain,
             },
+            notify: notify(rng),
         }
     };
     // Even the longest pauses leave time for the last one to come of age.
