@@ -3,7 +3,8 @@
 //! People and programs say "junk" by moving. A message that comes into a mailbox for junk gets `$Junk`; one that leaves it
 //! loses that, and gets `$NotJunk` unless it goes where anything may be. There it says again what it said before it came, so that
 //! Junk and back is as if nothing had been, unless somebody called it `$NotJunk` meanwhile. What is thrown away keeps what it
-//! says. Between other mailboxes nothing changes, but that a copy of what was not taken is wanted when somebody takes it out.
+//! says. What nobody said anything of is wanted when somebody puts it from where anything may be to where wanted mail is, or
+//! takes it out of where this server put it: out of Junk, or out of the copies of what was not taken.
 
 use crate::edit::Edit;
 use crate::junk::{JUNK, NOT_JUNK};
@@ -14,8 +15,14 @@ use crate::{AccountId, MailboxId, SpecialUse, Stop};
 const JUNK_NAMES: [&str; 2] = ["junk", "spam"];
 /// Beginnings of names of mailboxes for what is thrown away, beside that with the special use \Trash.
 const TRASH_NAMES: [&str; 2] = ["trash", "deleted"];
-/// Beginnings of names of mailboxes in which a message may be anything.
-const NEUTRAL_NAMES: [&str; 6] = [
+/// Beginnings of names of mailboxes in which a message may be anything, or is the user's own, beside those with the special uses
+/// \Sent and \Drafts.
+const NEUTRAL_NAMES: [&str; 11] = [
+    "sent",
+    "drafts",
+    "outbox",
+    "templates",
+    "scheduled",
     "inbox",
     "neutral",
     "postmaster",
@@ -62,7 +69,9 @@ impl Kept {
             Self::Junk
         } else if special_use == Some(SpecialUse::Trash) || begins(&TRASH_NAMES) {
             Self::Trash
-        } else if begins(&NEUTRAL_NAMES) {
+        } else if matches!(special_use, Some(SpecialUse::Sent | SpecialUse::Drafts))
+            || begins(&NEUTRAL_NAMES)
+        {
             Self::Anything
         } else {
             Self::Wanted
@@ -119,10 +128,15 @@ pub(crate) fn keywords_after(
         // Said outright, and the move that follows takes nothing back.
         (Kept::Junk, _) if said.not_junk => (is_wanted, None),
         (Kept::Junk, _) if said.junk => (going.before.unwrap_or_default(), None),
+        // Nobody put it there, so it is taken back from us.
+        (Kept::Junk, Kept::Anything) if going.before.is_none() && said == Said::default() => {
+            (is_wanted, None)
+        }
         (Kept::Junk, _) => (said, None),
         (_, Kept::Anything | Kept::Wanted) if going.is_reject && said == Said::default() => {
             (is_wanted, None)
         }
+        (Kept::Anything, Kept::Wanted) if said == Said::default() => (is_wanted, None),
         (..) => (said, going.before),
     };
     if says != said {
@@ -144,6 +158,9 @@ mod tests {
             ("Deleted Items", None, Kept::Trash),
             ("Papierkorb", Some(SpecialUse::Trash), Kept::Trash),
             ("INBOX", None, Kept::Anything),
+            ("Gesendet", Some(SpecialUse::Sent), Kept::Anything),
+            ("Sent Items", None, Kept::Anything),
+            ("Drafts", None, Kept::Anything),
             ("Rejects", None, Kept::Anything),
             ("Archive", Some(SpecialUse::Archive), Kept::Wanted),
             ("not junk", None, Kept::Wanted),
@@ -168,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_way_into_junk_and_out_of_it_says_something() {
+    fn the_way_into_junk_and_out_of_it_and_to_what_is_wanted_says_something() {
         let after = |from, to, keywords: &[&str]| after(&going(from, to), keywords).0;
         let both = ["$notjunk", "red", "$Junk"];
         assert_eq!(after(Kept::Anything, Kept::Junk, &both), "red $Junk");
@@ -176,10 +193,32 @@ mod tests {
         assert_eq!(after(Kept::Junk, Kept::Anything, &["$junk"]), "");
         assert_eq!(after(Kept::Junk, Kept::Wanted, &both), "red $NotJunk");
         assert_eq!(after(Kept::Wanted, Kept::Anything, &both), both.join(" "));
+        assert_eq!(
+            after(Kept::Anything, Kept::Wanted, &["red"]),
+            "red $NotJunk"
+        );
+        assert_eq!(after(Kept::Anything, Kept::Wanted, &["$Junk"]), "$Junk");
+        assert_eq!(after(Kept::Wanted, Kept::Wanted, &["red"]), "red");
+        assert_eq!(after(Kept::Anything, Kept::Anything, &["red"]), "red");
         // What is thrown away is what it was.
         assert_eq!(after(Kept::Junk, Kept::Trash, &["$Junk"]), "$Junk");
         assert_eq!(after(Kept::Anything, Kept::Trash, &["red"]), "red");
         assert_eq!(after(Kept::Trash, Kept::Anything, &both), both.join(" "));
+        assert_eq!(after(Kept::Trash, Kept::Wanted, &["red"]), "red");
+    }
+
+    #[test]
+    fn what_nobody_put_into_junk_is_wanted_when_somebody_takes_it_out() {
+        let says = |before, keywords: &[&str]| {
+            let going = Going {
+                before,
+                ..going(Kept::Junk, Kept::Anything)
+            };
+            after(&going, keywords).0
+        };
+        assert_eq!(says(None, &["red"]), "red $NotJunk");
+        // Somebody did, and took back what he said.
+        assert_eq!(says(Some(Said::default()), &["red"]), "red");
     }
 
     #[test]
@@ -187,7 +226,6 @@ mod tests {
         let after = |keywords: &[&str]| after(&going(Kept::Junk, Kept::Anything), keywords).0;
         assert_eq!(after(&["$notjunk", "red"]), "$notjunk red");
         assert_eq!(after(&["$NotJunk", "$Junk"]), "$NotJunk");
-        assert_eq!(after(&["red"]), "red");
     }
 
     #[test]

@@ -72,18 +72,16 @@ fn row_key(account: AccountId, hash: u64) -> Vec<u8> {
     key.bytes(&hash.to_be_bytes()).done()
 }
 
-/// The messages under a hash, the newest first.
+/// The messages under a hash, the newest first. A row that cannot be read tells of none: it is only remembered, and would keep
+/// out all mail that it is about, for ever.
 pub fn past(
     reads: &dyn Reads,
     account: AccountId,
     hash: u64,
 ) -> Result<Vec<PastMessage>, ReadError> {
     let row = reads.get(Space::Rows, &row_key(account, hash))?;
-    Ok(row
-        .map(|row| PastRow::decode(&row))
-        .transpose()?
-        .unwrap_or_default()
-        .0)
+    let known = row.and_then(|row| PastRow::decode(&row).ok());
+    Ok(known.unwrap_or_default().0)
 }
 
 /// Notes that the account wrote a message: under each of these hashes, which no message that came has.
@@ -105,7 +103,7 @@ pub(crate) fn wrote(
     }
 }
 
-/// Notes that a message is junk, is not, or is neither: up to [`KINSHIP_MAX`] rows.
+/// Notes that a message is junk, is not, or is neither: up to [`KINSHIP_MAX`] rows. One that cannot be read begins anew.
 pub(crate) fn judge(
     edit: &mut Edit<'_>,
     account: AccountId,
@@ -118,7 +116,8 @@ pub(crate) fn judge(
     let message = meta.body.id;
     for hash in kinship.hashes.iter().take(KINSHIP_MAX) {
         let key = row_key(account, *hash);
-        let row: Option<PastRow> = edit.row(&key)?;
+        let row = edit.get(&key)?;
+        let row = row.and_then(|row| PastRow::decode(&row).ok());
         let mut past = row.unwrap_or_default().0;
         past.retain(|known| known.message != message);
         if let Some(class) = class {

@@ -1,7 +1,7 @@
 """Ten real messages of each kind go to a running server with swaks, over a name server of our own, and a table says what
 became of them: kinds.py MOXCTL VECTORS. What is expected of each kind is checked; the exit code says whether it holds. Then the
-fields before the first message of each kind, and what `moxctl explain` says of it, are printed. Ids, moments, and who wrote
-the messages are other ones there."""
+fields before the first message of each kind, and what `moxctl explain` says of it, are printed: with other ids, moments, and names
+of authors, and the first few words of those that decided."""
 
 import email, email.utils, imaplib, json, os, re, shutil, socket, struct, subprocess, sys, tempfile, threading, time
 
@@ -132,10 +132,14 @@ def example(kind, id, author, header, told):
     """What stands before the message, and its explanation, with what is the same each time in place of what is not."""
     # Ours ends with the first Received.
     fields = re.match(r"(?s).*?\nReceived:[^\n]*\r\n([ \t][^\n]*\n)*", header).group(0)
-    domain = author.split("@")[1]
+    domain = re.escape(author.split("@")[1])
 
     def same(said):
-        said = said.replace(id, "8j72tvcuh6gn").replace(author, "a@author.example").replace(domain, "author.example")
+        said = said.replace(id, "8j72tvcuh6gn")
+        said = re.sub(re.escape(author), "a@author.example", said, flags=re.IGNORECASE)
+        said = re.sub(domain, "author.example", said, flags=re.IGNORECASE)
+        said = re.sub(r"(?m)^  message <[^>]*>", "  message <1@author.example>", said)
+        said = re.sub(r"((?: word=.*?\)){3})(?: word=.*)", r"\1 ...", said)
         said = re.sub(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z", "2026-01-02T03:04:05Z", said)
         said = re.sub(r"\w{3}, \d+ \w{3} \d{4} [0-9:]+ [+-]\d{4}", "Fri, 2 Jan 2026 03:04:05 +0000", said)
         return said.replace("\r\n", "\n")

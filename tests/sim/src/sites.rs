@@ -19,6 +19,7 @@ pub const SITES: &[&str] = &[
     "node handshake refused",
     "node no datagram socket",
     "node notice not written",
+    "node past not read",
     "node piece not read",
     "node purge stops early",
     "node report not queued",

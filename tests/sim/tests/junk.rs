@@ -100,6 +100,24 @@ fn what_is_marked_and_moved_is_learned_at_once_and_unlearned_when_it_goes() {
 }
 
 #[test]
+fn who_only_moves_mail_teaches_what_is_wanted_too() {
+    world(|_, one, client| async move {
+        three_messages(&client).await;
+        for (commands, expected) in [
+            (&["CREATE Work", "MOVE 1 Work"][..], (1, 0, 0)),
+            (&["MOVE 1 Junk"], (1, 1, 0)),
+            // What is thrown away says nothing.
+            (&["MOVE 1 Trash"], (1, 1, 0)),
+        ] {
+            imap(&client, commands).await;
+            sleep(&client, 2 * SECOND).await;
+            assert_eq!(learned(&one), expected, "{commands:?}");
+        }
+        one.stop().await;
+    });
+}
+
+#[test]
 fn what_was_due_when_the_power_failed_is_learned_after_the_start() {
     world(|sim, mut one, client| async move {
         three_messages(&client).await;

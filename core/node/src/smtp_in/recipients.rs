@@ -3,6 +3,7 @@
 
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
+use mox_machine::fault;
 use mox_mailbox::{AccountId, ReadError, SpecialUse};
 use mox_server::decision::{
     Earlier, Facts, History, Recipient, Settings, Standing, Strictness, Token,
@@ -179,6 +180,9 @@ fn history<R: Runtime>(
     let published = node.store.published();
     let view = &*published.view;
     let lookup = |tie: &str| {
+        if fault!("node past not read") {
+            return Err(ReadError("of purpose".to_owned()));
+        }
         let past = mox_mailbox::past(view, account, hash(tie))?;
         let earlier = past.into_iter().map(|past| Earlier {
             at: past.at,

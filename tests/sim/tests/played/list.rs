@@ -96,7 +96,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         about: "D5 what earlier mail was like cannot be read",
         before: &[(BOB, Ham)],
-        is_damaged: true,
+        is_unreadable: true,
         reason: Reason::ReputationError,
         ..PUT_OFF
     },

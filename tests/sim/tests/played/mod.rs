@@ -5,13 +5,10 @@ mod list;
 use super::one_server::{self, One, PASSWORD, ours, sleep};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use core::ops::ControlFlow;
 use mox_address::Domain;
 use mox_dkim::{Ed25519Key, PublicKey, Selector, Sign, Signing};
 use mox_dns::{MasterFile, Name};
 use mox_driver::Runtime;
-use mox_mailbox::{Batch, Reads, Space, Stop, Table};
 use mox_node::Outgoing;
 use mox_server::config::JunkFilter;
 use mox_server::decision::{Reason, Record, Rule, Verdict, Weight};
@@ -153,8 +150,8 @@ pub(super) struct Scenario {
     /// Whom Ann wrote to.
     pub(super) wrote: &'static [&'static str],
     pub(super) before: &'static [(Mail, Mark)],
-    /// What is known of earlier mail is damaged then.
-    pub(super) is_damaged: bool,
+    /// What is known of earlier mail cannot be read then.
+    pub(super) is_unreadable: bool,
     pub(super) mail: Mail,
     pub(super) reply: &'static str,
     pub(super) verdict: Verdict,
@@ -169,7 +166,7 @@ pub(super) const PLAIN: Scenario = Scenario {
     learned: false,
     wrote: &[],
     before: &[],
-    is_damaged: false,
+    is_unreadable: false,
     mail: BOB,
     reply: "250 ",
     verdict: Verdict::Accept,
@@ -419,22 +416,6 @@ impl World {
         imap.command("LOGOUT").await.unwrap();
     }
 
-    /// Makes all that is known of earlier mail unreadable.
-    async fn damage(&self) {
-        let op = |reads: &dyn Reads| {
-            let mut batch = Batch::default();
-            let (from, to) = (Table::Reputation as u8, Table::Reputation as u8 + 1);
-            reads.scan(Space::Rows, &[from], &[to], &mut |key, _| {
-                let damaged = Some(Bytes::from_static(b"\xff"));
-                batch.writes.push((Space::Rows, key.to_vec(), damaged));
-                ControlFlow::Continue(())
-            })?;
-            assert!(!batch.writes.is_empty());
-            Ok::<_, Stop>((batch, ()))
-        };
-        self.one.node().store().run(op).await.unwrap();
-    }
-
     /// Ann's filter learns enough of either class, from mail that has nothing but words in common with other mail.
     async fn learn(&mut self) {
         let teacher = |body| Mail {
@@ -467,8 +448,8 @@ pub(super) fn play(scenario: &'static Scenario) -> Record {
                 .unwrap();
         }
         world.past(scenario.before).await;
-        if scenario.is_damaged {
-            world.damage().await;
+        if scenario.is_unreadable {
+            world.sim.strike_only(Some("node past not read"));
         }
         let reply = world.bring(&scenario.mail).await;
         assert!(
@@ -484,10 +465,7 @@ pub(super) fn play(scenario: &'static Scenario) -> Record {
         }
         let record = found.remove(0);
         assert!(reply.contains(&record.id), "{}: {reply}", scenario.about);
-        match scenario.is_damaged {
-            true => assert!(world.one.node().drain().await),
-            false => world.one.stop().await,
-        }
+        world.one.stop().await;
         record
     });
     assert_eq!(sim.panics(), 0);
