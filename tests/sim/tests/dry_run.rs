@@ -9,13 +9,14 @@
 
 mod one_server;
 
+use mox_dns::MasterFile;
 use mox_machine::Utc;
 use mox_mailbox::Fate;
 use mox_node::Outgoing;
 use mox_sim::peers::{
     Act, BrokenTls, Busy, Flaw, Ledger, Manner, Picky, Plain, Seen, Silent, Stage, serve,
 };
-use mox_sim::{Knobs, Sim, SimRuntime};
+use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, name_server};
 use one_server::{One, sleep, submit, text};
 use std::time::Duration;
 
@@ -123,8 +124,16 @@ fn peers() -> Vec<(String, bool, Make)> {
     all
 }
 
-/// What a rehearsal says of a peer, and what becomes of a message then.
-fn compare(tls: bool, make: Make) -> (String, String, Ledger, Vec<String>) {
+/// The peer is the second of two hosts, of which the first is not there, and has addresses of both families.
+const ZONE: &str = "\
+peer.example. MX 5 gone.peer.example.\n\
+peer.example. MX 10 mx.peer.example.\n\
+gone.peer.example. A 10.0.0.8\n\
+mx.peer.example. A 10.0.0.9\n\
+mx.peer.example. AAAA fd00::9\n";
+
+/// What a rehearsal says of a peer, and what becomes of a message then: `direct`, to the hosts that DNS names, or with the peer as relay.
+fn compare(direct: bool, tls: bool, make: Make) -> (String, String, Ledger, Vec<String>) {
     let sim = Sim::new(7, Knobs::fault_free());
     let world = sim.clone();
     let came = sim.run(async move {
@@ -133,7 +142,14 @@ fn compare(tls: bool, make: Make) -> (String, String, Ledger, Vec<String>) {
         let tls = tls.then(|| peer.server_tls(&["mx.peer.example"]));
         let manner = make(&peer);
         let ledger = serve(&peer, 25, "mx.peer.example", tls, manner).unwrap();
-        let mut one = One::new(&world, Outgoing::Relay(vec![([10, 0, 0, 9], 25).into()]));
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = MasterFile::parse(ZONE).unwrap();
+        let resolver = name_server(&names, zone, DnsManner::direct()).unwrap();
+        let mut one = match direct {
+            true => One::new(&world, Outgoing::Direct),
+            false => One::new(&world, Outgoing::Relay(vec![([10, 0, 0, 9], 25).into()])),
+        };
+        one.resolvers = vec![resolver];
         one.start().await;
         let from = Some("ann@ours.example");
         let run = one.node().dry_run(from, CAROL, 1_000, true).await.unwrap();
@@ -162,11 +178,20 @@ fn compare(tls: bool, make: Make) -> (String, String, Ledger, Vec<String>) {
 
 #[test]
 fn what_becomes_of_a_message_is_foretold_but_where_a_peer_changes_its_mind_behind_data() {
+    foretells(false);
+}
+
+#[test]
+fn the_same_is_foretold_of_a_domain_with_several_hosts() {
+    foretells(true);
+}
+
+fn foretells(direct: bool) {
     let peers = peers();
     assert_eq!(peers.len(), 50);
     let mut missed = Vec::new();
     for (name, tls, make) in peers {
-        let (foretold, became, _, said) = compare(tls, make);
+        let (foretold, became, _, said) = compare(direct, tls, make);
         let verbs = said
             .iter()
             .map(|command| command.split(' ').next().unwrap());
