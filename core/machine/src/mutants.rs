@@ -180,6 +180,8 @@ mutants! {
     NoticeApart @ "core/node/src/queue_out/attempt.rs",
     /// Nobody is told of what is given up of age.
     ExpiredUntold @ "core/node/src/queue_out/notice.rs",
+    /// A message that was judged is delivered without the record of its decision.
+    DeliveredUnrecorded @ "core/mailbox/src/deliver.rs",
     /// The null sender is told too.
     NullSenderTold @ "core/node/src/queue_out/notice.rs",
 }

@@ -156,7 +156,9 @@ pub fn deliver_beside(
         taken::take(&mut edit, file)?;
     }
     let mut delivered = place(&mut edit, delivery)?;
-    if let Some((decision, budget)) = &beside.decision {
+    if let Some((decision, budget)) = &beside.decision
+        && !mutant!(DeliveredUnrecorded)
+    {
         delivered.damaged += decision::keep(&mut edit, decision, *budget);
     }
     for row in &beside.dated {

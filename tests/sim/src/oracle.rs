@@ -38,6 +38,8 @@ pub(crate) struct Bench {
     pub(crate) patience: Patience,
     pub(crate) peers: Peers,
     pub(crate) copies: Copies,
+    /// Messages that each server holds with the record of their decision.
+    pub(crate) recorded: BTreeMap<usize, u64>,
     /// How often a server ended, and how.
     pub(crate) crashes: BTreeMap<&'static str, u64>,
 }
@@ -106,5 +108,23 @@ impl Bench {
         let doomed = |account: &str, subject: &str| doomed.contains(&(account, subject));
         self.ledger.compare(server, survey, doomed, &mut self.wrong);
         self.boxes.compare(server, survey, &mut self.wrong);
+        self.compare_records(server, survey);
+    }
+
+    /// What was judged before it came into a mailbox has its record. They are kept for 30 days, which clocks may skip.
+    fn compare_records(&mut self, server: usize, survey: &Survey) {
+        let judged = survey.messages.iter().filter(|m| !m.decision.is_empty());
+        let mut recorded = 0;
+        for found in judged {
+            recorded += u64::from(found.is_recorded);
+            let holds = found.is_recorded || self.ledger.has_jumps;
+            self.wrong.expect(holds, || {
+                format!(
+                    "server {server} has {} of {} and no record of the decision {}",
+                    found.subject, found.account, found.decision
+                )
+            });
+        }
+        self.recorded.insert(server, recorded);
     }
 }

@@ -30,6 +30,8 @@ pub struct Summary {
     pub acknowledged: u64,
     /// Those of them that are nowhere, and whose sender was not told.
     pub lost: u64,
+    /// Messages in mailboxes at the end that were judged, each with its record.
+    pub recorded: u64,
     /// Recipients that a queue gave up, and told the sender so.
     pub given_up: u64,
     /// Copies beyond one whose sender did not hear the reply to a final dot.
@@ -58,6 +60,7 @@ impl Summary {
             crashes: bench.crashes.clone(),
             acknowledged: bench.ledger.acknowledged(),
             lost: bench.wrong.losses(),
+            recorded: bench.recorded.values().sum(),
             given_up: bench.ledger.given_up(),
             unheard: bench.copies.unheard,
             forgotten: bench.copies.forgotten,
@@ -101,6 +104,7 @@ impl AddAssign<&Self> for Summary {
         self.peers += other.peers;
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
+        self.recorded += other.recorded;
         self.given_up += other.given_up;
         self.unheard += other.unheard;
         self.forgotten += other.forgotten;
@@ -131,6 +135,7 @@ impl fmt::Display for Summary {
             peers,
             acknowledged,
             lost,
+            recorded,
             given_up,
             unheard,
             forgotten,
@@ -144,6 +149,7 @@ impl fmt::Display for Summary {
         writeln!(f, "sessions of clients     {sessions}")?;
         writeln!(f, "other people's servers  {peers}")?;
         writeln!(f, "messages acknowledged   {acknowledged}, lost {lost}")?;
+        writeln!(f, "judged, with a record   {recorded}")?;
         writeln!(f, "given up, senders told  {given_up}")?;
         writeln!(f, "copies beyond one       {}", self.extra())?;
         writeln!(f, "  reply to the final dot not received   {unheard}")?;

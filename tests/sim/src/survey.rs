@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 use mox_machine::Utc;
 use mox_mailbox::{BodyRef, Fate, ReadError, Reads};
+use mox_server::decision::{Record, Verdict, lookups};
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeMap;
 
@@ -56,6 +57,10 @@ pub(crate) struct Found {
     /// Its To.
     pub(crate) to: String,
     pub(crate) body: BodyRef,
+    /// The id of the decision that let it in, where it was judged.
+    pub(crate) decision: String,
+    /// The store has the record of that.
+    pub(crate) is_recorded: bool,
 }
 
 impl Survey {
@@ -107,13 +112,17 @@ impl Survey {
         })?;
         let mut bodies = BTreeMap::new();
         mox_mailbox::metas(reads, account, mailbox, uids, &mut |uid, meta| {
-            bodies.insert(uid, meta.body);
+            let decision = field(&String::from_utf8_lossy(&meta.prefix), "X-Mox-Decision: ");
+            let id = decision.split(';').next().unwrap_or_default().to_owned();
+            bodies.insert(uid, (meta.body, id));
             ControlFlow::Continue(())
         })?;
         let rows = mox_mailbox::rows(reads, account, mailbox, uids, Uid(1), usize::MAX)?;
         for row in rows.rows {
             let missing = || ReadError(format!("message {} of {place:?} is incomplete", row.uid.0));
             let (subject, to) = subjects.remove(&row.uid).ok_or_else(missing)?;
+            let (body, decision) = bodies.remove(&row.uid).ok_or_else(missing)?;
+            let is_recorded = !decision.is_empty() && has_record(reads, &decision)?;
             self.messages.push(Found {
                 account: place.0.clone(),
                 mailbox: place.1.clone(),
@@ -122,7 +131,9 @@ impl Survey {
                 flags: flags(row.flags, row.keywords, &selected.keywords),
                 subject,
                 to,
-                body: bodies.remove(&row.uid).ok_or_else(missing)?,
+                body,
+                decision,
+                is_recorded,
             });
         }
         Ok(())
@@ -157,6 +168,24 @@ impl Survey {
 }
 
 /// The value of a header field that is not folded.
+/// Whether there is a record with this id that says that somebody got the message.
+fn has_record(reads: &dyn Reads, id: &str) -> Result<bool, ReadError> {
+    for key in lookups(id) {
+        for octets in mox_mailbox::decisions(reads, &key, 2)? {
+            let record = Record::decode(&octets).map_err(|e| ReadError(e.to_string()))?;
+            let judged = &record.recipients;
+            if record.id == id
+                && judged
+                    .iter()
+                    .any(|to| to.decision.verdict == Verdict::Accept)
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 fn field(header: &str, name: &str) -> String {
     let line = header
         .split("\r\n")

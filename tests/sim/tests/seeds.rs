@@ -68,6 +68,7 @@ fn in_every_world_what_was_promised_holds_and_happens_again_in_the_same_way() {
     // Worlds in which nothing happens prove nothing.
     assert!(summary.ends() > summary.worlds, "{summary}");
     assert!(summary.acknowledged > 2 * summary.worlds, "{summary}");
+    assert!(summary.recorded > summary.worlds / 2, "{summary}");
     assert!(summary.extra() > 0, "{summary}");
     assert_eq!((summary.lost, summary.unexplained), (0, 0), "{summary}");
 }

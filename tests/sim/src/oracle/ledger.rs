@@ -152,7 +152,14 @@ impl Ledger {
                 match *to {
                     To::Account(at, account) if at == server && mail.server == server => {
                         let account = names::account(account);
-                        let holds = tally.taken == 0 || is_there(account, mark);
+                        let waits = || queued.contains(&(mark.as_str(), Some(*to)));
+                        // The queue delivers what the sender wants to be told of.
+                        let is_under_way = mail.notify == Notify::Success
+                            && match mail.settled.get(to) {
+                                None => waits(),
+                                Some(taken) => !taken && (self.is_too_old(mail, to) || waits()),
+                            };
+                        let holds = tally.taken == 0 || is_there(account, mark) || is_under_way;
                         if !holds {
                             wrong.lost(mark, to);
                         }
@@ -289,6 +296,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a message may have been given up for its age in this world.
+    fn is_too_old(&self, mail: &Mail, to: &To) -> bool {
+        self.has_jumps || self.breaks_for_days && mail.of_age.contains(to)
+    }
+
     /// At the end nothing is open.
     pub(crate) fn compare_end(&self, wrong: &mut Wrong) {
         for (mark, mail) in &self.mails {
@@ -303,8 +315,7 @@ impl Ledger {
                     continue;
                 }
                 let settled = mail.settled.get(to).copied();
-                let too_old = settled == Some(false)
-                    && (self.has_jumps || self.breaks_for_days && mail.of_age.contains(to));
+                let too_old = settled == Some(false) && self.is_too_old(mail, to);
                 if settled.is_none() {
                     wrong.lost(mark, to);
                 }

@@ -126,6 +126,7 @@ fn catcher(mutant: Mutant) -> (Scenario, u64) {
         | M::DotAtCut
         | M::DotNotDoubled
         | M::BodyNumberTwice
+        | M::DeliveredUnrecorded
         | M::GroupLosesRecipient
         | M::ResetKeepsRecipients => (mail_without_faults, 100),
         // The sweeper must come in the very moment.
