@@ -4,9 +4,15 @@ use mox_machine::Utc;
 use mox_uids::{Uid, UidSet};
 
 use crate::edit::Edit;
+use crate::junk::class_of;
 use crate::mark::STEP_ROWS;
+use crate::reputation::left_by;
+use crate::rows::MetaRow;
 use crate::view::existing;
-use crate::{AccountId, Batch, Flags, MARK_MESSAGES_MAX, MailboxId, Reads, Stop};
+use crate::{
+    AccountId, Batch, Flags, KINSHIP_MAX, MARK_MESSAGES_MAX, MailboxId, Reads, Row, Stop,
+    reputation,
+};
 
 /// Which messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +52,9 @@ pub fn expunge(
     edit.account(account)?;
     let open = edit.mailbox(account, mailbox)?;
     let modseq = open.modseq();
+    let names = open.keywords()?.to_vec();
     let (mut uids, mut next) = (Vec::new(), None);
+    let mut judged = Vec::new();
     let everything = UidSet::from_runs([1..=u32::MAX]);
     let (among, any) = match doomed {
         Doomed::Deleted => (&everything, false),
@@ -56,16 +64,23 @@ pub fn expunge(
     let mut at = Some(from);
     while let Some(from) = at.filter(|_| any || open.row.deleted > 0) {
         let some = existing(reads, account, mailbox, among, from, MARK_MESSAGES_MAX)?;
-        let going = some.rows.iter().map(|row| (row.uid, row.flags));
-        for (uid, _) in going.filter(|(_, flags)| any || flags.contains(Flags::DELETED)) {
-            if open.weight() >= STEP_ROWS || uids.len() >= MARK_MESSAGES_MAX {
-                next = Some(uid);
+        let is_going = |row: &&Row| any || row.flags.contains(Flags::DELETED);
+        for row in some.rows.iter().filter(is_going) {
+            let weight = open.weight() + judged.len() * KINSHIP_MAX;
+            if weight >= STEP_ROWS || uids.len() >= MARK_MESSAGES_MAX {
+                next = Some(row.uid);
                 break;
             }
-            open.take(uid)?;
-            uids.push(uid);
+            open.take(row.uid)?;
+            uids.push(row.uid);
+            if let Some(class) = class_of(&names, row.keywords) {
+                judged.extend(left_by(reads, account, (mailbox, row.uid), class)?);
+            }
         }
         at = some.next.filter(|_| next.is_none());
+    }
+    for (meta, said) in judged {
+        reputation::judge(&mut edit, account, &MetaRow::decode(&meta)?, said)?;
     }
     let batch = edit.finish()?;
     let expunged = Expunged {

@@ -255,7 +255,7 @@ fn decode_place(row: &[u8]) -> Result<(MailboxId, Uid), ReadError> {
 }
 
 /// The keywords of a message; `None` when it is gone.
-fn keywords_of(
+pub(crate) fn keywords_of(
     reads: &dyn Reads,
     account: AccountId,
     mailbox: MailboxId,

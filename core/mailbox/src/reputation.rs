@@ -2,20 +2,28 @@
 //!
 //! A message carries the hashes of what it has in common with others ([`Kinship`]) in front of its origin facts. Under each hash
 //! stand the messages that a user has judged, by the keywords `$Junk` and `$NotJunk`: the newest ones, so that neither rows nor
-//! the cost of a message grow with what came before. Expunging a message does not take back what it was.
+//! the cost of a message grow with what came before. Expunging a message does not take back what it was, unless the account has it elsewhere
+//! and it says something else there: programs without MOVE copy and expunge.
 
 use bytes::Bytes;
+use core::ops::ControlFlow;
 use mox_junk::Class;
 use mox_machine::Utc;
+use mox_uids::Uid;
 use serde::{Deserialize, Serialize};
 
 use crate::edit::Edit;
-use crate::key::{Key, Table};
+use crate::junk::class_of;
+use crate::key::{self, Key, Parts, Referrer, Table};
+use crate::mailbox_edit::keywords;
+use crate::reject::keywords_of;
 use crate::rows::{MetaRow, Stored};
-use crate::{AccountId, BodyId, ReadError, Reads, Space, Stop};
+use crate::{AccountId, BodyId, MailboxId, ReadError, Reads, Space, Stop};
 
 /// Hashes of one message at most.
 pub const KINSHIP_MAX: usize = 24;
+/// Other messages with the content of one that goes, at most, that are looked at. A user has few.
+const OTHERS_MAX: usize = 16;
 /// Messages that are kept under one hash.
 pub const PAST_KEPT: usize = 50;
 
@@ -101,6 +109,61 @@ pub(crate) fn wrote(
         };
         edit.put(row_key(account, *hash), PastRow(vec![wrote]).encode());
     }
+}
+
+/// When a message goes that said what it is: its row, and what the account's others with the same content say, if there are any
+/// and they say something else. From then on it is that.
+pub(crate) fn left_by(
+    reads: &dyn Reads,
+    account: AccountId,
+    place: (MailboxId, Uid),
+    class: Class,
+) -> Result<Option<(Bytes, Option<Class>)>, ReadError> {
+    let key = key::at(Table::Meta, account, place.0, place.1.0);
+    let Some(row) = reads.get(Space::Rows, &key)? else {
+        return Ok(None);
+    };
+    let body = MetaRow::decode(&row)?.body.id;
+    let said = said_by_others(reads, account, body, place)?;
+    Ok(said
+        .filter(|said| *said != Some(class))
+        .map(|said| (row, said)))
+}
+
+/// What an account's other messages with the same content say; `None` where there are none.
+fn said_by_others(
+    reads: &dyn Reads,
+    account: AccountId,
+    body: BodyId,
+    place: (MailboxId, Uid),
+) -> Result<Option<Option<Class>>, ReadError> {
+    let (mut others, mut looked_at) = (Vec::new(), 0);
+    let first = Referrer::Message(account, MailboxId(0), Uid(0));
+    let last = Referrer::Message(account, MailboxId(u32::MAX), Uid(u32::MAX));
+    let (from, to) = (key::reference(body, first), key::reference(body, last));
+    reads.scan(Space::Rows, &from, &to, &mut |key, _| {
+        let mut parts = Parts::of(key);
+        if let Some((_, Referrer::Message(_, mailbox, uid))) = parts.body().zip(parts.referrer())
+            && (mailbox, uid) != place
+        {
+            others.push((mailbox, uid));
+        }
+        looked_at += 1;
+        match looked_at < OTHERS_MAX {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })?;
+    let mut said = None;
+    for (mailbox, uid) in others {
+        if let Some(bits) = keywords_of(reads, account, mailbox, uid)? {
+            let class = class_of(&keywords(reads, account, mailbox)?.0, bits);
+            if !matches!(said, Some(Some(_))) {
+                said = Some(class);
+            }
+        }
+    }
+    Ok(said)
 }
 
 /// Notes that a message is junk, is not, or is neither: up to [`KINSHIP_MAX`] rows. One that cannot be read begins anew.

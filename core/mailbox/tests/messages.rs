@@ -404,7 +404,11 @@ fn copies_keep_flags_keywords_and_date_and_get_new_uids() {
     };
     assert_eq!(e.copy(&job), Ok((set("1:2"), set("2:3"), 1)));
     let archive = e.id(a, "Archive");
-    assert_eq!(mailbox_keywords(&e.rows, a, archive).unwrap(), ["b", "a"]);
+    // What is put there is wanted.
+    assert_eq!(
+        mailbox_keywords(&e.rows, a, archive).unwrap(),
+        ["b", "a", "$NotJunk"]
+    );
     let rows: Vec<_> = e
         .all(a, archive)
         .iter()
@@ -412,7 +416,7 @@ fn copies_keep_flags_keywords_and_date_and_get_new_uids() {
         .collect();
     assert_eq!(
         rows[1..],
-        [(2, Flags::SEEN, 2, START), (3, Flags::DRAFT, 3, START)]
+        [(2, Flags::SEEN, 6, START), (3, Flags::DRAFT, 7, START)]
     );
     let copied = meta(&e.rows, a, archive, Uid(2)).unwrap().unwrap();
     let original = meta(&e.rows, a, inbox, Uid(1)).unwrap().unwrap();

@@ -447,10 +447,17 @@ impl World {
         target.modseq += 1;
         for (_, message) in &chosen {
             let modseq = target.modseq;
+            let mut keywords = message.keywords.clone();
+            // What nobody marked is wanted where only wanted mail is.
+            let is_marked = keywords.contains("$Junk") || keywords.contains("$NotJunk");
+            if !is_marked && holds_anything(NAMES[n]) && !holds_anything(to) {
+                keywords.insert("$NotJunk".to_owned());
+            }
             target.messages.insert(
                 target.next,
                 Msg {
                     modseq,
+                    keywords,
                     ..message.clone()
                 },
             );
@@ -694,6 +701,11 @@ fn shown(row: &Row, keywords: &[String]) -> Shown {
         .enumerate()
         .filter(|(at, _)| row.keywords >> at & 1 == 1);
     (row.flags.0, set.map(|(_, name)| name.clone()).collect())
+}
+
+/// Whether a mailbox is none into which only wanted mail is put.
+fn holds_anything(name: &str) -> bool {
+    name.starts_with("INBOX") || name == "Sent"
 }
 
 fn words(bits: u8) -> BTreeSet<String> {

@@ -146,6 +146,33 @@ fn moving_into_junk_and_out_of_it_counts_like_marking() {
 }
 
 #[test]
+fn what_goes_leaves_what_the_others_with_its_content_say() {
+    let mut ann = Ann::new();
+    let gone = |ann: &mut Ann, mailbox, uids: UidSet| {
+        let (account, doomed) = (ann.account, Doomed::These(uids));
+        let now = ann.engine.now;
+        ann.engine
+            .run(|reads| expunge(reads, account, mailbox, &doomed, Uid(1), now))
+            .unwrap();
+    };
+    // To Junk and back as programs without MOVE do it.
+    let (inbox, first) = ann.message(1, &kinship(&[10]));
+    let junk = ann.engine.id(ann.account, "Junk");
+    let there = ann.copy(inbox, one(first), "Junk", false);
+    gone(&mut ann, inbox, one(first));
+    assert_eq!(ann.past(10), [(1, true)]);
+    ann.copy(junk, there.clone(), "INBOX", false);
+    gone(&mut ann, junk, there);
+    assert!(ann.past(10).is_empty());
+    // What is nowhere else is what it was.
+    let (_, second) = ann.message(2, &kinship(&[20]));
+    ann.mark(inbox, one(second), MarkHow::Add, &["$Junk"]);
+    gone(&mut ann, inbox, one(second));
+    assert_eq!(ann.past(20), [(2, true)]);
+    ann.engine.check();
+}
+
+#[test]
 fn moving_many_is_remembered_of_each_of_them() {
     let mut ann = Ann::new();
     let mut inbox = MailboxId(0);

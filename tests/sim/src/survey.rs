@@ -3,7 +3,7 @@
 use core::ops::ControlFlow;
 use mox_machine::Utc;
 use mox_mailbox::{BodyRef, Fate, ReadError, Reads};
-use mox_server::decision::{Record, Verdict, lookups};
+use mox_server::decision::{Record, lookups};
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(crate) struct Found {
     /// Its To.
     pub(crate) to: String,
     pub(crate) body: BodyRef,
-    /// The id of the decision that let it in, where it was judged.
+    /// The id of the decision about it, where it was judged: copies of what was not taken are too.
     pub(crate) decision: String,
     /// The store has the record of that.
     pub(crate) is_recorded: bool,
@@ -168,17 +168,12 @@ impl Survey {
 }
 
 /// The value of a header field that is not folded.
-/// Whether there is a record with this id that says that somebody got the message.
+/// Whether there is a record with this id.
 fn has_record(reads: &dyn Reads, id: &str) -> Result<bool, ReadError> {
     for key in lookups(id) {
         for octets in mox_mailbox::decisions(reads, &key, 2)? {
             let record = Record::decode(&octets).map_err(|e| ReadError(e.to_string()))?;
-            let judged = &record.recipients;
-            if record.id == id
-                && judged
-                    .iter()
-                    .any(|to| to.decision.verdict == Verdict::Accept)
-            {
+            if record.id == id {
                 return Ok(true);
             }
         }
