@@ -108,7 +108,7 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // }},
 
     // From which addresses of this machine mail leaves (usually that of a listener with smtp, else the system chooses), and which
-    // addresses of a server are tried first: either, ipv4, ipv6, or only4. A transport may have its own.
+    // addresses of a server are tried first: either, ipv4, ipv6; with only4 none of IPv6 is. A transport may have its own.
     // outgoing: (ipv4: "192.0.2.1", ipv6: "2001:db8::1", prefer: either),
 
     // How many deliveries are tried at once: in all, to one domain, to one smarthost or relay; how long a message is tried, when

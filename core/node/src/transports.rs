@@ -34,12 +34,12 @@ impl Transport {
 }
 
 impl Transport {
-    /// From which addresses it is reached, where that is its own.
-    pub(crate) const fn addresses(&self) -> Option<OutgoingAddresses> {
+    /// From which addresses it is reached, where those of all others are `common`.
+    pub(crate) fn addresses(&self, common: OutgoingAddresses) -> OutgoingAddresses {
         match &self.kind {
-            Kind::Smarthost(smarthost) => smarthost.outgoing,
-            Kind::Socks5(socks) => socks.outgoing,
-            Kind::Fail(_) => None,
+            Kind::Smarthost(smarthost) => common.with(&smarthost.outgoing),
+            Kind::Socks5(socks) => common.with(&socks.outgoing),
+            Kind::Fail(_) => common,
         }
     }
 }

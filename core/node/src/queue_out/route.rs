@@ -34,11 +34,11 @@ pub(super) struct Hop {
 impl Hop {
     /// From which addresses it is reached.
     pub(super) fn addresses<R: Runtime>(&self, node: &Inner<R>) -> OutgoingAddresses {
-        let own = match &self.way {
-            Way::Smarthost(_, transport) | Way::Socks5(transport, _) => transport.addresses(),
-            Way::Plain | Way::Relay => None,
-        };
-        own.unwrap_or(node.config.sending.addresses)
+        let common = node.config.sending.addresses;
+        match &self.way {
+            Way::Smarthost(_, transport) | Way::Socks5(transport, _) => transport.addresses(common),
+            Way::Plain | Way::Relay => common,
+        }
     }
 }
 
@@ -94,6 +94,16 @@ impl NoRoute {
             unknown: false,
         }
     }
+
+    /// It has addresses, and the configuration has mail go out over other ones.
+    fn other_family(whose: &str) -> Self {
+        Self::temporary(
+            "4.4.1",
+            format!(
+                "mail goes out over IPv4 only (outgoing, prefer: only4), and no IPv4 address of {whose} is known"
+            ),
+        )
+    }
 }
 
 /// The hops of a transport for a recipient's domain, with what they and the message demand of TLS.
@@ -104,8 +114,8 @@ pub(super) async fn hops<R: Runtime>(
     demand: Demand,
 ) -> Result<Route, NoRoute> {
     let named = node.config.transports.get(transport);
-    let own = named.and_then(|named| named.addresses());
-    let own = own.unwrap_or(node.config.sending.addresses);
+    let common = node.config.sending.addresses;
+    let own = named.map_or(common, |named| named.addresses(common));
     match (
         named.map(|named| (named, &named.kind)),
         &node.config.outgoing,
@@ -149,7 +159,13 @@ pub(super) async fn hops<R: Runtime>(
                 policy: None,
                 way: Way::Relay,
             };
-            Ok(addresses.iter().map(hop).collect::<Vec<_>>().into())
+            let hops = addresses.iter().filter(|to| own.goes_to(to.ip())).map(hop);
+            let mut hops: Vec<Hop> = hops.collect();
+            hops.sort_by_key(|hop| own.rank(hop.address.ip()));
+            match hops.is_empty() && !addresses.is_empty() {
+                true => Err(NoRoute::other_family("the relay")),
+                false => Ok(hops.into()),
+            }
         }
         (None, _) if transport == DIRECT => direct(node, to, demand, own).await,
         (None, _) => Err(NoRoute::temporary(
@@ -169,6 +185,7 @@ async fn direct<R: Runtime>(
     own: OutgoingAddresses,
 ) -> Result<Route, NoRoute> {
     match &to.host {
+        Host::Literal(ip) if !own.goes_to(*ip) => Err(NoRoute::other_family(&to.host.to_string())),
         Host::Literal(ip) => Ok(vec![Hop {
             name: ip.to_string(),
             address: SocketAddr::new(*ip, node.config.remote_port),
@@ -200,7 +217,10 @@ async fn addresses<R: Runtime>(
     own: OutgoingAddresses,
 ) -> Result<(Vec<IpAddr>, bool), NoRoute> {
     if let Ok(ip) = host.parse() {
-        return Ok((vec![ip], true));
+        return match own.goes_to(ip) {
+            true => Ok((vec![ip], true)),
+            false => Err(NoRoute::other_family(host)),
+        };
     }
     // RFC 6761 6.3: nobody is asked.
     if host.eq_ignore_ascii_case("localhost") {
@@ -216,18 +236,21 @@ async fn addresses<R: Runtime>(
             .iter()
             .all(|answer| !answer.why().is_some_and(Failure::is_temporary));
         let found = answers.iter().flat_map(|answer| answer.addresses());
-        let mut found: Vec<IpAddr> = own.in_order(found.collect());
+        let found: Vec<IpAddr> = found.collect();
+        let has_any = !found.is_empty();
+        let mut found = own.in_order(found);
         let is_whole = is_known && found.len() <= ADDRESSES_MAX;
         found.truncate(ADDRESSES_MAX);
-        Ok((found, is_whole))
+        Ok(((found, is_whole), has_any))
     };
-    let (found, _) = node
+    let ((found, has_any), _) = node
         .resolver
         .inquire(&node.runtime, Facts::default(), lookup)
         .await;
-    match found.0.is_empty() {
-        true => Err(temporary(format!("DNS has no address of {host}"))),
-        false => Ok(found),
+    match (found.0.is_empty(), has_any) {
+        (false, _) => Ok(found),
+        (true, true) => Err(NoRoute::other_family(host)),
+        (true, false) => Err(temporary(format!("DNS has no address of {host}"))),
     }
 }
 
@@ -264,7 +287,8 @@ async fn mx<R: Runtime>(
             let is_before = |preference: u16| ours.is_none_or(|ours| preference < ours);
             let usable = hosts.into_iter().filter(|host| is_before(host.preference));
             let left_out = left_out.filter(|(preference, _)| is_before(*preference));
-            let (hops, all) = hops_of(node, &name, usable.collect(), demand, addresses).await?;
+            let (hops, all) =
+                hops_of(node, &name, usable.collect(), demand, addresses).await?;
             if !hops.is_empty() {
                 // Those beyond our own place are not asked anyway.
                 return Ok(Route {
@@ -355,12 +379,8 @@ async fn hops_of<R: Runtime>(
         }));
     }
     if hops.is_empty() {
-        return Err(NoRoute::temporary(
-            "4.4.1",
-            format!(
-                "mail goes out over IPv4 only, and the mail servers of {domain} have IPv6 only"
-            ),
-        ));
+        let whose = format!("the mail servers of {domain}");
+        return Err(NoRoute::other_family(&whose));
     }
     // A host that has some of its addresses there was asked.
     hops.truncate(ADDRESSES_MAX);

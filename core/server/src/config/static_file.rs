@@ -498,7 +498,7 @@ impl File {
         let unlimited_networks = unlimited(check, &self.unlimited_networks);
         self.decision_records.check(check);
         self.queue.check(check);
-        let outgoing = self.outgoing.check(check, &[Field("outgoing")]);
+        let own = self.outgoing.check(check, &[Field("outgoing")]);
         let resolvers = self
             .resolvers
             .iter()
@@ -525,7 +525,7 @@ impl File {
             }
         }
         check_ports(check, &listeners);
-        let outgoing = outgoing.or_of(&listeners);
+        let outgoing = OutgoingAddresses::default().with(&own).or_of(&listeners);
         Some(Static {
             data_dir: self.data_dir,
             user: self.user,
