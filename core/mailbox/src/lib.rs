@@ -36,6 +36,7 @@ mod reject;
 mod reports_out;
 mod reputation;
 mod restored;
+mod retired_index;
 mod rows;
 mod scan;
 mod sent;
@@ -117,6 +118,7 @@ pub use reports_out::{
 };
 pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
+pub use retired_index::{retired_beside, retired_of_message};
 pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
