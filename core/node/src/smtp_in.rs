@@ -349,9 +349,6 @@ impl<R: Runtime> SmtpHost<R> {
             Found::Alias { .. } => {
                 let members = members
                     .ok_or_else(|| Reply::new(451, 3, 0, "this account cannot be reached now"))?;
-                if transaction.local.len() + members.len() > MAILBOXES_MAX {
-                    return Err(replies::too_many());
-                }
                 Target::Members(members)
             }
             Found::UnknownLocalPart => {
@@ -391,6 +388,9 @@ impl<R: Runtime> SmtpHost<R> {
             },
         };
         if let (Target::Remote, Some(login)) = (&target, &self.login) {
+        if transaction.mailboxes_with(&target) > MAILBOXES_MAX {
+            return Err(replies::too_many());
+        }
             // Whoever is named twice is one recipient.
             if !transaction.remote.contains(&to) {
                 let so_far = transaction.new_remote;
