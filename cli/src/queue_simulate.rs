@@ -112,6 +112,7 @@ fn waiting(item: &QueueItem) -> Waiting {
     let (created, next) = (moment(&item.queued), moment(&item.next));
     Waiting {
         id: item.id,
+        owner: 0,
         hop: match item.one_server {
             true => NextHop::Transport(item.transport.as_str().into()),
             false => NextHop::Domain(domain(item).to_lowercase().into()),
