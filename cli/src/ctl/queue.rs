@@ -395,6 +395,9 @@ pub struct Suppressed {
 impl From<(String, Suppression)> for Suppressed {
     fn from((account, row): (String, Suppression)) -> Self {
         Self {
+    /// Until when, RFC 3339; none when somebody has to lift it.
+    #[serde(default)]
+    pub until: Option<String>,
             account,
             address: row.address,
             since: row.since.unwrap_or(row.last).to_string(),
@@ -405,6 +408,7 @@ impl From<(String, Suppression)> for Suppressed {
 }
 
 /// One for each recipient.
+            until: row.until().map(|at| at.to_string()),
 pub(crate) fn retired(retired: Retired) -> Vec<QueueRetired> {
     let (queued, left) = (retired.created.to_string(), retired.retired.to_string());
     let last = retired.last().cloned();

@@ -123,8 +123,8 @@ pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
 pub use suppression::{
-    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSIONS_MAX, Suppression, failures, purge_suppressions,
-    suppress, suppression, suppressions, unsuppress,
+    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSED_FOR, SUPPRESSIONS_MAX, Suppression, failures,
+    purge_suppressions, suppress, suppression, suppressions, unsuppress,
 };
 pub use taken::{forget_taken, taken};
 pub use transcript::{STEP_MAX, STEPS_MAX, STEPS_OCTETS_MAX, Steps, Transcript, queue_transcript};

@@ -666,20 +666,23 @@ fn suppressed<R: Runtime>(
     let published = node.store.published();
     let view = &*published.view;
     let account = message.account?;
-    let found = mox_mailbox::suppression(view, account, address).ok()??;
+    let now = node.runtime.now().utc;
+    let found = mox_mailbox::suppression(view, account, address, now).ok()??;
     let account = mox_mailbox::account_by_id(view, account).ok()??.name;
     let why = match found.failures {
         0 => format!("because somebody said so: {}", found.reason),
         count => format!("because it failed {count} times in a row: {}", found.reason),
     };
     let text = format!(
-        "not sent: this address is suppressed, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
+        "not sent: this address is suppressed{until}, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
     );
     Some(ours(Outcome::Permanent, "5.7.1", &text, None))
 }
 
 /// What the message demands of TLS. A notification does not (RFC 8689 4.2.1).
 fn demand(message: &QueueMessage) -> Demand {
+    let until = found.until();
+    let until = until.map_or_else(String::new, |at| format!(" until {at}"));
     match (message.require_tls, message.tls_optional) {
         (true, _) if !message.reverse_path.is_empty() => Demand::RequireTls,
         (_, true) => Demand::TlsOptional,
