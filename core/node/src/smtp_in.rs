@@ -7,6 +7,7 @@ mod first_time;
 mod groups;
 mod hand_in;
 mod judge;
+mod limit_notice;
 mod lists;
 mod notified;
 mod receipt;
@@ -387,14 +388,15 @@ impl<R: Runtime> SmtpHost<R> {
                 Outgoing::Direct | Outgoing::Relay(_) => Target::Remote,
             },
         };
-        if let (Target::Remote, Some(login)) = (&target, &self.login) {
         if transaction.mailboxes_with(&target) > MAILBOXES_MAX {
             return Err(replies::too_many());
         }
+        if let (Target::Remote, Some(login)) = (&target, &self.login) {
             // Whoever is named twice is one recipient.
             if !transaction.remote.contains(&to) {
                 let so_far = transaction.new_remote;
-                transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
+                transaction.new_remote =
+                    sending::check(&self.node, (login, self.peer.ip()), so_far, &to)?;
             }
         }
         match (&mut self.begun, &target) {

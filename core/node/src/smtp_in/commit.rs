@@ -511,7 +511,7 @@ impl Transaction {
             _ => None,
         };
         if let Some((login, new)) = limited {
-            sending::take(node, login, new)?;
+            sending::take(node, (login, arrival.peer.ip()), new)?;
         }
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
