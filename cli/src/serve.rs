@@ -26,8 +26,8 @@ use crate::capture::CapturePlan;
 use crate::cid::CidAnswer;
 use crate::config_files::{ConfigFiles, modified, proposed_directory};
 use crate::ctl::{
-    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, Rehearsal,
-    RetiredPage, Suppressed, retired,
+    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, QueueRules,
+    Rehearsal, RetiredPage, Suppressed, retired,
 };
 use crate::failure::Failure;
 use crate::handed::{Folder, Taking};
@@ -489,6 +489,10 @@ impl Admin {
                 let (entries, next) = page.await?;
                 let items = entries.into_iter().map(QueueItem::from).collect();
                 serde_json::to_value(QueuePage { items, next }).map_err(CtlError::failed)
+            }
+            Command::QueueRules => {
+                let (limits, plan) = self.node.queue_rules();
+                serde_json::to_value(QueueRules { limits, plan }).map_err(CtlError::failed)
             }
             Command::QueueChange { select, change } => {
                 let changed = self.node.change_queue(&select.into(), change.into()).await;

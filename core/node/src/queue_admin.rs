@@ -6,7 +6,7 @@ use mox_machine::Utc;
 use mox_mailbox::{
     AccountId, Attempt, Fate, QueueEntry, Retired, RetiredAt, Said, Stop, Transcript,
 };
-use mox_queue::Limits;
+use mox_queue::{Limits, Plan};
 use mox_server::routes::ROUTES;
 use std::time::Duration;
 
@@ -209,6 +209,12 @@ impl<R: Runtime> Node<R> {
     pub fn queue(&self, max: usize) -> Result<Vec<Queued>, StartError> {
         self.queue_from(&Selection::default(), 0, max)
             .map(|(found, _)| found)
+    }
+
+    /// How many attempts run at once, and when a message is tried.
+    pub fn queue_rules(&self) -> (Limits, Plan) {
+        let config = &self.inner.config;
+        (config.sending.limits.clone(), config.plan.clone())
     }
 
     /// Selected entries from a number on, by number, and where to go on;
