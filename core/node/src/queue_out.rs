@@ -1,5 +1,6 @@
 //! The outgoing queue: tries what is due, records what came of it, and tells senders what did not work.
 
+mod asked;
 mod attempt;
 mod attempts;
 mod client;
@@ -405,8 +406,8 @@ fn insert<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, entry: &QueueEntry
     });
     scheduler.insert(Entry {
         id: entry.id,
-        hop,
         owner,
+        hop,
         next_attempt: entry.next_attempt,
         delay_notice: node.config.plan.delay_notice_at(&times(entry)),
         retry: entry.attempts_made > 0,

@@ -538,7 +538,15 @@ pub(super) async fn deliver<R: Runtime>(
     let Some((_, first, _)) = open.first() else {
         return (session, Vec::new());
     };
-    let mut route = match route::hops(node, transport, first, demand(&message)).await {
+    let mut route = match route::hops(
+        node,
+        transport,
+        first,
+        demand(&message),
+        probe.map(AsRef::as_ref),
+    )
+    .await
+    {
         Ok(route) => route,
         Err(NoRoute {
             outcome,
@@ -673,6 +681,8 @@ fn suppressed<R: Runtime>(
         0 => format!("because somebody said so: {}", found.reason),
         count => format!("because it failed {count} times in a row: {}", found.reason),
     };
+    let until = found.until();
+    let until = until.map_or_else(String::new, |at| format!(" until {at}"));
     let text = format!(
         "not sent: this address is suppressed{until}, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
     );
@@ -681,8 +691,6 @@ fn suppressed<R: Runtime>(
 
 /// What the message demands of TLS. A notification does not (RFC 8689 4.2.1).
 fn demand(message: &QueueMessage) -> Demand {
-    let until = found.until();
-    let until = until.map_or_else(String::new, |at| format!(" until {at}"));
     match (message.require_tls, message.tls_optional) {
         (true, _) if !message.reverse_path.is_empty() => Demand::RequireTls,
         (_, true) => Demand::TlsOptional,

@@ -10,6 +10,7 @@ use mox_tls_policy::Demand;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::dry_run::Probe;
 use super::policy::HopPolicy;
 use crate::config::Outgoing;
 use crate::node::Inner;
@@ -112,6 +113,7 @@ pub(super) async fn hops<R: Runtime>(
     transport: &str,
     to: &Path,
     demand: Demand,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     let named = node.config.transports.get(transport);
     let common = node.config.sending.addresses;
@@ -127,7 +129,7 @@ pub(super) async fn hops<R: Runtime>(
             unknown: false,
         }),
         (Some((named, Kind::Smarthost(smarthost))), _) => {
-            let (addresses, is_whole) = addresses(node, &smarthost.host, own).await?;
+            let (addresses, is_whole) = addresses(node, &smarthost.host, own, probe).await?;
             let name = Arc::<str>::from(transport);
             let hop = |ip| Hop {
                 name: smarthost.host.clone(),
@@ -141,12 +143,12 @@ pub(super) async fn hops<R: Runtime>(
             })
         }
         (Some((named, Kind::Socks5(socks))), _) => {
-            let (proxies, _) = addresses(node, &socks.host, own).await?;
+            let (proxies, _) = addresses(node, &socks.host, own, probe).await?;
             let proxies = proxies
                 .into_iter()
                 .map(|ip| SocketAddr::new(ip, socks.port));
             let way = Way::Socks5(named.clone(), Arc::new(proxies.collect()));
-            let mut route = direct(node, to, demand, own).await?;
+            let mut route = direct(node, to, demand, own, probe).await?;
             for hop in &mut route.hops {
                 hop.way = way.clone();
             }
@@ -167,7 +169,7 @@ pub(super) async fn hops<R: Runtime>(
                 false => Ok(hops.into()),
             }
         }
-        (None, _) if transport == DIRECT => direct(node, to, demand, own).await,
+        (None, _) if transport == DIRECT => direct(node, to, demand, own, probe).await,
         (None, _) => Err(NoRoute::temporary(
             "4.3.5",
             format!(
@@ -183,6 +185,7 @@ async fn direct<R: Runtime>(
     to: &Path,
     demand: Demand,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     match &to.host {
         Host::Literal(ip) if !own.goes_to(*ip) => Err(NoRoute::other_family(&to.host.to_string())),
@@ -193,7 +196,7 @@ async fn direct<R: Runtime>(
             way: Way::Plain,
         }]
         .into()),
-        Host::Domain(domain) => mx(node, domain, demand, own).await,
+        Host::Domain(domain) => mx(node, domain, demand, own, probe).await,
     }
 }
 
@@ -215,6 +218,7 @@ async fn addresses<R: Runtime>(
     node: &Inner<R>,
     host: &str,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<(Vec<IpAddr>, bool), NoRoute> {
     if let Ok(ip) = host.parse() {
         return match own.goes_to(ip) {
@@ -243,10 +247,13 @@ async fn addresses<R: Runtime>(
         found.truncate(ADDRESSES_MAX);
         Ok(((found, is_whole), has_any))
     };
-    let ((found, has_any), _) = node
+    let ((found, has_any), facts) = node
         .resolver
         .inquire(&node.runtime, Facts::default(), lookup)
         .await;
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
     match (found.0.is_empty(), has_any) {
         (false, _) => Ok(found),
         (true, true) => Err(NoRoute::other_family(host)),
@@ -259,6 +266,7 @@ async fn mx<R: Runtime>(
     domain: &Domain,
     demand: Demand,
     addresses: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
@@ -273,7 +281,11 @@ async fn mx<R: Runtime>(
         let text = format!("DNS did not say where mail for {domain} goes: {failure:?}");
         (Outcome::Temporary, "4.4.3", text)
     };
-    let (outcome, status, text) = match node.resolver.mail_hosts(&node.runtime, &name).await {
+    let (plan, facts) = node.resolver.mail_hosts(&node.runtime, &name).await;
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
+    let (outcome, status, text) = match plan {
         MxPlan::Hosts {
             hosts,
             left_out,
@@ -288,7 +300,7 @@ async fn mx<R: Runtime>(
             let usable = hosts.into_iter().filter(|host| is_before(host.preference));
             let left_out = left_out.filter(|(preference, _)| is_before(*preference));
             let (hops, all) =
-                hops_of(node, &name, usable.collect(), demand, addresses).await?;
+                hops_of(node, &name, usable.collect(), demand, addresses, probe).await?;
             if !hops.is_empty() {
                 // Those beyond our own place are not asked anyway.
                 return Ok(Route {
@@ -340,15 +352,19 @@ async fn hops_of<R: Runtime>(
     hosts: Vec<MailHost>,
     demand: Demand,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<(Vec<Hop>, bool), NoRoute> {
     let mut hops = Vec::new();
     if hosts.is_empty() {
         return Ok((hops, true));
     }
-    let sts = node
+    let (sts, facts) = node
         .policies
         .of(&node.runtime, &node.resolver, domain)
         .await;
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
     let (policy, problem) = match sts {
         Ok(applied) => (applied.policy, applied.problem),
         // RFC 8689 4.2.2: it is to arrive, whatever policies say.
@@ -367,7 +383,7 @@ async fn hops_of<R: Runtime>(
             break;
         }
         let sts = (policy.clone(), problem.as_ref());
-        let policy = HopPolicy::of(node, domain, &host, sts, demand).await;
+        let policy = HopPolicy::of(node, domain, &host, sts, demand, probe).await;
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();
