@@ -30,7 +30,7 @@ use crate::ctl::{
     Rehearsal, RetiredPage, Suppressed, retired,
 };
 use crate::failure::Failure;
-use crate::handed::{Folder, Taking};
+use crate::handed::{About, Folder, Taking};
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     // The file belongs to the user the server has become.
     let socket = data_dir.join("ctl");
     let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
-    let (directory, handed) = (files.directory(), Folder::below(&data_dir));
+    let (directory, handed) = (files.directory(), folders(&files, &data_dir)?);
     process.serve(&data_dir, Options::default(), directory, |node| async move {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
@@ -113,6 +113,17 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         let watching = futures_lite::future::or(admin.watch_files(&files), asked);
         futures_lite::future::or(watching, taking.run()).await
     })
+}
+
+/// Where programs of this machine leave mail.
+fn folders(files: &ConfigFiles, data_dir: &Path) -> Result<Vec<Folder>, Failure> {
+    let mut all = vec![Folder::below(data_dir)];
+    if let Some(spool) = &files.fixed.sendmail_spool {
+        let spool = folder(files).join(spool);
+        About::of(&files.fixed).write(&spool)?;
+        all.push(Folder::spool(spool));
+    }
+    Ok(all)
 }
 
 /// Domains whose mail leaves unsigned.

@@ -19,6 +19,9 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // The user that the server becomes after it was started as root and has opened its ports.
     user: {user:?},
 
+    // A folder in which users other than root may leave mail with moxctl sendmail, of mode 1730: docs/sending.md says how to make it.
+    // sendmail_spool: "/var/spool/mox",
+
     // The full name of this machine. It must have an address in DNS (A, AAAA), and the name of that address
     // (PTR) should be this one again: many servers refuse mail otherwise.
     hostname: {hostname:?},

@@ -139,7 +139,7 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
-         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, transports, outgoing, queue, connections, failed_logins, \
+         data_dir, sendmail_spool, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, transports, outgoing, queue, connections, failed_logins, \
          unlimited_networks, first_time_sender_delay, decision_records"
     );
     assert_eq!(
