@@ -304,7 +304,8 @@ pub struct AddressRm {
     pub address: String,
 }
 
-/// Add, change, remove or list aliases: addresses that stand for addresses of accounts. The running server does it.
+/// Add, change, remove or list aliases: addresses that stand for addresses of accounts. The running server makes changes; the list
+/// is read from the files.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "alias")]
 pub struct ConfigAlias {
@@ -325,14 +326,14 @@ pub enum AliasCommand {
     List(AliasList),
 }
 
-/// Make an address an alias, or give an alias one more member.
+/// Make an address an alias, or give an alias one more member. Whether members may send with it, domains.ron says.
 #[derive(Debug, FromArgs)]
 #[argh(subcommand, name = "add")]
 pub struct AliasAdd {
     /// the address of the alias
     #[argh(positional)]
     pub alias: String,
-    /// an address of an account, which gets its mail
+    /// an address of an account, which gets its mail; without a domain, one at that of the alias
     #[argh(positional)]
     pub member: String,
 }
@@ -344,7 +345,7 @@ pub struct AliasRm {
     /// the address of the alias
     #[argh(positional)]
     pub alias: String,
-    /// the member; without, the alias goes
+    /// the member; without one, the whole alias goes
     #[argh(positional)]
     pub member: Option<String>,
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
         }
         ConfigEdit::RemoveAddress { address } => println!("address {address} removed"),
         ConfigEdit::AddToAlias { alias, member } => {
-            println!("mail for {alias} goes to {member} too");
+            println!("mail for {alias} goes to {member}");
         }
         ConfigEdit::RemoveFromAlias { alias, member } => match member {
             Some(member) => println!("mail for {alias} goes to {member} no longer"),
@@ -87,6 +87,9 @@ pub(crate) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
 
 fn list_aliases(args: &Args) -> Result<(), Failure> {
     let files = ConfigFiles::load(&ConfigFiles::locate(args))?;
+    if files.dynamic.aliases.is_empty() {
+        println!("there are no aliases");
+    }
     for alias in files.dynamic.aliases.values() {
         let members: Vec<String> = alias.members.iter().map(ToString::to_string).collect();
         let may_send = match alias.members_may_send {

@@ -19,8 +19,8 @@ mod server;
 pub use client::{ask, call};
 pub(crate) use queue::retired;
 pub use queue::{
-    QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueSaid,
-    QueueSelection, QueueTold, QueueTranscript, Rehearsal, RetiredPage, Suppressed,
+    QueueAttempt, QueueChange, QueueHistory, QueueItem, QueuePage, QueueRetired, QueueRules,
+    QueueSaid, QueueSelection, QueueTold, QueueTranscript, Rehearsal, RetiredPage, Suppressed,
 };
 pub use server::{Handler, IDLE, Listening, PEERS_MAX};
 
@@ -81,6 +81,8 @@ pub enum Command {
         /// Where the part begins.
         offset: u64,
     },
+    /// By what the queue is worked at. Answered with [`QueueRules`].
+    QueueRules,
     /// What left the queue. Answered with a [`RetiredPage`].
     QueueRetired {
         /// The first place of interest.

@@ -4,6 +4,9 @@
 //! into the store in the same operation, so that a file that is still there behind it is not taken again.
 
 mod leaving;
+mod spool;
+
+pub(crate) use spool::About;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -45,16 +48,31 @@ const REFUSED: &str = "refused";
 
 /// Where messages are left.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// It is for other users than root and that of the server.
+    is_spool: bool,
+}
 
 impl Folder {
     /// That of a data directory.
     pub(crate) fn below(data_dir: &Path) -> Self {
-        Self(data_dir.join(FOLDER))
+        Self {
+            path: data_dir.join(FOLDER),
+            is_spool: false,
+        }
+    }
+
+    /// One for other users.
+    pub(crate) const fn spool(path: PathBuf) -> Self {
+        Self {
+            path,
+            is_spool: true,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
@@ -62,18 +80,18 @@ fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Takes what is left in a folder, as long as the server runs.
+/// Takes what is left in folders, as long as the server runs.
 pub(crate) struct Taking {
-    folder: Folder,
+    folders: Vec<Folder>,
     node: Node<SmolRuntime>,
     /// When to try again what could not be taken.
     later: HashMap<[u8; 16], Instant>,
 }
 
 impl Taking {
-    pub(crate) fn new(folder: Folder, node: Node<SmolRuntime>) -> Self {
+    pub(crate) fn new(folders: Vec<Folder>, node: Node<SmolRuntime>) -> Self {
         Self {
-            folder,
+            folders,
             node,
             later: HashMap::new(),
         }
@@ -81,29 +99,31 @@ impl Taking {
 
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         self.clear_up().await;
-        let mut is_told = false;
+        let mut told = HashSet::new();
         loop {
             let now = Instant::now();
             self.later.retain(|_, at| now < *at);
-            let folder = self.folder.clone();
-            let waiting: HashSet<[u8; 16]> = self.later.keys().copied().collect();
-            let found = smol::unblock(move || complete(&folder, &waiting)).await;
-            match found {
-                Ok(files) => {
-                    is_told = false;
-                    let mut taken = Vec::new();
-                    for file in files {
-                        if self.take(file).await {
-                            taken.push(file);
+            for folder in self.folders.clone() {
+                let waiting: HashSet<[u8; 16]> = self.later.keys().copied().collect();
+                let here = folder.clone();
+                let found = smol::unblock(move || complete(&here, &waiting)).await;
+                match found {
+                    Ok(files) => {
+                        told.remove(&folder.path);
+                        let mut taken = Vec::new();
+                        for file in files {
+                            if self.take(&folder, file).await {
+                                taken.push(file);
+                            }
+                        }
+                        self.forget(taken).await;
+                    }
+                    Err(error) => {
+                        if told.insert(folder.path.clone()) {
+                            tracing::error!(target: "handed", folder = %folder.path.display(), %error, "what programs left cannot be looked at");
                         }
                     }
-                    self.forget(taken).await;
                 }
-                Err(error) if !is_told => {
-                    is_told = true;
-                    tracing::error!(target: "handed", folder = %self.folder.0.display(), %error, "what programs left cannot be looked at");
-                }
-                Err(_) => {}
             }
             smol::Timer::after(LOOK_EVERY).await;
         }
@@ -113,10 +133,11 @@ impl Taking {
     async fn clear_up(&self) {
         match self.node.taken_files(FILES_MAX) {
             Ok(taken) => {
-                let folder = self.folder.clone();
+                let folders = self.folders.clone();
                 let files = taken;
+                let is_gone = move |file: &[u8; 16]| folders.iter().all(|f| remove(f, file));
                 let gone = move || -> Vec<[u8; 16]> {
-                    let gone = files.into_iter().filter(|file| remove(&folder, file));
+                    let gone = files.into_iter().filter(is_gone);
                     gone.collect()
                 };
                 let gone = smol::unblock(gone).await;
@@ -127,14 +148,14 @@ impl Taking {
     }
 
     /// Whether the message of a file is in the store, and the file gone.
-    async fn take(&mut self, file: [u8; 16]) -> bool {
+    async fn take(&mut self, folder: &Folder, file: [u8; 16]) -> bool {
         if self.later.contains_key(&file) {
             return false;
         }
         let name = name(&file);
-        match self.hand_in(file).await {
+        match self.hand_in(folder.clone(), file).await {
             Ok(()) => {
-                let folder = self.folder.clone();
+                let folder = folder.clone();
                 let is_gone = smol::unblock(move || remove(&folder, &file)).await;
                 if !is_gone {
                     // Its number stays in the store as long as it does.
@@ -149,7 +170,7 @@ impl Taking {
             }
             Err(NotTaken::Never(why)) => {
                 tracing::error!(target: "handed", name, why, "a message that a program left is never taken; its file stays there as .refused");
-                let path = self.folder.0.clone();
+                let path = folder.path.clone();
                 let put_aside = move || {
                     let (from, to) = (format!("{name}.{MAIL}"), format!("{name}.{REFUSED}"));
                     fs::rename(path.join(from), path.join(to))
@@ -163,8 +184,7 @@ impl Taking {
         }
     }
 
-    async fn hand_in(&self, file: [u8; 16]) -> Result<(), NotTaken> {
-        let folder = self.folder.clone();
+    async fn hand_in(&self, folder: Folder, file: [u8; 16]) -> Result<(), NotTaken> {
         let opened = smol::unblock(move || open(&folder, &file)).await?;
         let (mut reader, envelope, mut piece) = opened;
         let mut message = self.node.hand_in(file, envelope)?;
@@ -180,8 +200,13 @@ impl Taking {
         if files.is_empty() {
             return;
         }
-        let folder = self.folder.clone();
-        let synced = smol::unblock(move || sync(&folder.0)).await;
+        let folders = self.folders.clone();
+        let sync_all = move || {
+            let made = folders.iter().filter(|folder| folder.path.exists());
+            made.map(|folder| sync(&folder.path))
+                .collect::<Result<Vec<()>, _>>()
+        };
+        let synced = smol::unblock(sync_all).await;
         if let Err(error) = synced {
             tracing::error!(target: "handed", %error, "the folder cannot be synced");
             return;
@@ -200,7 +225,7 @@ fn name(file: &[u8; 16]) -> String {
 
 /// The numbers of complete files but those that wait, the oldest first. Those that nobody goes on writing are removed.
 fn complete(folder: &Folder, waiting: &HashSet<[u8; 16]>) -> io::Result<Vec<[u8; 16]>> {
-    let entries = match fs::read_dir(&folder.0) {
+    let entries = match fs::read_dir(&folder.path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
@@ -237,7 +262,7 @@ fn number(text: &str) -> Option<[u8; 16]> {
 
 /// Removes a file; whether it is gone.
 fn remove(folder: &Folder, file: &[u8; 16]) -> bool {
-    let path = folder.0.join(format!("{}.{MAIL}", name(file)));
+    let path = folder.path.join(format!("{}.{MAIL}", name(file)));
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             tracing::error!(target: "handed", path = %path.display(), %error, "a file cannot be removed");
@@ -250,19 +275,25 @@ fn remove(folder: &Folder, file: &[u8; 16]) -> bool {
 type Opened = (File, Envelope, Bytes);
 
 /// Opens a file and reads the envelope in it, and the first piece of the message.
-fn open(folder: &Folder, file: &[u8; 16]) -> Result<Opened, NotTaken> {
-    let path = folder.0.join(format!("{}.{MAIL}", name(file)));
+fn open(folder: &Folder, number: &[u8; 16]) -> Result<Opened, NotTaken> {
+    let path = folder.path.join(format!("{}.{MAIL}", name(number)));
     let failed = |e: io::Error| NotTaken::Later(e.to_string());
     let mut file = OpenOptions::new()
         .read(true)
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        // Whoever puts a pipe there keeps nobody waiting.
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
         .open(&path)
         .map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     let is_trusted = about.uid() == 0 || about.uid() == Uid::effective().as_raw();
-    if !about.is_file() || !is_trusted {
+    // Who may write to the spool is the system's to say. Another's file is not theirs to leave.
+    let may_leave = is_trusted || (folder.is_spool && about.nlink() == 1);
+    if !about.is_file() || !may_leave {
         let why = "only root and the user of the server may leave messages";
         return Err(NotTaken::Never(why.into()));
+    }
+    if !is_trusted {
+        tracing::info!(target: "handed", name = name(number), uid = about.uid(), "left by a user of this machine");
     }
     let mut begin = Vec::new();
     (&mut file)

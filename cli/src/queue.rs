@@ -75,7 +75,12 @@ fn suppress(socket: &Path, command: &SuppressCommand) -> Result<(), Failure> {
                 (false, true) => "(empty)\n".to_owned(),
                 (false, false) => {
                     let line = |s: &Suppressed| {
-                        let line = format!("{} <{}> since {}: ", s.account, s.address, s.since);
+                        let until = match &s.until {
+                            Some(until) => format!("until {until}"),
+                            None => "until it is lifted".to_owned(),
+                        };
+                        let (account, address) = (&s.account, &s.address);
+                        let line = format!("{account} <{address}> since {}, {until}: ", s.since);
                         let why = match s.failures {
                             0 => s.reason.clone(),
                             count => format!("failed {count} times, {}", s.reason),
@@ -94,7 +99,10 @@ fn suppress(socket: &Path, command: &SuppressCommand) -> Result<(), Failure> {
                 reason: add.reason.clone(),
             };
             ctl::call(socket, &command)?;
-            println!("{} sends nothing to {} any more", add.account, add.address);
+            println!(
+                "{} sends nothing to {} any more, until moxctl queue suppress rm lifts that",
+                add.account, add.address
+            );
         }
         SuppressCommand::Rm(rm) => {
             let (account, address) = (rm.account.clone(), rm.address.clone());

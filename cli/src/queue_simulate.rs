@@ -3,19 +3,19 @@
 //! The rows are those of the server, the plan and the scheduler those that it runs; only what other servers say comes from a file.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use mox_machine::{Rfc3339, Seed, Utc};
 use mox_queue::{
-    Failure as GivenUp, Limits, Next, NextHop, Outcome, Plan, Step, Times, Waiting, What, rehearse,
+    Failure as GivenUp, Limits, Next, NextHop, Outcome, Step, Times, Waiting, What, rehearse,
 };
 use serde::Serialize;
 
 use crate::args::queue::Simulate;
-use crate::ctl::QueueItem;
+use crate::ctl::{self, Command, QueueItem, QueueRules};
 use crate::failure::Failure;
 use crate::printable::printable;
 use crate::queue;
@@ -38,10 +38,11 @@ pub(crate) fn run(socket: &Path, command: &Simulate) -> Result<(), Failure> {
         Some(path) => Scenario::read(path)?,
         None => Scenario::default(),
     };
+    let rules: QueueRules = ctl::ask(socket, &Command::QueueRules)?;
     let items = queue::everything(socket)?;
     let from = timestamp::now();
     let until = from + Duration::from_secs(u64::from(command.hours) * 3_600);
-    let told = simulate(&items, &scenario, from, until, command.seed);
+    let told = simulate(&items, &scenario, rules, (from, until), command.seed);
     let text = match command.json {
         true => serde_json::to_string_pretty(&told)
             .map_err(|e| Failure::Failed(format!("this cannot be written as JSON: {e}")))?,
@@ -56,8 +57,33 @@ pub(crate) fn run(socket: &Path, command: &Simulate) -> Result<(), Failure> {
 struct Told<'a> {
     from: String,
     until: String,
+    /// By what it was worked at.
+    by: By,
     steps: Vec<ToldStep<'a>>,
     summary: Summary,
+}
+
+/// What `queue` of the server's configuration comes to.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct By {
+    attempts: usize,
+    per_domain: usize,
+    per_transport: usize,
+    lifetime_hours: u64,
+    delay_notice_hours: u64,
+}
+
+impl From<&QueueRules> for By {
+    fn from(rules: &QueueRules) -> Self {
+        let (limits, plan) = (&rules.limits, &rules.plan);
+        Self {
+            attempts: limits.total,
+            per_domain: limits.per_domain,
+            per_transport: limits.per_transport,
+            lifetime_hours: plan.lifetime.as_secs() / 3_600,
+            delay_notice_hours: plan.delay_notice_after.as_secs() / 3_600,
+        }
+    }
 }
 
 /// One thing: there may be a hundred of an entry with many recipients.
@@ -107,11 +133,12 @@ fn domain(item: &QueueItem) -> &str {
     to.map_or("", |(_, domain)| domain)
 }
 
-fn waiting(item: &QueueItem) -> Waiting {
+fn waiting(item: &QueueItem, owner: u64) -> Waiting {
     let release = item.release.as_deref().map(moment);
     let (created, next) = (moment(&item.queued), moment(&item.next));
     Waiting {
         id: item.id,
+        owner,
         hop: match item.one_server {
             true => NextHop::Transport(item.transport.as_str().into()),
             false => NextHop::Domain(domain(item).to_lowercase().into()),
@@ -128,12 +155,21 @@ fn waiting(item: &QueueItem) -> Waiting {
 fn simulate<'a>(
     items: &'a [QueueItem],
     scenario: &'a Scenario,
-    from: Utc,
-    until: Utc,
+    rules: QueueRules,
+    (from, until): (Utc, Utc),
     seed: u64,
 ) -> Told<'a> {
+    let by = By::from(&rules);
     let by_id: BTreeMap<u64, &QueueItem> = items.iter().map(|item| (item.id, item)).collect();
-    let rows = items.iter().filter(|item| !item.hold).map(waiting);
+    // Accounts by number; the server itself has 0.
+    let names: BTreeSet<&String> = items.iter().filter_map(|i| i.account.as_ref()).collect();
+    let owners: BTreeMap<&String, u64> = names.into_iter().zip(1..).collect();
+    let owner = |item: &QueueItem| {
+        let account = item.account.as_ref();
+        account.and_then(|name| owners.get(name).copied())
+    };
+    let rows = items.iter().filter(|item| !item.hold);
+    let rows = rows.map(|item| waiting(item, owner(item).unwrap_or(0)));
     let rows: Vec<Waiting> = rows.collect();
     // What is said to each attempt of each message.
     let mut said: BTreeMap<u64, VecDeque<&str>> = BTreeMap::new();
@@ -141,7 +177,7 @@ fn simulate<'a>(
     // A long hold is not a clock that was wrong: here none is.
     let limits = Limits {
         longest_wait: until_far(),
-        ..Limits::default()
+        ..rules.limits
     };
     let mut ends = |id: u64, at: Utc| {
         let item = by_id.get(&id);
@@ -161,9 +197,8 @@ fn simulate<'a>(
         ending
     };
     let seed = Seed::from_number(seed);
-    let plan = Plan::default();
     let (steps, is_whole) = rehearse(
-        &plan,
+        &rules.plan,
         &limits,
         rows,
         (from, until),
@@ -192,6 +227,7 @@ fn simulate<'a>(
     Told {
         from: from.to_string(),
         until: until.to_string(),
+        by,
         steps: told,
         summary,
     }
@@ -265,7 +301,17 @@ fn tell<'a>(
 
 impl Told<'_> {
     fn in_words(&self) -> String {
-        let mut lines = vec![format!("from {} until {}", self.from, self.until)];
+        let by = &self.by;
+        let mut lines = vec![format!(
+            "from {} until {}; {} deliveries at once, {} to a domain, {} by a transport; given up after {} hours, delays told after {}",
+            self.from,
+            self.until,
+            by.attempts,
+            by.per_domain,
+            by.per_transport,
+            by.lifetime_hours,
+            by.delay_notice_hours
+        )];
         for step in &self.steps {
             let to: Vec<String> = step.to.iter().map(|to| format!("<{to}>")).collect();
             let text = step.text.as_deref().unwrap_or_default();
@@ -354,8 +400,8 @@ mod tests {
         let told = simulate(
             &items,
             &scenario,
-            from,
-            from + Duration::from_secs(24 * 3_600),
+            QueueRules::default(),
+            (from, from + Duration::from_secs(24 * 3_600)),
             1,
         );
         let of = |id| {
@@ -390,5 +436,46 @@ mod tests {
             ),
             "{words}"
         );
+    }
+    #[test]
+    fn what_the_configuration_says_of_the_queue_is_gone_by() {
+        let from = moment("2026-01-02T03:04:05Z");
+        let to = |id: u64| item(id, &format!("x@d{id}.example"), "jo@ours.example");
+        let items: Vec<QueueItem> = (1..5).map(to).collect();
+        let path = std::env::temp_dir().join(format!("mox-rules-{}", std::process::id()));
+        std::fs::write(&path, r#"(events: [], otherwise: reply("421 later"))"#).unwrap();
+        let scenario = Scenario::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let settings = mox_server::config::QueueSettings {
+            attempts: 2,
+            lifetime_hours: 6,
+            delay_notice_hours: 1,
+            ..Default::default()
+        };
+        let rules = QueueRules {
+            limits: settings.limits(),
+            plan: settings.plan(),
+        };
+        let until = from + Duration::from_secs(24 * 3_600);
+        let told = simulate(&items, &scenario, rules, (from, until), 1);
+        assert_eq!((told.summary.failed, told.summary.waiting), (4, 0));
+        let lifetime = told.steps.iter().filter(|step| step.what == "failed");
+        assert!(
+            lifetime
+                .clone()
+                .all(|step| step.at.starts_with("2026-01-02T09:0"))
+        );
+        let (mut now, mut most) = (0, 0);
+        for step in &told.steps {
+            match step.what {
+                "tried" => now += 1,
+                "deferred" | "failed" => now -= 1,
+                _ => {}
+            }
+            most = most.max(now);
+        }
+        assert_eq!(most, 2, "{}", told.in_words());
+        let first = told.in_words();
+        assert!(first.contains("; 2 deliveries at once, 4 to a domain, 5 by a transport; given up after 6 hours, delays told after 1\n"), "{first}");
     }
 }

@@ -10,18 +10,19 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mox_server::config::Static;
 use mox_server::{Handing, Wish};
 use nix::unistd::{Uid, User};
 
 use crate::args::Args;
 use crate::config_files::{ConfigFiles, data_dir, load_static};
-use crate::handed::Folder;
+use crate::handed::{About, Folder};
 use crate::password::os_seed;
 use flags::{Flags, Mode};
 
 /// Where the configuration is when nothing else names one: a program that sends mail has any working directory.
 const USUAL_CONFIG: &str = "/etc/mox/mox.ron";
+/// Where those leave mail who may not read it, unless `$MOXSPOOL` says where.
+const USUAL_SPOOL: &str = "/var/spool/mox";
 /// Octets read at a time.
 const PIECE: usize = 64 * 1024;
 
@@ -113,13 +114,36 @@ fn locate(config: Option<PathBuf>) -> PathBuf {
     ConfigFiles::locate_in(config.or_else(|| (!named).then(|| USUAL_CONFIG.into())))
 }
 
-fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Result<(), Failed> {
+/// Where the message is left, and what has to be known for that.
+fn place(config: Option<PathBuf>) -> Result<(Folder, About), Failed> {
     let path = locate(config);
-    let fixed = readable(&path)
-        .and_then(|()| load_static(&path).map_err(|failure| (Exit::Config, failure.to_string())))?;
-    let folder = Folder::below(&data_dir(&path, &fixed));
+    if is_readable(&path) {
+        let failed = |failure: crate::failure::Failure| (Exit::Config, failure.to_string());
+        let fixed = load_static(&path).map_err(failed)?;
+        let folder = Folder::below(&data_dir(&path, &fixed));
+        return Ok((folder, About::of(&fixed)));
+    }
+    let spool = std::env::var_os("MOXSPOOL");
+    let spool = spool.map_or_else(|| PathBuf::from(USUAL_SPOOL), PathBuf::from);
+    match About::read(&spool) {
+        Ok(about) => Ok((Folder::spool(spool), about)),
+        Err(error) => Err((
+            Exit::Permission,
+            format!(
+                "{} may not be read, and so mail cannot be left in the spool {}: {error}; \
+                 root and the user of the server may send mail this way, others where sendmail_spool in mox.ron names a spool \
+                 and they are in its group",
+                path.display(),
+                spool.display()
+            ),
+        )),
+    }
+}
+
+fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Result<(), Failed> {
+    let (folder, about) = place(config)?;
     let seed = os_seed().map_err(|e| (Exit::Later, e.to_string()))?;
-    let wish = wish(&fixed, flags);
+    let wish = wish(&about, flags);
     let mut file = folder.begin(&seed).map_err(|e| cannot_write(&folder, &e))?;
     let mut handing = Handing::new(wish);
     let mut piece = vec![0; PIECE];
@@ -133,7 +157,7 @@ fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Res
         };
         let read = piece.get(..count).unwrap_or_default();
         let has_ended = count == 0 || handing.push(read, &mut out).map_err(data)?;
-        let written = file.write(&out, fixed_size(&fixed));
+        let written = file.write(&out, about.size);
         written.map_err(|e| cannot_write(&folder, &e))?;
         out.clear();
         if has_ended {
@@ -141,31 +165,14 @@ fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Res
         }
     }
     handing.finish(&mut out).map_err(data)?;
-    let done = file
-        .write(&out, fixed_size(&fixed))
-        .and_then(|()| file.finish());
+    let done = file.write(&out, about.size).and_then(|()| file.finish());
     done.map_err(|e| cannot_write(&folder, &e))
 }
 
-/// The largest message that any listener takes.
-fn fixed_size(fixed: &Static) -> u64 {
-    let sizes = fixed.listeners.values().map(|l| l.max_message_size);
-    sizes
-        .max()
-        .unwrap_or(mox_server::config::MESSAGE_SIZE_DEFAULT)
-}
-
-fn readable(path: &Path) -> Result<(), Failed> {
-    match std::fs::File::open(path) {
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => Err((
-            Exit::Permission,
-            format!(
-                "{} may not be read: only root and the user of the server may send mail this way",
-                path.display()
-            ),
-        )),
-        _ => Ok(()),
-    }
+/// What is not there is said to be missing, later.
+fn is_readable(path: &Path) -> bool {
+    let opened = std::fs::File::open(path);
+    !opened.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
 }
 
 fn cannot_write(folder: &Folder, error: &io::Error) -> Failed {
@@ -183,7 +190,7 @@ fn cannot_write(folder: &Folder, error: &io::Error) -> Failed {
     )
 }
 
-fn wish(fixed: &Static, flags: Flags) -> Wish {
+fn wish(about: &About, flags: Flags) -> Wish {
     let user = User::from_uid(Uid::current()).ok().flatten();
     let user = user.map_or_else(|| format!("uid{}", Uid::current()), |user| user.name);
     Wish {
@@ -193,7 +200,7 @@ fn wish(fixed: &Static, flags: Flags) -> Wish {
         full_name: flags.full_name,
         recipients: flags.recipients,
         user,
-        host: fixed.hostname.clone(),
+        host: about.host.clone(),
         dsn: flags.dsn.to_string(),
         rcpt_dsn: flags.rcpt_dsn.to_string(),
     }

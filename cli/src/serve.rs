@@ -26,11 +26,11 @@ use crate::capture::CapturePlan;
 use crate::cid::CidAnswer;
 use crate::config_files::{ConfigFiles, modified, proposed_directory};
 use crate::ctl::{
-    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, Rehearsal,
-    RetiredPage, Suppressed, retired,
+    Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, QueueRules,
+    Rehearsal, RetiredPage, Suppressed, retired,
 };
 use crate::failure::Failure;
-use crate::handed::{Folder, Taking};
+use crate::handed::{About, Folder, Taking};
 use crate::logging::{self, Levels};
 use crate::offline::make_private_dir;
 use crate::password::os_seed;
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     // The file belongs to the user the server has become.
     let socket = data_dir.join("ctl");
     let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
-    let (directory, handed) = (files.directory(), Folder::below(&data_dir));
+    let (directory, handed) = (files.directory(), folders(&files, &data_dir)?);
     process.serve(&data_dir, Options::default(), directory, |node| async move {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
@@ -113,6 +113,17 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         let watching = futures_lite::future::or(admin.watch_files(&files), asked);
         futures_lite::future::or(watching, taking.run()).await
     })
+}
+
+/// Where programs of this machine leave mail.
+fn folders(files: &ConfigFiles, data_dir: &Path) -> Result<Vec<Folder>, Failure> {
+    let mut all = vec![Folder::below(data_dir)];
+    if let Some(spool) = &files.fixed.sendmail_spool {
+        let spool = folder(files).join(spool);
+        About::of(&files.fixed).write(&spool)?;
+        all.push(Folder::spool(spool));
+    }
+    Ok(all)
 }
 
 /// Domains whose mail leaves unsigned.
@@ -194,7 +205,7 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
         resolvers: resolvers(fixed)?,
         remote_port: 25,
         mta_sts: https::mta_sts(),
-        plan: plan(fixed),
+        plan: fixed.queue.plan(),
         connections: connections(fixed),
         failed_logins: failed_logins(fixed),
         unlimited: fixed.unlimited_networks.clone(),
@@ -207,30 +218,11 @@ fn config(runtime: &SmolRuntime, files: &ConfigFiles, data_dir: &Path) -> Result
     })
 }
 
-fn plan(fixed: &Static) -> mox_queue::Plan {
-    let hours = |count: u32| Duration::from_secs(u64::from(count) * 3_600);
-    mox_queue::Plan {
-        lifetime: hours(fixed.queue.lifetime_hours),
-        delay_notice_after: hours(fixed.queue.delay_notice_hours),
-        ..mox_queue::Plan::default()
-    }
-}
-
 fn sending(fixed: &Static) -> Sending {
-    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let usual = mox_queue::Limits::default();
-    let total = count(fixed.queue.attempts);
     Sending {
         addresses: fixed.outgoing,
-        limits: mox_queue::Limits {
-            total,
-            // As large a part as usual.
-            retries: (total * usual.retries / usual.total).max(1),
-            per_domain: count(fixed.queue.per_domain),
-            per_transport: count(fixed.queue.per_transport),
-            ..usual
-        },
-        kept: Duration::from_secs(u64::from(fixed.queue.kept_days) * 24 * 3_600),
+        limits: fixed.queue.limits(),
+        kept: fixed.queue.kept(),
     }
 }
 
@@ -509,6 +501,10 @@ impl Admin {
                 let items = entries.into_iter().map(QueueItem::from).collect();
                 serde_json::to_value(QueuePage { items, next }).map_err(CtlError::failed)
             }
+            Command::QueueRules => {
+                let (limits, plan) = self.node.queue_rules();
+                serde_json::to_value(QueueRules { limits, plan }).map_err(CtlError::failed)
+            }
             Command::QueueChange { select, change } => {
                 let changed = self.node.change_queue(&select.into(), change.into()).await;
                 changed.map(Value::from).map_err(CtlError::failed)
@@ -600,7 +596,58 @@ fn now_micros() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::holds_recordings_only;
+    use super::{holds_recordings_only, sending};
+    use mox_server::config::{Family, OutgoingAddresses, Static};
+    use std::time::Duration;
+
+    fn fixed(more: &str) -> Static {
+        let text = format!(
+            r#"(data_dir: "d", hostname: "mail.example.org", listeners: {{"a": (ips: ["0.0.0.0"], smtp: ())}},
+            postmaster: (account: "jo"), {more})"#
+        );
+        Static::parse("mox.ron", &text).expect("a configuration")
+    }
+
+    #[test]
+    fn each_setting_of_the_queue_reaches_it() {
+        let fixed = fixed(
+            r#"outgoing: (ipv4: "192.0.2.1", ipv6: "2001:db8::1", prefer: ipv6),
+            queue: (attempts: 20, per_domain: 2, per_transport: 3, lifetime_hours: 48, delay_notice_hours: 1, kept_days: 30)"#,
+        );
+        let sending = sending(&fixed);
+        let addresses = OutgoingAddresses {
+            ipv4: Some([192, 0, 2, 1].into()),
+            ipv6: "2001:db8::1".parse().ok(),
+            prefer: Family::Ipv6,
+        };
+        assert_eq!(sending.addresses, addresses);
+        let limits = mox_queue::Limits {
+            total: 20,
+            retries: 14,
+            per_domain: 2,
+            per_transport: 3,
+            ..mox_queue::Limits::default()
+        };
+        assert_eq!(sending.limits, limits);
+        assert_eq!(sending.kept, Duration::from_secs(30 * 86_400));
+        let plan = mox_queue::Plan {
+            lifetime: Duration::from_secs(48 * 3_600),
+            delay_notice_after: Duration::from_secs(3_600),
+            ..mox_queue::Plan::default()
+        };
+        assert_eq!(fixed.queue.plan(), plan);
+    }
+
+    #[test]
+    fn without_settings_the_queue_does_what_is_usual() {
+        let fixed = fixed("");
+        let (sending, usual) = (sending(&fixed), mox_node::Sending::default());
+        assert_eq!(
+            (sending.addresses, sending.limits, sending.kept),
+            (usual.addresses, usual.limits, usual.kept)
+        );
+        assert_eq!(fixed.queue.plan(), mox_queue::Plan::default());
+    }
 
     #[test]
     fn a_folder_with_anything_but_recordings_is_not_given_away() {

@@ -19,6 +19,9 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // The user that the server becomes after it was started as root and has opened its ports.
     user: {user:?},
 
+    // A folder in which users other than root may leave mail with moxctl sendmail, of mode 1730: docs/sending.md says how to make it.
+    // sendmail_spool: "/var/spool/mox",
+
     // The full name of this machine. It must have an address in DNS (A, AAAA), and the name of that address
     // (PTR) should be this one again: many servers refuse mail otherwise.
     hostname: {hostname:?},
@@ -108,7 +111,7 @@ pub(crate) fn static_file(hostname: &Domain, account: &str, user: &str) -> Strin
     // }},
 
     // From which addresses of this machine mail leaves (usually that of a listener with smtp, else the system chooses), and which
-    // addresses of a server are tried first: either, ipv4, ipv6, or only4. A transport may have its own.
+    // addresses of a server are tried first: either, ipv4, ipv6; with only4 none of IPv6 is. A transport may have its own.
     // outgoing: (ipv4: "192.0.2.1", ipv6: "2001:db8::1", prefer: either),
 
     // How many deliveries are tried at once: in all, to one domain, to one smarthost or relay; how long a message is tried, when

@@ -359,6 +359,8 @@ fn without_a_server_commands_that_need_one_end_with_3() {
         &["config", "account", "rm", "al"],
         &["config", "address", "add", "al@example.org", "jo"],
         &["config", "address", "rm", "al@example.org"],
+        &["config", "alias", "add", "sales@example.org", "jo"],
+        &["config", "alias", "rm", "sales@example.org"],
         &["setaccountpassword", "jo"],
         &["setaccountpassword", "--generate", "jo"],
         &["queue", "list"],
@@ -443,6 +445,98 @@ fn record() -> Record {
         dns: String::new(),
         left_out: LeftOut::default(),
     }
+}
+
+#[test]
+fn aliases_are_added_listed_and_removed_by_command() {
+    let scratch = Scratch::new("aliases");
+    let (config, _) = quickstart(&scratch);
+    let domains = config.replace("mox.ron", "domains.ron");
+    let files = ConfigFiles::load(Path::new(&config)).unwrap();
+    let listening = Listening::bind(&files.data_dir().join("ctl")).unwrap();
+    let served = Served {
+        files: Mutex::new(files),
+        passwords: Mutex::default(),
+    };
+    std::thread::spawn(move || smol::block_on(listening.serve(&served)));
+    let run = |args: &[&str]| {
+        let words = [&["--config", config.as_str(), "config"], args].concat();
+        told(&with_input(&words, ""))
+    };
+    let done = |out: &str| (0, out.to_owned(), String::new());
+    let refused = |why: &str| (1, String::new(), format!("moxctl: {why}\n"));
+    assert_eq!(run(&["account", "add", "al", "al@bücher.example"]).0, 0);
+    let before = fs::read_to_string(&domains).unwrap();
+    assert_eq!(run(&["alias", "list"]), done("there are no aliases\n"));
+
+    let (sales, jo, al) = (
+        "Sales@bücher.example",
+        "jo@bücher.example",
+        "al@bücher.example",
+    );
+    assert_eq!(
+        run(&["alias", "add", sales, "jo"]),
+        done("mail for Sales@bücher.example goes to jo\n")
+    );
+    assert_eq!(
+        run(&["alias", "add", "sales@bücher.example", al]),
+        done("mail for sales@bücher.example goes to al@bücher.example\n")
+    );
+    assert_eq!(
+        run(&["alias", "add", sales, "JO"]),
+        refused("jo@bücher.example is a member of \"Sales@bücher.example\" already")
+    );
+    assert_eq!(
+        run(&["alias", "add", sales, "nobody"]),
+        refused(
+            "no account has the address nobody@bücher.example; give it to an account, or correct the spelling"
+        )
+    );
+    assert_eq!(
+        run(&["alias", "list"]),
+        done("Sales@bücher.example: jo@bücher.example, al@bücher.example\n")
+    );
+    let text = fs::read_to_string(&domains).unwrap();
+    let may_send = text.replace("members: [", "members_may_send: true, members: [");
+    fs::write(&domains, may_send).unwrap();
+    assert_eq!(
+        run(&["alias", "list"]),
+        done("Sales@bücher.example: jo@bücher.example, al@bücher.example (members may send)\n")
+    );
+    fs::write(&domains, text).unwrap();
+
+    assert_eq!(
+        run(&["alias", "rm", sales, "nobody"]),
+        refused("\"nobody\" is no member of \"Sales@bücher.example\"; check the spelling")
+    );
+    assert_eq!(
+        run(&["alias", "rm", "sales@bücher.example", "AL"]),
+        done("mail for sales@bücher.example goes to AL no longer\n")
+    );
+    assert_eq!(
+        run(&["alias", "rm", sales, jo]),
+        refused(
+            "\"jo@bücher.example\" is the last member of \"Sales@bücher.example\"; remove the alias, \
+             with moxctl config alias rm Sales@bücher.example"
+        )
+    );
+    assert_eq!(
+        run(&["alias", "rm", sales]),
+        done("alias Sales@bücher.example removed\n")
+    );
+    assert_eq!(
+        run(&["alias", "rm", sales]),
+        refused("there is no alias \"Sales@bücher.example\"; check the spelling")
+    );
+    assert_eq!(run(&["alias", "list"]), done("there are no aliases\n"));
+    // All else is as it was, comments too.
+    let bare = |text: &str| {
+        text.replacen("aliases: {}", "", 1)
+            .replace([' ', '\n', ','], "")
+    };
+    let after = fs::read_to_string(&domains).unwrap();
+    assert!(after.contains("aliases: {}"), "{after}");
+    assert_eq!(bare(&after), bare(&before));
 }
 
 #[test]

@@ -88,6 +88,15 @@ impl From<QueueChange> for Change {
     }
 }
 
+/// By what the queue is worked at: what `queue` of `mox.ron` says, and what is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRules {
+    /// How many attempts run at once.
+    pub limits: mox_queue::Limits,
+    /// When a message is tried, and how long.
+    pub plan: mox_queue::Plan,
+}
+
 /// A part of the queue, in the order of numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuePage {
@@ -386,6 +395,9 @@ pub struct Suppressed {
     pub address: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// Until when, RFC 3339; none when somebody has to lift it.
+    #[serde(default)]
+    pub until: Option<String>,
     /// How often it had failed in a row; 0 when somebody added it.
     pub failures: u32,
     /// What was said.
@@ -396,6 +408,7 @@ impl From<(String, Suppression)> for Suppressed {
     fn from((account, row): (String, Suppression)) -> Self {
         Self {
             account,
+            until: row.until().map(|at| at.to_string()),
             address: row.address,
             since: row.since.unwrap_or(row.last).to_string(),
             failures: row.failures,

@@ -2,6 +2,8 @@
 //!
 //! The folder belongs to the user of the server, who must not gain anything by what root does in it: it is opened once, no link is
 //! followed, and everything is done below that handle.
+//!
+//! A spool for other users is there already. They may not list it, so that the handle can do nothing but find what is below it.
 
 use std::fs::{DirBuilder, File, metadata};
 use std::io::{self, ErrorKind, Write};
@@ -11,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use mox_machine::Seed;
 use mox_store::Options;
 use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
@@ -21,6 +23,7 @@ use super::{ENVELOPE_MAX, FOLDER_MAX, Folder, MAIL, NEW, name, sync};
 #[derive(Debug)]
 pub(crate) struct Leaving {
     folder: OwnedFd,
+    is_spool: bool,
     name: String,
     file: File,
     size: u64,
@@ -30,15 +33,19 @@ pub(crate) struct Leaving {
 impl Folder {
     /// Makes and opens it; also one that somebody made and then had no time to give to the owner of the data directory.
     fn open(&self) -> io::Result<OwnedFd> {
-        let made = DirBuilder::new().mode(0o700).create(&self.0);
+        if self.is_spool {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            return Ok(open(&self.path, flags, Mode::empty())?);
+        }
+        let made = DirBuilder::new().mode(0o700).create(&self.path);
         if let Err(error) = made
             && error.kind() != ErrorKind::AlreadyExists
         {
             return Err(error);
         }
-        let above = self.0.parent().ok_or(ErrorKind::NotFound)?;
+        let above = self.path.parent().ok_or(ErrorKind::NotFound)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let folder = open(&self.0, flags, Mode::empty())?;
+        let folder = open(&self.path, flags, Mode::empty())?;
         if Uid::effective().is_root() {
             let (owner, found) = (metadata(above)?, fstat(&folder)?.st_uid);
             if found != owner.uid() {
@@ -67,12 +74,16 @@ impl Folder {
         let file = openat(&folder, format!("{name}.{NEW}").as_str(), flags, mode)?;
         let leaving = Leaving {
             folder,
+            is_spool: self.is_spool,
             name,
             file: file.into(),
             size: 0,
             is_done: false,
         };
-        if Uid::effective().is_root() {
+        if self.is_spool {
+            // For the server, whatever the mask of the user says. Nobody else knows its name.
+            fchmod(&leaving.file, Mode::from_bits_truncate(0o644))?;
+        } else if Uid::effective().is_root() {
             // So that the server can read it, whoever that is.
             let owner = fstat(&leaving.folder)?;
             let (user, group) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
@@ -91,7 +102,7 @@ impl Folder {
             let why = "not enough disk space";
             return Err(io::Error::new(ErrorKind::StorageFull, why));
         }
-        if self.0.read_dir()?.take(FOLDER_MAX).count() == FOLDER_MAX {
+        if !self.is_spool && self.path.read_dir()?.take(FOLDER_MAX).count() == FOLDER_MAX {
             let why = format!("there are {FOLDER_MAX} files already; does the server run?");
             return Err(io::Error::new(ErrorKind::QuotaExceeded, why));
         }
@@ -116,7 +127,10 @@ impl Leaving {
         let (new, mail) = (self.called(NEW), self.called(MAIL));
         renameat(&self.folder, new.as_str(), &self.folder, mail.as_str())?;
         self.is_done = true;
-        let synced = nix::unistd::fsync(&self.folder);
+        let synced = match self.is_spool {
+            true => nix::unistd::syncfs(&self.file),
+            false => nix::unistd::fsync(&self.folder),
+        };
         if synced.is_err() {
             // Whoever is told that it failed sends it once more.
             let _ = unlinkat(&self.folder, mail.as_str(), UnlinkatFlags::NoRemoveDir);

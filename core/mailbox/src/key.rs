@@ -82,6 +82,8 @@ pub enum Table {
     SuppressionCount = 34,
     /// What was done in the last attempts of entries of the queue.
     Transcript = 35,
+    /// What left the queue, by the number of its entry.
+    RetiredIndex = 36,
 }
 
 /// Tables whose keys begin with an account and that go with it.
@@ -334,6 +336,30 @@ pub(crate) fn retired_at(key: &[u8]) -> Option<crate::RetiredAt> {
         entry: parts.u64()?,
         nth: parts.u32()?,
     })
+}
+
+/// The same place by its entry.
+pub(crate) fn retired_index(place: &crate::RetiredAt) -> Vec<u8> {
+    Key::of(Table::RetiredIndex, STORE)
+        .u64(place.entry)
+        .u64(place.secs)
+        .u32(place.nth)
+        .done()
+}
+
+/// What [`retired_index`] wrote.
+pub(crate) fn retired_index_at(key: &[u8]) -> Option<crate::RetiredAt> {
+    let mut parts = Parts::of(key);
+    Some(crate::RetiredAt {
+        entry: parts.u64()?,
+        secs: parts.u64()?,
+        nth: parts.u32()?,
+    })
+}
+
+/// Since when what leaves the queue is in the index.
+pub(crate) fn retired_index_begun() -> Vec<u8> {
+    Key::of(Table::Numbers, STORE).bytes(&[3]).done()
 }
 
 /// Reads the numbers of a key; `None` when it is shorter than its table's keys are.

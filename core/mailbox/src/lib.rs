@@ -36,6 +36,7 @@ mod reject;
 mod reports_out;
 mod reputation;
 mod restored;
+mod retired_index;
 mod rows;
 mod scan;
 mod sent;
@@ -117,12 +118,13 @@ pub use reports_out::{
 };
 pub use reputation::{KINSHIP_MAX, Kinship, PAST_KEPT, PastMessage, past};
 pub use restored::renew_validity;
+pub use retired_index::{retired_beside, retired_of_message};
 pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
 pub use suppression::{
-    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSIONS_MAX, Suppression, failures, purge_suppressions,
-    suppress, suppression, suppressions, unsuppress,
+    FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSED_FOR, SUPPRESSIONS_MAX, Suppression, failures,
+    purge_suppressions, suppress, suppression, suppressions, unsuppress,
 };
 pub use taken::{forget_taken, taken};
 pub use transcript::{STEP_MAX, STEPS_MAX, STEPS_OCTETS_MAX, Steps, Transcript, queue_transcript};

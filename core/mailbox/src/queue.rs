@@ -18,7 +18,7 @@ use crate::{
     AccountId, Batch, Body, BodyRef, Limit, Observation, Progress, ReadError, Reads, Space, Steps,
     Stop, Touched, scan,
 };
-use crate::{reports_out, suppression, transcript};
+use crate::{reports_out, retired_index, suppression, transcript};
 
 /// Recipients in one entry at most.
 pub const RECIPIENTS_MAX: usize = 64;
@@ -685,6 +685,12 @@ pub(crate) fn retire(
         nth += 1;
     }
     edit.put(key::retired(secs, entry.id, nth), retired.encode());
+    let place = RetiredAt {
+        secs,
+        entry: entry.id,
+        nth,
+    };
+    retired_index::remember(edit, &place, entry.message)?;
     sent::remember(edit, &retired, (secs, entry.id, nth))
 }
 
@@ -798,8 +804,8 @@ pub fn queue_reschedule(
 
 /// Forgets a part of what left the queue before `before`. Run it again until it says `Done`.
 pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress), Stop> {
-    // Each with its ids.
-    const ROWS: usize = 300;
+    // Each with its ids, its steps and its place in the index.
+    const ROWS: usize = 200;
     let mut edit = Edit::new(reads, before);
     let secs = u64::try_from(before.secs()).unwrap_or(0);
     let (from, to) = (key::queue_all(Table::Retired), key::retired(secs, 0, 0));
@@ -811,6 +817,9 @@ pub fn purge_retired(reads: &dyn Reads, before: Utc) -> Result<(Batch, Progress)
     for key in keys {
         sent::forget(&mut edit, &key)?;
         transcript::forget(&mut edit, &key, before)?;
+        if let Some(place) = key::retired_at(&key) {
+            retired_index::forget(&mut edit, &place);
+        }
         edit.remove(key);
     }
     Ok((edit.finish()?, progress))

@@ -2,7 +2,7 @@
 //! said so.
 //!
 //! A row counts the failures of an address in a row; a delivery removes it, and so does time. From [`SUPPRESSED_AFTER`] on the
-//! address is suppressed, and stays so until somebody lifts that. A row beside them counts the rows, so that nothing is counted
+//! address is suppressed for [`SUPPRESSED_FOR`], unless somebody lifts that before; what somebody added stays until then. A row beside them counts the rows, so that nothing is counted
 //! by reading them all.
 
 use core::ops::ControlFlow;
@@ -20,6 +20,8 @@ use crate::{AccountId, Batch, Limit, Progress, ReadError, Reads, Space, Stop, sc
 
 /// Permanent failures in a row after which an address is suppressed.
 pub const SUPPRESSED_AFTER: u32 = 3;
+/// For how long an address is suppressed that failed so often: it may be given to somebody again, and then nobody would know.
+pub const SUPPRESSED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A failure so long after the one before is the first one again.
 pub const FAILURES_APART: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Addresses of an account that are suppressed or whose failures are counted, at most. Beyond it the oldest failures that led
@@ -48,9 +50,23 @@ pub struct Suppression {
 }
 
 impl Suppression {
-    /// Its failures led to nothing, and the next one will be the first again.
+    /// Nothing is sent there.
+    fn is_suppressed(&self, now: Utc) -> bool {
+        self.since.is_some() && self.until().is_none_or(|until| now < until)
+    }
+
+    /// When that is over; `None` when somebody has to lift it, or nothing is to be lifted.
+    pub fn until(&self) -> Option<Utc> {
+        let since = self.since.filter(|_| self.failures > 0);
+        since.map(|since| since + SUPPRESSED_FOR)
+    }
+
+    /// It counts for nothing any more: its failures led to nothing for long, or to what is over.
     fn is_over(&self, now: Utc) -> bool {
-        self.since.is_none() && now > self.last + FAILURES_APART
+        match self.since {
+            None => now > self.last + FAILURES_APART,
+            Some(_) => !self.is_suppressed(now),
+        }
     }
 }
 
@@ -170,11 +186,11 @@ fn make_room(
     if count.suppressed >= most {
         return Ok(false);
     }
-    forget(edit, account, count, &|_| true)?;
+    forget(edit, account, count, &|row| row.since.is_none())?;
     Ok(count.rows < most)
 }
 
-/// Forgets the oldest failures that led to nothing and are such; how many.
+/// Forgets the oldest rows that are such; how many.
 fn forget(
     edit: &mut Edit<'_>,
     account: AccountId,
@@ -183,7 +199,7 @@ fn forget(
 ) -> Result<usize, ReadError> {
     let mut oldest = Vec::new();
     each(edit.reads(), account, &mut |key, row| {
-        if row.since.is_none() && is_such(&row) {
+        if is_such(&row) {
             oldest.push((row.last, key.to_vec()));
         }
     })?;
@@ -191,7 +207,7 @@ fn forget(
     let mut forgotten = 0;
     for (_, key) in oldest {
         // As it is in this operation.
-        let Some(row) = known(edit, &key)?.filter(|row| row.since.is_none() && is_such(row)) else {
+        let Some(row) = known(edit, &key)?.filter(is_such) else {
             continue;
         };
         count.take(&row);
@@ -213,13 +229,16 @@ pub(crate) fn failed(
     later: bool,
 ) -> Result<(), Stop> {
     let before = known(edit, &key_of(account, address))?;
-    if before.as_ref().is_some_and(|before| before.since.is_some()) {
+    let now = edit.now;
+    if before
+        .as_ref()
+        .is_some_and(|before| before.is_suppressed(now))
+    {
         return Ok(());
     }
     if before.is_none() && account_row(edit.reads(), account)?.is_none() {
         return Ok(());
     }
-    let now = edit.now;
     let lately = before.as_ref().filter(|before| !before.is_over(now));
     let failures = lately.map_or(0, |before| before.failures).saturating_add(1);
     let row = Suppression {
@@ -242,7 +261,8 @@ pub(crate) fn delivered(
     address: &str,
 ) -> Result<(), Stop> {
     let known = known(edit, &key_of(account, address))?;
-    if let Some(known) = known.filter(|known| known.since.is_none() && !known.later) {
+    let now = edit.now;
+    if let Some(known) = known.filter(|known| !known.is_suppressed(now) && !known.later) {
         remove(edit, account, &known)?;
     }
     Ok(())
@@ -293,7 +313,8 @@ pub fn unsuppress(
     Ok((edit.finish()?, was))
 }
 
-/// Forgets some of an account's failures that led to nothing and are too old to count. Run it again until it says `Done`.
+/// Forgets some of an account's failures that are too old to count, and suppressions that are over. Run it again until it says
+/// `Done`.
 pub fn purge_suppressions(
     reads: &dyn Reads,
     account: AccountId,
@@ -312,14 +333,15 @@ pub fn purge_suppressions(
     Ok((edit.finish()?, progress))
 }
 
-/// The suppression of an address, if it is suppressed.
+/// The suppression of an address, if it is suppressed now.
 pub fn suppression(
     reads: &dyn Reads,
     account: AccountId,
     address: &str,
+    now: Utc,
 ) -> Result<Option<Suppression>, ReadError> {
     let known = failures(reads, account, address)?;
-    Ok(known.filter(|known| known.since.is_some()))
+    Ok(known.filter(|known| known.is_suppressed(now)))
 }
 
 /// What is known of an address that failed, or that is suppressed.
@@ -332,11 +354,15 @@ pub fn failures(
     bytes.map(|bytes| Suppression::decode(&bytes)).transpose()
 }
 
-/// The addresses that an account sends nothing to, in order.
-pub fn suppressions(reads: &dyn Reads, account: AccountId) -> Result<Vec<Suppression>, ReadError> {
+/// The addresses that an account sends nothing to now, in order.
+pub fn suppressions(
+    reads: &dyn Reads,
+    account: AccountId,
+    now: Utc,
+) -> Result<Vec<Suppression>, ReadError> {
     let mut found = Vec::new();
     each(reads, account, &mut |_, row| {
-        found.extend(Some(row).filter(|row| row.since.is_some()));
+        found.extend(Some(row).filter(|row| row.is_suppressed(now)));
     })?;
     Ok(found)
 }

@@ -10,6 +10,7 @@
 mod engine;
 
 use bytes::Bytes;
+use core::ops::ControlFlow;
 use engine::*;
 use mox_machine::Utc;
 use mox_mailbox::*;
@@ -316,6 +317,104 @@ fn what_left_the_queue_in_one_second_is_told_page_by_page() {
         (from, pages) = (next, pages + 1);
     }
     assert_eq!((told, pages), (ids, 3));
+}
+
+/// Counts what is read.
+struct Counting<'r>(&'r MemRows, core::cell::Cell<usize>);
+
+impl Reads for Counting<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.1.set(self.1.get() + 1);
+        self.0.get(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.0.scan(space, from, to, &mut |key, value| {
+            self.1.set(self.1.get() + 1);
+            visit(key, value)
+        })
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.0.scan_back(space, from, to, visit)
+    }
+}
+
+#[test]
+fn what_left_the_queue_is_found_by_its_number_without_reading_the_rest() {
+    let (mut e, a) = Engine::with_account();
+    let drop_all = |e: &mut Engine, ids: &[u64]| {
+        for id in ids {
+            e.now = e.now + std::time::Duration::from_secs(1);
+            let now = e.now;
+            let dropped = e.run(|reads| queue_drop(reads, *id, None, now));
+            assert_eq!(dropped, Ok(true));
+        }
+    };
+    for _ in 0..100 {
+        let groups = vec![group(&["x@b.example"]), group(&["y@c.example"])];
+        let job = submission(&mut e, a, 5, groups);
+        let ids = e.run(|reads| deliver(reads, &job)).unwrap().queued;
+        drop_all(&mut e, &[ids[1], ids[0]]);
+    }
+    let entries = |found: &[Retired]| -> Vec<u64> { found.iter().map(|r| r.entry).collect() };
+    let by_number = |rows: &MemRows, id| {
+        let counting = Counting(rows, core::cell::Cell::new(0));
+        let found = retired_beside(&counting, id, 9).unwrap();
+        (entries(&found), counting.1.get())
+    };
+    // The oldest first, by whichever number.
+    for id in [101, 102] {
+        let (found, reads) = by_number(&e.rows, id);
+        assert_eq!(found, [102, 101]);
+        assert!(reads < 12, "{reads}");
+    }
+    let (found, reads) = by_number(&e.rows, 999);
+    assert_eq!(found, [0; 0]);
+    assert!(reads < 12, "{reads}");
+    assert_eq!(entries(&retired_of_message(&e.rows, 1, 9).unwrap()), [2, 1]);
+    assert_eq!(entries(&retired_of_message(&e.rows, 1, 1).unwrap()), [2]);
+
+    // As earlier programs left it: without an index, which begins with what leaves next.
+    let mut before = Batch::default();
+    let is_index = |key: &[u8]| key[0] == Table::RetiredIndex as u8 || key == [1, 0, 0, 0, 0, 3];
+    let keys = e.rows.iter(Space::Rows).map(|(key, _)| key.to_vec());
+    for key in keys.filter(|key| is_index(key)) {
+        before.writes.push((Space::Rows, key, None));
+    }
+    assert_eq!(before.writes.len(), 201);
+    e.rows.apply(&before);
+    assert_eq!(by_number(&e.rows, 101).0, [102, 101]);
+    let groups = vec![group(&["x@b.example"]), group(&["y@c.example"])];
+    let job = submission(&mut e, a, 5, groups);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    drop_all(&mut e, &[201]);
+    assert_eq!(by_number(&e.rows, 101).0, [102, 101]);
+    assert_eq!(by_number(&e.rows, 201).0, [201]);
+    assert_eq!(by_number(&e.rows, 202).0, [0; 0]);
+
+    // What is forgotten leaves nothing behind.
+    let later = e.now + std::time::Duration::from_secs(1);
+    while e.run(|reads| purge_retired(reads, later)).unwrap() != Progress::Done {}
+    assert_eq!(by_number(&e.rows, 201).0, [0; 0]);
+    let rows = e.rows.iter(Space::Rows);
+    assert_eq!(
+        rows.filter(|(key, _)| key[0] == Table::RetiredIndex as u8)
+            .count(),
+        0
+    );
 }
 
 #[test]

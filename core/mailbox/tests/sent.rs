@@ -122,9 +122,9 @@ fn a_note_says_of_which_of_our_recipients_it_is() {
 }
 
 #[test]
-fn an_address_that_fails_three_times_in_a_row_is_suppressed_until_somebody_lifts_that() {
+fn an_address_that_fails_three_times_in_a_row_is_suppressed_and_somebody_may_lift_that() {
     let (mut e, a) = Engine::with_account();
-    let suppressed = |e: &Engine| suppression(&e.rows, a, TO).unwrap();
+    let suppressed = |e: &Engine| suppression(&e.rows, a, TO, e.now).unwrap();
     for fate in [no(), no(), yes(), no(), no()] {
         let id = queued(&mut e, a, "<1@x>", &[TO]);
         ended(&mut e, id, vec![fate]);
@@ -141,14 +141,56 @@ fn an_address_that_fails_three_times_in_a_row_is_suppressed_until_somebody_lifts
     // What is suppressed stays so.
     let id = queued(&mut e, a, "<1@x>", &[TO]);
     ended(&mut e, id, vec![yes()]);
-    assert_eq!(suppressions(&e.rows, a).unwrap(), [found]);
-    assert_eq!(suppressions(&e.rows, AccountId(a.0 + 1)).unwrap(), []);
+    assert_eq!(suppressions(&e.rows, a, e.now).unwrap(), [found]);
+    assert_eq!(
+        suppressions(&e.rows, AccountId(a.0 + 1), e.now).unwrap(),
+        []
+    );
     let lift = |e: &mut Engine| {
         e.run(|reads| unsuppress(reads, a, "CAROL@far.example"))
             .unwrap()
     };
     assert!(lift(&mut e) && !lift(&mut e));
     assert_eq!(suppressed(&e), None);
+    e.check();
+}
+
+#[test]
+fn a_suppression_that_failures_led_to_ends_after_thirty_days_and_one_of_an_administrator_does_not()
+{
+    let (mut e, a) = Engine::with_account();
+    let fail = |e: &mut Engine| {
+        let id = queued(e, a, "<1@x>", &[TO]);
+        ended(e, id, vec![no()]);
+    };
+    (0..3).for_each(|_| fail(&mut e));
+    let now = e.now;
+    e.run(|reads| suppress(reads, a, "eve@far.example", "asked to", now))
+        .unwrap();
+    let addresses = |e: &Engine| -> Vec<String> {
+        let all = suppressions(&e.rows, a, e.now).unwrap();
+        all.into_iter().map(|one| one.address).collect()
+    };
+    let found = suppression(&e.rows, a, TO, e.now).unwrap().unwrap();
+    assert_eq!(found.until(), Some(e.now + SUPPRESSED_FOR));
+    e.later(30 * DAY - 1);
+    assert_eq!(addresses(&e), ["carol@far.example", "eve@far.example"]);
+    e.later(1);
+    assert_eq!(addresses(&e), ["eve@far.example"]);
+    assert_eq!(suppression(&e.rows, a, TO, e.now).unwrap(), None);
+    let eve = suppression(&e.rows, a, "eve@far.example", e.now).unwrap();
+    assert_eq!(eve.unwrap().until(), None);
+
+    // What fails after that is counted anew, and a delivery begins anew too.
+    fail(&mut e);
+    let first = failures(&e.rows, a, TO).unwrap().unwrap();
+    assert_eq!((first.failures, first.since), (1, None));
+    (0..2).for_each(|_| fail(&mut e));
+    assert!(suppression(&e.rows, a, TO, e.now).unwrap().is_some());
+    e.later(31 * DAY);
+    let id = queued(&mut e, a, "<1@x>", &[TO]);
+    ended(&mut e, id, vec![yes()]);
+    assert_eq!(failures(&e.rows, a, TO).unwrap(), None);
     e.check();
 }
 
@@ -160,7 +202,7 @@ fn failures_far_apart_and_failures_of_another_kind_do_not_count() {
         ended(&mut e, id, vec![no()]);
         e.later(31 * DAY);
     }
-    assert_eq!(suppression(&e.rows, a, TO).unwrap(), None);
+    assert_eq!(suppression(&e.rows, a, TO, e.now).unwrap(), None);
     for _ in 0..3 {
         let id = queued(&mut e, a, "<1@x>", &[TO]);
         let mut outcome = Outcome {
@@ -180,7 +222,7 @@ fn failures_far_apart_and_failures_of_another_kind_do_not_count() {
         outcome.now = e.now;
         e.run(|reads| queue_outcome(reads, id, &outcome)).unwrap();
     }
-    assert_eq!(suppression(&e.rows, a, TO).unwrap(), None);
+    assert_eq!(suppression(&e.rows, a, TO, e.now).unwrap(), None);
     e.check();
 }
 
@@ -198,7 +240,10 @@ fn who_is_in_charge_suppresses_addresses_and_there_is_an_end_to_it() {
     e.run(|reads| suppress(reads, a, "7@X", "again", now))
         .unwrap();
     assert_eq!(
-        suppression(&e.rows, a, "7@x").unwrap().unwrap().reason,
+        suppression(&e.rows, a, "7@x", e.now)
+            .unwrap()
+            .unwrap()
+            .reason,
         "again"
     );
     // By itself none is added any more.
@@ -206,7 +251,7 @@ fn who_is_in_charge_suppresses_addresses_and_there_is_an_end_to_it() {
         let id = queued(&mut e, a, "<1@x>", &[TO]);
         ended(&mut e, id, vec![no()]);
     }
-    assert_eq!(suppression(&e.rows, a, TO).unwrap(), None);
+    assert_eq!(suppression(&e.rows, a, TO, e.now).unwrap(), None);
     e.check();
 }
 
@@ -321,7 +366,7 @@ fn one_notification_is_one_failure_of_each_address_and_three_messages_suppress_i
             .unwrap();
         assert_eq!(failures(&e.rows, a, TO).unwrap().unwrap().failures, n);
     }
-    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    assert!(suppression(&e.rows, a, TO, e.now).unwrap().is_some());
     assert_eq!(failures(&e.rows, a, "team@far.example").unwrap(), None);
     e.check();
 }
@@ -347,15 +392,15 @@ fn addresses_are_the_same_in_u_labels_and_in_a_labels() {
     let (one, other) = ("Carol@b\u{fc}cher.example", "carol@XN--BCHER-KVA.example");
     let now = e.now;
     e.run(|reads| suppress(reads, a, one, "", now)).unwrap();
-    let found = suppression(&e.rows, a, other).unwrap().unwrap();
+    let found = suppression(&e.rows, a, other, e.now).unwrap().unwrap();
     assert_eq!(found.address, "carol@xn--bcher-kva.example");
     assert!(e.run(|reads| unsuppress(reads, a, other)).unwrap());
-    assert_eq!(suppression(&e.rows, a, one).unwrap(), None);
+    assert_eq!(suppression(&e.rows, a, one, e.now).unwrap(), None);
     for to in [one, other, one] {
         let id = queued(&mut e, a, "<1@x>", &[to]);
         ended(&mut e, id, vec![no()]);
     }
-    assert!(suppression(&e.rows, a, other).unwrap().is_some());
+    assert!(suppression(&e.rows, a, other, e.now).unwrap().is_some());
     // A notification in one form is about a recipient in the other.
     let id = queued(&mut e, a, "<2@x>", &[one, "dave@far.example"]);
     ended(&mut e, id, vec![yes(), yes()]);
@@ -380,17 +425,21 @@ fn old_failures_make_room_for_new_ones_and_are_purged() {
     for _ in 0..3 {
         fail(&mut e, TO);
     }
-    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    assert!(suppression(&e.rows, a, TO, e.now).unwrap().is_some());
     assert_eq!(failures(&e.rows, a, "0@x").unwrap(), None);
     let last = format!("{}@x", SUPPRESSIONS_MAX - 1);
     assert!(failures(&e.rows, a, &last).unwrap().is_some());
     e.check();
-    // What is too old to count goes; what is suppressed stays.
+    let now = e.now;
+    e.run(|reads| suppress(reads, a, "kept@x", "asked to", now))
+        .unwrap();
+    // What is too old to count goes, and what is suppressed for long enough; what somebody added stays.
     e.later(31 * DAY);
     let now = e.now;
     while e.run(|reads| purge_suppressions(reads, a, now)).unwrap() != Progress::Done {}
     assert_eq!(failures(&e.rows, a, &last).unwrap(), None);
-    assert!(suppression(&e.rows, a, TO).unwrap().is_some());
+    assert_eq!(failures(&e.rows, a, TO).unwrap(), None);
+    assert!(suppression(&e.rows, a, "kept@x", e.now).unwrap().is_some());
     // The count is that of the rows.
     for n in 1..SUPPRESSIONS_MAX {
         e.run(|reads| suppress(reads, a, &format!("{n}@y"), "", now))
@@ -398,7 +447,7 @@ fn old_failures_make_room_for_new_ones_and_are_purged() {
     }
     let more = e.run(|reads| suppress(reads, a, "more@x", "", now));
     assert_eq!(more, Err(Stop::TooMany(Limit::Suppressions)));
-    assert!(e.run(|reads| unsuppress(reads, a, TO)).unwrap());
+    assert!(e.run(|reads| unsuppress(reads, a, "kept@x")).unwrap());
     e.run(|reads| suppress(reads, a, "more@x", "", now))
         .unwrap();
 }

@@ -3,7 +3,7 @@
 use mox_address::Domain;
 use mox_dns::Name;
 use mox_driver::Bind;
-use mox_server::config::{Network, Offers, OutgoingAddresses};
+use mox_server::config::{Network, Offers, OutgoingAddresses, QueueSettings};
 use mox_server::limiter::LoginLimits;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Default for Sending {
         Self {
             addresses: OutgoingAddresses::default(),
             limits: mox_queue::Limits::default(),
-            kept: Duration::from_secs(7 * 24 * 3_600),
+            kept: QueueSettings::default().kept(),
         }
     }
 }

@@ -8,8 +8,8 @@ use futures_rustls::TlsConnector;
 use mox_dns::{Facts, Failure, Missing, Name, Question, RecordType};
 use mox_driver::Runtime;
 use mox_tls_policy::{
-    Applied, Entry, FetchError, Next, Plan, PolicyResponse, StsPolicy, after_fetch, after_lookup,
-    plan, policy_host, policy_request, sts_lookup,
+    Applied, Entry, FetchError, Next, Plan, PolicyResponse, StsLookup, StsPolicy, after_fetch,
+    after_lookup, plan, policy_host, policy_request, sts_lookup,
 };
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -47,21 +47,35 @@ impl Policies {
         })
     }
 
-    /// The policy that holds for a delivery to a domain now; an error when nothing can be known yet and the delivery has to
-    /// wait.
+    /// The policy that holds for a delivery to a domain now, and what DNS was asked for that; an error when nothing can be known yet and
+    /// the delivery has to wait.
     pub(crate) async fn of<R: Runtime>(
         &self,
         runtime: &R,
         resolver: &Resolver,
         domain: &Name,
-    ) -> Result<Applied, Failure> {
+    ) -> (Result<Applied, Failure>, Facts) {
         let stored = self.stored(domain);
         if let Plan::Use(applied) = plan(stored.as_ref(), runtime.now().utc) {
-            return Ok(applied);
+            return (Ok(applied), Facts::default());
         }
-        let (found, _) = resolver
+        let (found, facts) = resolver
             .inquire(runtime, Facts::default(), |facts| sts_lookup(facts, domain))
             .await;
+        let applied = self
+            .looked_up(runtime, resolver, (domain, stored), found)
+            .await;
+        (applied, facts)
+    }
+
+    /// What follows from what DNS said.
+    async fn looked_up<R: Runtime>(
+        &self,
+        runtime: &R,
+        resolver: &Resolver,
+        (domain, stored): (&Name, Option<Entry>),
+        found: StsLookup,
+    ) -> Result<Applied, Failure> {
         let id = match after_lookup(stored.as_ref(), &found, runtime.now().utc) {
             Next::Use(applied) => return Ok(applied),
             Next::Defer(failure) => return Err(failure),

@@ -6,7 +6,7 @@ use mox_machine::Utc;
 use mox_mailbox::{
     AccountId, Attempt, Fate, QueueEntry, Retired, RetiredAt, Said, Stop, Transcript,
 };
-use mox_queue::Limits;
+use mox_queue::{Limits, Plan};
 use mox_server::routes::ROUTES;
 use std::time::Duration;
 
@@ -211,6 +211,12 @@ impl<R: Runtime> Node<R> {
             .map(|(found, _)| found)
     }
 
+    /// How many attempts run at once, and when a message is tried.
+    pub fn queue_rules(&self) -> (Limits, Plan) {
+        let config = &self.inner.config;
+        (config.sending.limits.clone(), config.plan.clone())
+    }
+
     /// Selected entries from a number on, by number, and where to go on;
     /// `None` behind the last.
     pub fn queue_from(
@@ -352,27 +358,24 @@ impl<R: Runtime> Node<R> {
         let failed = |e: mox_mailbox::ReadError| StartError(e.to_string());
         let mut waiting = match wanted {
             Wanted::Entry(id) => mox_mailbox::queue_entry(view, *id).map_err(failed)?,
+            // No message came under such a name.
+            Wanted::Transaction(id) if self.transaction_time(id).is_none() => return Ok(None),
             Wanted::Transaction(id) => first_of(view, id).map_err(failed)?,
         };
         let message = waiting.as_ref().map(|entry| entry.message);
-        let since = waiting
-            .as_ref()
-            .map_or_else(Utc::default, |entry| entry.created);
         // What nothing waits of any more is found by what left the queue.
-        let is_wanted = |retired: &Retired| match (message, wanted) {
-            (Some(message), _) => retired.message == message,
-            (None, Wanted::Entry(id)) => retired.entry == *id,
-            (None, Wanted::Transaction(id)) => retired.extra == id.as_bytes(),
+        let retired = match (message, wanted) {
+            (Some(message), _) => mox_mailbox::retired_of_message(view, message, RETIRED_TOLD),
+            (None, Wanted::Entry(id)) => mox_mailbox::retired_beside(view, *id, RETIRED_TOLD),
+            (None, Wanted::Transaction(id)) => {
+                left_of(view, id, self.transaction_time(id).unwrap_or_default())
+            }
         };
-        let mut retired = retired_where(view, since, is_wanted).map_err(failed)?;
+        let retired = retired.map_err(failed)?;
         let found = message.or_else(|| retired.first().map(|retired| retired.message));
         let Some(message) = found else {
             return Ok(None);
         };
-        if let (None, Some(first)) = (&waiting, retired.first()) {
-            let since = first.created;
-            retired = retired_where(view, since, |r| r.message == message).map_err(failed)?;
-        }
         let mut others = Vec::new();
         if let Some(row) = mox_mailbox::queue_message(view, message).map_err(failed)? {
             let end = message.saturating_add(row.entries.into());
@@ -509,26 +512,28 @@ fn first_of(
     }
 }
 
-/// What left the queue since then and is wanted, up to [`RETIRED_TOLD`].
-fn retired_where(
+/// What left the queue of the message of a transaction, which was at `since`.
+fn left_of(
     view: &dyn mox_mailbox::Reads,
+    transaction: &str,
     since: Utc,
-    is_wanted: impl Fn(&Retired) -> bool,
 ) -> Result<Vec<Retired>, mox_mailbox::ReadError> {
+    // The clock may have been put back a little since.
+    const SLACK: Duration = Duration::from_secs(3_600);
+    let since = since - SLACK;
     let mut from = Some(RetiredAt {
         secs: u64::try_from(since.secs()).unwrap_or(0),
         ..RetiredAt::default()
     });
-    let mut found = Vec::new();
-    while let Some(first) = from
-        && found.len() < RETIRED_TOLD
-    {
+    while let Some(first) = from {
         let (page, next) = mox_mailbox::retired_page(view, first, PAGE)?;
-        found.extend(page.into_iter().filter(&is_wanted));
+        let mut page = page.into_iter();
+        if let Some(one) = page.find(|retired| retired.extra == transaction.as_bytes()) {
+            return mox_mailbox::retired_of_message(view, one.message, RETIRED_TOLD);
+        }
         from = next;
     }
-    found.truncate(RETIRED_TOLD);
-    Ok(found)
+    Ok(Vec::new())
 }
 
 fn queued<R: Runtime>(

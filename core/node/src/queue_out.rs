@@ -1,5 +1,6 @@
 //! The outgoing queue: tries what is due, records what came of it, and tells senders what did not work.
 
+mod asked;
 mod attempt;
 mod attempts;
 mod client;
@@ -290,7 +291,7 @@ fn is_led_elsewhere<R: Runtime>(node: &Inner<R>, scheduler: &Scheduler, id: u64)
         return false;
     };
     let hop = next_hop(node, view, &entry);
-    hop.is_ok_and(|hop| scheduler.runs_to(id).is_some_and(|known| *known != hop))
+    hop.is_ok_and(|(hop, _)| scheduler.runs_to(id).is_some_and(|known| *known != hop))
 }
 
 fn start<R: Runtime>(
@@ -399,12 +400,13 @@ fn insert<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, entry: &QueueEntry
         return scheduler.remove(entry.id);
     }
     let published = node.store.published();
-    let hop = next_hop(node, &*published.view, entry).unwrap_or_else(|error| {
+    let (hop, owner) = next_hop(node, &*published.view, entry).unwrap_or_else(|error| {
         tracing::error!(target: "queue", id = entry.id, %error, "what an entry needs to be led elsewhere cannot be read");
-        NextHop::default()
+        Default::default()
     });
     scheduler.insert(Entry {
         id: entry.id,
+        owner,
         hop,
         next_attempt: entry.next_attempt,
         delay_notice: node.config.plan.delay_notice_at(&times(entry)),

@@ -41,13 +41,17 @@ impl Resolver {
         }
     }
 
-    /// Where mail for a domain goes.
-    pub(crate) async fn mail_hosts<R: Runtime>(&self, runtime: &R, domain: &Name) -> MxPlan {
+    /// Where mail for a domain goes, and what says so.
+    pub(crate) async fn mail_hosts<R: Runtime>(
+        &self,
+        runtime: &R,
+        domain: &Name,
+    ) -> (MxPlan, Facts) {
         let seed = self
             .seed
             .child("mail hosts", self.lookups.fetch_add(1, Ordering::Relaxed));
         let decide = |facts: &Facts| mail_hosts(facts, domain, &seed);
-        self.inquire(runtime, Facts::default(), decide).await.0
+        self.inquire(runtime, Facts::default(), decide).await
     }
 
     /// Runs a function of facts, asking what it lacks beyond the facts that are known already. Gives its verdict, and

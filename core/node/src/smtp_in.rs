@@ -7,6 +7,7 @@ mod first_time;
 mod groups;
 mod hand_in;
 mod judge;
+mod limit_notice;
 mod lists;
 mod notified;
 mod receipt;
@@ -349,9 +350,6 @@ impl<R: Runtime> SmtpHost<R> {
             Found::Alias { .. } => {
                 let members = members
                     .ok_or_else(|| Reply::new(451, 3, 0, "this account cannot be reached now"))?;
-                if transaction.local.len() + members.len() > MAILBOXES_MAX {
-                    return Err(replies::too_many());
-                }
                 Target::Members(members)
             }
             Found::UnknownLocalPart => {
@@ -390,11 +388,15 @@ impl<R: Runtime> SmtpHost<R> {
                 Outgoing::Direct | Outgoing::Relay(_) => Target::Remote,
             },
         };
+        if transaction.mailboxes_with(&target) > MAILBOXES_MAX {
+            return Err(replies::too_many());
+        }
         if let (Target::Remote, Some(login)) = (&target, &self.login) {
             // Whoever is named twice is one recipient.
             if !transaction.remote.contains(&to) {
                 let so_far = transaction.new_remote;
-                transaction.new_remote = sending::check(&self.node, login, so_far, &to)?;
+                transaction.new_remote =
+                    sending::check(&self.node, (login, self.peer.ip()), so_far, &to)?;
             }
         }
         match (&mut self.begun, &target) {

@@ -30,6 +30,7 @@ impl<R: Runtime> Node<R> {
     ) -> Result<Vec<(String, Suppression)>, StartError> {
         let published = self.inner.store.published();
         let view = &*published.view;
+        let now = self.inner.runtime.now().utc;
         let accounts = match account {
             Some(account) => vec![self.of_account(account)?],
             None => self.inner.account_ids(),
@@ -38,7 +39,7 @@ impl<R: Runtime> Node<R> {
         for id in accounts {
             let account = mox_mailbox::account_by_id(view, id).map_err(failed)?;
             let Some(account) = account else { continue };
-            let rows = mox_mailbox::suppressions(view, id).map_err(failed)?;
+            let rows = mox_mailbox::suppressions(view, id, now).map_err(failed)?;
             found.extend(rows.into_iter().map(|row| (account.name.clone(), row)));
         }
         Ok(found)

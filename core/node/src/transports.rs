@@ -34,12 +34,12 @@ impl Transport {
 }
 
 impl Transport {
-    /// From which addresses it is reached, where that is its own.
-    pub(crate) const fn addresses(&self) -> Option<OutgoingAddresses> {
+    /// From which addresses it is reached, where those of all others are `common`.
+    pub(crate) fn addresses(&self, common: OutgoingAddresses) -> OutgoingAddresses {
         match &self.kind {
-            Kind::Smarthost(smarthost) => smarthost.outgoing,
-            Kind::Socks5(socks) => socks.outgoing,
-            Kind::Fail(_) => None,
+            Kind::Smarthost(smarthost) => common.with(&smarthost.outgoing),
+            Kind::Socks5(socks) => common.with(&socks.outgoing),
+            Kind::Fail(_) => common,
         }
     }
 }
@@ -71,31 +71,30 @@ impl Config {
     }
 }
 
-/// Who takes an entry next.
+/// Who takes an entry next, and the number of whose it is: 0 is the server itself.
 pub(crate) fn next_hop<R: Runtime>(
     node: &Inner<R>,
     view: &dyn Reads,
     entry: &QueueEntry,
-) -> Result<NextHop, ReadError> {
+) -> Result<(NextHop, u64), ReadError> {
+    let message = mox_mailbox::queue_message(view, entry.message)?;
+    let owner = message.as_ref().and_then(|message| message.account);
     let is_said = !entry.transport.is_empty() || node.directory().routes().is_empty();
-    let message = match is_said {
-        // Nothing of the message counts, so that it is not read.
-        true => None,
-        false => mox_mailbox::queue_message(view, entry.message)?,
+    let account = match owner {
+        // Its name would not count.
+        Some(id) if !is_said => mox_mailbox::account_by_id(view, id)?,
+        _ => None,
     };
-    let account = match message.as_ref().and_then(|message| message.account) {
-        Some(id) => mox_mailbox::account_by_id(view, id)?,
-        None => None,
-    };
+    let owner = owner.map_or(0, |id| u64::from(id.0));
     let account = account.as_ref().map(|account| account.name.as_str());
     let transport = transport_of(node, entry, message.as_ref(), account);
     if node.config.leads_to_one_server(&transport) {
-        return Ok(NextHop::Transport(transport.into()));
+        return Ok((NextHop::Transport(transport.into()), owner));
     }
     let to = entry.recipients.first();
     let domain = to.and_then(|to| to.address.rsplit_once('@'));
     let domain = domain.map_or("", |(_, domain)| domain);
-    Ok(NextHop::Domain(domain.into()))
+    Ok((NextHop::Domain(domain.into()), owner))
 }
 
 /// By which transport an entry is tried next; `account` is the name of the message's.

@@ -22,8 +22,12 @@ fn path(text: &str) -> Path {
 }
 
 fn hand_in(server: &Server, file: u8, to: &[&str]) -> Result<(), NotTaken> {
+    hand_in_from(server, "u0@localhost", file, to)
+}
+
+fn hand_in_from(server: &Server, from: &str, file: u8, to: &[&str]) -> Result<(), NotTaken> {
     let envelope = Envelope {
-        from: Some(path("u0@localhost")),
+        from: Some(path(from)),
         to: to.iter().map(|to| path(to)).collect(),
         utf8: false,
         dsn: String::new(),
@@ -77,4 +81,46 @@ fn who_cannot_be_delivered_to_is_told_to_the_sender() {
     wait_for("a delivery", || server.messages("u1") == 1);
     wait_for("a notice", || server.messages("u0") == 1);
     server.stop();
+}
+
+/// A server where `team@own.example` stands for u0 and u1, who may send with it or not.
+fn with_alias(world: &World, may_send: bool) -> Server {
+    let server = world.start();
+    let mut directory = mox_server::Directory::local(2);
+    let domain = mox_address::Domain::parse("own.example", false).unwrap();
+    directory.add_domain(&domain, mox_server::DomainRules::default());
+    let members = ["u0@localhost", "u1@localhost"];
+    let members = members.map(|member| directory.member(path(member)).unwrap());
+    let team = mox_address::LocalPart::parse("team", false).unwrap();
+    let added = directory.add_alias(&team, &domain, members.to_vec(), may_send);
+    added.unwrap();
+    block_on(server.node.reload(directory)).unwrap();
+    server
+}
+
+#[test]
+fn who_is_behind_an_alias_and_named_too_gets_one_copy() {
+    let server = with_alias(&World::new(2), false);
+    let to = ["u1@localhost", "team@own.example", "U1+x@localhost"];
+    assert_eq!(hand_in(&server, 1, &to), Ok(()));
+    wait_for("deliveries", || server.node.queue(9).unwrap().is_empty());
+    for user in ["u0", "u1"] {
+        assert_eq!(server.messages(user), 1, "{user}");
+    }
+    server.stop();
+}
+
+#[test]
+fn of_mail_that_an_alias_sent_the_first_member_is_told_where_members_may_send() {
+    for (may_send, told) in [(true, "u0"), (false, "mox")] {
+        let server = with_alias(&World::new(2), may_send);
+        let to = ["nobody@own.example"];
+        assert_eq!(hand_in_from(&server, "team@own.example", 1, &to), Ok(()));
+        wait_for("a notice", || server.node.queue(9).unwrap().is_empty());
+        for user in ["u0", "u1", "mox"] {
+            let expected = u32::from(user == told);
+            assert_eq!(server.messages(user), expected, "{user}, {may_send}");
+        }
+        server.stop();
+    }
 }

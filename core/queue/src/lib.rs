@@ -17,7 +17,7 @@
 //! let queued = Utc::from_secs(1_767_323_045);
 //! let mut times = Times { queued, attempts: 0, delay_notified: false };
 //! let entry = |next_attempt, retry| Entry {
-//!     id: 1, hop: NextHop::Domain("example.org".into()), next_attempt, delay_notice: None, retry,
+//!     id: 1, owner: 1, hop: NextHop::Domain("example.org".into()), next_attempt, delay_notice: None, retry,
 //! };
 //! let mut scheduler = Scheduler::new(Limits::default());
 //! scheduler.insert(entry(queued, false));
@@ -41,6 +41,8 @@
 #![no_std]
 
 extern crate alloc;
+
+mod lane;
 
 mod plan;
 pub use plan::{Failure, Next, Outcome, Plan, Times, next};

@@ -12,6 +12,8 @@ use crate::{Entry, Limits, Next, NextHop, Outcome, Plan, Scheduler, Times, next}
 pub struct Waiting {
     /// Names the row.
     pub id: u64,
+    /// Whose it is.
+    pub owner: u64,
     /// What is not to be overrun.
     pub hop: NextHop,
     /// Its own time.
@@ -72,6 +74,7 @@ pub fn rehearse(
     let mut known: BTreeMap<u64, Waiting> = BTreeMap::new();
     let entry = |message: &Waiting| Entry {
         id: message.id,
+        owner: message.owner,
         hop: message.hop.clone(),
         next_attempt: message.next_attempt,
         delay_notice: plan.delay_notice_at(&message.times),

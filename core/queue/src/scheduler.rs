@@ -5,12 +5,17 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use mox_machine::Utc;
+use serde::{Deserialize, Serialize};
+
+use crate::lane::Lane;
 
 /// One waiting message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Names the row.
     pub id: u64,
+    /// Whose it is: owners share the slots fairly, whatever each of them has waiting. Which number is whose is up to the caller.
+    pub owner: u64,
     /// What is not to be overrun.
     pub hop: NextHop,
     /// When to try.
@@ -37,7 +42,8 @@ impl Default for NextHop {
 }
 
 /// Bounds of a [`Scheduler`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Attempts that run at once: 50.
     pub total: usize,
@@ -48,6 +54,10 @@ pub struct Limits {
     /// Attempts that run at once by one transport that leads to one server, with sessions that take leave of it: 5. Such servers count
     /// the sessions of a customer, and refuse more than a few.
     pub per_transport: usize,
+    /// An owner takes another slot while it has less than so many times those that are then left: 4. So it holds 40 of 50 alone, two
+    /// hold 22 each, and the last slot is for an owner who has none: however slow the hosts are to which others write, its message
+    /// starts at once.
+    pub owner_share: usize,
     /// An attempt set for later than this from now was set by a clock that has since been put back: it is due. 24 hours,
     /// longer than any pause of the plan.
     pub longest_wait: Duration,
@@ -62,25 +72,27 @@ impl Default for Limits {
             retries: 35,
             per_domain: 4,
             per_transport: 5,
+            owner_share: 4,
             longest_wait: Duration::from_secs(24 * 3_600),
             recheck: Duration::from_secs(600),
         }
     }
 }
 
-/// An index of the queue by time and next hop. Every call works from the wall clock handed to it: it keeps no deadline
-/// that a clock change could make wrong.
+/// An index of the queue by time, owner and next hop. Every call works from the wall clock handed to it: it keeps no deadline
+/// that a clock change could make wrong. Each costs the logarithm of what waits.
 ///
-/// Fresh mail and retries take turns, each in the order they became due; a next hop at its bound is passed over.
+/// Fresh mail and retries take turns. Of each kind it is the turn of the owner with the fewest attempts running, and of those with
+/// as few that of who waited longest; what it has waiting starts in the order in which it became due. A next hop at its bound is
+/// passed over; when it has a place again, that is for the owner who waited longest for it.
 #[derive(Debug, Clone, Default)]
 pub struct Scheduler {
     limits: Limits,
     waiting: BTreeMap<u64, Entry>,
     running: BTreeMap<u64, Running>,
-    /// How many run to a next hop.
-    busy: BTreeMap<NextHop, usize>,
-    /// How many sessions take leave of a next hop whose attempts are over.
-    leaving: BTreeMap<NextHop, usize>,
+    /// How many run of an owner.
+    owners: BTreeMap<u64, usize>,
+    hops: Hops,
     running_retries: usize,
     fresh: Lane,
     retries: Lane,
@@ -91,23 +103,30 @@ pub struct Scheduler {
 
 #[derive(Debug, Clone)]
 struct Running {
+    owner: u64,
     hop: NextHop,
     retry: bool,
 }
 
-/// The waiting messages of one kind.
+/// What next hops have to do.
 #[derive(Debug, Clone, Default)]
-struct Lane {
-    hops: BTreeMap<NextHop, Queue>,
-    /// The earliest of every next hop that is below its bound.
-    heads: BTreeSet<(Utc, NextHop)>,
+struct Hops {
+    /// How many attempts run to one.
+    busy: BTreeMap<NextHop, usize>,
+    /// How many sessions take leave of one whose attempts are over.
+    leaving: BTreeMap<NextHop, usize>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Queue {
-    entries: BTreeSet<(Utc, u64)>,
-    /// This next hop's place in `heads`.
-    head: Option<Utc>,
+impl Hops {
+    /// How many more may run to one.
+    fn free(&self, hop: &NextHop, limits: &Limits) -> usize {
+        let most = match hop {
+            NextHop::Domain(_) => limits.per_domain,
+            NextHop::Transport(_) => limits.per_transport,
+        };
+        let count = |of: &BTreeMap<NextHop, usize>| of.get(hop).copied().unwrap_or(0);
+        most.saturating_sub(count(&self.busy).saturating_add(count(&self.leaving)))
+    }
 }
 
 impl Scheduler {
@@ -126,7 +145,7 @@ impl Scheduler {
             self.notices.insert((at, entry.id));
         }
         if !self.running.contains_key(&entry.id) {
-            self.enqueue(&entry);
+            self.lane(entry.retry).add(&entry);
         }
         self.waiting.insert(entry.id, entry);
     }
@@ -141,28 +160,45 @@ impl Scheduler {
     #[must_use]
     pub fn due(&mut self, now: Utc) -> Vec<u64> {
         let mut started = Vec::new();
-        while self.running.len() < self.limits.total {
-            let retry = if self.running_retries < self.limits.retries {
-                self.retries.first_due(now, self.limits.longest_wait)
-            } else {
-                None
-            };
-            let fresh = self.fresh.first_due(now, self.limits.longest_wait);
-            let id = match (fresh, retry) {
-                (Some(fresh), Some(retry)) => {
-                    if self.retry_has_turn {
-                        retry
-                    } else {
-                        fresh
-                    }
-                }
-                (Some(id), None) | (None, Some(id)) => id,
-                (None, None) => break,
-            };
+        while let Some(id) = self.next(now) {
             self.start(id);
             started.push(id);
         }
         started
+    }
+
+    /// The message that is to start next.
+    fn next(&mut self, now: Utc) -> Option<u64> {
+        let free = self.limits.total.saturating_sub(self.running.len());
+        if free == 0 {
+            return None;
+        }
+        let Self {
+            limits,
+            waiting,
+            owners,
+            hops,
+            ..
+        } = self;
+        let find = |lane: &mut Lane| {
+            lane.look(
+                now,
+                limits.longest_wait,
+                |id| waiting.get(&id),
+                |owner| owners.get(&owner).copied().unwrap_or(0),
+            );
+            let is_full = |hop: &NextHop| hops.free(hop, limits) == 0;
+            lane.next(is_full, |running| limits.leaves_enough(running, free))
+        };
+        let fresh = find(&mut self.fresh);
+        let retry = match self.running_retries < limits.retries {
+            true => find(&mut self.retries),
+            false => None,
+        };
+        match (fresh, retry) {
+            (Some(_), Some(retry)) if self.retry_has_turn => Some(retry),
+            (fresh, retry) => fresh.or(retry),
+        }
     }
 
     /// The messages whose sender is to be told about the delay now; each is named once for each `insert`.
@@ -185,46 +221,53 @@ impl Scheduler {
     /// An attempt ended: its slot is free. What is known about the message is what the last `insert` said: insert it
     /// with its next time, or remove it, before this call.
     pub fn finished(&mut self, id: u64) {
-        let Some(Running { hop, retry }) = self.running.remove(&id) else {
+        let Some(Running { owner, hop, retry }) = self.running.remove(&id) else {
             return;
         };
         if retry {
             self.running_retries -= 1;
         }
-        if let Some(count) = self.busy.get_mut(&hop) {
+        let running = self.owners.get(&owner).map_or(0, |count| count - 1);
+        self.set_running(owner, running, None);
+        let free = self.hops.free(&hop, &self.limits);
+        if let Some(count) = self.hops.busy.get_mut(&hop) {
             *count -= 1;
             if *count == 0 {
-                self.busy.remove(&hop);
+                self.hops.busy.remove(&hop);
             }
         }
-        self.refresh(&hop);
+        self.hop_changed(&hop, free);
         if let Some(entry) = self.waiting.get(&id).cloned() {
-            self.enqueue(&entry);
+            self.lane(entry.retry).add(&entry);
         }
     }
 
     /// So many sessions take leave of a next hop now, whose attempts are over: they count for its bound, and for no other.
     pub fn set_leaving(&mut self, hop: &NextHop, count: usize) {
+        let free = self.hops.free(hop, &self.limits);
         match count {
-            0 => self.leaving.remove(hop),
-            _ => self.leaving.insert(hop.clone(), count),
+            0 => self.hops.leaving.remove(hop),
+            _ => self.hops.leaving.insert(hop.clone(), count),
         };
-        self.refresh(hop);
+        self.hop_changed(hop, free);
     }
 
-    /// How long to sleep before asking again: zero when something is due now, at most `limits.recheck`; `None` when
+    /// How long to sleep before asking again: zero when something may be due now, at most `limits.recheck`; `None` when
     /// nothing can become due before the next `insert` or `finished`.
     pub fn wait(&self, now: Utc) -> Option<Duration> {
         let notice = self.notices.first().map(|&(at, _)| at);
-        let fresh = self.fresh.next_at(now, self.limits.longest_wait);
-        let retry = self.retries.next_at(now, self.limits.longest_wait);
-        let attempts = if self.running.len() >= self.limits.total {
-            None
-        } else if self.running_retries >= self.limits.retries {
-            fresh
-        } else {
-            fresh.into_iter().chain(retry).min()
+        let free = self.limits.total.saturating_sub(self.running.len());
+        let next = |lane: &Lane| {
+            let has_turn = lane.has_turn(|running| self.limits.leaves_enough(running, free));
+            match has_turn {
+                true => Some(now),
+                false => lane.next_at(now, self.limits.longest_wait),
+            }
         };
+        let may_retry = self.running_retries < self.limits.retries;
+        let fresh = (free > 0).then(|| next(&self.fresh)).flatten();
+        let retry = (free > 0 && may_retry).then(|| next(&self.retries));
+        let attempts = fresh.into_iter().chain(retry.flatten());
         let at = notice.into_iter().chain(attempts).min()?;
         let micros = u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0);
         Some(Duration::from_micros(micros).min(self.limits.recheck))
@@ -264,112 +307,62 @@ impl Scheduler {
         let Some(entry) = self.waiting.get(&id).cloned() else {
             return;
         };
-        self.dequeue(&entry);
+        let free = self.hops.free(&entry.hop, &self.limits);
+        *self.hops.busy.entry(entry.hop.clone()).or_default() += 1;
+        self.hop_changed(&entry.hop, free);
+        self.lane(entry.retry).remove(&entry);
         self.retry_has_turn = !entry.retry;
         if entry.retry {
             self.running_retries += 1;
         }
-        *self.busy.entry(entry.hop.clone()).or_default() += 1;
-        self.running.insert(
-            id,
-            Running {
-                hop: entry.hop.clone(),
-                retry: entry.retry,
-            },
-        );
-        self.refresh(&entry.hop);
+        let running = self.owners.get(&entry.owner).map_or(1, |count| count + 1);
+        self.set_running(entry.owner, running, Some(entry.retry));
+        let running = Running {
+            owner: entry.owner,
+            hop: entry.hop,
+            retry: entry.retry,
+        };
+        self.running.insert(id, running);
     }
 
     fn forget_waiting(&mut self, id: u64) {
         if let Some(entry) = self.waiting.remove(&id) {
-            self.dequeue(&entry);
+            self.lane(entry.retry).remove(&entry);
             if let Some(at) = entry.delay_notice {
                 self.notices.remove(&(at, id));
             }
         }
     }
 
-    fn enqueue(&mut self, entry: &Entry) {
-        let full = self.is_full(&entry.hop);
-        let lane = self.lane(entry.retry);
-        let queue = lane.hops.entry(entry.hop.clone()).or_default();
-        queue.entries.insert((entry.next_attempt, entry.id));
-        lane.refresh(&entry.hop, full);
-    }
-
-    fn dequeue(&mut self, entry: &Entry) {
-        let full = self.is_full(&entry.hop);
-        let lane = self.lane(entry.retry);
-        if let Some(queue) = lane.hops.get_mut(&entry.hop) {
-            queue.entries.remove(&(entry.next_attempt, entry.id));
-        }
-        lane.refresh(&entry.hop, full);
-    }
-
-    fn refresh(&mut self, hop: &NextHop) {
-        let full = self.is_full(hop);
-        self.fresh.refresh(hop, full);
-        self.retries.refresh(hop, full);
-    }
-
-    fn is_full(&self, hop: &NextHop) -> bool {
-        let most = match hop {
-            NextHop::Domain(_) => self.limits.per_domain,
-            NextHop::Transport(_) => self.limits.per_transport,
+    /// So many attempts of an owner run now; one of this kind has begun.
+    fn set_running(&mut self, owner: u64, count: usize, begun: Option<bool>) {
+        match count {
+            0 => self.owners.remove(&owner),
+            _ => self.owners.insert(owner, count),
         };
-        let count = |of: &BTreeMap<NextHop, usize>| of.get(hop).copied().unwrap_or(0);
-        count(&self.busy).saturating_add(count(&self.leaving)) >= most
+        self.fresh.set_running(owner, count, begun == Some(false));
+        self.retries.set_running(owner, count, begun == Some(true));
+    }
+
+    /// A next hop had so many places before.
+    fn hop_changed(&mut self, hop: &NextHop, before: usize) {
+        let free = self.hops.free(hop, &self.limits);
+        let freed = free.saturating_sub(before);
+        self.fresh.hop_changed(hop, free == 0, freed);
+        self.retries.hop_changed(hop, free == 0, freed);
     }
 
     fn lane(&mut self, retry: bool) -> &mut Lane {
-        if retry {
-            &mut self.retries
-        } else {
-            &mut self.fresh
+        match retry {
+            true => &mut self.retries,
+            false => &mut self.fresh,
         }
     }
 }
 
-impl Lane {
-    /// Brings `heads` up to date with one next hop's queue.
-    fn refresh(&mut self, hop: &NextHop, full: bool) {
-        let Some(queue) = self.hops.get_mut(hop) else {
-            return;
-        };
-        let head = if full {
-            None
-        } else {
-            queue.entries.first().map(|&(at, _)| at)
-        };
-        if queue.head != head {
-            if let Some(old) = queue.head {
-                self.heads.remove(&(old, hop.clone()));
-            }
-            if let Some(new) = head {
-                self.heads.insert((new, hop.clone()));
-            }
-            queue.head = head;
-        }
-        if queue.entries.is_empty() {
-            self.hops.remove(hop);
-        }
-    }
-
-    fn first_due(&self, now: Utc, longest_wait: Duration) -> Option<u64> {
-        let first = self.heads.first().filter(|(at, _)| *at <= now);
-        // What lies too far ahead stands at the end of the order.
-        let stray = || self.heads.last().filter(|(at, _)| *at > now + longest_wait);
-        let (_, hop) = first.or_else(stray)?;
-        self.hops
-            .get(hop)
-            .and_then(|queue| queue.entries.first())
-            .map(|&(_, id)| id)
-    }
-
-    fn next_at(&self, now: Utc, longest_wait: Duration) -> Option<Utc> {
-        if self.first_due(now, longest_wait).is_some() {
-            return Some(now);
-        }
-        self.heads.first().map(|&(at, _)| at)
+impl Limits {
+    /// An owner of so many attempts that run may take one of the free slots. The last one is for who has none.
+    const fn leaves_enough(&self, running: usize, free: usize) -> bool {
+        running == 0 || running < free.saturating_sub(1).saturating_mul(self.owner_share)
     }
 }

@@ -36,6 +36,7 @@ fn hop(name: &str) -> NextHop {
 fn entry(id: u64, domain: &str, secs: i64, retry: bool) -> Entry {
     Entry {
         id,
+        owner: 0,
         hop: hop(domain),
         next_attempt: at(secs),
         delay_notice: None,
@@ -171,7 +172,7 @@ fn a_clock_put_forward_by_years_does_not_expire_mail_that_was_hardly_tried() {
 #[test]
 fn what_is_due_starts_in_order_within_the_bounds_and_slots_come_back() {
     let mut scheduler = Scheduler::new(Limits {
-        total: 3,
+        total: 4,
         retries: 3,
         per_domain: 2,
         ..Limits::default()
@@ -188,8 +189,8 @@ fn what_is_due_starts_in_order_within_the_bounds_and_slots_come_back() {
     assert_eq!(scheduler.wait(at(0)), Some(Duration::from_secs(1)));
     assert_eq!(scheduler.due(at(0)), []);
     assert_eq!(scheduler.due(at(5)), [2, 3, 4]);
-    assert_eq!(scheduler.wait(at(5)), None, "all slots are taken");
-    assert_eq!(scheduler.due(at(50)), []);
+    assert_eq!(scheduler.wait(at(5)), Some(Duration::from_secs(4)));
+    assert_eq!(scheduler.due(at(8)), [], "a is at its bound");
     scheduler.remove(4);
     scheduler.finished(4);
     assert_eq!(
@@ -346,12 +347,107 @@ fn delay_notices_come_once_also_while_every_slot_is_taken() {
     assert_eq!(scheduler.wait(at(1_000)), None);
 }
 
+fn of(owner: u64, entry: Entry) -> Entry {
+    Entry { owner, ..entry }
+}
+
+#[test]
+fn a_fresh_message_does_not_wait_behind_ten_thousand_of_another_account() {
+    let limits = Limits::default();
+    let mut scheduler = Scheduler::new(limits.clone());
+    // Each to a domain of its own whose host does not answer: the bound of a domain keeps none of them back.
+    for id in 0..10_000 {
+        let slow = entry(id, &format!("slow{id}.example"), -1, false);
+        scheduler.insert(of(1, slow));
+    }
+    let held = scheduler.due(at(0));
+    assert_eq!(held, (0..40).collect::<Vec<_>>(), "some slots stay free");
+    assert_eq!(scheduler.wait(at(0)), None);
+    scheduler.insert(of(2, entry(20_000, "fast.example", 0, false)));
+    assert_eq!(scheduler.wait(at(0)), Some(Duration::ZERO));
+    assert_eq!(scheduler.due(at(0)), [20_000]);
+
+    // What others hold never takes the last slots from who has none, and what comes free goes to who has fewer.
+    for owner in 3..9 {
+        for n in 0..1_000 {
+            let id = owner * 100_000 + n;
+            let slow = entry(id, &format!("slow{id}.example"), -1, false);
+            scheduler.insert(of(owner, slow));
+        }
+    }
+    let started = scheduler.due(at(0));
+    let of_owner = |owner: u64| started.iter().filter(|id| **id / 100_000 == owner).count();
+    // They take turns, and leave the last one.
+    assert_eq!((3..9).map(of_owner).collect::<Vec<_>>(), [2, 2, 1, 1, 1, 1]);
+    assert_eq!(scheduler.running(), 49);
+    scheduler.insert(of(77, entry(77_777, "late.example", 0, false)));
+    assert_eq!(scheduler.due(at(0)), [77_777]);
+    let mut next = Vec::new();
+    for id in 0..10 {
+        scheduler.remove(id);
+        scheduler.finished(id);
+        next.extend(scheduler.due(at(0)));
+    }
+    assert_eq!(next.len(), 9, "one slot stays free");
+    assert!(next.iter().all(|id| *id >= 300_000), "{next:?}");
+}
+
+#[test]
+fn accounts_take_turns_at_a_domain_that_all_of_them_write_to() {
+    let mut scheduler = Scheduler::new(Limits::default());
+    for id in 0..1_000 {
+        scheduler.insert(of(1, entry(id, "big.example", -100, false)));
+    }
+    assert_eq!(scheduler.due(at(0)), [0, 1, 2, 3]);
+    scheduler.insert(of(2, entry(2_000, "big.example", 0, false)));
+    scheduler.insert(of(3, entry(3_000, "big.example", 0, false)));
+    scheduler.insert(of(3, entry(3_001, "big.example", 0, false)));
+    assert_eq!(scheduler.due(at(0)), []);
+    let mut order = Vec::new();
+    for id in [0, 1, 2, 3, 2_000, 3_000] {
+        scheduler.remove(id);
+        scheduler.finished(id);
+        order.extend(scheduler.due(at(0)));
+    }
+    // The first one waited for a place before the others did.
+    assert_eq!(order, [4, 2_000, 3_000, 5, 3_001, 6]);
+}
+
+#[test]
+fn a_place_at_a_domain_is_not_kept_for_who_may_take_no_slot() {
+    let limits = Limits {
+        total: 6,
+        per_domain: 1,
+        owner_share: 1,
+        ..Limits::default()
+    };
+    let mut scheduler = Scheduler::new(limits);
+    let put = |scheduler: &mut Scheduler, owner, id, domain| {
+        scheduler.insert(of(owner, entry(id, domain, 0, false)));
+        scheduler.due(at(0))
+    };
+    assert_eq!(put(&mut scheduler, 9, 100, "a"), [100]);
+    // Both wait for a place there, the first one before the second.
+    assert_eq!(put(&mut scheduler, 1, 1, "a"), []);
+    assert_eq!(put(&mut scheduler, 2, 5, "a"), []);
+    // Then the first one takes as many slots as it may have.
+    assert_eq!(put(&mut scheduler, 1, 2, "b"), [2]);
+    assert_eq!(put(&mut scheduler, 1, 3, "c"), [3]);
+    assert_eq!(put(&mut scheduler, 8, 101, "z"), [101]);
+    scheduler.remove(100);
+    scheduler.finished(100);
+    assert_eq!(scheduler.wait(at(0)), Some(Duration::ZERO));
+    assert_eq!(scheduler.due(at(0)), [5]);
+    assert_eq!(scheduler.wait(at(0)), None);
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Insert(u64, u8, i64, bool),
+    Insert(u64, u64, u8, i64, bool),
     Remove(u64),
     Finish(u64),
     Due(i64),
+    Leaving(u8, usize),
 }
 
 proptest! {
@@ -359,23 +455,32 @@ proptest! {
     fn in_any_order_of_calls_the_bounds_hold_and_nothing_due_is_passed_over(
         ops in prop::collection::vec(
             prop_oneof![
-                (0..40u64, 0..5u8, 0..100i64, any::<bool>())
-                    .prop_map(|(id, d, t, r)| Op::Insert(id, d, t, r)),
+                (0..40u64, 0..4u64, 0..5u8, 0..100i64, any::<bool>())
+                    .prop_map(|(id, o, d, t, r)| Op::Insert(id, o, d, t, r)),
                 (0..40u64).prop_map(Op::Remove),
                 (0..40u64).prop_map(Op::Finish),
                 (0..100i64).prop_map(Op::Due),
+                (0..5u8, 0..3usize).prop_map(|(d, count)| Op::Leaving(d, count)),
             ],
             0..200,
-        )
+        ),
+        owner_share in 1..5usize,
     ) {
-        let limits = Limits { total: 6, retries: 4, per_domain: 2, per_transport: 3, ..Limits::default() };
+        let limits = Limits { total: 6, retries: 4, per_domain: 2, per_transport: 3, owner_share, ..Limits::default() };
+        const HOPS: [&str; 5] = ["d0", "d1", "d2", "P", "Q"];
+        let mut leaving: BTreeMap<NextHop, usize> = BTreeMap::new();
         let mut scheduler = Scheduler::new(limits.clone());
+        let mut latest = 0;
         let mut waiting: BTreeMap<u64, Entry> = BTreeMap::new();
         let mut running: BTreeMap<u64, Entry> = BTreeMap::new();
         for op in ops {
             match op {
-                Op::Insert(id, d, t, r) => {
-                    let e = entry(id, ["d0", "d1", "d2", "P", "Q"][usize::from(d)], t, r);
+                Op::Leaving(d, count) => {
+                    leaving.insert(hop(HOPS[usize::from(d)]), count);
+                    scheduler.set_leaving(&hop(HOPS[usize::from(d)]), count);
+                }
+                Op::Insert(id, o, d, t, r) => {
+                    let e = of(o, entry(id, HOPS[usize::from(d)], t, r));
                     waiting.insert(id, e.clone());
                     scheduler.insert(e);
                 }
@@ -388,9 +493,17 @@ proptest! {
                     scheduler.finished(id);
                 }
                 Op::Due(t) => {
+                    // What was due once stays so when the clock is put back.
+                    latest = latest.max(t);
+                    let had = |running: &BTreeMap<u64, Entry>, owner| {
+                        running.values().filter(|e| e.owner == owner).count()
+                    };
                     for id in scheduler.due(at(t)) {
                         let e = waiting[&id].clone();
-                        prop_assert!(e.next_attempt <= at(t));
+                        let free = limits.total - running.len();
+                        let has = had(&running, e.owner);
+                        prop_assert!(has == 0 || has < (free - 1) * owner_share, "more than its share");
+                        prop_assert!(e.next_attempt <= at(latest));
                         prop_assert!(running.insert(id, e).is_none(), "started twice");
                     }
                     let to = |hop: &NextHop| running.values().filter(|e| e.hop == *hop).count();
@@ -400,13 +513,17 @@ proptest! {
                     };
                     let retries = running.values().filter(|e| e.retry).count();
                     prop_assert!(running.len() <= limits.total && retries <= limits.retries);
+                    let left = |hop: &NextHop| leaving.get(hop).copied().unwrap_or(0);
                     for e in running.values() {
                         prop_assert!(to(&e.hop) <= most(&e.hop));
                     }
                     for e in waiting.values().filter(|e| !running.contains_key(&e.id)) {
-                        let could = e.next_attempt <= at(t)
-                            && running.len() < limits.total
-                            && to(&e.hop) < most(&e.hop)
+                        let free = limits.total - running.len();
+ let has = had(&running, e.owner);
+ let could = e.next_attempt <= at(t)
+ && free > 0
+ && (has == 0 || has < (free - 1) * owner_share)
+&& to(&e.hop) + left(&e.hop) < most(&e.hop)
                             && (!e.retry || retries < limits.retries);
                         prop_assert!(!could, "{e:?} was passed over");
                     }

@@ -43,7 +43,7 @@ pub use incoming::{Incoming, JunkFilter};
 pub use networks::Network;
 pub use offers::Offers;
 pub use problem::{Problem, Problems};
-pub use sending::{Family, OutgoingAddresses, QueueSettings};
+pub use sending::{Family, OutgoingAddresses, OwnAddresses, QueueSettings};
 pub use static_file::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_DEFAULT,
     CONNECTIONS_PER_MINUTE_DEFAULT, Certificate, Connections, FAILED_PER_DAY_DEFAULT,

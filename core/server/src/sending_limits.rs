@@ -1,6 +1,7 @@
 //! How much an account may send to others within a day: a password that was stolen is worth less then.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use mox_address::Reply;
 use mox_machine::Utc;
@@ -21,7 +22,11 @@ pub struct SendLimits {
 
 /// What accounts have sent lately, by hours: 48 numbers an account, whatever it sends.
 #[derive(Debug, Default)]
-pub struct SentCounts(BTreeMap<String, VecDeque<Hour>>);
+pub struct SentCounts {
+    accounts: BTreeMap<String, VecDeque<Hour>>,
+    /// When it was told that an account has reached a limit.
+    told: BTreeMap<String, Utc>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Hour {
@@ -56,7 +61,7 @@ impl SentCounts {
     ) -> Result<(), LimitReached> {
         let number = now.secs().div_euclid(HOUR);
         let none = VecDeque::new();
-        let hours = self.0.get(account).unwrap_or(&none);
+        let hours = self.accounts.get(account).unwrap_or(&none);
         let room = |limit: Option<u32>, more: u32, of: fn(&Hour) -> u32| {
             let Some(limit) = limit.filter(|_| more > 0) else {
                 return Ok(());
@@ -96,9 +101,27 @@ impl SentCounts {
         .map_err(reached(false))
     }
 
+    /// Whether to tell that an account has reached a limit: once a day. The next time is a day later.
+    pub fn is_to_be_told(&mut self, account: &str, now: Utc) -> bool {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let told = self.told.get(account);
+        // A clock that was ahead keeps nothing secret.
+        let is_news = told.is_none_or(|told| now >= *told + DAY || now < *told);
+        if is_news {
+            self.told.insert(account.to_owned(), now);
+        }
+        is_news
+    }
+
+    /// It could not be told: it is to be told the next time.
+    pub fn was_not_told(&mut self, account: &str) {
+        self.told.remove(account);
+    }
+
     /// A message that was counted was not sent after all.
     pub fn give_back(&mut self, account: &str, new_recipients: u32) {
-        if let Some(hour) = self.0.get_mut(account).and_then(VecDeque::back_mut) {
+        let hours = self.accounts.get_mut(account);
+        if let Some(hour) = hours.and_then(VecDeque::back_mut) {
             hour.messages = hour.messages.saturating_sub(1);
             hour.new_recipients = hour.new_recipients.saturating_sub(new_recipients);
         }
@@ -107,7 +130,7 @@ impl SentCounts {
     /// One more message was sent, to so many new recipients.
     pub fn count(&mut self, account: &str, new_recipients: u32, now: Utc) {
         let number = now.secs().div_euclid(HOUR);
-        let hours = self.0.entry(account.to_owned()).or_default();
+        let hours = self.accounts.entry(account.to_owned()).or_default();
         // The clock was set back.
         for hour in hours.iter_mut() {
             hour.number = hour.number.min(number);
@@ -134,12 +157,17 @@ impl SentCounts {
 }
 
 impl LimitReached {
-    /// What to say to who submits.
-    pub fn reply(&self) -> Reply {
-        let what = match self.of_messages {
+    /// Of what there is a limit.
+    pub const fn what(&self) -> &'static str {
+        match self.of_messages {
             true => "messages",
             false => "recipients that it never wrote to before",
-        };
+        }
+    }
+
+    /// What to say to who submits.
+    pub fn reply(&self) -> Reply {
+        let what = self.what();
         let when = match self.clears {
             Some(at) => {
                 let at = at.civil();
@@ -234,6 +262,22 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_once_a_day_for_each_account() {
+        let mut sent = SentCounts::default();
+        let told: Vec<bool> = [0, 1, 23, 24, 25, 47, 48, 3]
+            .map(|hour| sent.is_to_be_told("ann", at(hour)))
+            .to_vec();
+        assert_eq!(
+            told,
+            [true, false, false, true, false, false, true, true],
+            "the last one after the clock was put back"
+        );
+        assert!(sent.is_to_be_told("bob", at(1)));
+        sent.was_not_told("bob");
+        assert!(sent.is_to_be_told("bob", at(1)));
+    }
+
+    #[test]
     fn what_was_not_sent_after_all_does_not_count() {
         let mut sent = SentCounts::default();
         let ann = limits(1, 2);
@@ -251,6 +295,6 @@ mod tests {
             sent.count("ann", 1, at(hour));
             sent.count("ann", 1, at(hour - 3));
         }
-        assert!(sent.0["ann"].len() <= 24);
+        assert!(sent.accounts["ann"].len() <= 24);
     }
 }

@@ -139,7 +139,7 @@ fn an_unknown_setting_is_named_with_its_place_and_the_known_ones() {
     assert_eq!(
         static_errors(&MOX.replace("hostname:", "hostnam:")),
         "mox.ron:3:5: there is no setting \"hostnam\" here; correct the spelling or remove it; known here: \
-         data_dir, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, transports, outgoing, queue, connections, failed_logins, \
+         data_dir, sendmail_spool, user, hostname, log_level, log_levels, listeners, postmaster, resolvers, relay, transports, outgoing, queue, connections, failed_logins, \
          unlimited_networks, first_time_sender_delay, decision_records"
     );
     assert_eq!(
@@ -433,6 +433,11 @@ fn aliases_are_read_and_what_they_cannot_mean_is_named_with_its_place() {
             "\"a\".members[1]",
             "stands here twice",
         ),
+        (
+            "\"a\": (members: [\"AL\", \"LARGE\"])",
+            "\"a\".members[1]",
+            "is the same address as",
+        ),
         ("\"a+b\": (members: [\"AL\"])", "\"a+b\"", "does not count"),
         (
             "\"a@b\": (members: [\"AL\"])",
@@ -448,6 +453,7 @@ fn aliases_are_read_and_what_they_cannot_mean_is_named_with_its_place() {
     ] {
         let aliases = aliases
             .replace("MANY", &many)
+            .replace("\"LARGE\"", &format!("{:?}", al.replacen("al", "Al", 1)))
             .replace("\"AL\"", &format!("{al:?}"));
         let errors = dynamic_errors(&with_aliases(&aliases));
         assert!(errors.contains(what), "{aliases}: {errors}");
@@ -760,6 +766,11 @@ fn aliases_are_made_changed_and_removed_and_everything_else_is_as_it_was() {
     };
     for (alias, member, what) in [
         ("sales@example.org", "jo", "is a member of"),
+        (
+            "sales@example.org",
+            "JO",
+            "jo@example.org is a member of \"sales@example.org\" already",
+        ),
         (
             "sales@example.org",
             "nobody",

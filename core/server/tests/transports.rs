@@ -11,8 +11,8 @@ use mox_machine::Secret;
 use mox_sasl::Mechanism;
 use mox_server::Directory;
 use mox_server::config::{
-    Dynamic, Fail, Login, Password, Smarthost, SmarthostTls, Socks5, Static, Transport,
-    remove_account, remove_domain,
+    Dynamic, Fail, Family, Login, OutgoingAddresses, OwnAddresses, Password, Smarthost,
+    SmarthostTls, Socks5, Static, Transport, remove_account, remove_domain,
 };
 use mox_server::routes::Leaving;
 
@@ -73,7 +73,7 @@ fn transports_are_read_with_what_is_usual() {
         }),
         mechanisms: vec![Mechanism::Plain],
         ca: Some("office.pem".into()),
-        outgoing: None,
+        outgoing: OwnAddresses::default(),
     };
     let provider = Smarthost {
         host: "smtp.provider.example".into(),
@@ -85,7 +85,7 @@ fn transports_are_read_with_what_is_usual() {
         }),
         mechanisms: Mechanism::USUAL.into(),
         ca: None,
-        outgoing: None,
+        outgoing: OwnAddresses::default(),
     };
     let here = Smarthost {
         host: "127.0.0.1".into(),
@@ -111,7 +111,7 @@ fn transports_are_read_with_what_is_usual() {
                 host: "localhost".into(),
                 port: 9050,
                 login: None,
-                outgoing: None,
+                outgoing: OwnAddresses::default(),
             }),
         ),
     ];
@@ -121,6 +121,31 @@ fn transports_are_read_with_what_is_usual() {
     }
     let shown = format!("{read:?}");
     assert!(!shown.contains("\"secret\""), "{shown}");
+}
+
+#[test]
+fn a_transport_has_of_its_own_what_it_names_of_outgoing() {
+    let text = mox(
+        r#"        "a": smarthost(host: "a.example", outgoing: (ipv4: "192.0.2.9")),
+        "b": socks5(host: "b.example", outgoing: (prefer: either)),
+        "c": smarthost(host: "c.example"),"#,
+    );
+    let common = r#"outgoing: (ipv4: "192.0.2.1", ipv6: "2001:db8::1", prefer: only4),
+    transports"#;
+    let read = Static::parse("mox.ron", &text.replace("transports", common)).unwrap();
+    let of = |name: &str| match &read.transports[name] {
+        Transport::Smarthost(smarthost) => read.outgoing.with(&smarthost.outgoing),
+        Transport::Socks5(socks) => read.outgoing.with(&socks.outgoing),
+        Transport::Fail(_) => panic!("{name} leads nowhere"),
+    };
+    let expected = |ipv4: &str, prefer| OutgoingAddresses {
+        ipv4: Some(ipv4.parse().unwrap()),
+        ipv6: Some("2001:db8::1".parse().unwrap()),
+        prefer,
+    };
+    assert_eq!(of("a"), expected("192.0.2.9", Family::Only4));
+    assert_eq!(of("b"), expected("192.0.2.1", Family::Either));
+    assert_eq!(of("c"), expected("192.0.2.1", Family::Only4));
 }
 
 #[test]

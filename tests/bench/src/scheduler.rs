@@ -82,6 +82,7 @@ fn queue() -> Scheduler {
 fn entry(id: u64, retry: bool) -> Entry {
     Entry {
         id,
+        owner: id % 10,
         hop: NextHop::Domain(Arc::from(format!("d{}.example", id % DOMAINS))),
         next_attempt: NOW,
         delay_notice: Some(NOW + Duration::from_secs(4 * 3_600)),

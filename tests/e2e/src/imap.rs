@@ -25,7 +25,15 @@ pub struct Line {
 impl Imap {
     /// Connects and logs in as this address.
     pub fn login(server: &Localserve, address: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.port(143))).unwrap();
+        Self::login_at(server.port(143), address, PASSWORD)
+    }
+
+    /// The same with a server at this port of this machine.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub fn login_at(port: u16, address: &str, password: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
@@ -34,7 +42,7 @@ impl Imap {
             tag: 0,
         };
         imap.line();
-        imap.ok(&format!("LOGIN {address} {PASSWORD}"));
+        imap.ok(&format!("LOGIN {address} {password}"));
         imap
     }
 
@@ -69,6 +77,15 @@ impl Imap {
         }
     }
 
+    /// All messages in a mailbox, as they are stored.
+    pub fn all(&mut self, mailbox: &str) -> Vec<Vec<u8>> {
+        self.ok(&format!("EXAMINE {mailbox}"));
+        self.ok("UID FETCH 1:* BODY.PEEK[]")
+            .into_iter()
+            .flat_map(|line| line.literals)
+            .collect()
+    }
+
     /// The next line that the server sends.
     pub fn line(&mut self) -> Line {
         let mut line = Line {
@@ -98,10 +115,5 @@ impl Imap {
 
 /// All messages in the Inbox of this address, as they are stored.
 pub fn inbox(server: &Localserve, address: &str) -> Vec<Vec<u8>> {
-    let mut imap = Imap::login(server, address);
-    imap.ok("EXAMINE INBOX");
-    imap.ok("UID FETCH 1:* BODY.PEEK[]")
-        .into_iter()
-        .flat_map(|line| line.literals)
-        .collect()
+    Imap::login(server, address).all("INBOX")
 }

@@ -8,10 +8,11 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use mox_e2e::{Localserve, Smtp, Stub, wait_for};
+use mox_e2e::{Localserve, Served, Smtp, Stub, wait_for};
 use serde_json::Value;
 
 /// How long an attempt may take.
@@ -133,4 +134,24 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
         ("z@c.example", "dropped"),
     ];
     assert_eq!(fates, BTreeSet::from(expected));
+}
+
+#[test]
+fn a_rehearsal_goes_by_what_the_configuration_says_of_the_queue() {
+    let mut server = Served::prepare("127.0.0.1:1");
+    let settings = "(queue: (attempts: 20, per_domain: 2, per_transport: 3, lifetime_hours: 48, delay_notice_hours: 1),";
+    let config = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), config.replacen('(', settings, 1)).unwrap();
+    server.give_away();
+    server.resume();
+    let told = server.moxctl(&["queue", "simulate", "--hours", "1", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let by = serde_json::json!({
+        "attempts": 20,
+        "per_domain": 2,
+        "per_transport": 3,
+        "lifetime_hours": 48,
+        "delay_notice_hours": 1,
+    });
+    assert_eq!(told["by"], by);
 }

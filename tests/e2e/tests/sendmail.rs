@@ -10,10 +10,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mox_e2e::{Served, Stub, moxctl, wait_for};
+use mox_e2e::{Served, Stub, moxctl, skip, wait_for};
 
 /// How long a message may be under way between two processes on one machine.
 const UNDER_WAY: Duration = Duration::from_secs(30);
@@ -260,4 +262,71 @@ fn a_server_that_is_killed_while_it_takes_mail_takes_each_message_once() {
         let entries = queue.iter().filter(|entry| entry["to"] == to);
         assert_eq!(entries.count(), 1, "r{n}");
     }
+}
+
+#[test]
+fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
+    /// A user of every system that is neither root nor the server's; their group has the same number.
+    const DAEMON: u32 = 1;
+    if !nix::unistd::Uid::effective().is_root() {
+        return skip(
+            "other_users_leave_mail_in_a_spool_where_they_are_in_its_group",
+            "only root becomes another user",
+        );
+    }
+    let stub = Stub::taking();
+    let mut server = Served::prepare(&stub.address());
+    let spool = server.scratch().path().join("spool");
+    let config = fs::read_to_string(server.config()).unwrap();
+    let config = config.replacen("(", &format!("(sendmail_spool: {spool:?},"), 1);
+    fs::write(server.config(), config).unwrap();
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o600)).unwrap();
+    let place = server.config();
+    let from = |group: u32, subject: &str| {
+        let mut command = Command::new(moxctl());
+        let child = command.arg("--config").arg(&place);
+        let child = child.args(["sendmail", "-f", "web@example.org", "bob@far.example"]);
+        let child = child.env("MOXSPOOL", &spool).uid(DAEMON).gid(group);
+        let child = child.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let message = format!("Subject: {subject}\n\nx\n");
+        let _ = child.stdin.take().unwrap().write_all(message.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = from(DAEMON, "none");
+    assert_eq!(code, 77);
+    assert!(
+        said.contains("sendmail_spool in mox.ron names a spool and they are in its group"),
+        "{said}"
+    );
+    fs::create_dir(&spool).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o1730)).unwrap();
+    let owner = fs::metadata(server.data().parent().unwrap()).unwrap().uid();
+    chown(&spool, Some(owner), Some(DAEMON)).unwrap();
+    server.give_away();
+    server.resume();
+    assert_eq!(from(DAEMON, "up"), (0, String::new()));
+    let is_empty = || (fs::read_dir(&spool).unwrap().count() == 1).then_some(());
+    wait_for("a spool with nothing but about", UNDER_WAY, is_empty);
+    server.stop();
+    // It waits for the server, and who is not in the group gets nowhere.
+    assert_eq!(from(DAEMON, "down"), (0, String::new()));
+    assert_eq!(from(DAEMON + 1, "other").0, 77);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 2, "and about");
+    server.resume();
+    wait_for("all messages", UNDER_WAY, || {
+        (stub.taken().len() >= 2).then_some(())
+    });
+    wait_for("a spool with nothing but about", UNDER_WAY, is_empty);
+    let once = |subject: &str| (subject.to_owned(), 1);
+    assert_eq!(subjects(&stub), [once("down"), once("up")].into());
+    let taken = stub.taken().remove(0);
+    assert!(taken.mail.starts_with("MAIL FROM:<web@example.org>"));
+    let log = server.log();
+    assert!(
+        log.contains("left by a user of this machine") && log.contains("uid=1"),
+        "{log}"
+    );
 }

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use mox_e2e::{Served, Smtp, Stub, have, moxctl, run, script, skip, wait_for};
+use mox_e2e::{Imap, Served, Smtp, Stub, have, moxctl, run, script, skip, wait_for};
 use serde_json::Value;
 
 /// How long a message may be under way between two processes on one machine.
@@ -315,4 +315,27 @@ fn an_account_is_told_when_it_may_send_more() {
         said.contains("3 messages") && said.contains("try again after 20"),
         "{said}"
     );
+
+    // Who runs the server hears of it, once.
+    let log = wait_for("a line in the log", UNDER_WAY, || {
+        let log = server.log();
+        log.contains("its password may have been stolen")
+            .then_some(log)
+    });
+    assert_eq!(log.matches("its password may have been stolen").count(), 1);
+    let mut imap = Imap::login_at(server.port(143), "ann@example.org", server.password());
+    let told = wait_for("a notice", UNDER_WAY, || {
+        let list = imap.ok("LIST \"\" Postmaster");
+        (!list.is_empty()).then(|| imap.all("Postmaster"))
+    });
+    assert_eq!(told.len(), 1);
+    let told = String::from_utf8_lossy(&told[0]);
+    for part in [
+        "Subject: Account ann has reached its limit of sending\r\n",
+        "\r\n4 recipients that it never wrote to before. More is refused for now",
+        "came from 127.0.0.1, by somebody\r\nwho logged in as ann@example.org.",
+        "moxctl setaccountpassword ann\r\n",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

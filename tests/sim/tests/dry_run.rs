@@ -265,6 +265,40 @@ fn a_rehearsal_says_each_step_and_goes_as_far_as_it_is_told() {
 }
 
 #[test]
+fn a_rehearsal_says_what_name_servers_were_asked_and_what_they_said() {
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    let steps = sim.run(async move {
+        let peer = world.computer("peer", [10, 0, 0, 9]);
+        serve(&peer, 25, "mx.peer.example", None, Plain).unwrap();
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let zone = "peer.example. 3600 MX 10 mx.peer.example.\n\
+                    mx.peer.example. 3600 A 10.0.0.9\n\
+                    _mta-sts.peer.example. 3600 TXT \"v=other\"\n";
+        let zone = MasterFile::parse(zone).unwrap();
+        let mut one = One::new(&world, Outgoing::Direct);
+        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
+        one.start().await;
+        let run = one.node().dry_run(None, CAROL, 1_000, false).await.unwrap();
+        assert_eq!(run.outcome, "delivered", "{run:?}");
+        one.stop().await;
+        run.steps
+    });
+    let (asked, done): (Vec<&str>, Vec<&str>) =
+        (steps.iter().map(String::as_str)).partition(|step| step.starts_with("DNS: "));
+    assert_eq!(
+        asked,
+        [
+            "DNS: mx.peer.example A: 10.0.0.9 (not AD)",
+            "DNS: mx.peer.example AAAA: the name has no such record (not AD)",
+            "DNS: peer.example MX: 10 mx.peer.example (not AD)",
+            "DNS: _mta-sts.peer.example TXT: \"v=other\" (not AD)",
+        ]
+    );
+    assert_eq!(done[1], "to mx.peer.example [10.0.0.9], port 25");
+}
+
+#[test]
 fn a_domain_that_is_not_ascii_asks_for_no_smtputf8() {
     let sim = Sim::new(1, Knobs::fault_free());
     let world = sim.clone();

@@ -805,3 +805,38 @@ fn mail_leaves_from_the_addresses_and_over_the_families_of_the_configuration() {
         }
     }
 }
+
+#[test]
+fn over_ipv4_only_nobody_is_reached_by_an_address_of_ipv6() {
+    for (prefer, expected) in [
+        (
+            Family::Only4,
+            Some(
+                "mail goes out over IPv4 only (outgoing, prefer: only4), \
+                 and no IPv4 address of [IPv6:fd00::a00:201] is known",
+            ),
+        ),
+        (Family::Ipv4, None),
+    ] {
+        let addresses = OutgoingAddresses {
+            prefer,
+            ..OutgoingAddresses::default()
+        };
+        let hosts = vec![Some(Box::new(Plain) as Host)];
+        world_of(
+            1,
+            true,
+            addresses,
+            hosts,
+            move |one, ledgers, client| async move {
+                let to = "carol@[IPv6:fd00::a00:201]";
+                submit(&client, &[to], &text(MARK, 3)).await.unwrap();
+                let is_gone = one.settle(MINUTE).await;
+                let last = one.queue().into_iter().find_map(|entry| entry.last);
+                assert_eq!((is_gone, last.as_deref()), (expected.is_none(), expected));
+                assert_eq!(ledgers[0].visits().is_empty(), !is_gone);
+                one.stop().await;
+            },
+        );
+    }
+}

@@ -14,7 +14,7 @@ use mox_driver::{Bind, Runtime};
 use mox_machine::{Mono, Secret};
 use mox_node::{Change, Outgoing, Selection, Transport};
 use mox_server::config::{
-    Fail, Login, Password, Smarthost, SmarthostTls, Socks5, Transport as Kind,
+    Fail, Login, OwnAddresses, Password, Smarthost, SmarthostTls, Socks5, Transport as Kind,
 };
 use mox_server::routes::{Domains, Route, Routes};
 use mox_sim::peers::{Act, Busy, Hanger, Ledger, Manner, Plain, Seen, Stage, serve};
@@ -88,7 +88,7 @@ fn provider(tls: SmarthostTls) -> Smarthost {
         }),
         mechanisms: mox_sasl::Mechanism::USUAL.into(),
         ca: None,
-        outgoing: None,
+        outgoing: OwnAddresses::default(),
     }
 }
 
@@ -439,7 +439,7 @@ fn a_proxy_is_told_the_address_and_carries_the_session() {
             kind: Kind::Socks5(Socks5 {
                 host: "10.0.0.5".into(),
                 port: 1080,
-                outgoing: None,
+                outgoing: OwnAddresses::default(),
                 login: Some(Login {
                     user: "ann".into(),
                     password: Password::File("unread".into()),

@@ -15,17 +15,21 @@ pub fn scheduler(data: &[u8]) {
         retries: 1 + source.below(4),
         per_domain: 1 + source.below(3),
         per_transport: 1 + source.below(3),
+        owner_share: 1 + source.below(4),
         ..Limits::default()
     };
     let mut scheduler = Scheduler::new(limits.clone());
     let (mut waiting, mut running) = (BTreeMap::<u64, Entry>::new(), BTreeMap::<u64, Entry>::new());
     let mut now = Utc::from_secs(1_767_323_045);
+    // What was due once stays so when the clock is put back.
+    let mut latest = now;
     while !source.is_empty() {
         let id = u64::from(source.octet() % 12);
         match source.octet() % 8 {
             0..=2 => {
                 let entry = Entry {
                     id,
+                    owner: u64::from(source.octet() % 3),
                     hop: match source.pick(&["a", "b", "p"]) {
                         "p" => NextHop::Transport("p".into()),
                         domain => NextHop::Domain(domain.into()),
@@ -54,6 +58,7 @@ pub fn scheduler(data: &[u8]) {
                     let due = entry.delay_notice.take().unwrap();
                     assert!(due <= now || due > now + limits.longest_wait, "told early");
                 }
+                latest = latest.max(now);
                 let due = scheduler.due(now);
                 assert_eq!(
                     due.iter().collect::<BTreeSet<_>>().len(),
@@ -63,7 +68,8 @@ pub fn scheduler(data: &[u8]) {
                 for id in due {
                     let entry = waiting.get(&id).unwrap().clone();
                     assert!(
-                        entry.next_attempt <= now || entry.next_attempt > now + limits.longest_wait,
+                        entry.next_attempt <= latest
+                            || entry.next_attempt > now + limits.longest_wait,
                         "early"
                     );
                     assert!(running.insert(id, entry).is_none(), "it runs already");
@@ -81,7 +87,10 @@ pub fn scheduler(data: &[u8]) {
                 }
                 // Nothing that could run is left.
                 for entry in waiting.values().filter(|e| !running.contains_key(&e.id)) {
-                    let free = running.len() < limits.total
+                    let slots = limits.total - running.len();
+                    let has = count(&|e| e.owner == entry.owner);
+                    let free = slots > 0
+                        && (has == 0 || has < (slots - 1) * limits.owner_share)
                         && count(&|e| e.hop == entry.hop) < most(&entry.hop)
                         && (!entry.retry || count(&|e| e.retry) < limits.retries);
                     assert!(!free || entry.next_attempt > now, "{entry:?} could run");

@@ -538,7 +538,15 @@ pub(super) async fn deliver<R: Runtime>(
     let Some((_, first, _)) = open.first() else {
         return (session, Vec::new());
     };
-    let mut route = match route::hops(node, transport, first, demand(&message)).await {
+    let mut route = match route::hops(
+        node,
+        transport,
+        first,
+        demand(&message),
+        probe.map(AsRef::as_ref),
+    )
+    .await
+    {
         Ok(route) => route,
         Err(NoRoute {
             outcome,
@@ -666,14 +674,17 @@ fn suppressed<R: Runtime>(
     let published = node.store.published();
     let view = &*published.view;
     let account = message.account?;
-    let found = mox_mailbox::suppression(view, account, address).ok()??;
+    let now = node.runtime.now().utc;
+    let found = mox_mailbox::suppression(view, account, address, now).ok()??;
     let account = mox_mailbox::account_by_id(view, account).ok()??.name;
     let why = match found.failures {
         0 => format!("because somebody said so: {}", found.reason),
         count => format!("because it failed {count} times in a row: {}", found.reason),
     };
+    let until = found.until();
+    let until = until.map_or_else(String::new, |at| format!(" until {at}"));
     let text = format!(
-        "not sent: this address is suppressed, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
+        "not sent: this address is suppressed{until}, {why} (an administrator of this server can lift that: moxctl queue suppress rm {account} {address})"
     );
     Some(ours(Outcome::Permanent, "5.7.1", &text, None))
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use mox_address::Path;
+use mox_dns::Facts;
 use mox_driver::Runtime;
 use mox_mailbox::{BodyId, BodyRef, QueueEntry, QueueMessage};
 use mox_server::Found;
@@ -10,6 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::asked;
 use super::attempt::{Delivering, deliver};
 use crate::Node;
 use crate::node::{Inner, StartError};
@@ -31,6 +33,16 @@ impl Probe {
     pub(super) fn note(&self, step: impl fmt::Display) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         steps.push(step.to_string());
+    }
+
+    /// Notes what was asked of name servers, each question once.
+    pub(super) fn asked(&self, facts: &Facts) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in asked::lines(facts) {
+            if !steps.contains(&line) {
+                steps.push(line);
+            }
+        }
     }
 
     /// Notes what a server offers.

@@ -157,7 +157,7 @@ impl Login {
 mod tests {
     use super::*;
     use crate::transports::Transport;
-    use mox_server::config::{self, Password, Smarthost};
+    use mox_server::config::{self, OwnAddresses, Password, Smarthost};
 
     fn login(tls: SmarthostTls, mechanisms: &[Mechanism]) -> Login {
         let smarthost = Smarthost {
@@ -170,7 +170,7 @@ mod tests {
             }),
             mechanisms: mechanisms.to_vec(),
             ca: None,
-            outgoing: None,
+            outgoing: OwnAddresses::default(),
         };
         let transport = Transport {
             kind: config::Transport::Smarthost(smarthost),

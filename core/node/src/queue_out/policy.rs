@@ -12,6 +12,7 @@ use rustls_pki_types::ServerName;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::dry_run::Probe;
 use super::seen::Seen;
 use crate::node::Inner;
 use crate::peer::Presented;
@@ -64,13 +65,17 @@ impl HopPolicy {
         host: &MailHost,
         (sts, problem): (Option<StsPolicy>, Option<&FetchError>),
         demand: Demand,
+        probe: Option<&Probe>,
     ) -> Self {
         let port = node.config.remote_port;
         let lookup = |facts: &Facts| dane_lookup(facts, host, port);
-        let (dane, _) = node
+        let (dane, facts) = node
             .resolver
             .inquire(&node.runtime, Facts::default(), lookup)
             .await;
+        if let Some(probe) = probe {
+            probe.asked(&facts);
+        }
         let mut policy = Self {
             domain: domain.clone(),
             host: host.name.clone(),

@@ -10,6 +10,7 @@ use mox_tls_policy::Demand;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::dry_run::Probe;
 use super::policy::HopPolicy;
 use crate::config::Outgoing;
 use crate::node::Inner;
@@ -34,11 +35,11 @@ pub(super) struct Hop {
 impl Hop {
     /// From which addresses it is reached.
     pub(super) fn addresses<R: Runtime>(&self, node: &Inner<R>) -> OutgoingAddresses {
-        let own = match &self.way {
-            Way::Smarthost(_, transport) | Way::Socks5(transport, _) => transport.addresses(),
-            Way::Plain | Way::Relay => None,
-        };
-        own.unwrap_or(node.config.sending.addresses)
+        let common = node.config.sending.addresses;
+        match &self.way {
+            Way::Smarthost(_, transport) | Way::Socks5(transport, _) => transport.addresses(common),
+            Way::Plain | Way::Relay => common,
+        }
     }
 }
 
@@ -94,6 +95,16 @@ impl NoRoute {
             unknown: false,
         }
     }
+
+    /// It has addresses, and the configuration has mail go out over other ones.
+    fn other_family(whose: &str) -> Self {
+        Self::temporary(
+            "4.4.1",
+            format!(
+                "mail goes out over IPv4 only (outgoing, prefer: only4), and no IPv4 address of {whose} is known"
+            ),
+        )
+    }
 }
 
 /// The hops of a transport for a recipient's domain, with what they and the message demand of TLS.
@@ -102,10 +113,11 @@ pub(super) async fn hops<R: Runtime>(
     transport: &str,
     to: &Path,
     demand: Demand,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     let named = node.config.transports.get(transport);
-    let own = named.and_then(|named| named.addresses());
-    let own = own.unwrap_or(node.config.sending.addresses);
+    let common = node.config.sending.addresses;
+    let own = named.map_or(common, |named| named.addresses(common));
     match (
         named.map(|named| (named, &named.kind)),
         &node.config.outgoing,
@@ -117,7 +129,7 @@ pub(super) async fn hops<R: Runtime>(
             unknown: false,
         }),
         (Some((named, Kind::Smarthost(smarthost))), _) => {
-            let (addresses, is_whole) = addresses(node, &smarthost.host, own).await?;
+            let (addresses, is_whole) = addresses(node, &smarthost.host, own, probe).await?;
             let name = Arc::<str>::from(transport);
             let hop = |ip| Hop {
                 name: smarthost.host.clone(),
@@ -131,12 +143,12 @@ pub(super) async fn hops<R: Runtime>(
             })
         }
         (Some((named, Kind::Socks5(socks))), _) => {
-            let (proxies, _) = addresses(node, &socks.host, own).await?;
+            let (proxies, _) = addresses(node, &socks.host, own, probe).await?;
             let proxies = proxies
                 .into_iter()
                 .map(|ip| SocketAddr::new(ip, socks.port));
             let way = Way::Socks5(named.clone(), Arc::new(proxies.collect()));
-            let mut route = direct(node, to, demand, own).await?;
+            let mut route = direct(node, to, demand, own, probe).await?;
             for hop in &mut route.hops {
                 hop.way = way.clone();
             }
@@ -149,9 +161,15 @@ pub(super) async fn hops<R: Runtime>(
                 policy: None,
                 way: Way::Relay,
             };
-            Ok(addresses.iter().map(hop).collect::<Vec<_>>().into())
+            let hops = addresses.iter().filter(|to| own.goes_to(to.ip())).map(hop);
+            let mut hops: Vec<Hop> = hops.collect();
+            hops.sort_by_key(|hop| own.rank(hop.address.ip()));
+            match hops.is_empty() && !addresses.is_empty() {
+                true => Err(NoRoute::other_family("the relay")),
+                false => Ok(hops.into()),
+            }
         }
-        (None, _) if transport == DIRECT => direct(node, to, demand, own).await,
+        (None, _) if transport == DIRECT => direct(node, to, demand, own, probe).await,
         (None, _) => Err(NoRoute::temporary(
             "4.3.5",
             format!(
@@ -167,8 +185,10 @@ async fn direct<R: Runtime>(
     to: &Path,
     demand: Demand,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     match &to.host {
+        Host::Literal(ip) if !own.goes_to(*ip) => Err(NoRoute::other_family(&to.host.to_string())),
         Host::Literal(ip) => Ok(vec![Hop {
             name: ip.to_string(),
             address: SocketAddr::new(*ip, node.config.remote_port),
@@ -176,7 +196,7 @@ async fn direct<R: Runtime>(
             way: Way::Plain,
         }]
         .into()),
-        Host::Domain(domain) => mx(node, domain, demand, own).await,
+        Host::Domain(domain) => mx(node, domain, demand, own, probe).await,
     }
 }
 
@@ -198,9 +218,13 @@ async fn addresses<R: Runtime>(
     node: &Inner<R>,
     host: &str,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<(Vec<IpAddr>, bool), NoRoute> {
     if let Ok(ip) = host.parse() {
-        return Ok((vec![ip], true));
+        return match own.goes_to(ip) {
+            true => Ok((vec![ip], true)),
+            false => Err(NoRoute::other_family(host)),
+        };
     }
     // RFC 6761 6.3: nobody is asked.
     if host.eq_ignore_ascii_case("localhost") {
@@ -216,18 +240,24 @@ async fn addresses<R: Runtime>(
             .iter()
             .all(|answer| !answer.why().is_some_and(Failure::is_temporary));
         let found = answers.iter().flat_map(|answer| answer.addresses());
-        let mut found: Vec<IpAddr> = own.in_order(found.collect());
+        let found: Vec<IpAddr> = found.collect();
+        let has_any = !found.is_empty();
+        let mut found = own.in_order(found);
         let is_whole = is_known && found.len() <= ADDRESSES_MAX;
         found.truncate(ADDRESSES_MAX);
-        Ok((found, is_whole))
+        Ok(((found, is_whole), has_any))
     };
-    let (found, _) = node
+    let ((found, has_any), facts) = node
         .resolver
         .inquire(&node.runtime, Facts::default(), lookup)
         .await;
-    match found.0.is_empty() {
-        true => Err(temporary(format!("DNS has no address of {host}"))),
-        false => Ok(found),
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
+    match (found.0.is_empty(), has_any) {
+        (false, _) => Ok(found),
+        (true, true) => Err(NoRoute::other_family(host)),
+        (true, false) => Err(temporary(format!("DNS has no address of {host}"))),
     }
 }
 
@@ -236,6 +266,7 @@ async fn mx<R: Runtime>(
     domain: &Domain,
     demand: Demand,
     addresses: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<Route, NoRoute> {
     let bad_name = || NoRoute {
         outcome: Outcome::Permanent,
@@ -250,7 +281,11 @@ async fn mx<R: Runtime>(
         let text = format!("DNS did not say where mail for {domain} goes: {failure:?}");
         (Outcome::Temporary, "4.4.3", text)
     };
-    let (outcome, status, text) = match node.resolver.mail_hosts(&node.runtime, &name).await {
+    let (plan, facts) = node.resolver.mail_hosts(&node.runtime, &name).await;
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
+    let (outcome, status, text) = match plan {
         MxPlan::Hosts {
             hosts,
             left_out,
@@ -264,7 +299,8 @@ async fn mx<R: Runtime>(
             let is_before = |preference: u16| ours.is_none_or(|ours| preference < ours);
             let usable = hosts.into_iter().filter(|host| is_before(host.preference));
             let left_out = left_out.filter(|(preference, _)| is_before(*preference));
-            let (hops, all) = hops_of(node, &name, usable.collect(), demand, addresses).await?;
+            let (hops, all) =
+                hops_of(node, &name, usable.collect(), demand, addresses, probe).await?;
             if !hops.is_empty() {
                 // Those beyond our own place are not asked anyway.
                 return Ok(Route {
@@ -316,15 +352,19 @@ async fn hops_of<R: Runtime>(
     hosts: Vec<MailHost>,
     demand: Demand,
     own: OutgoingAddresses,
+    probe: Option<&Probe>,
 ) -> Result<(Vec<Hop>, bool), NoRoute> {
     let mut hops = Vec::new();
     if hosts.is_empty() {
         return Ok((hops, true));
     }
-    let sts = node
+    let (sts, facts) = node
         .policies
         .of(&node.runtime, &node.resolver, domain)
         .await;
+    if let Some(probe) = probe {
+        probe.asked(&facts);
+    }
     let (policy, problem) = match sts {
         Ok(applied) => (applied.policy, applied.problem),
         // RFC 8689 4.2.2: it is to arrive, whatever policies say.
@@ -343,7 +383,7 @@ async fn hops_of<R: Runtime>(
             break;
         }
         let sts = (policy.clone(), problem.as_ref());
-        let policy = HopPolicy::of(node, domain, &host, sts, demand).await;
+        let policy = HopPolicy::of(node, domain, &host, sts, demand, probe).await;
         let policy = Arc::new(policy);
         let name = host.name.to_string();
         let name = name.trim_end_matches('.').to_owned();
@@ -355,12 +395,8 @@ async fn hops_of<R: Runtime>(
         }));
     }
     if hops.is_empty() {
-        return Err(NoRoute::temporary(
-            "4.4.1",
-            format!(
-                "mail goes out over IPv4 only, and the mail servers of {domain} have IPv6 only"
-            ),
-        ));
+        let whose = format!("the mail servers of {domain}");
+        return Err(NoRoute::other_family(&whose));
     }
     // A host that has some of its addresses there was asked.
     hops.truncate(ADDRESSES_MAX);

@@ -10,7 +10,7 @@ use mox_mailbox::{
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
-use mox_server::{Arrived, Departing, Letterhead, NoAuthor, StoredStructure, Submitted};
+use mox_server::{Arrived, Departing, Found, Letterhead, NoAuthor, StoredStructure, Submitted};
 use mox_smtp::server::BodyKind;
 use mox_smtp::wire::RcptDsn;
 use mox_store::{BodyFacts, Spool, StoreError};
@@ -227,6 +227,11 @@ impl Transaction {
             }
             check_author(node, arrival, departing)?;
         }
+        // What programs send again on purpose is no loop.
+        let here: &[Local] = match arrival.file {
+            Some(_) => &[],
+            None => &self.local,
+        };
         let judged = match letterhead {
             Some(letterhead) => {
                 let message = (&arrived, spool);
@@ -234,7 +239,7 @@ impl Transaction {
                 spool = back;
                 Some(judged)
             }
-            None => match loops(&arrived, &self.local) {
+            None => match loops(&arrived, here) {
                 Some(why) => return Err(Reply::new(550, 4, 6, why)),
                 None => None,
             },
@@ -343,7 +348,9 @@ impl Transaction {
         let is_queued = |nth: &usize| {
             let local = self.local.get(*nth);
             let is_wanted = local.is_some_and(|local| self.wants_success(local));
-            judged.is_none() && (is_wanted || self.params.release.is_some())
+            let by_queue = is_wanted || self.params.release.is_some();
+            judged.is_none()
+                && (by_queue || local.is_some_and(|local| is_handed(node, arrival, local)))
         };
         order.sort_by_key(|nth| is_queued(nth));
         let others = order.iter().filter(|nth| !is_queued(nth)).count();
@@ -355,7 +362,10 @@ impl Transaction {
             .iter()
             .filter_map(|nth| self.local.get(*nth))
             .collect();
-        has_room(node, &later, arrived.size)?;
+        // What is handed over is not refused: the queue waits for room, and tells the sender.
+        if arrival.file.is_none() {
+            has_room(node, &later, arrived.size)?;
+        }
         let targets = at_once
             .iter()
             .filter_map(|nth| {
@@ -501,7 +511,7 @@ impl Transaction {
             _ => None,
         };
         if let Some((login, new)) = limited {
-            sending::take(node, login, new)?;
+            sending::take(node, (login, arrival.peer.ip()), new)?;
         }
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
@@ -595,6 +605,14 @@ fn loops(arrived: &Arrived, local: &[Local]) -> Option<&'static str> {
         true => Some(DELIVERED_BEFORE),
         false => None,
     }
+}
+
+/// What is handed over on this machine goes by the queue; not where all mail for others ends in a mailbox here, which the queue does
+/// not know of.
+fn is_handed<R: Runtime>(node: &Inner<R>, arrival: &Arrival, local: &Local) -> bool {
+    let directory = node.directory();
+    let is_ours = |to: &Path| directory.find(to) != Found::NotOurs;
+    arrival.file.is_some() && local.to.first().is_some_and(is_ours)
 }
 
 /// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use mox_address::{Path, Reply};
 use mox_driver::Runtime;
-use mox_server::{Envelope, Found};
+use mox_mailbox::AccountId;
+use mox_server::{Envelope, Found, Member};
 use mox_smtp::server::MailParams;
 use mox_smtp::wire::{MailDsn, RcptDsn};
 use mox_store::DiskSpace;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::MAILBOXES_MAX;
 use super::transaction::{Arrival, Outcome, Target, Transaction};
 use crate::auth::Login;
 use crate::config::{Outgoing, Service};
@@ -75,6 +77,11 @@ impl<R: Runtime> Node<R> {
         let wishes = RcptDsn::parse(&rcpt_dsn);
         for to in to {
             let target = target(&node, &to)?;
+            // Who is one too many is found again when the queue gets there.
+            let target = match transaction.mailboxes_with(&target) > MAILBOXES_MAX {
+                true => Target::Remote,
+                false => target,
+            };
             transaction.add(to, wishes.clone(), target);
         }
         let arrival = Arrival {
@@ -145,7 +152,13 @@ fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotT
     let directory = node.directory();
     let account_of = |path: &Path| match directory.find(path) {
         Found::Account { account, .. } => Some(account),
-        _ => None,
+        // Of those who may send with it, the one who is named first.
+        Found::Alias {
+            members,
+            members_may_send: true,
+            ..
+        } => members.into_iter().next().map(|member| member.account),
+        Found::Alias { .. } | Found::UnknownLocalPart | Found::NotOurs => None,
     };
     let postmaster = || {
         let address = format!("postmaster@{}", node.config.hostname);
@@ -163,15 +176,37 @@ fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotT
     })
 }
 
+/// Whoever has a mailbox here gets the message once, by whatever names. All go by the queue, which tries again where there is no room
+/// now, finds out where there is nobody, and tells the sender: no recipient keeps the message from others.
 fn target<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Target, NotTaken> {
+    let members = |members: Vec<Member>| -> Option<Vec<(AccountId, Member)>> {
+        let id = |member: Member| Some((node.account_id(&member.account)?, member));
+        members.into_iter().map(id).collect()
+    };
     match (node.directory().find(to), &node.config.outgoing) {
         (Found::NotOurs, Outgoing::Sink(name)) => Ok(Target::Local {
             account: node.account_id(name).ok_or_else(unreachable)?,
             name: name.clone(),
             mailbox: mox_mailbox::INBOX.into(),
         }),
-        // The queue tries again where there is no room now, finds out where there is nobody, and tells the sender: no recipient
-        // keeps the message from others.
+        (
+            Found::Account {
+                account: name,
+                mailbox,
+                ..
+            },
+            _,
+        ) => Ok(match node.account_id(&name) {
+            Some(account) => Target::Local {
+                account,
+                name,
+                mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
+            },
+            None => Target::Remote,
+        }),
+        (Found::Alias { members: all, .. }, _) => {
+            Ok(members(all).map_or(Target::Remote, Target::Members))
+        }
         _ => Ok(Target::Remote),
     }
 }

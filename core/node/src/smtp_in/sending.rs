@@ -2,10 +2,12 @@
 
 use mox_address::{Path, Reply};
 use mox_driver::Runtime;
-use mox_server::SendLimits;
-use std::sync::PoisonError;
+use mox_server::{LimitReached, SendLimits};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
 
 use super::judge::hash;
+use super::limit_notice;
 use super::record;
 use crate::auth::Login;
 use crate::node::Inner;
@@ -13,8 +15,8 @@ use crate::node::Inner;
 /// Whether an account may send one more message to `so_far` recipients elsewhere that it never wrote to, and to this one: with it there
 /// are so many of them.
 pub(super) fn check<R: Runtime>(
-    node: &Inner<R>,
-    login: &Login,
+    node: &Arc<Inner<R>>,
+    (login, peer): (&Login, IpAddr),
     so_far: u32,
     to: &Path,
 ) -> Result<u32, Reply> {
@@ -24,24 +26,46 @@ pub(super) fn check<R: Runtime>(
     }
     let is_new = limits.new_recipients.is_some() && is_new(node, login, to);
     let new = so_far.saturating_add(u32::from(is_new));
-    let sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
     let now = node.runtime.now().utc;
-    let checked = sent.check(&login.account, limits, new, now);
-    checked.map(|()| new).map_err(|reached| reached.reply())
+    let checked = {
+        let sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.check(&login.account, limits, new, now)
+    };
+    checked
+        .map(|()| new)
+        .map_err(|reached| told(node, (login, peer), reached))
 }
 
 /// The same for all of a message, and counts it: two messages at once are not both the last one.
-pub(super) fn take<R: Runtime>(node: &Inner<R>, login: &Login, new: u32) -> Result<(), Reply> {
+pub(super) fn take<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    (login, peer): (&Login, IpAddr),
+    new: u32,
+) -> Result<(), Reply> {
     let limits = node.directory().send_limits(&login.account);
     if limits == SendLimits::default() {
         return Ok(());
     }
-    let mut sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
     let now = node.runtime.now().utc;
-    let checked = sent.check(&login.account, limits, new, now);
-    checked.map_err(|reached| reached.reply())?;
-    sent.count(&login.account, new, now);
-    Ok(())
+    let checked = {
+        let mut sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let checked = sent.check(&login.account, limits, new, now);
+        if checked.is_ok() {
+            sent.count(&login.account, new, now);
+        }
+        checked
+    };
+    checked.map_err(|reached| told(node, (login, peer), reached))
+}
+
+/// The reply to who is beyond a limit; the postmaster hears of it too.
+fn told<R: Runtime>(
+    node: &Arc<Inner<R>>,
+    (login, peer): (&Login, IpAddr),
+    reached: LimitReached,
+) -> Reply {
+    limit_notice::tell(node, login, peer, reached);
+    reached.reply()
 }
 
 /// The message was not stored: it does not count.

@@ -167,6 +167,29 @@ impl Transaction {
         !self.local.is_empty() || !self.remote.is_empty()
     }
 
+    /// How many mailboxes here the message goes to, when it goes there too.
+    pub(super) fn mailboxes_with(&self, target: &Target) -> usize {
+        let is_new = |account: AccountId, mailbox: &str| {
+            let mut local = self.local.iter();
+            !local.any(|local| local.account == account && local.mailbox == mailbox)
+        };
+        let new: BTreeSet<AccountId> = match target {
+            Target::Local {
+                account, mailbox, ..
+            } => [*account]
+                .into_iter()
+                .filter(|account| is_new(*account, mailbox))
+                .collect(),
+            Target::Members(members) => members
+                .iter()
+                .map(|(account, _)| *account)
+                .filter(|account| is_new(*account, mox_mailbox::INBOX))
+                .collect(),
+            Target::Remote => BTreeSet::new(),
+        };
+        self.local.len() + new.len()
+    }
+
     /// One more recipient. How many there may be is the machine's to say.
     pub(super) fn add(&mut self, to: Path, dsn: RcptDsn, target: Target) {
         if dsn != RcptDsn::default() {

@@ -106,12 +106,19 @@ pub(super) fn members(
         let mut members: Vec<Address> = Vec::new();
         for (n, text) in raw.members.iter().enumerate() {
             let found = member(text, &address.domain, directory);
-            let found = found.and_then(|member| match members.contains(&member) {
-                true => Err((
-                    format!("{text:?} stands here twice"),
-                    "remove one of them".into(),
-                )),
-                false => Ok(member),
+            let found = found.and_then(|member| {
+                let mut known = members.iter();
+                match known.find(|known| is_one(directory, known, &member)) {
+                    Some(known) if *known == member => Err((
+                        format!("{text:?} stands here twice"),
+                        "remove one of them".into(),
+                    )),
+                    Some(known) => Err((
+                        format!("{text:?} is the same address as {known}, which stands here too"),
+                        "remove one of them".into(),
+                    )),
+                    None => Ok(member),
+                }
             });
             match found {
                 Ok(member) => members.push(member),
@@ -128,6 +135,15 @@ pub(super) fn members(
         });
     }
     all
+}
+
+/// Whether two addresses of accounts are one, whatever their letter case and subaddress.
+pub(super) fn is_one(directory: &Directory, a: &Address, b: &Address) -> bool {
+    let canonical = |address: &Address| match directory.find(&address.path()?) {
+        Found::Account { canonical, .. } => Some(canonical),
+        _ => None,
+    };
+    a == b || canonical(a).is_some_and(|a| canonical(b) == Some(a))
 }
 
 /// Reads an address that an account must have. The error is what is wrong, and the remedy.

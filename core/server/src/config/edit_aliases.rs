@@ -2,7 +2,7 @@
 
 use mox_address::Domain;
 
-use super::aliases::{ALIAS_MEMBERS_MAX, Alias, member};
+use super::aliases::{ALIAS_MEMBERS_MAX, Alias, is_one, member};
 use super::dynamic_file::{Address, Dynamic, explain};
 use super::edit::{EditError, confirm, full_address, insert, is_same, refused, remove};
 use super::locate::Located;
@@ -36,8 +36,9 @@ pub fn add_to_alias(
     };
     let place = [Field("domains"), Key(&name), Field("aliases")];
     if let Some(known) = known(&mut wanted, &address) {
-        if known.members.contains(&new) {
-            return Err(refused(format!("{new} is a member of {alias:?} already")));
+        let mut members = known.members.iter();
+        if let Some(old) = members.find(|old| is_one(&directory, old, &new)) {
+            return Err(refused(format!("{old} is a member of {alias:?} already")));
         }
         if known.members.len() >= ALIAS_MEMBERS_MAX {
             return Err(refused(format!(

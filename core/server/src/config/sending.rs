@@ -1,8 +1,10 @@
 //! `outgoing` and `queue` of `mox.ron`: from where mail leaves, how much of it at once, and how long it is tried.
 
+use mox_queue::{Limits, Plan};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::check::Check;
 use super::locate::Step::{self, Field};
@@ -30,11 +32,32 @@ pub enum Family {
     Ipv4,
     /// Those of IPv6.
     Ipv6,
-    /// Those of IPv4, and no others.
+    /// Those of IPv4, and no others: what goes to a host without any waits.
     Only4,
 }
 
+/// What a transport has of its own of these; the rest is as for all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnAddresses {
+    /// The address to servers with IPv4.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The same with IPv6.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Which addresses of a host come first.
+    pub prefer: Option<Family>,
+}
+
 impl OutgoingAddresses {
+    /// These for a transport that has some of its own.
+    #[must_use]
+    pub fn with(self, own: &OwnAddresses) -> Self {
+        Self {
+            ipv4: own.ipv4.or(self.ipv4),
+            ipv6: own.ipv6.or(self.ipv6),
+            prefer: own.prefer.unwrap_or(self.prefer),
+        }
+    }
+
     /// The address from which a connection is made; the system chooses where none is named, on this machine itself, and from a public
     /// address into a private network, which is reached over another interface.
     pub const fn to(&self, host: IpAddr) -> Option<IpAddr> {
@@ -52,14 +75,24 @@ impl OutgoingAddresses {
         }
     }
 
+    /// Whether an address may be connected to at all.
+    pub const fn goes_to(&self, host: IpAddr) -> bool {
+        !matches!(self.prefer, Family::Only4) || host.is_ipv4()
+    }
+
+    /// Addresses with a lower rank are tried before others.
+    pub const fn rank(&self, host: IpAddr) -> u8 {
+        match self.prefer {
+            Family::Ipv4 if host.is_ipv6() => 1,
+            Family::Ipv6 if host.is_ipv4() => 1,
+            _ => 0,
+        }
+    }
+
     /// The addresses of a host in the order in which they are tried.
     pub fn in_order(&self, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-        match self.prefer {
-            Family::Either => {}
-            Family::Ipv4 => addresses.sort_by_key(IpAddr::is_ipv6),
-            Family::Ipv6 => addresses.sort_by_key(IpAddr::is_ipv4),
-            Family::Only4 => addresses.retain(IpAddr::is_ipv4),
-        }
+        addresses.retain(|ip| self.goes_to(*ip));
+        addresses.sort_by_key(|ip| self.rank(*ip));
         addresses
     }
 
@@ -100,11 +133,11 @@ impl OutgoingAddresses {
 pub(super) struct FileOutgoing {
     ipv4: Option<String>,
     ipv6: Option<String>,
-    prefer: Family,
+    prefer: Option<Family>,
 }
 
 impl FileOutgoing {
-    pub(super) fn check(&self, check: &mut Check<'_>, at: &[Step<'_>]) -> OutgoingAddresses {
+    pub(super) fn check(&self, check: &mut Check<'_>, at: &[Step<'_>]) -> OwnAddresses {
         let mut ip = |field, text: &Option<String>, wants_six| {
             let path = [at, &[Field(field)]].concat();
             let ip = check.ip(&path, text.as_deref()?)?;
@@ -119,7 +152,7 @@ impl FileOutgoing {
             Some(ip)
         };
         let (four, six) = (ip("ipv4", &self.ipv4, false), ip("ipv6", &self.ipv6, true));
-        OutgoingAddresses {
+        OwnAddresses {
             ipv4: match four {
                 Some(IpAddr::V4(ip)) => Some(ip),
                 _ => None,
@@ -151,16 +184,54 @@ pub struct QueueSettings {
     pub kept_days: u32,
 }
 
+/// Seconds of an hour.
+const HOUR: u64 = 3_600;
+
+/// Those of the queue itself.
 impl Default for QueueSettings {
     fn default() -> Self {
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let hours = |time: Duration| u32::try_from(time.as_secs() / HOUR).unwrap_or(u32::MAX);
+        let (limits, plan) = (Limits::default(), Plan::default());
         Self {
-            attempts: 50,
-            per_domain: 4,
-            per_transport: 5,
-            lifetime_hours: 120,
-            delay_notice_hours: 4,
+            attempts: number(limits.total),
+            per_domain: number(limits.per_domain),
+            per_transport: number(limits.per_transport),
+            lifetime_hours: hours(plan.lifetime),
+            delay_notice_hours: hours(plan.delay_notice_after),
             kept_days: 7,
         }
+    }
+}
+
+impl QueueSettings {
+    /// How many attempts run at once.
+    pub fn limits(&self) -> Limits {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let (usual, total) = (Limits::default(), count(self.attempts));
+        Limits {
+            total,
+            // As large a part as usual, and never none.
+            retries: (total.saturating_mul(usual.retries) / usual.total.max(1)).max(1),
+            per_domain: count(self.per_domain),
+            per_transport: count(self.per_transport),
+            ..usual
+        }
+    }
+
+    /// When a message is tried, and how long.
+    pub fn plan(&self) -> Plan {
+        let hours = |count: u32| Duration::from_secs(u64::from(count) * HOUR);
+        Plan {
+            lifetime: hours(self.lifetime_hours),
+            delay_notice_after: hours(self.delay_notice_hours),
+            ..Plan::default()
+        }
+    }
+
+    /// How long it is known what became of a message.
+    pub fn kept(&self) -> Duration {
+        Duration::from_secs(u64::from(self.kept_days) * 24 * HOUR)
     }
 }
 
@@ -228,6 +299,60 @@ mod tests {
         assert_eq!(to("198.51.100.7"), Some("192.0.2.1".into()));
         assert_eq!(to("2001:db8::7"), None);
         assert_eq!(to("127.0.0.1"), None);
+    }
+
+    #[test]
+    fn a_transport_has_of_its_own_what_it_names_and_the_rest_in_common() {
+        let all = OutgoingAddresses {
+            ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+            ipv6: Some(Ipv6Addr::LOCALHOST),
+            prefer: Family::Ipv6,
+        };
+        let own = OwnAddresses {
+            ipv4: Some(Ipv4Addr::new(192, 0, 2, 9)),
+            ..OwnAddresses::default()
+        };
+        let four = OutgoingAddresses {
+            ipv4: own.ipv4,
+            ..all
+        };
+        assert_eq!(all.with(&own), four);
+        let own = OwnAddresses {
+            prefer: Some(Family::Either),
+            ..OwnAddresses::default()
+        };
+        let either = OutgoingAddresses {
+            prefer: Family::Either,
+            ..all
+        };
+        assert_eq!(all.with(&own), either);
+        assert_eq!(all.with(&OwnAddresses::default()), all);
+    }
+
+    #[test]
+    fn what_is_usual_is_what_the_queue_does_without_settings() {
+        let usual = QueueSettings::default();
+        assert_eq!((usual.limits(), usual.plan()), Default::default());
+        let expected = QueueSettings {
+            attempts: 50,
+            per_domain: 4,
+            per_transport: 5,
+            lifetime_hours: 120,
+            delay_notice_hours: 4,
+            kept_days: 7,
+        };
+        assert_eq!(usual, expected);
+    }
+
+    #[test]
+    fn retries_have_their_part_of_whatever_runs_at_once() {
+        for (attempts, retries) in [(1, 1), (2, 1), (10, 7), (50, 35), (1_000, 700)] {
+            let settings = QueueSettings {
+                attempts,
+                ..QueueSettings::default()
+            };
+            assert_eq!(settings.limits().retries, retries, "of {attempts}");
+        }
     }
 
     #[test]

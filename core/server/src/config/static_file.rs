@@ -31,6 +31,8 @@ const LIST_MAX: usize = 100;
 pub struct Static {
     /// Where mail, queue and generated keys are; relative to the folder of the file.
     pub data_dir: PathBuf,
+    /// A folder in which users other than root and the server's own may leave mail; relative to the folder of the file.
+    pub sendmail_spool: Option<PathBuf>,
     /// The user the process becomes when it is started as root.
     pub user: String,
     /// The server's name: greetings, EHLO, Received fields, DSNs. In A-labels.
@@ -290,6 +292,8 @@ const FIRST_TIME_SENDER_DELAY_MAX: u64 = 300;
 #[serde(rename = "mox.ron", deny_unknown_fields)]
 struct File {
     data_dir: PathBuf,
+    #[serde(default)]
+    sendmail_spool: Option<PathBuf>,
     #[serde(default = "default_user")]
     user: String,
     hostname: String,
@@ -449,6 +453,14 @@ impl File {
                 "name a directory, like \"data\"",
             );
         }
+        let spool = self.sendmail_spool.as_ref();
+        if spool.is_some_and(|spool| spool.as_os_str().is_empty()) {
+            check.problem(
+                &[Field("sendmail_spool")],
+                "the path is empty",
+                "name a directory, like \"/var/spool/mox\", or remove it",
+            );
+        }
         if self.user.is_empty() || self.user.contains(|c: char| c == ':' || c.is_whitespace()) {
             check.problem(
                 &[Field("user")],
@@ -498,7 +510,7 @@ impl File {
         let unlimited_networks = unlimited(check, &self.unlimited_networks);
         self.decision_records.check(check);
         self.queue.check(check);
-        let outgoing = self.outgoing.check(check, &[Field("outgoing")]);
+        let own = self.outgoing.check(check, &[Field("outgoing")]);
         let resolvers = self
             .resolvers
             .iter()
@@ -525,9 +537,10 @@ impl File {
             }
         }
         check_ports(check, &listeners);
-        let outgoing = outgoing.or_of(&listeners);
+        let outgoing = OutgoingAddresses::default().with(&own).or_of(&listeners);
         Some(Static {
             data_dir: self.data_dir,
+            sendmail_spool: self.sendmail_spool,
             user: self.user,
             hostname: hostname?,
             log_level: self.log_level,

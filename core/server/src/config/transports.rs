@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::check::Check;
 use super::locate::Step::{self, Field, Key};
 use super::offers::{self, setting};
-use super::sending::{FileOutgoing, OutgoingAddresses};
+use super::sending::{FileOutgoing, OwnAddresses};
 use crate::routes::{DIRECT, RELAY, ROUTES};
 
 /// A way for mail to leave.
@@ -42,8 +42,8 @@ pub struct Smarthost {
     /// PEM file with the authorities that vouch for it, relative to the folder of the configuration file; the public ones where none
     /// is named.
     pub ca: Option<PathBuf>,
-    /// From which addresses it is reached, and at which; as all others where nothing is said.
-    pub outgoing: Option<OutgoingAddresses>,
+    /// From which addresses it is reached, and at which first, where that is not as for all others.
+    pub outgoing: OwnAddresses,
 }
 
 /// How a connection to a smarthost is encrypted.
@@ -97,8 +97,8 @@ pub struct Socks5 {
     pub port: u16,
     /// As whom it is used (RFC 1929).
     pub login: Option<Login>,
-    /// From which addresses it is reached, and at which; as all others where nothing is said.
-    pub outgoing: Option<OutgoingAddresses>,
+    /// From which addresses it is reached, and at which first, where that is not as for all others.
+    pub outgoing: OwnAddresses,
 }
 
 /// What is said of mail that is not to leave.
@@ -151,7 +151,7 @@ pub(super) struct FileSmarthost {
     #[serde(default)]
     ca: Option<PathBuf>,
     #[serde(default)]
-    outgoing: Option<FileOutgoing>,
+    outgoing: FileOutgoing,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,7 +167,7 @@ pub(super) struct FileSocks5 {
     #[serde(default)]
     password_file: Option<PathBuf>,
     #[serde(default)]
-    outgoing: Option<FileOutgoing>,
+    outgoing: FileOutgoing,
 }
 
 /// It does not show itself.
@@ -407,7 +407,7 @@ impl FileSmarthost {
             login,
             mechanisms,
             ca: self.ca,
-            outgoing: outgoing.map(|own| own.check(check, &at(name, "outgoing"))),
+            outgoing: outgoing.check(check, &at(name, "outgoing")),
         })
     }
 }
@@ -422,7 +422,7 @@ impl FileSocks5 {
             host: host?,
             port: self.port,
             login,
-            outgoing: outgoing.map(|own| own.check(check, &at(name, "outgoing"))),
+            outgoing: outgoing.check(check, &at(name, "outgoing")),
         })
     }
 }
