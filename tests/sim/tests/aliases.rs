@@ -11,11 +11,9 @@ mod one_server;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mox_dns::MasterFile;
 use mox_driver::Runtime;
-use mox_node::Outgoing;
 use mox_server::decision::{Reason, Verdict};
-use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
+use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
 use one_server::{One, PASSWORD, ours};
 use std::time::Duration;
 
@@ -29,19 +27,11 @@ fn world<F: Future<Output = ()> + Send>(
     may_send: bool,
     scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
-    let world = sim.clone();
-    sim.run(async move {
-        let client = world.computer("client", [10, 0, 2, 1]);
-        let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = MasterFile::parse(ZONE).unwrap();
-        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
-        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
-        one.alias = Some(may_send);
-        one.start().await;
-        scenario(one, client).await;
-    });
-    assert_eq!(sim.panics(), 0);
+    one_server::judged(
+        (ZONE, DnsManner::direct()),
+        move |one| one.alias = Some(may_send),
+        scenario,
+    );
 }
 
 /// Brings a message of bob's; the reply to it.

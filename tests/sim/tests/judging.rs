@@ -10,13 +10,12 @@
 
 mod one_server;
 
-use mox_dns::{MasterFile, Name};
+use mox_dns::Name;
 use mox_driver::Runtime;
-use mox_node::Outgoing;
 use mox_server::config::Incoming;
 use mox_server::decision::{Reason, Record, Verdict};
 use mox_server::ruleset::{Pattern, Ruleset};
-use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
+use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
 use one_server::{One, PASSWORD, ours};
 use std::time::Duration;
 
@@ -100,19 +99,7 @@ fn world<F: Future<Output = ()> + Send>(
     set: impl FnOnce(&mut One) + Send + 'static,
     scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
-    let world = sim.clone();
-    sim.run(async move {
-        let client = world.computer("client", [10, 0, 2, 1]);
-        let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = MasterFile::parse(ZONE).unwrap();
-        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
-        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
-        set(&mut one);
-        one.start().await;
-        scenario(one, client).await;
-    });
-    assert_eq!(sim.panics(), 0);
+    one_server::judged((ZONE, DnsManner::direct()), set, scenario);
 }
 
 fn ruleset(mailbox: &str) -> Ruleset {
