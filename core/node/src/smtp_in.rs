@@ -398,10 +398,10 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         match (&mut self.begun, &target) {
-            (Some(begun), Target::Local { name, .. }) => begun.lead(&given, name),
+            (Some(begun), Target::Local { name, .. }) => begun.lead(&given, name, None),
             (Some(begun), Target::Members(members)) => {
                 for (_, member) in members {
-                    begun.lead(&given, &member.account);
+                    begun.lead(&given, &member.account, Some(member.address.to_string()));
                 }
             }
             _ => {}

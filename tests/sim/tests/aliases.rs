@@ -124,6 +124,21 @@ fn each_member_has_one_copy_that_names_the_alias_and_a_decision_of_its_own() {
             .collect();
         let alias = "sales@ours.example";
         assert_eq!(recipients, [(alias, Some("ann")), (alias, Some("mox"))]);
+        // The members' own addresses lead to it too, and nobody's to another.
+        for member in BOTH {
+            let found = one.node().explain(member, 1).unwrap();
+            assert_eq!(found, [record.clone()], "{member}");
+        }
+        for (account, own, other) in [("ann", BOTH[0], BOTH[1]), ("mox", BOTH[1], BOTH[0])] {
+            let may_know = |what| one.node().explain_to(account, what, 10).unwrap();
+            let own = may_know(own);
+            let accounts = own[0]
+                .recipients
+                .iter()
+                .map(|j| j.recipient.account.as_deref());
+            assert_eq!(accounts.collect::<Vec<_>>(), [Some(account)]);
+            assert_eq!(may_know(other), []);
+        }
 
         // It comes back by way of somebody who forwards it.
         let looped = format!("Delivered-To: <sales@ours.example>\r\n{}", text("loop"));

@@ -457,6 +457,37 @@ fn no_sender_puts_a_transaction_out_of_sight_by_naming_its_id() {
     );
 }
 
+#[test]
+fn an_answer_has_so_many_octets_and_says_when_there_is_more() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let (from, to) = ("bob@far.example", "ann@ours.example");
+            for n in 0..4 {
+                bring(&client, from, &text(from, &format!("number{n}"))).await;
+            }
+            let all = one.node().explained(None, to, (10, usize::MAX)).unwrap();
+            assert_eq!((all.records.len(), all.is_cut), (4, false));
+            let sizes = all.records.iter().map(|record| {
+                let (_, size) = Record::decode_with_size(&record.encode()).unwrap();
+                size
+            });
+            let sizes: Vec<usize> = sizes.collect();
+            for account in [None, Some("ann")] {
+                // The newest that fit, and the newest one whatever it has.
+                for (octets, count) in [(sizes[0] + sizes[1], 2), (sizes[0], 1), (1, 1)] {
+                    let cut = one.node().explained(account, to, (10, octets)).unwrap();
+                    assert_eq!((cut.records.len(), cut.is_cut), (count, true), "{octets}");
+                    assert_eq!(cut.records[0].id, all.records[0].id);
+                }
+                let cut = one.node().explained(account, to, (2, usize::MAX)).unwrap();
+                assert_eq!((cut.records.len(), cut.is_cut), (2, false));
+            }
+            one.stop().await;
+        },
+    );
+}
+
 /// Ann gives these commands.
 async fn commands(client: &SimRuntime, commands: &[&str]) {
     let mut imap = reader(client).await;

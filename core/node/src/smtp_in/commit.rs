@@ -160,8 +160,14 @@ impl Transaction {
         let directory = node.directory();
         let deliveries = Deliveries::of(&arrived.header);
         let asked = |local: &Local| {
+            let address = local.to.first()?;
+            let own = local
+                .own
+                .as_ref()
+                .filter(|_| local.aliases.contains(address));
             Some(Asked {
-                address: local.to.first()?.clone(),
+                address: address.clone(),
+                member: own.map(Path::to_string),
                 account: local.name.clone(),
                 id: local.account,
                 mailbox: local.mailbox.clone(),

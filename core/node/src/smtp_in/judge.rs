@@ -47,6 +47,8 @@ pub(super) struct Case<'a> {
 /// A mailbox a message is for.
 pub(super) struct Asked {
     pub(super) address: Path,
+    /// The account's own address, where that one is an alias.
+    pub(super) member: Option<String>,
     pub(super) account: String,
     pub(super) id: AccountId,
     pub(super) mailbox: String,

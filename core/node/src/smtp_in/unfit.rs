@@ -15,8 +15,8 @@ use crate::connections::Full;
 pub(super) struct Begun {
     pub(super) id: String,
     pub(super) from: Option<Path>,
-    /// Each recipient, and whose it is.
-    pub(super) to: Vec<(String, String)>,
+    /// Each recipient, whose it is, and the own address of who is there by an alias.
+    pub(super) to: Vec<(String, String, Option<String>)>,
 }
 
 /// Recipients that the record of what nobody judges names.
@@ -24,10 +24,10 @@ const NAMED_MAX: usize = 200;
 
 impl Begun {
     /// One more recipient, if there is room in the record; an account is named once.
-    pub(super) fn lead(&mut self, to: &str, account: &str) {
-        let is_known = self.to.iter().any(|(_, known)| known == account);
+    pub(super) fn lead(&mut self, to: &str, account: &str, member: Option<String>) {
+        let is_known = self.to.iter().any(|(_, known, _)| known == account);
         if !is_known && self.to.len() < NAMED_MAX {
-            self.to.push((to.to_owned(), account.to_owned()));
+            self.to.push((to.to_owned(), account.to_owned(), member));
         }
     }
 }
@@ -154,8 +154,9 @@ impl<R: Runtime> SmtpHost<R> {
         let recipients = match begun.to.is_empty() {
             true => vec![Recipient::new(String::new(), standing)],
             false => (begun.to.into_iter())
-                .map(|(address, account)| Recipient {
+                .map(|(address, account, member)| Recipient {
                     account: Some(account),
+                    member,
                     ..Recipient::new(address, standing)
                 })
                 .collect(),
