@@ -524,7 +524,10 @@ impl<R: Runtime> World for SmtpHost<R> {
             Done::Written(_, Err(reply)) => self.not_written(reply),
             Done::Committed(outcome) => outcome.answer(),
             Done::Refused(reply) => Answer::Reply(reply),
-            Done::Answerable(from, params) => begun(self.sender(Some(from), params)),
+            Done::Answerable(from, params) => match self.without_room_now(&from, &params) {
+                Some(answer) => answer,
+                None => begun(self.sender(Some(from), params)),
+            },
         }
     }
 

@@ -50,15 +50,35 @@ impl<R: Runtime> SmtpHost<R> {
         from: Option<&Path>,
         params: &MailParams,
     ) -> Option<Response> {
-        let standing = self.lacks_room(params)?;
-        if self.is_submission() || !self.node.judges() {
-            return None;
-        }
+        self.lacks_room(params)
+            .filter(|_| !self.is_submission() && self.node.judges())?;
         if let Some(response) = self.wait_for_room() {
             return Some(response);
         }
+        match self.lacking_room(from, params)? {
+            (Some(record), reply) => Some(self.kept(record, reply)),
+            (None, reply) => Some(Response::Now(Answer::Reply(reply))),
+        }
+    }
+
+    /// The same at the end of what was asked about the sender meanwhile.
+    pub(super) fn without_room_now(&self, from: &Path, params: &MailParams) -> Option<Answer> {
+        let (record, reply) = self.lacking_room(Some(from), params)?;
+        if let Some(record) = record {
+            self.keep_beside(record);
+        }
+        Some(Answer::Reply(reply))
+    }
+
+    /// The record of mail that there is no room for, if it has one, and the reply.
+    fn lacking_room(
+        &self,
+        from: Option<&Path>,
+        params: &MailParams,
+    ) -> Option<(Option<Record>, Reply)> {
+        let standing = self.lacks_room(params)?;
         if let Err(full) = self.count() {
-            return Some(Response::reply(452, 2, 2, full.limiter.text()));
+            return Some((None, Reply::new(452, 2, 2, full.limiter.text())));
         }
         let begun = Begun {
             id: self.node.transaction_id(),
@@ -66,7 +86,7 @@ impl<R: Runtime> SmtpHost<R> {
             to: Vec::new(),
         };
         let (record, reply) = self.unjudged(begun, standing, Stage::Sender, None)?;
-        Some(self.kept(record, reply))
+        Some((Some(record), reply))
     }
 
     /// A piece of the message cannot be taken.
