@@ -156,9 +156,6 @@ pub fn deliver_beside(
         taken::take(&mut edit, file)?;
     }
     let mut delivered = place(&mut edit, delivery)?;
-    if let Some((decision, budget)) = &beside.decision {
-        delivered.damaged += decision::keep(&mut edit, decision, *budget);
-    }
     for row in &beside.dated {
         delivered.damaged += usize::from(dated::keep(&mut edit, row).is_err());
     }
@@ -184,6 +181,10 @@ pub fn deliver_beside(
             delivery.body.id(),
             delivery.now,
         );
+    }
+    // At last: old records make room for it in what the operation has left.
+    if let Some((decision, budget)) = &beside.decision {
+        delivered.damaged += decision::keep(&mut edit, decision, *budget);
     }
     Ok((edit.finish()?, delivered))
 }

@@ -4,11 +4,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use mox_driver::Runtime;
 use mox_machine::{Now, Utc};
-use mox_mailbox::Dated;
+use mox_mailbox::{Dated, DecisionBudget};
 use mox_server::config::Network;
 use mox_server::limiter::{
     Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates,
-    RecordShares, Refusals, RefusedMinute, RefusedService, Ticket,
+    RecordShare, RecordShares, Refusals, RefusedMinute, RefusedService, Ticket,
 };
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,7 +83,7 @@ impl Limiters {
             early_refusals: Mutex::new(Rates::new(EARLY_REFUSALS)),
             messages: Mutex::new(MESSAGES.map(Rates::new)),
             records: Mutex::new(RecordShares::new(
-                receiving.records_octets,
+                DecisionBudget::of(receiving.records_octets).octets,
                 receiving.records_kept,
             )),
             refusals: Mutex::default(),
@@ -171,11 +171,28 @@ impl Limiters {
         taken.map_err(|class| self.full(Limiter::Messages, service, class, peer, now))
     }
 
-    /// How many octets the record of what somebody brought may have, that would have so many.
-    pub(crate) fn record_room(&self, peer: IpAddr, octets: usize, now: Now) -> usize {
-        match self.networks(peer) {
-            Some(networks) => locked(&self.records).most(&networks, octets, now.mono),
-            None => octets,
+    /// Takes room for a record of what somebody brought, if its share has as much left.
+    pub(crate) fn take_record_room(
+        &self,
+        peer: IpAddr,
+        share: RecordShare,
+        octets: u64,
+        now: Now,
+    ) -> bool {
+        self.networks(peer)
+            .is_none_or(|networks| locked(&self.records).take(share, &networks, octets, now.mono))
+    }
+
+    /// The record did not come about.
+    pub(crate) fn give_back_record_room(
+        &self,
+        peer: IpAddr,
+        share: RecordShare,
+        octets: u64,
+        now: Now,
+    ) {
+        if let Some(networks) = self.networks(peer) {
+            locked(&self.records).give_back(share, &networks, octets, now.mono);
         }
     }
 

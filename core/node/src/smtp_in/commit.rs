@@ -6,7 +6,7 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, mutant};
 use mox_mailbox::{
     AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Flags, MailboxId, NewDated,
-    NewDecision, Stop, Target as MailboxTarget,
+    Stop, Target as MailboxTarget,
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
@@ -483,25 +483,6 @@ impl Transaction {
         let reports = judged
             .as_mut()
             .map(|judged| core::mem::take(&mut judged.reports));
-        let decision = judged.map(|mut judged| {
-            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
-                judgement.placed.clone_from(place);
-            }
-            judged.record.reply = "250".into();
-            let decision = NewDecision {
-                observations: judged.observations,
-                ..record::entry(node, &judged.record)
-            };
-            (decision, record::budget(node))
-        });
-        let beside = Beside {
-            decision,
-            wrote,
-            file: arrival.file,
-            known_by,
-            keeping,
-            dated: reports.unwrap_or_default().iter().map(dated).collect(),
-        };
         let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {
             (None, Some(login), false) => Some((login, self.new_remote)),
             _ => None,
@@ -509,6 +490,22 @@ impl Transaction {
         if let Some((login, new)) = limited {
             sending::take(node, login, new)?;
         }
+        let decision = judged.map(|mut judged| {
+            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
+                judgement.placed.clone_from(place);
+            }
+            judged.record.reply = "250".into();
+            record::entry(node, &judged.record, judged.observations)
+        });
+        let (decision, room) = decision.unzip();
+        let beside = Beside {
+            decision: decision.map(|decision| (decision, record::budget(node))),
+            wrote,
+            file: arrival.file,
+            known_by,
+            keeping,
+            dated: reports.unwrap_or_default().iter().map(dated).collect(),
+        };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),
@@ -544,6 +541,9 @@ impl Transaction {
             // Somebody was interrupted behind that operation.
             Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
             Err(error) => {
+                if let Some(room) = room {
+                    room.give_back(node);
+                }
                 if let Some((login, new)) = limited {
                     sending::give_back(node, login, new);
                 }
