@@ -33,7 +33,8 @@ impl Trial<'_> {
         }
     }
 
-    /// D9.
+    /// D9, but for a message that its author's domain signed: whoever forwards mail is named by nobody's SPF, and RFC 7489 10.1 (and
+    /// those that come after it) would have SPF alone refuse nothing that DMARC lets pass.
     pub(super) fn spf(&mut self, message: &Message) -> Option<Outcome> {
         let spf = &message.spf;
         let evidence = vec![
@@ -43,6 +44,8 @@ impl Trial<'_> {
         let is_bad = matches!(spf.result.as_str(), "fail" | "softfail");
         let is_forward = self.recipient.settings.is_forward;
         let is_stranger = self.is_stranger(message);
+        // It cannot be by SPF then.
+        let is_proved = message.author != Authenticated::No;
         if is_bad && self.facts.sender.is_empty() && !is_forward {
             // A notification comes from whatever host has something to tell, and cannot be sent again by another.
             let because = "there is no sender, and the name that the client gave does not name it";
@@ -50,7 +53,7 @@ impl Trial<'_> {
             self.suspicious.push(because);
             return None;
         }
-        if is_bad && is_stranger && !is_forward {
+        if is_bad && is_stranger && !is_proved && !is_forward {
             let because = "nothing is known of the sender, and its domain does not name the client";
             self.note("spf", evidence, Weight::Decides, because);
             return Some(defer(Reason::SpfPolicy));
@@ -61,13 +64,17 @@ impl Trial<'_> {
                 Weight::Silent,
                 "somebody forwards this, so the client is not the sender's",
             ),
+            "fail" | "softfail" if is_stranger => (
+                Weight::Against,
+                "the sender's domain does not name the client, but the author's vouches for the message, as when somebody forwards it",
+            ),
             "fail" | "softfail" => (
                 Weight::Against,
                 "the sender's domain does not name the client, but the author is known",
             ),
             _ => (Weight::Silent, "the sender's domain does not say"),
         };
-        if is_bad && !is_forward && message.author == Authenticated::No {
+        if is_bad && !is_forward && !is_proved {
             self.suspicious.push(because);
         }
         self.note("spf", evidence, weight, because);
