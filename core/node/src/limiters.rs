@@ -48,6 +48,8 @@ const MESSAGES: [Rate; 2] = [
         within: Duration::from_secs(86_400),
     },
 ];
+/// Sessions that are answered slowly at a time; others of their kind are answered like everybody: each is a connection of ours too.
+const SLOW_MAX: usize = 1_000;
 /// How often what was refused is written to the store.
 const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,7 @@ pub(crate) struct Limiters {
     records: Mutex<RecordShares>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
+    slow: Arc<AtomicUsize>,
     /// Whom nothing of this concerns.
     unlimited: Vec<Network>,
 }
@@ -88,6 +91,7 @@ impl Limiters {
             )),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
+            slow: Arc::default(),
             unlimited,
         }
     }
@@ -196,6 +200,15 @@ impl Limiters {
         }
     }
 
+    /// A place for a session that is to be answered slowly, while there is one.
+    pub(crate) fn slow_place(&self, peer: IpAddr) -> Option<SlowPlace> {
+        self.networks(peer)?;
+        let before = self.slow.fetch_add(1, Ordering::Relaxed);
+        // Dropped, it is given back.
+        let place = SlowPlace(self.slow.clone());
+        (before < SLOW_MAX).then_some(place)
+    }
+
     /// Counts that the budget of a network is used up.
     fn full(
         &self,
@@ -268,6 +281,16 @@ impl Limiters {
 /// Nothing panics while one of these is held, so poison means nothing.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session that is answered slowly, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct SlowPlace(Arc<AtomicUsize>);
+
+impl Drop for SlowPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Who tries to log in, and where.

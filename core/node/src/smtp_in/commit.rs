@@ -125,7 +125,7 @@ impl Transaction {
         let summary = Summary::of(&self, &arrival);
         let outcome = match self.store(&node, &arrival).await {
             Ok(id) => Outcome::Stored { id },
-            Err(reply) => Outcome::Refused(reply),
+            Err(outcome) => outcome,
         };
         summary.log(&outcome);
         outcome
@@ -194,7 +194,7 @@ impl Transaction {
         mut self: Box<Self>,
         node: &Arc<Inner<R>>,
         arrival: &Arrival,
-    ) -> Result<String, Reply> {
+    ) -> Result<String, Outcome> {
         let content = match self.content.take() {
             Some(content) => content,
             // A message without a single octet never had a piece.
@@ -229,7 +229,7 @@ impl Transaction {
         if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
             // What stands before its first field ends the header: nothing of it can be read then.
             if arrived.headless {
-                return Err(NoAuthor::From.reply());
+                return Err(NoAuthor::From.reply().into());
             }
             check_author(node, arrival, departing)?;
         }
@@ -241,11 +241,12 @@ impl Transaction {
                 Some(judged)
             }
             None => match loops(&arrived, &self.local) {
-                Some(why) => return Err(Reply::new(550, 4, 6, why)),
+                Some(why) => return Err(Reply::new(550, 4, 6, why).into()),
                 None => None,
             },
         };
         if let Some(reply) = judged.as_ref().and_then(Judged::refusal) {
+            let is_unwanted = judged.as_ref().is_some_and(Judged::is_unwanted);
             if let Some(mut judged) = judged {
                 judged.record.reply = reply.to_string();
                 let reverse = judged.reverse.clone();
@@ -267,7 +268,10 @@ impl Transaction {
                 };
                 rejects::keep(node, refused).await;
             }
-            return Err(reply);
+            return Err(match is_unwanted {
+                true => Outcome::Unwanted(reply),
+                false => Outcome::Refused(reply),
+            });
         }
 
         if judged.as_ref().is_some_and(Judged::is_first_time) {
@@ -291,9 +295,9 @@ impl Transaction {
                 };
                 record.reply = reply.to_string();
                 record::keep(node, &record).await;
-                Err(reply)
+                Err(reply.into())
             }
-            (served, _) => served,
+            (served, _) => Ok(served?),
         }
     }
 

@@ -87,6 +87,12 @@ impl Judged {
         Some(refusal(chosen, &self.record.id))
     }
 
+    /// Nobody takes the message, and each refuses it for what it is.
+    pub(super) fn is_unwanted(&self) -> bool {
+        let mut decisions = self.record.recipients.iter().map(|r| &r.decision);
+        decisions.all(|decision| decision.is_unwanted())
+    }
+
     /// Where the message goes for the nth mailbox, once it is taken. Who would have refused it gets it as junk: the other side is told
     /// one thing for all, and nothing that was taken is lost.
     pub(super) fn place(&self, nth: usize) -> Option<String> {
