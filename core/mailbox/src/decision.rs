@@ -85,6 +85,15 @@ pub(crate) struct Kept {
     octets: u64,
 }
 
+impl Kept {
+    /// So many records can have so many octets.
+    fn is_possible(&self) -> bool {
+        let most = weight(DECISION_MAX, DECISION_KEYS_MAX);
+        let count = self.next.checked_sub(self.first);
+        count.is_some_and(|count| self.octets <= count.saturating_mul(most))
+    }
+}
+
 /// A record as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DecisionRow {
@@ -145,6 +154,14 @@ impl Series {
         match self {
             Self::Ordinary => 0,
             Self::Spare => SPARE,
+        }
+    }
+
+    /// Whether records of so many numbers are its own.
+    const fn holds(self, first: u64, next: u64) -> bool {
+        match self {
+            Self::Ordinary => next < SPARE,
+            Self::Spare => first >= SPARE,
         }
     }
 
@@ -243,7 +260,7 @@ pub(crate) fn keep(edit: &mut Edit<'_>, new: &NewDecision, budget: DecisionBudge
         if kept.octets <= series.room(budget) || edit.weight() + DECISION_KEYS_MAX > REMOVED_BELOW {
             break;
         }
-        match remove_oldest(edit, &mut kept) {
+        match remove_oldest(edit, series, &mut kept) {
             Removed::Nothing => break,
             Removed::Whole => {}
             Removed::Damaged => damaged += 1,
@@ -258,7 +275,7 @@ fn kept(edit: &Edit<'_>, series: Series) -> Result<(Kept, bool), ReadError> {
     let row = edit.get(&series.kept_key())?;
     let read = row.as_ref().map(|row| Kept::decode(row));
     match read {
-        Some(Ok(kept)) if series.begin() <= kept.first && kept.first <= kept.next => {
+        Some(Ok(kept)) if series.holds(kept.first, kept.next) && kept.is_possible() => {
             return Ok((kept, false));
         }
         _ => {}
@@ -311,7 +328,7 @@ enum Removed {
 }
 
 /// Removes the oldest record.
-fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
+fn remove_oldest(edit: &mut Edit<'_>, series: Series, kept: &mut Kept) -> Removed {
     if kept.first >= kept.next {
         // However it was counted.
         kept.octets = 0;
@@ -321,7 +338,11 @@ fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
     kept.first += 1;
     let key = by_number(number);
     let removed = match edit.row::<DecisionRow>(&key) {
-        Ok(None) => return Removed::Whole,
+        // The row that says which there are is wrong: there may be none for ever.
+        Ok(None) => {
+            kept.first = first_from(edit, series, *kept);
+            return Removed::Whole;
+        }
         Ok(Some(row)) => {
             for hash in &row.keys {
                 edit.remove(leads_to(*hash, number));
@@ -338,6 +359,23 @@ fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
     };
     edit.remove(key);
     removed
+}
+
+/// The number of the first record that there is from where it should be; of the last there can be, when there is none.
+fn first_from(edit: &Edit<'_>, series: Series, kept: Kept) -> u64 {
+    let all = Key::of(Table::Decision, STORE).bytes(&[BY_NUMBER]).done();
+    let (_, to) = series.within(&all);
+    let mut found = None;
+    let mut first = |key: &[u8], _| {
+        let mut parts = Parts::of(key);
+        found = parts.u8().and_then(|_| parts.u64());
+        ControlFlow::Break(())
+    };
+    let from = by_number(kept.first);
+    // What cannot be read is passed over like what is not there. The newest may be written by this very operation.
+    let _ = (edit.reads()).scan(Space::Rows, &from, &to, &mut first);
+    let last = kept.next.saturating_sub(1);
+    found.unwrap_or(last).max(kept.first).min(kept.next)
 }
 
 /// Removes some of the records that are older than this, or for which there is no room. Run it again until it says `Done`.
@@ -379,7 +417,7 @@ fn purge(
             progress = Progress::More(());
             break;
         }
-        if remove_oldest(edit, &mut kept) == Removed::Nothing {
+        if remove_oldest(edit, series, &mut kept) == Removed::Nothing {
             break;
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mox_machine::Utc;
 use mox_mailbox::{
     Batch, Beside, DATED_MAX, DECISION_MAX, Dated, DatedSource, DecisionBudget, MemRows, NewDated,
-    NewDecision, Progress, SAME_SOURCE_MAX, SENT_OCTETS_MAX, Space, dated, decisions,
+    NewDecision, Progress, Reads, SAME_SOURCE_MAX, SENT_OCTETS_MAX, Space, dated, decisions,
     deliver_beside, keep_dated, keep_decisions, purge_dated, purge_decisions,
 };
 
@@ -227,6 +227,35 @@ fn a_damaged_row_of_the_records_keeps_nothing_out() {
         assert_eq!(keys_of(&store).1.len(), 4, "{damaged}");
         assert_eq!(store.found("bob").len(), 4, "{damaged}");
         assert!(octets(&store) <= 1_000);
+    }
+}
+
+#[test]
+fn a_row_that_counts_what_cannot_be_is_made_again_and_one_that_counts_too_many_holds_nobody_up() {
+    for (first, next, octets) in [
+        (0u64, 4u64, u64::MAX),
+        (0, 1 << 60, 100),
+        (1_000, 2_000, 300),
+        (5, 4, 100),
+    ] {
+        let mut store = Store::new();
+        for n in 0..4 {
+            store.keep(&new(n, &[&format!("id{n}"), "bob"], "a record"), ROOM);
+        }
+        let (which, _) = keys_of(&store);
+        let version = store.0.get(Space::Rows, &which).unwrap().unwrap()[0];
+        let row = postcard::to_extend(&(first, next, octets), vec![version]);
+        store.apply(Batch {
+            writes: vec![(Space::Rows, which, Some(row.unwrap().into()))],
+            ..Batch::default()
+        });
+        store.keep(&new(5, &["id5", "bob"], "a record"), ROOM);
+        assert_eq!(store.found("bob").len(), 5, "{next}");
+        store.purge(5);
+        assert_eq!(store.found("id5").len(), 1, "{next}");
+        store.purge(100);
+        store.keep(&new(200, &["id6"], "again"), ROOM);
+        assert_eq!(store.found("id6"), ["again"], "{next}");
     }
 }
 
