@@ -123,7 +123,7 @@ pub enum Command {
         /// The address.
         address: String,
     },
-    /// Why mail was taken or not. Answered with a list of [`Record`](mox_server::decision::Record)s, the newest first.
+    /// Why mail was taken or not. Answered with an [`ExplainAnswer`](crate::ExplainAnswer).
     Explain {
         /// An id, a Message-ID, a sender or a recipient.
         what: String,

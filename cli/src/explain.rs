@@ -6,7 +6,7 @@ use mox_machine::Utc;
 use mox_server::Directory;
 use mox_server::decision::{Decision, Judgement, Record, Rule, Weight};
 use mox_server::limiter::{Networks, RefusedMinute};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::{Args, Explain};
@@ -20,6 +20,15 @@ use crate::printable::printable;
 
 /// Octets of a file of records at most.
 const FILE_MAX: u64 = 64 << 20;
+
+/// What a server knows of something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExplainAnswer {
+    /// The records, the newest first.
+    pub records: Vec<Record>,
+    /// There may be more: with them the answer would be too large.
+    pub is_cut: bool,
+}
 
 pub(crate) fn run(args: &Args, explain: &Explain) -> Result<(), Failure> {
     if explain.refused {
@@ -173,7 +182,8 @@ fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
             Some(account) => record.for_account(account),
             None => Some(record),
         };
-        let records = records.into_iter().filter(wanted).filter_map(known);
+        // What an account does not know of a record must not find it either.
+        let records = records.into_iter().filter_map(known).filter(wanted);
         return Ok(records.collect());
     }
     let Some(what) = &explain.what else {
@@ -187,7 +197,20 @@ fn records(args: &Args, explain: &Explain) -> Result<Vec<Record>, Failure> {
         max: explain.max,
         account: explain.account.clone(),
     };
-    ctl::ask(&socket, &command)
+    let answer: ExplainAnswer = ctl::ask(&socket, &command)?;
+    if answer.is_cut && answer.records.is_empty() {
+        return Err(Failure::Failed(format!(
+            "there are too many records about {what:?} to find those of the account: ask by an id"
+        )));
+    }
+    if answer.is_cut {
+        let count = answer.records.len();
+        eprintln!(
+            "moxctl: only the newest {count} are shown, since more records would be too large an answer: ask for others by \
+             their ids, which replies, Received fields and the log have"
+        );
+    }
+    Ok(answer.records)
 }
 
 /// Decides again, and says where something else comes of it.
@@ -275,9 +298,10 @@ fn about(judgement: &Judgement) -> String {
         (Some(mailbox), false) => format!(", kept in {}", printable(mailbox)),
         (None, _) => String::new(),
     };
-    let whom = match recipient.address.as_str() {
-        "" => "MAIL".to_owned(),
-        address => format!("to <{}>", printable(address)),
+    let whom = match (recipient.address.as_str(), &recipient.member) {
+        ("", _) => "MAIL".to_owned(),
+        (address, None) => format!("to <{}>", printable(address)),
+        (alias, Some(member)) => format!("to <{}> for <{}>", printable(alias), printable(member)),
     };
     let _ = writeln!(
         out,

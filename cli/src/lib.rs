@@ -59,6 +59,7 @@ mod verify;
 pub use args::{Args, Command, Localserve, Serve};
 pub use backup::BackupMade;
 pub use cid::CidAnswer;
+pub use explain::ExplainAnswer;
 pub use failure::Failure;
 
 use args::{Capture, CaptureCommand};

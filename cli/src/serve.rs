@@ -29,6 +29,7 @@ use crate::ctl::{
     Command, CtlError, Handler, Listening, QueueHistory, QueueItem, QueuePage, QueueRules,
     Rehearsal, RetiredPage, Suppressed, retired,
 };
+use crate::explain::ExplainAnswer;
 use crate::failure::Failure;
 use crate::handed::{About, Folder, Taking};
 use crate::logging::{self, Levels};
@@ -43,6 +44,8 @@ const RELOAD_EVERY: Duration = Duration::from_secs(2);
 const QUEUE_PAGE: usize = 500;
 /// Records of decisions in one answer.
 const EXPLAINED_MAX: usize = 1_000;
+/// Octets of them, without compression: as JSON they have several times as many.
+const EXPLAINED_OCTETS_MAX: usize = 4 << 20;
 /// Retired entries in one answer.
 const RETIRED_PAGE: usize = 5_000;
 /// Octets of a queued message in one answer.
@@ -444,23 +447,25 @@ impl Admin {
                 serde_json::to_value(self.read(look).await?).map_err(CtlError::failed)
             }
             Command::Explain { what, max, account } => {
-                let max = max.min(EXPLAINED_MAX);
-                let look = move |node: &Node<_>| match &account {
-                    Some(account) => node.explain_to(account, &what, max),
-                    None => node.explain(&what, max),
-                };
+                let most = (max.min(EXPLAINED_MAX), EXPLAINED_OCTETS_MAX);
+                let look = move |node: &Node<_>| node.explained(account.as_deref(), &what, most);
                 let found = self.read(look).await?;
-                if found.is_empty() && !self.node.judges() {
+                if found.records.is_empty() && !self.node.judges() {
                     return Err(CtlError::failed(
                         "this server takes everything and records nothing, since it has no name servers to ask; \
                          moxctl localserve --resolver IP:PORT names one",
                     ));
                 }
-                serde_json::to_value(found).map_err(CtlError::failed)
+                let answer = ExplainAnswer {
+                    records: found.records,
+                    is_cut: found.is_cut,
+                };
+                serde_json::to_value(answer).map_err(CtlError::failed)
             }
             Command::Cid { id } => {
                 let read = move |node: &Node<SmolRuntime>| {
-                    let mut records = node.explain(&id, EXPLAINED_MAX)?;
+                    let most = (EXPLAINED_MAX, EXPLAINED_OCTETS_MAX);
+                    let mut records = node.explained(None, &id, most)?.records;
                     // Others write Message-IDs and addresses, which may look like an id.
                     records.retain(|record| record.id.eq_ignore_ascii_case(id.trim()));
                     let at = node.transaction_time(&id).map(|at| at.secs());

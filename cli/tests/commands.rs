@@ -401,8 +401,10 @@ impl Handler for Served {
                 }
                 ctl::Command::QueueList { .. } => Ok(json!({"items": [], "next": null})),
                 ctl::Command::Explain { what, .. } => Ok(match what.as_str() {
-                    "bob@far.example" => serde_json::to_value([record()]).unwrap(),
-                    _ => json!([]),
+                    "bob@far.example" => json!({"records": [record()], "is_cut": false}),
+                    "many@far.example" => json!({"records": [record()], "is_cut": true}),
+                    "others@far.example" => json!({"records": [], "is_cut": true}),
+                    _ => json!({"records": [], "is_cut": false}),
                 }),
                 ctl::Command::QueueChange { .. } => Ok(json!(0)),
                 ctl::Command::Retraining { account } => Ok(match account {
@@ -672,6 +674,16 @@ fn with_a_server_they_are_done_and_the_comments_stay() {
          \x20 to <nobody@ours.example>: refuse (unknown-recipient)\n\
          \x20   * recipient: nobody has this address  recipient=nobody@ours.example\n\
          \x20   it would be accept if: there is such an address\n"
+    );
+    // What is too much for one answer is said beside it.
+    let (code, all, err) = run(&["explain", "many@far.example"], "");
+    assert_eq!((code, all), (0, out));
+    assert!(err.contains("only the newest 1 are shown"), "{err}");
+    let (code, _, err) = run(&["explain", "others@far.example", "--account", "jo"], "");
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("too many records about \"others@far.example\""),
+        "{err}"
     );
     let (code, _, err) = run(&["explain", "nobody@far.example"], "");
     assert_eq!(code, 1);

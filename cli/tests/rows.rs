@@ -146,7 +146,7 @@ const ROWS: &[Row] = &[
     row("D9", "d9_a_stranger_whom_spf_does_not_name_is_put_off", |j| {
         by(j, Reason::SpfPolicy) && j.decision.code == (451, 3, 0)
     })
-    .but("a message without a sender is not put off for the name in EHLO; without a proof a domain's mail is a stranger's"),
+    .but("a message without a sender is not put off for the name in EHLO, nor one that its author's domain signed; without a proof a domain's mail is a stranger's"),
     row("D10", "d10_a_client_without_a_name_is_suspicious_and_with_a_bad_past_put_off", |j| {
         by(j, Reason::Iprev) && j.decision.code == (451, 3, 0)
     }),
@@ -364,6 +364,7 @@ cases! {
         what_a_domain_proved_before_speaks_against_unproved_mail_only_when_it_was_junk,
         a_notification_is_not_put_off_for_the_name_that_its_client_gave,
         an_account_may_look_strictly_at_what_comes_in_clear_or_names_others,
+        whom_the_authors_domain_vouches_for_is_not_put_off_for_spf_and_judged_like_other_strangers,
         a_valid_token_does_not_undo_what_was_decided_before_it,
         a_token_is_offered_only_to_those_of_whom_nothing_is_known,
         lists_are_not_asked_about_forwarders_and_one_that_fails_lists_nobody,

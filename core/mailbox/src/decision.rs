@@ -2,6 +2,9 @@
 //!
 //! A record is opaque to the engine. It has a number; under the hash of each of its keys stands a row that leads to it.
 //! Records are a memory of what was done: a damaged row among them is passed over and never keeps mail out.
+//!
+//! There are two series of them, each with room of its own, within which the oldest make room for the newest. In the second one are
+//! records of who brings so much that they would push out those of everybody else.
 
 use bytes::Bytes;
 use core::ops::ControlFlow;
@@ -39,8 +42,17 @@ pub struct NewDecision {
     pub record: Bytes,
     /// When it was made.
     pub at: Utc,
+    /// Who brought what it is about has used up its share of the room: it makes room among its like only.
+    pub is_spare: bool,
     /// What is to be reported of the message to other domains: kept in the same operation, whatever becomes of the record.
     pub observations: Vec<Observation>,
+}
+
+impl NewDecision {
+    /// Octets that it takes of the room.
+    pub fn weight(&self) -> u64 {
+        weight(self.record.len(), self.keys.len().min(DECISION_KEYS_MAX))
+    }
 }
 
 /// For how much there is room.
@@ -48,6 +60,19 @@ pub struct NewDecision {
 pub struct DecisionBudget {
     /// Octets of all records and their keys, roughly. Beyond it the oldest ones go.
     pub octets: u64,
+    /// The same of the [spare](NewDecision::is_spare) ones.
+    pub spare: u64,
+}
+
+impl DecisionBudget {
+    /// Of so many octets in all: an eighth is for the spare ones.
+    pub const fn of(octets: u64) -> Self {
+        let spare = octets / 8;
+        Self {
+            octets: octets - spare,
+            spare,
+        }
+    }
 }
 
 /// Which records there are.
@@ -58,6 +83,15 @@ pub(crate) struct Kept {
     /// The number of the next one.
     next: u64,
     octets: u64,
+}
+
+impl Kept {
+    /// So many records can have so many octets.
+    fn is_possible(&self) -> bool {
+        let most = weight(DECISION_MAX, DECISION_KEYS_MAX);
+        let count = self.next.checked_sub(self.first);
+        count.is_some_and(|count| self.octets <= count.saturating_mul(most))
+    }
 }
 
 /// A record as it is stored.
@@ -73,16 +107,82 @@ pub(crate) struct DecisionRow {
 
 impl DecisionRow {
     fn weight(&self) -> u64 {
-        self.record.len() as u64 + self.keys.len() as u64 * KEY_OCTETS + KEY_OCTETS
+        weight(self.record.len(), self.keys.len())
     }
 }
 
+const fn weight(record: usize, keys: usize) -> u64 {
+    record as u64 + keys as u64 * KEY_OCTETS + KEY_OCTETS
+}
+
 const STORE: AccountId = AccountId(0);
+const KEPT: u8 = 0;
 const BY_NUMBER: u8 = 1;
 const BY_KEY: u8 = 2;
+// Rows by time have the bytes up to 7.
+const SPARE_KEPT: u8 = 8;
 
-fn kept_key() -> Vec<u8> {
-    Key::of(Table::Decision, STORE).bytes(&[0]).done()
+/// The numbers of the spare records begin here.
+const SPARE: u64 = 1 << 63;
+
+/// Records among which the oldest make room for the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Series {
+    Ordinary,
+    Spare,
+}
+
+impl Series {
+    const ALL: [Self; 2] = [Self::Ordinary, Self::Spare];
+
+    const fn of(new: &NewDecision) -> Self {
+        match new.is_spare {
+            true => Self::Spare,
+            false => Self::Ordinary,
+        }
+    }
+
+    const fn room(self, budget: DecisionBudget) -> u64 {
+        match self {
+            Self::Ordinary => budget.octets,
+            Self::Spare => budget.spare,
+        }
+    }
+
+    /// The first of its numbers.
+    const fn begin(self) -> u64 {
+        match self {
+            Self::Ordinary => 0,
+            Self::Spare => SPARE,
+        }
+    }
+
+    /// Whether records of so many numbers are its own.
+    const fn holds(self, first: u64, next: u64) -> bool {
+        match self {
+            Self::Ordinary => next < SPARE,
+            Self::Spare => first >= SPARE,
+        }
+    }
+
+    /// The key of the row that says which there are.
+    fn kept_key(self) -> Vec<u8> {
+        let byte = match self {
+            Self::Ordinary => KEPT,
+            Self::Spare => SPARE_KEPT,
+        };
+        Key::of(Table::Decision, STORE).bytes(&[byte]).done()
+    }
+
+    /// The keys that begin so and go on with one of its numbers: from the first, and behind the last.
+    fn within(self, prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let numbered = |number: u64| [prefix, &number.to_be_bytes()].concat();
+        let end = match self {
+            Self::Ordinary => numbered(SPARE),
+            Self::Spare => key::behind(prefix),
+        };
+        (numbered(self.begin()), end)
+    }
 }
 
 fn by_number(number: u64) -> Vec<u8> {
@@ -129,7 +229,8 @@ pub fn keep_decisions(
 /// How many damaged rows were passed over. Nothing that cannot be read here stops what else the operation does.
 pub(crate) fn keep(edit: &mut Edit<'_>, new: &NewDecision, budget: DecisionBudget) -> usize {
     let mut damaged = reports_out::keep_all(edit, &new.observations);
-    let Ok((mut kept, is_damaged)) = kept(edit) else {
+    let series = Series::of(new);
+    let Ok((mut kept, is_damaged)) = kept(edit, series) else {
         return damaged + 1;
     };
     damaged += usize::from(is_damaged);
@@ -156,30 +257,37 @@ pub(crate) fn keep(edit: &mut Edit<'_>, new: &NewDecision, budget: DecisionBudge
         kept.octets = kept.octets.saturating_add(row.weight());
     }
     for _ in 0..REMOVED_AT_ONCE {
-        if kept.octets <= budget.octets || edit.weight() + DECISION_KEYS_MAX > REMOVED_BELOW {
+        if kept.octets <= series.room(budget) || edit.weight() + DECISION_KEYS_MAX > REMOVED_BELOW {
             break;
         }
-        match remove_oldest(edit, &mut kept) {
+        match remove_oldest(edit, series, &mut kept) {
             Removed::Nothing => break,
             Removed::Whole => {}
             Removed::Damaged => damaged += 1,
         }
     }
-    edit.put(kept_key(), kept.encode());
+    edit.put(series.kept_key(), kept.encode());
     damaged
 }
 
-/// Which records there are, and whether the row that says so is damaged. Then it is made again from those there are.
-fn kept(edit: &Edit<'_>) -> Result<(Kept, bool), ReadError> {
-    let row = edit.get(&kept_key())?;
+/// Which records of a series there are, and whether the row that says so is damaged. Then it is made again from those there are.
+fn kept(edit: &Edit<'_>, series: Series) -> Result<(Kept, bool), ReadError> {
+    let row = edit.get(&series.kept_key())?;
     let read = row.as_ref().map(|row| Kept::decode(row));
     match read {
-        Some(Ok(kept)) if kept.first <= kept.next => return Ok((kept, false)),
+        Some(Ok(kept)) if series.holds(kept.first, kept.next) && kept.is_possible() => {
+            return Ok((kept, false));
+        }
         _ => {}
     }
-    let (mut kept, mut seen, mut octets) = (Kept::default(), 0, 0);
-    let from = Key::of(Table::Decision, STORE).bytes(&[BY_NUMBER]).done();
-    let to = key::behind(&from);
+    let mut kept = Kept {
+        first: series.begin(),
+        next: series.begin(),
+        octets: 0,
+    };
+    let (mut seen, mut octets) = (0, 0);
+    let all = Key::of(Table::Decision, STORE).bytes(&[BY_NUMBER]).done();
+    let (from, to) = series.within(&all);
     let number = |key: &[u8]| {
         let mut parts = Parts::of(key);
         parts.u8().and_then(|_| parts.u64())
@@ -220,7 +328,7 @@ enum Removed {
 }
 
 /// Removes the oldest record.
-fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
+fn remove_oldest(edit: &mut Edit<'_>, series: Series, kept: &mut Kept) -> Removed {
     if kept.first >= kept.next {
         // However it was counted.
         kept.octets = 0;
@@ -230,7 +338,11 @@ fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
     kept.first += 1;
     let key = by_number(number);
     let removed = match edit.row::<DecisionRow>(&key) {
-        Ok(None) => return Removed::Whole,
+        // The row that says which there are is wrong: there may be none for ever.
+        Ok(None) => {
+            kept.first = first_from(edit, series, *kept);
+            return Removed::Whole;
+        }
         Ok(Some(row)) => {
             for hash in &row.keys {
                 edit.remove(leads_to(*hash, number));
@@ -249,6 +361,23 @@ fn remove_oldest(edit: &mut Edit<'_>, kept: &mut Kept) -> Removed {
     removed
 }
 
+/// The number of the first record that there is from where it should be; of the last there can be, when there is none.
+fn first_from(edit: &Edit<'_>, series: Series, kept: Kept) -> u64 {
+    let all = Key::of(Table::Decision, STORE).bytes(&[BY_NUMBER]).done();
+    let (_, to) = series.within(&all);
+    let mut found = None;
+    let mut first = |key: &[u8], _| {
+        let mut parts = Parts::of(key);
+        found = parts.u8().and_then(|_| parts.u64());
+        ControlFlow::Break(())
+    };
+    let from = by_number(kept.first);
+    // What cannot be read is passed over like what is not there. The newest may be written by this very operation.
+    let _ = (edit.reads()).scan(Space::Rows, &from, &to, &mut first);
+    let last = kept.next.saturating_sub(1);
+    found.unwrap_or(last).max(kept.first).min(kept.next)
+}
+
 /// Removes some of the records that are older than this, or for which there is no room. Run it again until it says `Done`.
 pub fn purge_decisions(
     reads: &dyn Reads,
@@ -256,65 +385,84 @@ pub fn purge_decisions(
     budget: DecisionBudget,
 ) -> Result<(Batch, Progress), Stop> {
     let mut edit = Edit::new(reads, before);
-    if edit.get(&kept_key())?.is_none() {
-        return Ok((Batch::default(), Progress::Done));
+    let mut progress = Progress::Done;
+    for series in Series::ALL {
+        if purge(&mut edit, series, before, budget)? == Progress::More(()) {
+            progress = Progress::More(());
+        }
     }
-    let (mut kept, is_damaged) = kept(&edit)?;
+    Ok((edit.finish()?, progress))
+}
+
+fn purge(
+    edit: &mut Edit<'_>,
+    series: Series,
+    before: Utc,
+    budget: DecisionBudget,
+) -> Result<Progress, ReadError> {
+    if edit.get(&series.kept_key())?.is_none() {
+        return Ok(Progress::Done);
+    }
+    let (mut kept, is_damaged) = kept(edit, series)?;
     let was = kept;
     let mut progress = Progress::Done;
     loop {
         // One that is missing or cannot be read is of no use to anybody.
         let oldest: Option<DecisionRow> = edit.row(&by_number(kept.first)).unwrap_or(None);
-        let is_due = oldest.is_none_or(|row| row.at < before) || kept.octets > budget.octets;
-        if !is_due {
+        let is_over = kept.octets > series.room(budget);
+        if !oldest.is_none_or(|row| row.at < before) && !is_over {
             break;
         }
         if edit.weight() + DECISION_KEYS_MAX > ROWS {
             progress = Progress::More(());
             break;
         }
-        if remove_oldest(&mut edit, &mut kept) == Removed::Nothing {
+        if remove_oldest(edit, series, &mut kept) == Removed::Nothing {
             break;
         }
     }
-    if kept == was && !is_damaged {
-        return Ok((Batch::default(), Progress::Done));
+    if kept != was || is_damaged {
+        edit.put(series.kept_key(), kept.encode());
     }
-    edit.put(kept_key(), kept.encode());
-    Ok((edit.finish()?, progress))
+    Ok(progress)
 }
 
 /// The newest records with this key, at most `max`. Others may be among them whose key has the same hash. Damaged ones are passed
 /// over, unless there is nothing else.
 pub fn decisions(reads: &dyn Reads, wanted: &str, max: usize) -> Result<Vec<Bytes>, ReadError> {
-    let from = by_key(hash(wanted));
-    let mut numbers = Vec::new();
-    let mut damaged = false;
-    reads.scan_back(Space::Rows, &from, &key::behind(&from), &mut |key, _| {
-        let mut parts = Parts::of(key);
-        match (parts.u8(), parts.u64(), parts.u64()) {
-            (Some(_), Some(_), Some(number)) => numbers.push(number),
-            _ => damaged = true,
-        }
-        match numbers.len() < max && !damaged {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        }
-    })?;
-    if damaged {
-        return Err(scan::bad_key("decisions"));
-    }
+    let key = by_key(hash(wanted));
     let (mut found, mut unread) = (Vec::new(), None);
-    for number in numbers {
-        let bytes = reads.get(Space::Rows, &by_number(number))?;
-        match bytes.map(|bytes| DecisionRow::decode(&bytes)) {
-            None => {}
-            Some(Ok(row)) => found.push(row.record),
-            Some(Err(error)) => unread = Some(error),
+    for series in Series::ALL {
+        let (from, to) = series.within(&key);
+        let (mut numbers, mut damaged) = (Vec::new(), false);
+        reads.scan_back(Space::Rows, &from, &to, &mut |key, _| {
+            let mut parts = Parts::of(key);
+            match (parts.u8(), parts.u64(), parts.u64()) {
+                (Some(_), Some(_), Some(number)) => numbers.push(number),
+                _ => damaged = true,
+            }
+            match numbers.len() < max && !damaged {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })?;
+        if damaged {
+            return Err(scan::bad_key("decisions"));
+        }
+        for number in numbers {
+            let bytes = reads.get(Space::Rows, &by_number(number))?;
+            match bytes.map(|bytes| DecisionRow::decode(&bytes)) {
+                None => {}
+                Some(Ok(row)) => found.push(row),
+                Some(Err(error)) => unread = Some(error),
+            }
         }
     }
     match unread {
-        Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found),
+        Some(error) if found.is_empty() => return Err(error),
+        _ => {}
     }
+    found.sort_by_key(|row| core::cmp::Reverse(row.at));
+    found.truncate(max);
+    Ok(found.into_iter().map(|row| row.record).collect())
 }

@@ -156,11 +156,6 @@ pub fn deliver_beside(
         taken::take(&mut edit, file)?;
     }
     let mut delivered = place(&mut edit, delivery)?;
-    if let Some((decision, budget)) = &beside.decision
-        && !mutant!(DeliveredUnrecorded)
-    {
-        delivered.damaged += decision::keep(&mut edit, decision, *budget);
-    }
     for row in &beside.dated {
         delivered.damaged += usize::from(dated::keep(&mut edit, row).is_err());
     }
@@ -186,6 +181,12 @@ pub fn deliver_beside(
             delivery.body.id(),
             delivery.now,
         );
+    }
+    // At last: old records make room for it in what the operation has left.
+    if let Some((decision, budget)) = &beside.decision
+        && !mutant!(DeliveredUnrecorded)
+    {
+        delivered.damaged += decision::keep(&mut edit, decision, *budget);
     }
     Ok((edit.finish()?, delivered))
 }

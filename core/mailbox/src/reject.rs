@@ -59,7 +59,6 @@ pub fn keep_rejected(
     rejected: &Rejected,
 ) -> Result<(Batch, usize), Stop> {
     let mut edit = Edit::new(reads, rejected.delivery.now);
-    let damaged = decision::keep(&mut edit, new, budget);
     let mut delivery = rejected.delivery.clone();
     let (mut targets, mut served) = (Vec::new(), BTreeSet::new());
     for target in core::mem::take(&mut delivery.targets) {
@@ -90,6 +89,7 @@ pub fn keep_rejected(
         };
         edit.put(by_place(account, mailbox, uid), copy.encode());
     }
+    let damaged = decision::keep(&mut edit, new, budget);
     Ok((edit.finish()?, damaged))
 }
 

@@ -12,17 +12,21 @@ use bytes::Bytes;
 use mox_machine::Utc;
 use mox_mailbox::{
     Batch, Beside, DATED_MAX, DECISION_MAX, Dated, DatedSource, DecisionBudget, MemRows, NewDated,
-    NewDecision, Progress, SAME_SOURCE_MAX, SENT_OCTETS_MAX, Space, dated, decisions,
+    NewDecision, Progress, Reads, SAME_SOURCE_MAX, SENT_OCTETS_MAX, Space, dated, decisions,
     deliver_beside, keep_dated, keep_decisions, purge_dated, purge_decisions,
 };
 
-const ROOM: DecisionBudget = DecisionBudget { octets: 1_000_000 };
+const ROOM: DecisionBudget = DecisionBudget {
+    octets: 1_000_000,
+    spare: 1_000_000,
+};
 
 fn new(at: i64, keys: &[&str], record: &str) -> NewDecision {
     NewDecision {
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         record: Bytes::copy_from_slice(record.as_bytes()),
         at: Utc::from_secs(at),
+        is_spare: false,
         observations: Vec::new(),
     }
 }
@@ -97,7 +101,10 @@ fn old_records_go_with_all_that_leads_to_them() {
 #[test]
 fn what_is_kept_stays_within_its_budget_and_what_is_too_large_is_left_out() {
     let mut store = Store::new();
-    let budget = DecisionBudget { octets: 1_000 };
+    let budget = DecisionBudget {
+        octets: 1_000,
+        spare: 1_000,
+    };
     for n in 0..200 {
         let id = format!("id{n}");
         store.keep(&new(n, &[&id], &"x".repeat(100)), budget);
@@ -119,7 +126,10 @@ fn octets(store: &Store) -> usize {
 #[test]
 fn large_records_after_small_ones_take_no_more_room_than_there_is() {
     let mut store = Store::new();
-    let budget = DecisionBudget { octets: 300_000 };
+    let budget = DecisionBudget {
+        octets: 300_000,
+        spare: 300_000,
+    };
     for n in 0..600 {
         store.keep(&new(n, &[&format!("small{n}")], &"x".repeat(452)), budget);
     }
@@ -131,6 +141,40 @@ fn large_records_after_small_ones_take_no_more_room_than_there_is() {
     }
     assert_eq!(store.found("large19").len(), 1);
     assert_eq!(store.found("large11").len(), 1);
+}
+
+#[test]
+fn spare_records_make_room_among_their_like_only_and_are_found_like_others() {
+    let mut store = Store::new();
+    let budget = DecisionBudget {
+        octets: 1_000,
+        spare: 500,
+    };
+    store.keep(&new(1, &["id1", "bob"], "ordinary"), budget);
+    let spare = |at: i64| NewDecision {
+        is_spare: true,
+        ..new(at, &[&format!("id{at}"), "bob"], &"x".repeat(28))
+    };
+    for at in 2..100 {
+        store.keep(&spare(at), budget);
+    }
+    // 28 octets, two keys and a record's own: 100 each. The rows that count them are two.
+    assert_eq!(store.rows(), 3 + 5 * 3 + 2);
+    assert_eq!(store.found("id1"), ["ordinary"]);
+    assert!(store.found("id94").is_empty());
+    assert_eq!(store.found("id95").len(), 1);
+    // The newest of both come first.
+    store.keep(&new(100, &["id100", "bob"], "newest"), budget);
+    let found = store.found("bob");
+    let lengths: Vec<usize> = found.iter().map(String::len).collect();
+    assert_eq!(lengths, [6, 28, 28, 28, 28, 28, 8]);
+    let newest = decisions(&store.0, "bob", 2).unwrap();
+    assert_eq!(newest, [&b"newest"[..], &[b'x'; 28][..]]);
+    // Both go when they are old.
+    store.purge(98);
+    assert_eq!(store.found("bob").len(), 3);
+    store.purge(1_000);
+    assert_eq!(store.rows(), 2);
 }
 
 /// The keys of rows of records: the one that says which there are, then those of the records by number.
@@ -152,7 +196,10 @@ fn damage(store: &mut Store, key: &[u8]) {
 
 #[test]
 fn a_damaged_row_of_the_records_keeps_nothing_out() {
-    let budget = DecisionBudget { octets: 1_000 };
+    let budget = DecisionBudget {
+        octets: 1_000,
+        spare: 1_000,
+    };
     for damaged in 0..5 {
         let mut store = Store::new();
         for n in 0..4 {
@@ -181,6 +228,61 @@ fn a_damaged_row_of_the_records_keeps_nothing_out() {
         assert_eq!(store.found("bob").len(), 4, "{damaged}");
         assert!(octets(&store) <= 1_000);
     }
+}
+
+#[test]
+fn a_row_that_counts_what_cannot_be_is_made_again_and_one_that_counts_too_many_holds_nobody_up() {
+    for (first, next, octets) in [
+        (0u64, 4u64, u64::MAX),
+        (0, 1 << 60, 100),
+        (1_000, 2_000, 300),
+        (5, 4, 100),
+    ] {
+        let mut store = Store::new();
+        for n in 0..4 {
+            store.keep(&new(n, &[&format!("id{n}"), "bob"], "a record"), ROOM);
+        }
+        let (which, _) = keys_of(&store);
+        let version = store.0.get(Space::Rows, &which).unwrap().unwrap()[0];
+        let row = postcard::to_extend(&(first, next, octets), vec![version]);
+        store.apply(Batch {
+            writes: vec![(Space::Rows, which, Some(row.unwrap().into()))],
+            ..Batch::default()
+        });
+        store.keep(&new(5, &["id5", "bob"], "a record"), ROOM);
+        assert_eq!(store.found("bob").len(), 5, "{next}");
+        store.purge(5);
+        assert_eq!(store.found("id5").len(), 1, "{next}");
+        store.purge(100);
+        store.keep(&new(200, &["id6"], "again"), ROOM);
+        assert_eq!(store.found("id6"), ["again"], "{next}");
+    }
+}
+
+#[test]
+fn a_damaged_row_that_counts_the_spare_records_keeps_nothing_out_either() {
+    let mut store = Store::new();
+    let spare = |at: i64| NewDecision {
+        is_spare: true,
+        ..new(at, &[&format!("id{at}")], "a spare record")
+    };
+    for at in 0..4 {
+        store.keep(&spare(at), ROOM);
+    }
+    let (which, _) = keys_of(&store);
+    damage(&mut store, &which);
+    store.keep(&new(4, &["id4"], "an ordinary record"), ROOM);
+    let kept = keep_decisions(&store.0, &[spare(5)], ROOM);
+    let (batch, damaged) = kept.unwrap();
+    assert_eq!(damaged, 1);
+    store.apply(batch);
+    for at in [0, 1, 2, 3, 5] {
+        assert_eq!(store.found(&format!("id{at}")), ["a spare record"]);
+    }
+    assert_eq!(store.found("id4"), ["an ordinary record"]);
+    store.purge(3);
+    assert!(store.found("id2").is_empty());
+    assert_eq!(store.found("id3"), ["a spare record"]);
 }
 
 #[test]

@@ -14,7 +14,10 @@ use engine::*;
 use mox_mailbox::*;
 use mox_uids::UidSet;
 
-const BUDGET: DecisionBudget = DecisionBudget { octets: 1 << 20 };
+const BUDGET: DecisionBudget = DecisionBudget {
+    octets: 1 << 20,
+    spare: 1 << 20,
+};
 
 /// Refuses a message that is known by these.
 fn refuse(engine: &mut Engine, account: AccountId, hashes: &[u64]) {
@@ -45,6 +48,7 @@ fn refuse_into(engine: &mut Engine, account: AccountId, mailbox: &str, hashes: &
         keys: vec!["bob@far.example".into()],
         record: Bytes::from_static(b"why"),
         at: engine.now,
+        is_spare: false,
         observations: Vec::new(),
     };
     engine
@@ -228,6 +232,7 @@ fn who_has_no_room_keeps_no_copy_and_keeps_no_other_from_one() {
         keys: vec!["bob@far.example".into()],
         record: Bytes::from_static(b"why"),
         at: engine.now,
+        is_spare: false,
         observations: Vec::new(),
     };
     engine

@@ -21,11 +21,24 @@ const EARLIEST: i64 = 1_767_225_600;
 /// Records that are looked at for those of one account: most may be about others.
 const OWN_READ_MAX: usize = 1_000;
 
+/// Octets of the records that are looked at for one answer, without compression, at most; the last one may go beyond it.
+const LOOKED_AT_MAX: usize = 64 << 20;
+
+/// What is known of something.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Explained {
+    /// The records, the newest first.
+    pub records: Vec<Record>,
+    /// There may be more: with them it would be too much.
+    pub is_cut: bool,
+}
+
 impl<R: Runtime> Node<R> {
     /// The records of decisions about mail that arrived, the newest first and at most `max`: those that are about this id,
     /// Message-ID, sender or recipient.
     pub fn explain(&self, what: &str, max: usize) -> Result<Vec<Record>, StartError> {
-        self.explained(None, what, max)
+        let explained = self.explained(None, what, (max, usize::MAX))?;
+        Ok(explained.records)
     }
 
     /// The same for an account: of its own mail, with what was decided for it alone.
@@ -35,19 +48,22 @@ impl<R: Runtime> Node<R> {
         what: &str,
         max: usize,
     ) -> Result<Vec<Record>, StartError> {
-        self.explained(Some(account), what, max)
+        let explained = self.explained(Some(account), what, (max, usize::MAX))?;
+        Ok(explained.records)
     }
 
-    /// As much of each record as an account may know, or all of it.
-    fn explained(
+    /// As much of each record as an account may know, or all of it: so many at most, and of so many octets in all without
+    /// compression, of which the first one may have more. Of an account nobody learns here which it has: who asks must be known to
+    /// be its user, or the administrator.
+    pub fn explained(
         &self,
         account: Option<&str>,
         what: &str,
-        max: usize,
-    ) -> Result<Vec<Record>, StartError> {
+        (max, octets_max): (usize, usize),
+    ) -> Result<Explained, StartError> {
         let published = self.inner.store.published();
-        let read = |octets: &Bytes| match Record::decode(octets) {
-            Ok(record) => Some(record),
+        let read = |octets: &Bytes| match Record::decode_with_size(octets) {
+            Ok(read) => Some(read),
             // One of an earlier program keeps nobody from the others.
             Err(error) => {
                 tracing::warn!(target: "store", %error, "a record of a decision is passed over");
@@ -58,25 +74,40 @@ impl<R: Runtime> Node<R> {
             Some(account) => record.for_account(account),
             None => Some(record),
         };
-        let mut records: Vec<Record> = Vec::new();
+        let mut explained = Explained::default();
+        let (mut looked_at, mut octets) = (0, 0);
         for (nth, key) in lookups(what).iter().enumerate() {
-            let room = max.saturating_sub(records.len());
+            let room = max.saturating_sub(explained.records.len());
             let read_max = account.map_or(room, |_| OWN_READ_MAX);
             let found = mox_mailbox::decisions(&*published.view, key, read_max);
             let found = found.map_err(|e| StartError(e.to_string()))?;
-            let about = found.iter().filter_map(read).filter(|r| r.is_about(what));
-            for record in about.filter_map(known) {
-                let is_known = records.iter().any(|known| known.id == record.id);
-                if !is_known && records.len() < max {
+            for (record, size) in found.iter().filter_map(read) {
+                looked_at += size;
+                // What an account does not know of a record must not find it either.
+                let record = known(record).filter(|record| record.is_about(what));
+                let records = &mut explained.records;
+                if let Some(record) = record
+                    && records.len() < max
+                    && !records.iter().any(|known| known.id == record.id)
+                {
+                    octets += size;
+                    if octets > octets_max && !records.is_empty() {
+                        explained.is_cut = true;
+                        return Ok(explained);
+                    }
                     records.push(record);
+                }
+                if looked_at > LOOKED_AT_MAX {
+                    explained.is_cut = explained.records.len() < max;
+                    return Ok(explained);
                 }
             }
             // First comes the id: that is one transaction's, whatever addresses and identifiers others make of it.
-            if records.len() >= max || (nth == 0 && !records.is_empty()) {
+            if explained.records.len() >= max || (nth == 0 && !explained.records.is_empty()) {
                 break;
             }
         }
-        Ok(records)
+        Ok(explained)
     }
 
     /// False for a server that takes everything because it has no name servers: nothing is judged, nothing recorded.

@@ -43,6 +43,7 @@ pub use capture::{Captured, CapturedSession, Captures};
 pub use config::{Config, ListenerConfig, MtaSts, Outgoing, Receiving, Sending, Service};
 pub use conn::Conn;
 pub use connections::ConnectionLimits;
+pub use control::Explained;
 pub use deflate::{COMPRESSION_MAX, Deflate};
 pub use front::{Bound, Greeting};
 pub use mox_server::config::Offers;

@@ -4,11 +4,11 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use mox_driver::Runtime;
 use mox_machine::{Now, Utc};
-use mox_mailbox::Dated;
+use mox_mailbox::{Dated, DecisionBudget};
 use mox_server::config::Network;
 use mox_server::limiter::{
     Admission, FailedLogins, Limiter, LoginLimits, NetworkClass, Networks, Rate, Rates,
-    RecordShares, Refusals, RefusedMinute, RefusedService, Ticket,
+    RecordShare, RecordShares, Refusals, RefusedMinute, RefusedService, Ticket,
 };
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,8 @@ const MESSAGES: [Rate; 2] = [
         within: Duration::from_secs(86_400),
     },
 ];
+/// Sessions that are answered slowly at a time; others of their kind are answered like everybody: each is a connection of ours too.
+const SLOW_MAX: usize = 1_000;
 /// How often what was refused is written to the store.
 const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
@@ -64,6 +66,7 @@ pub(crate) struct Limiters {
     records: Mutex<RecordShares>,
     refusals: Mutex<Refusals>,
     delayed: AtomicUsize,
+    slow: Arc<AtomicUsize>,
     /// Whom nothing of this concerns.
     unlimited: Vec<Network>,
 }
@@ -83,11 +86,12 @@ impl Limiters {
             early_refusals: Mutex::new(Rates::new(EARLY_REFUSALS)),
             messages: Mutex::new(MESSAGES.map(Rates::new)),
             records: Mutex::new(RecordShares::new(
-                receiving.records_octets,
+                DecisionBudget::of(receiving.records_octets).octets,
                 receiving.records_kept,
             )),
             refusals: Mutex::default(),
             delayed: AtomicUsize::new(0),
+            slow: Arc::default(),
             unlimited,
         }
     }
@@ -171,12 +175,38 @@ impl Limiters {
         taken.map_err(|class| self.full(Limiter::Messages, service, class, peer, now))
     }
 
-    /// How many octets the record of what somebody brought may have, that would have so many.
-    pub(crate) fn record_room(&self, peer: IpAddr, octets: usize, now: Now) -> usize {
-        match self.networks(peer) {
-            Some(networks) => locked(&self.records).most(&networks, octets, now.mono),
-            None => octets,
+    /// Takes room for a record of what somebody brought, if its share has as much left.
+    pub(crate) fn take_record_room(
+        &self,
+        peer: IpAddr,
+        share: RecordShare,
+        octets: u64,
+        now: Now,
+    ) -> bool {
+        self.networks(peer)
+            .is_none_or(|networks| locked(&self.records).take(share, &networks, octets, now.mono))
+    }
+
+    /// The record did not come about.
+    pub(crate) fn give_back_record_room(
+        &self,
+        peer: IpAddr,
+        share: RecordShare,
+        octets: u64,
+        now: Now,
+    ) {
+        if let Some(networks) = self.networks(peer) {
+            locked(&self.records).give_back(share, &networks, octets, now.mono);
         }
+    }
+
+    /// A place for a session that is to be answered slowly, while there is one.
+    pub(crate) fn slow_place(&self, peer: IpAddr) -> Option<SlowPlace> {
+        self.networks(peer)?;
+        let before = self.slow.fetch_add(1, Ordering::Relaxed);
+        // Dropped, it is given back.
+        let place = SlowPlace(self.slow.clone());
+        (before < SLOW_MAX).then_some(place)
     }
 
     /// Counts that the budget of a network is used up.
@@ -251,6 +281,16 @@ impl Limiters {
 /// Nothing panics while one of these is held, so poison means nothing.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session that is answered slowly, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct SlowPlace(Arc<AtomicUsize>);
+
+impl Drop for SlowPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Who tries to log in, and where.

@@ -551,9 +551,7 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
             purge(&node, "copies of refused mail", op).await;
         }
         let receiving = &node.config.receiving;
-        let budget = mox_mailbox::DecisionBudget {
-            octets: receiving.records_octets,
-        };
+        let budget = mox_mailbox::DecisionBudget::of(receiving.records_octets);
         let before = now - receiving.records_kept;
         let op = move |reads: &dyn Reads| mox_mailbox::purge_decisions(reads, before, budget);
         purge(&node, "records of decisions", op).await;

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use crate::auth::{Exchange, Login, Verdict};
 use crate::config::{ListenerConfig, Outgoing, Service};
 use crate::in_order::{self, Abandoned, Visit, World};
-use crate::limiters::Caller;
+use crate::limiters::{Caller, SlowPlace};
 use crate::node::Inner;
 pub(crate) use commit::mailboxes_at_once;
 pub use hand_in::{HandIn, NotTaken};
@@ -47,6 +47,8 @@ use record::Beginning;
 use transaction::{Outcome, Target, Transaction};
 use unfit::Begun;
 
+/// Failed logins of a session from which on it is answered slowly.
+const SLOW_AFTER_FAILED: u32 = 3;
 /// Mailboxes here that one message goes to at most, whatever aliases lead to them.
 const MAILBOXES_MAX: usize = 1_000;
 
@@ -62,6 +64,10 @@ pub(crate) struct SmtpHost<R: Runtime> {
     transaction: Option<Box<Transaction>>,
     /// What is known of it while its message may turn out to be one that nobody judges.
     begun: Option<Box<Begun>>,
+    /// Logins that failed since the last one that did not.
+    failed_logins: u32,
+    /// It is answered slowly.
+    slow: Option<SlowPlace>,
 }
 
 /// What all SMTP sessions of a listener share.
@@ -400,10 +406,10 @@ impl<R: Runtime> SmtpHost<R> {
             }
         }
         match (&mut self.begun, &target) {
-            (Some(begun), Target::Local { name, .. }) => begun.lead(&given, name),
+            (Some(begun), Target::Local { name, .. }) => begun.lead(&given, name, None),
             (Some(begun), Target::Members(members)) => {
                 for (_, member) in members {
-                    begun.lead(&given, &member.account);
+                    begun.lead(&given, &member.account, Some(member.address.to_string()));
                 }
             }
             _ => {}
@@ -433,6 +439,17 @@ impl<R: Runtime> SmtpHost<R> {
         }
     }
 
+    /// A refusal after which the session is answered slowly, if there is a place for one more of these.
+    fn slowly(&mut self, reply: Reply) -> Answer {
+        if self.slow.is_none() {
+            self.slow = self.node.limiters.slow_place(self.peer.ip());
+        }
+        match self.slow {
+            Some(_) => Answer::SlowReply(reply),
+            None => Answer::Reply(reply),
+        }
+    }
+
     fn commit(&mut self) -> Response {
         let Some(transaction) = self.transaction.take() else {
             return Response::reply(503, 5, 1, "MAIL comes first");
@@ -445,7 +462,8 @@ impl<R: Runtime> SmtpHost<R> {
                 .limiters
                 .message(peer, service, self.node.runtime.now())
         {
-            return Response::reply(452, 2, 2, full.limiter.text());
+            let reply = Reply::new(452, 2, 2, full.limiter.text());
+            return Response::Now(self.slowly(reply));
         }
         let arrival = transaction::Arrival {
             service: self.config.service,
@@ -477,6 +495,8 @@ impl<R: Runtime> World for SmtpHost<R> {
             exchange: None,
             transaction: None,
             begun: None,
+            failed_logins: 0,
+            slow: None,
         }
     }
 
@@ -512,11 +532,17 @@ impl<R: Runtime> World for SmtpHost<R> {
                     let name = login.user.clone();
                     tracing::info!(target: "auth", listener = self.config.name, peer = %self.peer, user = name, "authenticated");
                     self.login = Some(login);
+                    (self.failed_logins, self.slow) = (0, None);
                     Answer::Authenticated(name)
                 }
                 Verdict::Refused(why) => {
                     tracing::info!(target: "auth", listener = self.config.name, peer = %self.peer, ?why, "authentication failed");
-                    Answer::Reply(why.smtp_reply())
+                    self.failed_logins += 1;
+                    let reply = why.smtp_reply();
+                    match self.failed_logins >= SLOW_AFTER_FAILED {
+                        true => self.slowly(reply),
+                        false => Answer::Reply(reply),
+                    }
                 }
             },
             Done::Written(transaction, Ok(())) => {
@@ -524,9 +550,17 @@ impl<R: Runtime> World for SmtpHost<R> {
                 Answer::Accept
             }
             Done::Written(_, Err(reply)) => self.not_written(reply),
-            Done::Committed(outcome) => outcome.answer(),
+            Done::Committed(Outcome::Stored { id }) => {
+                self.slow = None;
+                Answer::Stored { id }
+            }
+            Done::Committed(Outcome::Refused(reply)) => Answer::Reply(reply),
+            Done::Committed(Outcome::Unwanted(reply)) => self.slowly(reply),
             Done::Refused(reply) => Answer::Reply(reply),
-            Done::Answerable(from, params) => begun(self.sender(Some(from), params)),
+            Done::Answerable(from, params) => match self.without_room_now(&from, &params) {
+                Some(answer) => answer,
+                None => begun(self.sender(Some(from), params)),
+            },
         }
     }
 

@@ -13,5 +13,5 @@ mod refused;
 pub use logins::{Admission, FailedLogins, KNOWN_FOR, LoginLimits, Ticket};
 pub use network::{NetworkClass, Networks};
 pub use rate::{NETWORKS_MAX, Rate, Rates};
-pub use record_shares::{RECORD_ORDINARY, RECORD_SHORT, RecordShares};
+pub use record_shares::{RECORD_ORDINARY, RECORD_SHORT, RecordShare, RecordShares};
 pub use refused::{Limiter, Refusals, Refused, RefusedMinute, RefusedService};

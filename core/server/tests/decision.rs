@@ -118,8 +118,10 @@ pub(crate) fn d3_d4_and_d8_who_brings_a_report_that_is_believed_is_no_stranger()
             })
         };
         // It comes before SPF of strangers, and behind what earlier mail says.
-        let spf =
-            |message: &mut Message, _: &mut Recipient| message.spf = method("fail", "far.example");
+        let spf = |message: &mut Message, _: &mut Recipient| {
+            message.author = Authenticated::No;
+            message.spf = method("fail", "far.example");
+        };
         let judged = with(None, spf);
         expect(&judged, Verdict::Accept, Reason::Reporting, TAKEN);
         let judged = with(None, |_, recipient| recipient.history.author = past(0, 2));
@@ -420,7 +422,10 @@ pub(crate) fn r11_addresses_tell_the_more_the_nearer_they_are() {
 #[test]
 pub(crate) fn d9_a_stranger_whom_spf_does_not_name_is_put_off() {
     for result in ["fail", "softfail"] {
-        let judged = case(|_, message, _| message.spf.result = result.into());
+        let judged = case(|_, message, _| {
+            message.author = Authenticated::No;
+            message.spf.result = result.into();
+        });
         expect(&judged, Verdict::Defer, Reason::SpfPolicy, NOT_NOW);
         // Whoever is known by name is not.
         let judged = case(|_, message, ann| {
@@ -531,9 +536,10 @@ pub(crate) fn content_is_asked_for_only_where_the_decision_comes_to_it() {
     let asks = |judged: Judgement| judged.decision.asks_for_content();
     assert!(asks(case(|_, _, _| {})));
     assert!(!asks(case(|_, _, ann| ann.history.author = past(1, 0))));
-    assert!(!asks(case(
-        |_, message, _| message.spf.result = "fail".into()
-    )));
+    assert!(!asks(case(|_, message, _| {
+        message.author = Authenticated::No;
+        message.spf.result = "fail".into();
+    })));
 }
 
 #[test]

@@ -7,8 +7,8 @@
 )]
 
 use mox_server::decision::{
-    Connection, Facts, Judgement, LeftOut, Listing, Message, Past, Recipient, Record, Stage,
-    Standing, lookups,
+    Connection, Facts, Judgement, LeftOut, Listing, Message, Past, RECORD_VERSION, Recipient,
+    Record, Stage, Standing, lookups,
 };
 
 /// As much as the store keeps of one.
@@ -176,6 +176,79 @@ fn a_record_is_found_as_what_it_is_and_not_as_what_a_sender_calls_it() {
 }
 
 #[test]
+fn a_member_of_an_alias_is_found_by_its_own_address_too() {
+    let mut record = record(facts(1), 2);
+    record.recipients[0].recipient.member = Some("Ann@ours.example".into());
+    assert!(record.is_about("ann@OURS.example"));
+    let keys = record.keys();
+    assert!(
+        lookups("ann@ours.example")
+            .iter()
+            .any(|key| keys.contains(key))
+    );
+    assert!(!record.is_about("bob@ours.example"));
+    assert_eq!(Record::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn an_account_knows_what_was_decided_for_it_and_nothing_of_others() {
+    let mut record = record(facts(1), 3);
+    record.left_out.recipients = 7;
+    record.reply = "550 5.7.1 try again with the token (pass:secret) of another (id kx3qa)".into();
+    for (nth, judged) in record.recipients.iter_mut().enumerate() {
+        judged.recipient.member = Some(format!("member{nth}@ours.example"));
+        judged.recipient.offer = Some(format!("(pass:offer{nth})"));
+    }
+    let own = record.clone().for_account("account1").unwrap();
+    assert_eq!(own.recipients, record.recipients[1..2]);
+    let shown = format!("{own:?}");
+    for others in ["user0", "user2", "member0", "account2", "offer0", "secret"] {
+        assert!(!shown.contains(others), "{others} in {shown}");
+    }
+    assert!(shown.contains("user1") && shown.contains("offer1"));
+    assert_eq!(own.left_out, LeftOut::default());
+    assert_eq!(own.reply, "550 5.7.1 (id kx3qa)");
+    assert!(own.is_about("user1@ours.example") && own.is_about("member1@ours.example"));
+    assert!(own.is_about("kx3qa") && own.is_about("bob@xn--bcher-kva.example"));
+    for others in [
+        "user0@ours.example",
+        "user2@ours.example",
+        "member0@ours.example",
+    ] {
+        assert!(!own.is_about(others), "{others}");
+    }
+    assert_eq!(record.clone().for_account("account9"), None);
+    assert_eq!(record.clone().for_account(""), None);
+    // Who is the only one sees the whole reply.
+    record.recipients.truncate(1);
+    record.left_out.recipients = 0;
+    let reply = record.reply.clone();
+    assert_eq!(record.for_account("account0").unwrap().reply, reply);
+}
+
+#[test]
+fn what_expands_without_end_is_refused_and_takes_no_memory() {
+    let bomb = |octets: usize| {
+        let zeros = std::io::Read::take(std::io::repeat(0), octets as u64);
+        let mut deflated = vec![RECORD_VERSION, 1];
+        let mut encoder = flate2::read::DeflateEncoder::new(zeros, flate2::Compression::best());
+        std::io::Read::read_to_end(&mut encoder, &mut deflated).unwrap();
+        deflated
+    };
+    for octets in [8 * 1024 * 1024 + 1, 500 << 20] {
+        let octets = bomb(octets);
+        let error = Record::decode(&octets).unwrap_err().to_string();
+        assert!(error.contains("more than 8388608 octets"), "{error}");
+    }
+    // Of a real one it is known how large it is.
+    let large = record(facts(3), 100);
+    let encoded = large.encode();
+    let (read, octets) = Record::decode_with_size(&encoded).unwrap();
+    assert_eq!(read, large);
+    assert!(octets > 4 * encoded.len(), "{octets} of {}", encoded.len());
+}
+
+#[test]
 fn records_of_earlier_versions_are_read() {
     let mut record = record(facts(1), 1);
     record.dns.clear();
@@ -202,11 +275,20 @@ fn records_of_earlier_versions_are_read() {
     fourth.extend(
         &stored(
             4,
-            postcard::to_allocvec(&(common, of.report, of.loops)).unwrap(),
+            postcard::to_allocvec(&(&common, &of.report, &of.loops)).unwrap(),
         )[1..],
     );
     fourth.extend(postcard::to_allocvec(&record.left_out).unwrap());
     assert_eq!(Record::decode(&fourth), Ok(record.clone()));
+    let mut fifth = vec![5, 0];
+    fifth.extend(
+        &stored(
+            5,
+            postcard::to_allocvec(&(common, of.report, of.loops, of.strict)).unwrap(),
+        )[1..],
+    );
+    fifth.extend(postcard::to_allocvec(&record.left_out).unwrap());
+    assert_eq!(Record::decode(&fifth), Ok(record.clone()));
     // Without answers it cannot be checked again.
     record.left_out.answers = true;
     assert_eq!(Record::decode(&second), Ok(record.clone()));

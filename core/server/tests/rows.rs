@@ -39,6 +39,7 @@ fn strict(judged: &mox_server::decision::Judgement) -> Vec<String> {
 pub(crate) fn who_is_known_by_addresses_or_signatures_only_is_a_stranger_to_spf_and_iprev() {
     for (set, (ham, junk)) in NOT_IN_PERSON {
         let judged = case(|_, message, ann| {
+            message.author = Authenticated::No;
             message.spf.result = "fail".into();
             set(&mut ann.history, past(ham, junk));
         });
@@ -235,6 +236,45 @@ pub(crate) fn an_account_may_look_strictly_at_what_comes_in_clear_or_names_other
 }
 
 #[test]
+pub(crate) fn whom_the_authors_domain_vouches_for_is_not_put_off_for_spf_and_judged_like_other_strangers()
+ {
+    for result in ["fail", "softfail"] {
+        for author in [
+            Authenticated::Relaxed,
+            Authenticated::Dmarc,
+            Authenticated::Strict,
+        ] {
+            let forwarded = |change: fn(&mut Message, &mut Recipient)| {
+                case(move |_, message, ann| {
+                    message.author = author;
+                    message.spf = method(result, "elsewhere.example");
+                    change(message, ann);
+                })
+            };
+            let judged = forwarded(|_, _| {});
+            expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+            let spf = judged.decision.rules.iter().find(|rule| rule.name == "spf");
+            assert_eq!(spf.unwrap().weight, Weight::Against);
+            // It makes nothing suspicious, and opens no door.
+            let judged = forwarded(|_, ann| ann.content = content(0.6));
+            expect(&judged, Verdict::Accept, Reason::NoBadSignals, TAKEN);
+            let judged = forwarded(|_, ann| ann.content = content(0.8));
+            expect(&judged, Verdict::Defer, Reason::JunkContent, NOT_NOW);
+            let judged = forwarded(|message, _| message.listings = listed());
+            expect(&judged, Verdict::Defer, Reason::DnsBlocklisted, NOT_NOW);
+            let judged =
+                forwarded(|_, ann| ann.history.signed = vec![("far.example".into(), past(0, 2))]);
+            expect(&judged, Verdict::Defer, Reason::Dkimspf, NOT_NOW);
+            let judged = forwarded(|message, ann| {
+                message.iprev.result = "fail".into();
+                ann.history.ip1 = past(0, 1);
+            });
+            expect(&judged, Verdict::Defer, Reason::Iprev, NOT_NOW);
+        }
+    }
+}
+
+#[test]
 pub(crate) fn a_valid_token_does_not_undo_what_was_decided_before_it() {
     let with_token = |change: fn(&mut Message, &mut Recipient)| {
         case(|_, message, ann| {
@@ -245,7 +285,10 @@ pub(crate) fn a_valid_token_does_not_undo_what_was_decided_before_it() {
     };
     let judged = with_token(|message, _| p_reject(message));
     expect(&judged, Verdict::Refuse, Reason::DmarcPolicy, (550, 7, 26));
-    let judged = with_token(|message, _| message.spf.result = "fail".into());
+    let judged = with_token(|message, _| {
+        message.author = Authenticated::No;
+        message.spf.result = "fail".into();
+    });
     expect(&judged, Verdict::Defer, Reason::SpfPolicy, NOT_NOW);
     let judged = with_token(|_, ann| ann.history.author = past(0, 2));
     expect(&judged, Verdict::Defer, Reason::Msgfromfull, NOT_NOW);

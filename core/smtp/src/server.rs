@@ -9,6 +9,7 @@ mod message;
 mod recorded;
 mod session;
 mod slots;
+mod slow;
 
 pub use ask::{Answer, Ask, BodyKind, CloseReason, Event, MailParams, Unfit, Violation};
 pub use config::{Config, Limits, Mode};

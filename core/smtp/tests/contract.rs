@@ -190,6 +190,7 @@ fn server_answer() -> BoxedStrategy<server::Answer> {
         8 => Just(Answer::Accept),
         1 => Just(Answer::Reply(Reply::new(550, 1, 1, "no"))),
         1 => Just(Answer::Reply(Reply::new(421, 1, 1, "no"))),
+        1 => Just(Answer::SlowReply(Reply::new(550, 7, 1, "no"))),
         1 => Just(Answer::Each(vec![Reply::new(250, 0, 0, "ok")])),
         1 => Just(Answer::Challenge("x".into())),
         1 => Just(Answer::Authenticated("x".into())),

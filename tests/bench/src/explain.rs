@@ -131,7 +131,10 @@ fn fill(rows: &Path) -> io::Result<usize> {
     kv.commit(&batch)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = i64::try_from(now.unwrap_or_default().as_secs()).map_err(io::Error::other)?;
-    let budget = DecisionBudget { octets: u64::MAX };
+    let budget = DecisionBudget {
+        octets: u64::MAX,
+        spare: u64::MAX,
+    };
     let mut octets = 0;
     for group in 0..RECORDS / AT_ONCE {
         let some: Vec<NewDecision> = (group * AT_ONCE..(group + 1) * AT_ONCE)
@@ -141,6 +144,7 @@ fn fill(rows: &Path) -> io::Result<usize> {
                     keys: record.keys(),
                     record: Bytes::from(record.encode()),
                     at: Utc::from_secs(now),
+                    is_spare: false,
                     observations: Vec::new(),
                 }
             })

@@ -11,11 +11,9 @@ mod one_server;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mox_dns::MasterFile;
 use mox_driver::Runtime;
-use mox_node::Outgoing;
 use mox_server::decision::{Reason, Verdict};
-use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
+use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
 use one_server::{One, PASSWORD, ours};
 use std::time::Duration;
 
@@ -29,19 +27,11 @@ fn world<F: Future<Output = ()> + Send>(
     may_send: bool,
     scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
-    let world = sim.clone();
-    sim.run(async move {
-        let client = world.computer("client", [10, 0, 2, 1]);
-        let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = MasterFile::parse(ZONE).unwrap();
-        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
-        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
-        one.alias = Some(may_send);
-        one.start().await;
-        scenario(one, client).await;
-    });
-    assert_eq!(sim.panics(), 0);
+    one_server::judged(
+        (ZONE, DnsManner::direct()),
+        move |one| one.alias = Some(may_send),
+        scenario,
+    );
 }
 
 /// Brings a message of bob's; the reply to it.
@@ -134,6 +124,21 @@ fn each_member_has_one_copy_that_names_the_alias_and_a_decision_of_its_own() {
             .collect();
         let alias = "sales@ours.example";
         assert_eq!(recipients, [(alias, Some("ann")), (alias, Some("mox"))]);
+        // The members' own addresses lead to it too, and nobody's to another.
+        for member in BOTH {
+            let found = one.node().explain(member, 1).unwrap();
+            assert_eq!(found, [record.clone()], "{member}");
+        }
+        for (account, own, other) in [("ann", BOTH[0], BOTH[1]), ("mox", BOTH[1], BOTH[0])] {
+            let may_know = |what| one.node().explain_to(account, what, 10).unwrap();
+            let own = may_know(own);
+            let accounts = own[0]
+                .recipients
+                .iter()
+                .map(|j| j.recipient.account.as_deref());
+            assert_eq!(accounts.collect::<Vec<_>>(), [Some(account)]);
+            assert_eq!(may_know(other), []);
+        }
 
         // It comes back by way of somebody who forwards it.
         let looped = format!("Delivered-To: <sales@ours.example>\r\n{}", text("loop"));

@@ -10,13 +10,12 @@
 
 mod one_server;
 
-use mox_dns::{MasterFile, Name};
+use mox_dns::Name;
 use mox_driver::Runtime;
-use mox_node::Outgoing;
 use mox_server::config::Incoming;
 use mox_server::decision::{Reason, Record, Verdict};
 use mox_server::ruleset::{Pattern, Ruleset};
-use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
+use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
 use one_server::{One, PASSWORD, ours};
 use std::time::Duration;
 
@@ -100,19 +99,7 @@ fn world<F: Future<Output = ()> + Send>(
     set: impl FnOnce(&mut One) + Send + 'static,
     scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
-    let world = sim.clone();
-    sim.run(async move {
-        let client = world.computer("client", [10, 0, 2, 1]);
-        let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = MasterFile::parse(ZONE).unwrap();
-        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
-        one.resolvers = vec![name_server(&names, zone, DnsManner::direct()).unwrap()];
-        set(&mut one);
-        one.start().await;
-        scenario(one, client).await;
-    });
-    assert_eq!(sim.panics(), 0);
+    one_server::judged((ZONE, DnsManner::direct()), set, scenario);
 }
 
 fn ruleset(mailbox: &str) -> Ruleset {
@@ -465,6 +452,37 @@ fn no_sender_puts_a_transaction_out_of_sight_by_naming_its_id() {
                 one.node().explain("Bob@Bücher.example", 9).unwrap().len(),
                 1
             );
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn an_answer_has_so_many_octets_and_says_when_there_is_more() {
+    world(
+        |_| {},
+        |one, client| async move {
+            let (from, to) = ("bob@far.example", "ann@ours.example");
+            for n in 0..4 {
+                bring(&client, from, &text(from, &format!("number{n}"))).await;
+            }
+            let all = one.node().explained(None, to, (10, usize::MAX)).unwrap();
+            assert_eq!((all.records.len(), all.is_cut), (4, false));
+            let sizes = all.records.iter().map(|record| {
+                let (_, size) = Record::decode_with_size(&record.encode()).unwrap();
+                size
+            });
+            let sizes: Vec<usize> = sizes.collect();
+            for account in [None, Some("ann")] {
+                // The newest that fit, and the newest one whatever it has.
+                for (octets, count) in [(sizes[0] + sizes[1], 2), (sizes[0], 1), (1, 1)] {
+                    let cut = one.node().explained(account, to, (10, octets)).unwrap();
+                    assert_eq!((cut.records.len(), cut.is_cut), (count, true), "{octets}");
+                    assert_eq!(cut.records[0].id, all.records[0].id);
+                }
+                let cut = one.node().explained(account, to, (2, usize::MAX)).unwrap();
+                assert_eq!((cut.records.len(), cut.is_cut), (2, false));
+            }
             one.stop().await;
         },
     );

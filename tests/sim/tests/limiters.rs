@@ -1,5 +1,10 @@
 //! What limiters do to guessers, and what they do not do to everybody else behind the same address.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
 
 mod one_server;
 
@@ -7,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mox_driver::Runtime;
 use mox_node::Outgoing;
+use mox_server::decision::Verdict;
 use mox_server::limiter::{Limiter, NetworkClass, RefusedService};
 use mox_sim::{Dialogue, Knobs, Sim, SimRuntime};
 use one_server::{One, arrive, inbox, ours, sleep, text};
@@ -346,4 +352,46 @@ fn whom_no_limiter_concerns_is_never_put_off() {
         one.stop().await;
     });
     assert_eq!(sim.panics(), 0);
+}
+
+#[test]
+fn who_floods_us_with_mail_has_a_record_of_each_message_and_pushes_out_nobodys() {
+    const ZONE: &str = "far.example. MX 10 mx.far.example.\nmx.far.example. A 10.0.2.1\n";
+    let set = |one: &mut One| one.receiving.records_octets = 400_000;
+    let manner = mox_sim::DnsManner::direct();
+    one_server::judged((ZONE, manner), set, |one, client| async move {
+        let far = client.sim().computer("stranger", [10, 0, 64, 1]);
+        let bring = async |from: &SimRuntime, n: usize| {
+            let mut smtp = Dialogue::new(from.connect(ours(25), None).await.unwrap());
+            smtp.expect("220").await.unwrap();
+            smtp.say("EHLO mx.far.example\r\n").await.unwrap();
+            smtp.expect("250").await.unwrap();
+            let (sender, to) = (format!("s{n}@far.example"), ["ann@ours.example"]);
+            let text = format!("From: <bob@far.example>\r\nSubject: {n}\r\n\r\nHello.\r\n");
+            let said = one_server::transaction(&mut smtp, &sender, &to, &text).await;
+            // The id that the reply tells.
+            let said = said.unwrap();
+            let id = said.split_whitespace().nth(2).unwrap().to_owned();
+            let found = one.node().explain(&id, 2).unwrap();
+            assert_eq!(found.len(), 1, "the {n}th: {said}");
+            assert_eq!(one.node().explain(&sender, 2).unwrap(), found);
+            found.into_iter().next().unwrap()
+        };
+        let first = bring(&far, 0).await;
+        assert_eq!(first.lacks(), None);
+        let mut short = 0;
+        for n in 1..300 {
+            let record = bring(&client, n).await;
+            short += usize::from(record.left_out.message);
+            assert_eq!(record.recipients[0].decision.verdict, Verdict::Accept);
+        }
+        assert!((250..299).contains(&short), "{short}");
+        // Of the flood the newest are there, and the first whole ones; of others all.
+        assert_eq!(one.node().explain(&first.id, 2).unwrap(), [first]);
+        assert_eq!(one.node().explain("s299@far.example", 2).unwrap().len(), 1);
+        assert_eq!(one.node().explain("s100@far.example", 2).unwrap(), []);
+        assert_eq!(one.node().explain("s1@far.example", 2).unwrap().len(), 1);
+        assert_eq!(bring(&far, 300).await.lacks(), None);
+        one.stop().await;
+    });
 }

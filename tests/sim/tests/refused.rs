@@ -16,6 +16,7 @@ use mox_server::decision::{Reason, Record, Stage, Verdict};
 use mox_sim::{Dialogue, DnsManner, Knobs, Sim, name_server};
 use mox_store::Capacity;
 use one_server::{One, ours};
+use std::time::Duration;
 
 const ZONE: &str = "\
 far.example. MX 10 far.example.\n\
@@ -58,7 +59,7 @@ fn refused(lines: &[&str], low_disk: bool) -> (String, Record) {
             .split_once("(id ")
             .unwrap_or_else(|| panic!("no id in {reply}"));
         let (id, _) = id.split_once(')').unwrap();
-        one_server::sleep(&client, core::time::Duration::from_secs(1)).await;
+        one_server::sleep(&client, Duration::from_secs(1)).await;
         let records = one.node().explain(id, 10).unwrap();
         drop(smtp);
         one.stop().await;
@@ -185,4 +186,38 @@ fn who_is_put_off_for_a_full_disk_can_ask_why() {
     assert_eq!(judged.decision.verdict, Verdict::Defer);
     let change = judged.change.as_ref().map(|change| change.what.as_str());
     assert_eq!(change, Some("there is room"));
+}
+
+#[test]
+fn who_is_put_off_for_a_disk_that_filled_while_name_servers_were_asked_can_ask_why_too() {
+    let slow = DnsManner {
+        slow_one_in: 1,
+        slow: Duration::from_secs(4),
+        ..DnsManner::direct()
+    };
+    let set = |one: &mut One| one.options.low_percent = 5;
+    one_server::judged((ZONE, slow), set, |one, client| async move {
+        let mut smtp = Dialogue::new(client.connect(ours(25), None).await.unwrap());
+        smtp.expect("220").await.unwrap();
+        smtp.say(EHLO).await.unwrap();
+        smtp.expect("250").await.unwrap();
+        smtp.say(MAIL).await.unwrap();
+        one_server::sleep(&client, Duration::from_millis(50)).await;
+        one.disk.set_capacity(Capacity {
+            free: 1_000,
+            total: 1_000_000,
+        });
+        let reply = smtp.reply().await.unwrap();
+        assert!(reply.starts_with("452 4.3.1 "), "{reply}");
+        one_server::sleep(&client, Duration::from_secs(1)).await;
+        let records = one.node().explain("bob@far.example", 10).unwrap();
+        assert_eq!(records.len(), 1, "{reply}");
+        let record = &records[0];
+        assert!(reply.contains(&format!("(id {})", record.id)), "{reply}");
+        let reason = record.recipients[0].decision.reason;
+        assert_eq!(reason, Reason::NoRoom);
+        assert_eq!(record.differences(), Vec::<String>::new());
+        drop(smtp);
+        one.stop().await;
+    });
 }

@@ -9,12 +9,11 @@
 
 mod one_server;
 
-use mox_dns::{MasterFile, Name};
+use mox_dns::Name;
 use mox_driver::Runtime;
-use mox_node::Outgoing;
 use mox_server::decision::{Reason, Record, Token};
 use mox_server::ruleset::{Pattern, Ruleset};
-use mox_sim::{Dialogue, DnsManner, Knobs, Sim, SimRuntime, name_server};
+use mox_sim::{Dialogue, DnsManner, SimRuntime};
 use one_server::{One, ours, sleep};
 use std::time::Duration;
 
@@ -72,19 +71,7 @@ fn world<F: Future<Output = ()> + Send>(
     set: impl FnOnce(&mut One) + Send + 'static,
     scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
 ) {
-    let sim = Sim::new(1, Knobs::fault_free());
-    let world = sim.clone();
-    sim.run(async move {
-        let client = world.computer("client", [10, 0, 2, 1]);
-        let names = world.computer("names", [10, 0, 0, 53]);
-        let zone = MasterFile::parse(ZONE).unwrap();
-        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
-        one.resolvers = vec![name_server(&names, zone, manner).unwrap()];
-        set(&mut one);
-        one.start().await;
-        scenario(one, client).await;
-    });
-    assert_eq!(sim.panics(), 0);
+    one_server::judged((ZONE, manner), set, scenario);
 }
 
 #[test]

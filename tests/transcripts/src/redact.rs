@@ -409,6 +409,7 @@ impl Redact for server::Server {
         let words = &redactor.words;
         match answer {
             server::Answer::Reply(reply) => server::Answer::Reply(words.reply(reply)),
+            server::Answer::SlowReply(reply) => server::Answer::SlowReply(words.reply(reply)),
             server::Answer::Each(replies) => {
                 server::Answer::Each(replies.into_iter().map(|r| words.reply(r)).collect())
             }

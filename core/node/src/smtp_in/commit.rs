@@ -6,7 +6,7 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, mutant};
 use mox_mailbox::{
     AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Flags, MailboxId, NewDated,
-    NewDecision, Stop, Target as MailboxTarget,
+    Stop, Target as MailboxTarget,
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
@@ -125,7 +125,7 @@ impl Transaction {
         let summary = Summary::of(&self, &arrival);
         let outcome = match self.store(&node, &arrival).await {
             Ok(id) => Outcome::Stored { id },
-            Err(reply) => Outcome::Refused(reply),
+            Err(outcome) => outcome,
         };
         summary.log(&outcome);
         outcome
@@ -160,8 +160,14 @@ impl Transaction {
         let directory = node.directory();
         let deliveries = Deliveries::of(&arrived.header);
         let asked = |local: &Local| {
+            let address = local.to.first()?;
+            let own = local
+                .own
+                .as_ref()
+                .filter(|_| local.aliases.contains(address));
             Some(Asked {
-                address: local.to.first()?.clone(),
+                address: address.clone(),
+                member: own.map(Path::to_string),
                 account: local.name.clone(),
                 id: local.account,
                 mailbox: local.mailbox.clone(),
@@ -188,7 +194,7 @@ impl Transaction {
         mut self: Box<Self>,
         node: &Arc<Inner<R>>,
         arrival: &Arrival,
-    ) -> Result<String, Reply> {
+    ) -> Result<String, Outcome> {
         let content = match self.content.take() {
             Some(content) => content,
             // A message without a single octet never had a piece.
@@ -223,7 +229,7 @@ impl Transaction {
         if let Some(departing) = departing.as_ref().filter(|_| arrival.file.is_none()) {
             // What stands before its first field ends the header: nothing of it can be read then.
             if arrived.headless {
-                return Err(NoAuthor::From.reply());
+                return Err(NoAuthor::From.reply().into());
             }
             check_author(node, arrival, departing)?;
         }
@@ -240,11 +246,12 @@ impl Transaction {
                 Some(judged)
             }
             None => match loops(&arrived, here) {
-                Some(why) => return Err(Reply::new(550, 4, 6, why)),
+                Some(why) => return Err(Reply::new(550, 4, 6, why).into()),
                 None => None,
             },
         };
         if let Some(reply) = judged.as_ref().and_then(Judged::refusal) {
+            let is_unwanted = judged.as_ref().is_some_and(Judged::is_unwanted);
             if let Some(mut judged) = judged {
                 judged.record.reply = reply.to_string();
                 let reverse = judged.reverse.clone();
@@ -266,7 +273,10 @@ impl Transaction {
                 };
                 rejects::keep(node, refused).await;
             }
-            return Err(reply);
+            return Err(match is_unwanted {
+                true => Outcome::Unwanted(reply),
+                false => Outcome::Refused(reply),
+            });
         }
 
         if judged.as_ref().is_some_and(Judged::is_first_time) {
@@ -290,9 +300,9 @@ impl Transaction {
                 };
                 record.reply = reply.to_string();
                 record::keep(node, &record).await;
-                Err(reply)
+                Err(reply.into())
             }
-            (served, _) => served,
+            (served, _) => Ok(served?),
         }
     }
 
@@ -487,25 +497,6 @@ impl Transaction {
         let reports = judged
             .as_mut()
             .map(|judged| core::mem::take(&mut judged.reports));
-        let decision = judged.map(|mut judged| {
-            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
-                judgement.placed.clone_from(place);
-            }
-            judged.record.reply = "250".into();
-            let decision = NewDecision {
-                observations: judged.observations,
-                ..record::entry(node, &judged.record)
-            };
-            (decision, record::budget(node))
-        });
-        let beside = Beside {
-            decision,
-            wrote,
-            file: arrival.file,
-            known_by,
-            keeping,
-            dated: reports.unwrap_or_default().iter().map(dated).collect(),
-        };
         let limited = match (arrival.file, &arrival.login, self.remote.is_empty()) {
             (None, Some(login), false) => Some((login, self.new_remote)),
             _ => None,
@@ -513,6 +504,22 @@ impl Transaction {
         if let Some((login, new)) = limited {
             sending::take(node, (login, arrival.peer.ip()), new)?;
         }
+        let decision = judged.map(|mut judged| {
+            for (judgement, place) in judged.record.recipients.iter_mut().zip(&places) {
+                judgement.placed.clone_from(place);
+            }
+            judged.record.reply = "250".into();
+            record::entry(node, &judged.record, judged.observations)
+        });
+        let (decision, room) = decision.unzip();
+        let beside = Beside {
+            decision: decision.map(|decision| (decision, record::budget(node))),
+            wrote,
+            file: arrival.file,
+            known_by,
+            keeping,
+            dated: reports.unwrap_or_default().iter().map(dated).collect(),
+        };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
                 body: Body::New(body),
@@ -548,6 +555,9 @@ impl Transaction {
             // Somebody was interrupted behind that operation.
             Err(StoreError::Refused(Stop::Taken)) => Ok(self.id),
             Err(error) => {
+                if let Some(room) = room {
+                    room.give_back(node);
+                }
                 if let Some((login, new)) = limited {
                     sending::give_back(node, login, new);
                 }

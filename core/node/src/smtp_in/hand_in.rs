@@ -142,7 +142,7 @@ impl<R: Runtime> HandIn<R> {
     pub async fn commit(self) -> Result<(), NotTaken> {
         match self.transaction.commit(self.node, self.arrival).await {
             Outcome::Stored { .. } => Ok(()),
-            Outcome::Refused(reply) => Err(reply.into()),
+            Outcome::Refused(reply) | Outcome::Unwanted(reply) => Err(reply.into()),
         }
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Case<'a> {
 /// A mailbox a message is for.
 pub(super) struct Asked {
     pub(super) address: Path,
+    /// The account's own address, where that one is an alias.
+    pub(super) member: Option<String>,
     pub(super) account: String,
     pub(super) id: AccountId,
     pub(super) mailbox: String,
@@ -83,6 +85,12 @@ impl Judged {
             .find(|decision| decision.verdict == Verdict::Defer)
             .or_else(|| decisions().next())?;
         Some(refusal(chosen, &self.record.id))
+    }
+
+    /// Nobody takes the message, and each refuses it for what it is.
+    pub(super) fn is_unwanted(&self) -> bool {
+        let mut decisions = self.record.recipients.iter().map(|r| &r.decision);
+        decisions.all(|decision| decision.is_unwanted())
     }
 
     /// Where the message goes for the nth mailbox, once it is taken. Who would have refused it gets it as junk: the other side is told

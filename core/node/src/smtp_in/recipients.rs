@@ -90,6 +90,7 @@ pub(super) async fn known_of<R: Runtime>(
             mailbox,
             settings,
             loops: asked.loops.map(str::to_owned),
+            member: asked.member,
             ..Recipient::new(asked.address.to_string(), Standing::Known)
         };
         let has_filter = incoming.junk_filter.is_some();

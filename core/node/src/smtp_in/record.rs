@@ -8,6 +8,8 @@ use mox_mailbox::{DECISION_MAX, DecisionBudget, NewDecision, Observation};
 use mox_server::decision::{
     Connection, Decision, Facts, Judgement, LeftOut, Recipient, Record, Stage,
 };
+use mox_server::limiter::RecordShare;
+use std::net::IpAddr;
 
 use crate::node::Inner;
 
@@ -20,25 +22,52 @@ pub(super) fn refusal(decision: &Decision, id: &str) -> Reply {
 
 /// For how much there is room.
 pub(super) fn budget<R: Runtime>(node: &Inner<R>) -> DecisionBudget {
-    DecisionBudget {
-        octets: node.config.receiving.records_octets,
+    DecisionBudget::of(node.config.receiving.records_octets)
+}
+
+/// Room that a record takes of the share of who brought what it is about.
+pub(super) struct Room {
+    peer: IpAddr,
+    /// The share and the octets; `None` when it is in no share.
+    taken: Option<(RecordShare, u64)>,
+}
+
+impl Room {
+    /// The record did not come about.
+    pub(super) fn give_back<R: Runtime>(self, node: &Inner<R>) {
+        if let Some((share, octets)) = self.taken {
+            let now = node.runtime.now();
+            node.limiters
+                .give_back_record_room(self.peer, share, octets, now);
+        }
     }
 }
 
-/// A record as the store keeps it. Who filled its share with others has short ones.
-pub(super) fn entry<R: Runtime>(node: &Inner<R>, record: &Record) -> NewDecision {
-    let mut encoded = record.encode_within(DECISION_MAX);
+/// A record as the store keeps it. Who filled its share with others has short ones, and who filled that too has them apart. What it
+/// takes of a share is to be given back when it is not kept.
+pub(super) fn entry<R: Runtime>(
+    node: &Inner<R>,
+    record: &Record,
+    observations: Vec<Observation>,
+) -> (NewDecision, Room) {
     let (peer, now) = (record.facts.connection.ip, node.runtime.now());
-    let most = node.limiters.record_room(peer, encoded.len(), now);
-    if most < encoded.len() {
-        encoded = record.encode_within(most);
-    }
-    NewDecision {
-        keys: record.keys(),
-        record: Bytes::from(encoded),
-        at: Utc::from_secs(record.facts.at),
-        observations: Vec::new(),
-    }
+    let cut = |octets: usize| {
+        let (less, encoded) = record.within(octets.min(DECISION_MAX));
+        let new = NewDecision {
+            keys: less.keys(),
+            record: Bytes::from(encoded),
+            at: Utc::from_secs(record.facts.at),
+            is_spare: false,
+            observations: Vec::new(),
+        };
+        let weight = new.weight();
+        (new, weight)
+    };
+    let take = |share, octets| (node.limiters).take_record_room(peer, share, octets, now);
+    let (mut new, taken) = RecordShare::find(cut, take);
+    new.is_spare = taken.is_none();
+    new.observations = observations;
+    (new, Room { peer, taken })
 }
 
 /// Keeps a record of what was not taken, whatever it was that kept it out. That it cannot be kept changes nothing for the other side.
@@ -52,10 +81,7 @@ pub(super) async fn keep_with<R: Runtime>(
     record: &Record,
     observations: Vec<Observation>,
 ) {
-    let entry = NewDecision {
-        observations,
-        ..entry(node, record)
-    };
+    let (entry, room) = entry(node, record, observations);
     let budget = budget(node);
     let op = move |reads: &dyn mox_mailbox::Reads| {
         mox_mailbox::keep_decisions(reads, std::slice::from_ref(&entry), budget)
@@ -63,6 +89,7 @@ pub(super) async fn keep_with<R: Runtime>(
     match node.store.run(op).await {
         Ok(damaged) => tell_of_damage(damaged),
         Err(error) => {
+            room.give_back(node);
             tracing::warn!(target: "store", id = record.id, %error, "the record of a decision was not kept");
         }
     }

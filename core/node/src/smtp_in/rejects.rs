@@ -4,8 +4,8 @@ use bytes::Bytes;
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
 use mox_mailbox::{
-    AccountId, Body, Delivery, Flags, MailboxId, NewBody, NewDecision, Observation,
-    REJECT_OCTETS_MAX, Reads, Rejected, Target,
+    AccountId, Body, Delivery, Flags, MailboxId, NewBody, Observation, REJECT_OCTETS_MAX, Reads,
+    Rejected, Target,
 };
 use mox_server::decision::{Record, Verdict};
 use mox_server::{Arrived, StoredStructure};
@@ -160,10 +160,7 @@ async fn with_copies<R: Runtime>(
         },
         hashes,
     };
-    let entry = NewDecision {
-        observations,
-        ..record::entry(node, record)
-    };
+    let (entry, room) = record::entry(node, record, observations);
     let budget = record::budget(node);
     let op = move |reads: &dyn Reads| {
         // `spooled` lives to the end of the op: until then nothing removes the body's file.
@@ -171,7 +168,14 @@ async fn with_copies<R: Runtime>(
         drop(spooled);
         kept
     };
-    let kept = node.store.run(op).await;
-    kept.map(record::tell_of_damage)
-        .map_err(|error| error.to_string())
+    match node.store.run(op).await {
+        Ok(damaged) => {
+            record::tell_of_damage(damaged);
+            Ok(())
+        }
+        Err(error) => {
+            room.give_back(node);
+            Err(error.to_string())
+        }
+    }
 }

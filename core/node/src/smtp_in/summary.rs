@@ -45,7 +45,7 @@ impl Summary {
             Outcome::Stored { .. } => {
                 tracing::info!(target: "transaction", id, service, %peer, from, to, size, "accepted");
             }
-            Outcome::Refused(reply) => {
+            Outcome::Refused(reply) | Outcome::Unwanted(reply) => {
                 tracing::info!(target: "transaction", id, service, %peer, from, to, size, %reply, "refused");
             }
         }

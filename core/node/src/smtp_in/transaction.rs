@@ -7,7 +7,7 @@ use mox_driver::{Fut, Pool, Runtime};
 use mox_machine::TlsFacts;
 use mox_mailbox::AccountId;
 use mox_server::{Intake, Letterhead, Member, Scrub, Submitted};
-use mox_smtp::server::{Answer, MailParams};
+use mox_smtp::server::MailParams;
 use mox_smtp::wire::RcptDsn;
 use mox_store::Spool;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,16 +81,17 @@ pub(super) struct Arrival {
 
 /// How a transaction ended.
 pub(crate) enum Outcome {
-    Stored { id: String },
+    Stored {
+        id: String,
+    },
     Refused(Reply),
+    /// For what it is: whoever brings it brings what nobody wants.
+    Unwanted(Reply),
 }
 
-impl Outcome {
-    pub(super) fn answer(self) -> Answer {
-        match self {
-            Self::Stored { id } => Answer::Stored { id },
-            Self::Refused(reply) => Answer::Reply(reply),
-        }
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self::Refused(reply)
     }
 }
 

@@ -15,8 +15,8 @@ use crate::connections::Full;
 pub(super) struct Begun {
     pub(super) id: String,
     pub(super) from: Option<Path>,
-    /// Each recipient, and whose it is.
-    pub(super) to: Vec<(String, String)>,
+    /// Each recipient, whose it is, and the own address of who is there by an alias.
+    pub(super) to: Vec<(String, String, Option<String>)>,
 }
 
 /// Recipients that the record of what nobody judges names.
@@ -24,10 +24,10 @@ const NAMED_MAX: usize = 200;
 
 impl Begun {
     /// One more recipient, if there is room in the record; an account is named once.
-    pub(super) fn lead(&mut self, to: &str, account: &str) {
-        let is_known = self.to.iter().any(|(_, known)| known == account);
+    pub(super) fn lead(&mut self, to: &str, account: &str, member: Option<String>) {
+        let is_known = self.to.iter().any(|(_, known, _)| known == account);
         if !is_known && self.to.len() < NAMED_MAX {
-            self.to.push((to.to_owned(), account.to_owned()));
+            self.to.push((to.to_owned(), account.to_owned(), member));
         }
     }
 }
@@ -50,15 +50,35 @@ impl<R: Runtime> SmtpHost<R> {
         from: Option<&Path>,
         params: &MailParams,
     ) -> Option<Response> {
-        let standing = self.lacks_room(params)?;
-        if self.is_submission() || !self.node.judges() {
-            return None;
-        }
+        self.lacks_room(params)
+            .filter(|_| !self.is_submission() && self.node.judges())?;
         if let Some(response) = self.wait_for_room() {
             return Some(response);
         }
+        match self.lacking_room(from, params)? {
+            (Some(record), reply) => Some(self.kept(record, reply)),
+            (None, reply) => Some(Response::Now(Answer::Reply(reply))),
+        }
+    }
+
+    /// The same at the end of what was asked about the sender meanwhile.
+    pub(super) fn without_room_now(&self, from: &Path, params: &MailParams) -> Option<Answer> {
+        let (record, reply) = self.lacking_room(Some(from), params)?;
+        if let Some(record) = record {
+            self.keep_beside(record);
+        }
+        Some(Answer::Reply(reply))
+    }
+
+    /// The record of mail that there is no room for, if it has one, and the reply.
+    fn lacking_room(
+        &self,
+        from: Option<&Path>,
+        params: &MailParams,
+    ) -> Option<(Option<Record>, Reply)> {
+        let standing = self.lacks_room(params)?;
         if let Err(full) = self.count() {
-            return Some(Response::reply(452, 2, 2, full.limiter.text()));
+            return Some((None, Reply::new(452, 2, 2, full.limiter.text())));
         }
         let begun = Begun {
             id: self.node.transaction_id(),
@@ -66,7 +86,7 @@ impl<R: Runtime> SmtpHost<R> {
             to: Vec::new(),
         };
         let (record, reply) = self.unjudged(begun, standing, Stage::Sender, None)?;
-        Some(self.kept(record, reply))
+        Some((Some(record), reply))
     }
 
     /// A piece of the message cannot be taken.
@@ -154,8 +174,9 @@ impl<R: Runtime> SmtpHost<R> {
         let recipients = match begun.to.is_empty() {
             true => vec![Recipient::new(String::new(), standing)],
             false => (begun.to.into_iter())
-                .map(|(address, account)| Recipient {
+                .map(|(address, account, member)| Recipient {
                     account: Some(account),
+                    member,
                     ..Recipient::new(address, standing)
                 })
                 .collect(),

@@ -189,6 +189,29 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The message is not taken for what it is, as far as that is known: not for where it goes, nor since something could not be
+    /// found out, nor from somebody who is told how to come in.
+    pub const fn is_unwanted(&self) -> bool {
+        !self.verdict.is_taken()
+            && matches!(
+                self.reason,
+                Reason::NoAuthor
+                    | Reason::DmarcPolicy
+                    | Reason::Msgfromfull
+                    | Reason::Msgfromdomain
+                    | Reason::Msgfromorgdomain
+                    | Reason::Dkimspf
+                    | Reason::Ip1
+                    | Reason::Ip2
+                    | Reason::Ip3
+                    | Reason::SpfPolicy
+                    | Reason::Iprev
+                    | Reason::JunkContent
+                    | Reason::JunkContentStrict
+                    | Reason::DnsBlocklisted
+            )
+    }
+
     /// Whether it comes to the content of the message: only then anybody has to ask the junk filter.
     pub fn asks_for_content(&self) -> bool {
         self.rules.iter().any(|rule| rule.name == CONTENT)

@@ -197,6 +197,9 @@ pub struct Recipient {
     /// What has content looked at strictly, beside what speaks against the sender.
     #[serde(default)]
     pub strict: Strictness,
+    /// The account's own address, where the recipient is an alias.
+    #[serde(default)]
+    pub member: Option<String>,
 }
 
 /// For what an account has content looked at strictly, beside what speaks against the sender.
@@ -239,6 +242,7 @@ impl Recipient {
             report: None,
             loops: None,
             strict: Strictness::default(),
+            member: None,
         }
     }
 }

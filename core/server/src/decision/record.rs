@@ -67,12 +67,21 @@ impl Judgement {
 }
 
 impl Record {
-    /// What an account may know of it: what was decided for it, and nothing of others. `None` when it is not about the account.
+    /// What an account may know of it: what was decided for it, and nothing of others. `None` when it is not about the account. Whether
+    /// it is about something is to be asked of that: by what others are found it is nobody's business.
     pub fn for_account(mut self, account: &str) -> Option<Self> {
         let is_theirs = |j: &Judgement| j.recipient.account.as_deref() == Some(account);
+        let all = self.recipients.len() + core::mem::take(&mut self.left_out.recipients);
         self.recipients.retain(is_theirs);
-        // How many others there were is theirs.
-        self.left_out.recipients = 0;
+        if self.recipients.len() < all {
+            // One reply goes for all. What it says may be what was decided for another.
+            let mut words = self.reply.split_whitespace();
+            let codes = words.by_ref().take(2).collect::<Vec<_>>().join(" ");
+            self.reply = match words.next() {
+                Some(_) => format!("{codes} (id {})", self.id),
+                None => codes,
+            };
+        }
         (!self.recipients.is_empty()).then_some(self)
     }
 

@@ -67,6 +67,14 @@ impl<K: Ord> Buckets<K> {
         *empty = Mono(filled.min(now.0.saturating_add(self.holds)));
     }
 
+    /// So many events less.
+    fn take_back(&mut self, key: &K, events: u32, now: Mono) {
+        if let Some(empty) = self.empty.get_mut(key) {
+            let less = self.cost.saturating_mul(u64::from(events));
+            *empty = Mono(empty.0.saturating_sub(less).max(now.0));
+        }
+    }
+
     /// Forgets buckets that are empty; when there is none, the emptier half.
     fn forget(&mut self, now: Mono) {
         self.empty.retain(|_, empty| *empty > now);
@@ -95,8 +103,20 @@ pub struct Rates {
 impl Rates {
     /// Nothing was done yet.
     pub fn new(rate: Rate) -> Self {
+        Self::with_shares(rate, NetworkClass::share)
+    }
+
+    /// The same where networks may have so many times what one address may.
+    pub(super) fn with_shares(rate: Rate, share: impl Fn(NetworkClass) -> u32) -> Self {
         Self {
-            classes: NetworkClass::ALL.map(|class| Buckets::new(rate, class.share())),
+            classes: NetworkClass::ALL.map(|class| Buckets::new(rate, share(class))),
+        }
+    }
+
+    /// So many events that were taken did not come about.
+    pub(super) fn take_back(&mut self, networks: &Networks, events: u32, now: Mono) {
+        for ((_, network), buckets) in networks.iter().zip(&mut self.classes) {
+            buckets.take_back(&network, events, now);
         }
     }
 

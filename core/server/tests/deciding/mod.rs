@@ -81,6 +81,7 @@ pub(crate) fn ann() -> Recipient {
         report: None,
         loops: None,
         strict: Strictness::default(),
+        member: None,
     }
 }
 

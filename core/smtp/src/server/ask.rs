@@ -67,6 +67,9 @@ pub enum Answer {
     },
     /// This reply instead of the usual one. Positive ones accept, others refuse.
     Reply(Reply),
+    /// The same of a refusal, and from the next one on replies but that to DATA and the last one are written slowly, until the client has authenticated or a
+    /// message is [`Stored`](Self::Stored).
+    SlowReply(Reply),
     /// LMTP: one reply for each accepted recipient.
     Each(Vec<Reply>),
     /// SASL: send this to the client (not yet base64).

@@ -107,6 +107,10 @@ pub struct Limits {
     pub transaction: Duration,
     /// For the answer to an ask. `421 4.3.0`.
     pub answer: Duration,
+    /// Before each octet of a reply that is written slowly ([`Answer::SlowReply`](super::Answer::SlowReply)). Zero: none is.
+    pub slow: Duration,
+    /// Octets of such a reply that are written one by one; the rest leaves at once.
+    pub slow_octets: usize,
     /// How long a submitted message may be held back (RFC 4865), announced with FUTURERELEASE; zero: it is not offered.
     /// `501 5.5.4`.
     pub hold: Duration,
@@ -132,6 +136,8 @@ impl Default for Limits {
             data: Duration::from_secs(10 * 60),
             transaction: Duration::from_secs(60 * 60),
             answer: Duration::from_secs(10 * 60),
+            slow: Duration::from_secs(1),
+            slow_octets: 10,
             hold: Duration::from_secs(60 * 24 * 60 * 60),
         }
     }

@@ -355,6 +355,7 @@ impl Server {
             verb,
             kind,
             state: State::Pieces,
+            slows: false,
             close: None,
         });
         self.pieces_done(now);

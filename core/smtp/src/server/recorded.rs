@@ -35,7 +35,7 @@ impl Recordable for Server {
     fn answer_weight(answer: &Answer) -> usize {
         match answer {
             Answer::Accept => 0,
-            Answer::Reply(reply) => reply.text.len(),
+            Answer::Reply(reply) | Answer::SlowReply(reply) => reply.text.len(),
             Answer::Each(replies) => replies
                 .iter()
                 .map(|r| size_of::<Reply>() + r.text.len())

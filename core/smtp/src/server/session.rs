@@ -9,6 +9,7 @@ use mox_machine::{AskId, AskIds, Line, LineReader, Mono, Now, Session, Step, Tls
 use super::mail::Mail;
 use super::message::Incoming;
 use super::slots::{Kind, Slot, State};
+use super::slow::{Progress, Slow};
 use super::{Answer, Ask, CloseReason, Config, Event, Mode, Violation};
 use crate::output::Output;
 use crate::wire::{DotReader, encode_reply};
@@ -26,6 +27,7 @@ pub struct Server {
     pub(super) slots: VecDeque<Slot>,
     /// No command is taken before all slots are released.
     barrier: bool,
+    slow: Slow,
     pub(super) secure: bool,
     /// The TLS layer knows who the client is.
     pub(super) certified: bool,
@@ -98,6 +100,7 @@ impl Server {
             phase: Phase::Greeting(now.mono + delay),
             slots: VecDeque::new(),
             barrier: false,
+            slow: Slow::default(),
             secure: false,
             certified: false,
             hello: false,
@@ -136,6 +139,9 @@ impl Server {
     }
 
     pub(super) fn send(&mut self, reply: &Reply) {
+        // What has been begun goes before it.
+        let rest = self.slow.hurry();
+        self.out.text().extend_from_slice(&rest);
         encode_reply(reply, self.out.text());
     }
 
@@ -176,10 +182,17 @@ impl Server {
     /// Sends the replies whose turn has come.
     pub(super) fn release(&mut self, now: Now) {
         while self.slots.front().is_some_and(Slot::is_ready) {
+            let is_written = match self.slow.progress() {
+                Progress::Writing => return,
+                Progress::Written => true,
+                Progress::Fast if self.begins_slowly(now) => return,
+                Progress::Fast => false,
+            };
             let Some(slot) = self.slots.pop_front() else {
                 return;
             };
             self.since = now.mono;
+            self.slow.on |= slot.slows;
             let each = match slot.state {
                 State::Ready(reply) => alloc::vec![reply],
                 State::Each(replies) => replies,
@@ -187,7 +200,9 @@ impl Server {
             };
             let mut close = slot.close;
             for reply in each {
-                self.send(&reply);
+                if !is_written {
+                    self.send(&reply);
+                }
                 if reply.code == 421 {
                     let tired = self.counts.auth_failures >= self.config.limits.auth_failures;
                     close = close.or(Some(if tired {
@@ -211,6 +226,35 @@ impl Server {
         }
     }
 
+    /// Begins to write the first reply slowly, if it is to be: not to who is sent away with it, nor when nothing is to be waited for.
+    fn begins_slowly(&mut self, now: Now) -> bool {
+        let limits = &self.config.limits;
+        if !self.slow.on || limits.slow.is_zero() || self.draining || self.eof {
+            return false;
+        }
+        let Some(slot) = self.slots.front().filter(|slot| slot.close.is_none()) else {
+            return false;
+        };
+        if slot.replies().iter().any(|reply| reply.code == 421) {
+            return false;
+        }
+        let mut text = BytesMut::new();
+        for reply in slot.replies() {
+            encode_reply(reply, &mut text);
+        }
+        self.slow.begin(text, now, limits);
+        true
+    }
+
+    /// Ends waiting for the octets of a slow reply.
+    pub(super) fn hurry(&mut self, now: Now) {
+        if self.slow.deadline().is_some() {
+            let rest = self.slow.hurry();
+            self.out.text().extend_from_slice(&rest);
+            self.release(now);
+        }
+    }
+
     /// Forgets the transaction; the world is told unless a Commit was asked.
     pub(super) fn end_transaction(&mut self) {
         if let Some(incoming) = self.incoming.take() {
@@ -227,6 +271,8 @@ impl Server {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
+        let rest = self.slow.hurry();
+        self.out.text().extend_from_slice(&rest);
         for slot in core::mem::take(&mut self.slots) {
             if let State::Asked(id) = slot.state {
                 self.cancel(id);
@@ -449,6 +495,7 @@ impl Session for Server {
 
     fn eof(&mut self, now: Now) {
         self.eof = true;
+        self.hurry(now);
         self.settle(now);
     }
 
@@ -463,6 +510,8 @@ impl Session for Server {
                     return;
                 }
                 // RFC 3207 4.2: everything that was learnt in clear is forgotten.
+                let _ = self.slow.hurry();
+                let _ = self.slow.progress();
                 for slot in core::mem::take(&mut self.slots) {
                     if let State::Asked(id) = slot.state {
                         self.cancel(id);
@@ -494,12 +543,20 @@ impl Session for Server {
                 _ => false,
             })
             .map(|(at, slot)| (at, slot.kind));
+        let (answer, slows) = match answer {
+            Answer::SlowReply(reply) => (Answer::Reply(reply), true),
+            answer => (answer, false),
+        };
         match slot {
             Some((at, kind)) => {
                 self.since = now.mono;
+                if matches!(answer, Answer::Authenticated(_) | Answer::Stored { .. }) {
+                    self.slow.on = false;
+                }
                 let state = self.decide(now, kind, answer);
                 if let Some(slot) = self.slots.get_mut(at) {
                     slot.state = state;
+                    slot.slows = slows;
                 }
             }
             None if self.piece_answered(now, id, answer) => self.since = now.mono,
@@ -517,6 +574,11 @@ impl Session for Server {
             return;
         }
         match why {
+            "slow" => {
+                let due = self.slow.due(now, &self.config.limits);
+                self.out.text().extend_from_slice(&due);
+                self.release(now);
+            }
             "greeting" => {
                 self.since = now.mono;
                 self.greet();
@@ -535,6 +597,13 @@ impl Session for Server {
 
     fn deadline(&self) -> Option<(Mono, &'static str)> {
         let limits = &self.config.limits;
+        if let Some(at) = self
+            .slow
+            .deadline()
+            .filter(|_| !matches!(self.phase, Phase::Closed))
+        {
+            return Some((at, "slow"));
+        }
         let pieces = self.incoming.as_ref().is_some_and(Incoming::is_waiting);
         let own = match &self.phase {
             Phase::Closed => return None,
@@ -555,12 +624,13 @@ impl Session for Server {
 
     fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.hurry(now);
         self.settle(now);
     }
 
     fn wants_read(&self) -> bool {
         let limits = &self.config.limits;
-        if self.out.backlog() > limits.output {
+        if self.out.backlog() > limits.output || self.slow.deadline().is_some() {
             return false;
         }
         match &self.phase {

@@ -14,6 +14,8 @@ pub(super) struct Slot {
     pub(super) verb: Bytes,
     pub(super) kind: Kind,
     pub(super) state: State,
+    /// Replies behind it are written slowly.
+    pub(super) slows: bool,
     /// The session ends after its reply.
     pub(super) close: Option<CloseReason>,
 }
@@ -55,6 +57,7 @@ impl Slot {
             verb,
             kind: Kind::Plain,
             state: State::Ready(reply),
+            slows: false,
             close: None,
         }
     }
@@ -64,11 +67,20 @@ impl Slot {
             verb,
             kind,
             state: State::Asked(id),
+            slows: false,
             close: None,
         }
     }
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready(_) | State::Each(_))
+    }
+    /// Its replies, when they are known.
+    pub(super) fn replies(&self) -> &[Reply] {
+        match &self.state {
+            State::Ready(reply) => core::slice::from_ref(reply),
+            State::Each(replies) => replies,
+            State::Asked(_) | State::Pieces => &[],
+        }
     }
 }

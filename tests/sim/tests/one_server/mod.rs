@@ -8,13 +8,16 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mox_address::{Domain, LocalPart, Path};
+use mox_dns::MasterFile;
 use mox_driver::{Bind, Runtime, Timer};
 use mox_machine::{Mono, Seed};
 use mox_node::{Bound, Config, ListenerConfig, Node, Outgoing, Queued, Service, Transport};
 use mox_sasl::{Credentials, Iterations};
 use mox_server::routes::Routes;
 use mox_server::{Directory, DomainRules, encode_credentials};
-use mox_sim::{Dialogue, Sim, SimDisk, SimKv, SimRuntime, SimStream};
+use mox_sim::{
+    Dialogue, DnsManner, Knobs, Sim, SimDisk, SimKv, SimRuntime, SimStream, name_server,
+};
 use mox_store::{Options, Store};
 use std::collections::BTreeMap;
 use std::io;
@@ -235,6 +238,28 @@ impl One {
         self.runtime.stopping();
         self.node().drain().await;
     }
+}
+
+/// A world in which our server judges mail: a name server knows `zone`, and a client is at 10.0.2.1. The server is set up, started, and
+/// handed to the scenario.
+pub fn judged<F: Future<Output = ()> + Send>(
+    (zone, manner): (&str, DnsManner),
+    set: impl FnOnce(&mut One) + Send + 'static,
+    scenario: impl FnOnce(One, SimRuntime) -> F + Send + 'static,
+) {
+    let zone = MasterFile::parse(zone).unwrap();
+    let sim = Sim::new(1, Knobs::fault_free());
+    let world = sim.clone();
+    sim.run(async move {
+        let client = world.computer("client", [10, 0, 2, 1]);
+        let names = world.computer("names", [10, 0, 0, 53]);
+        let mut one = One::new(&world, Outgoing::Sink("mox".into()));
+        one.resolvers = vec![name_server(&names, zone, manner).unwrap()];
+        set(&mut one);
+        one.start().await;
+        scenario(one, client).await;
+    });
+    assert_eq!(sim.panics(), 0);
 }
 
 pub async fn sleep(on: &SimRuntime, time: Duration) {

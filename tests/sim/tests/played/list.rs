@@ -390,6 +390,37 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PUT_OFF
     },
     Scenario {
+        about: "D9 SPF fails for who brings what its author's domain signed, as for who forwards it: a stranger's mail like any other",
+        mail: Mail {
+            sender: "x@strict.example",
+            signed_by: Some("far.example"),
+            ..CLAIMED
+        },
+        ..PLAIN
+    },
+    Scenario {
+        about: "D9 D12 SPF fails for what its author's domain signed, and its content is like junk",
+        learned: true,
+        mail: Mail {
+            sender: "x@soft.example",
+            signed_by: Some("far.example"),
+            body: JUNK,
+            ..CLAIMED
+        },
+        reason: Reason::JunkContent,
+        ..PUT_OFF
+    },
+    Scenario {
+        about: "D9 SPF fails for what somebody signed who is not the author",
+        mail: Mail {
+            sender: "x@strict.example",
+            signed_by: Some("signer.example"),
+            ..CLAIMED
+        },
+        reason: Reason::SpfPolicy,
+        ..PUT_OFF
+    },
+    Scenario {
         about: "D9 SPF is in doubt about a stranger",
         mail: Mail {
             sender: "x@soft.example",

@@ -48,6 +48,8 @@ pub struct Settings {
     pub data: f64,
     pub transaction: f64,
     pub answer: f64,
+    pub slow: f64,
+    pub slow_octets: usize,
     pub hold: f64,
 }
 
@@ -102,6 +104,8 @@ impl Settings {
             data: limits.data.as_secs_f64(),
             transaction: limits.transaction.as_secs_f64(),
             answer: limits.answer.as_secs_f64(),
+            slow: limits.slow.as_secs_f64(),
+            slow_octets: limits.slow_octets,
             hold: limits.hold.as_secs_f64(),
         }
     }
@@ -146,6 +150,8 @@ impl Settings {
             data: seconds(self.data)?,
             transaction: seconds(self.transaction)?,
             answer: seconds(self.answer)?,
+            slow: seconds(self.slow)?,
+            slow_octets: self.slow_octets,
             hold: seconds(self.hold)?,
         };
         Ok(config)
@@ -202,6 +208,7 @@ impl Spelled for Server {
         match answer {
             Answer::Accept => "accept".into(),
             Answer::Reply(reply) => format!("reply \"{}\"", reply_text(reply)),
+            Answer::SlowReply(reply) => format!("slow \"{}\"", reply_text(reply)),
             Answer::Each(replies) => {
                 let each = replies.iter().map(|r| format!(" \"{}\"", reply_text(r)));
                 format!("each{}", each.collect::<String>())
@@ -222,6 +229,7 @@ impl Spelled for Server {
         Some(match what {
             "accept" => Answer::Accept,
             "reply" => Answer::Reply(parse_reply(quoted(rest)?)?),
+            "slow" => Answer::SlowReply(parse_reply(quoted(rest)?)?),
             "each" => {
                 let replies = quoted(rest)?.split("\" \"").map(parse_reply);
                 Answer::Each(replies.collect::<Option<_>>()?)

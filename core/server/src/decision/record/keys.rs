@@ -12,12 +12,15 @@ const ADDRESS: &str = "address";
 const MESSAGE: &str = "message";
 
 impl Record {
-    /// What it is found by: its id, the sender, the identifier of the message, the recipients. Each with its kind, since who
+    /// What it is found by: its id, the sender, the identifier of the message, the recipients, and the members of aliases. Each with its kind, since who
     /// writes a message chooses its identifier and its addresses: those must not stand where ids are looked for.
     pub fn keys(&self) -> Vec<String> {
         let message = self.facts.message.as_ref();
         let message_id = message.and_then(|m| m.message_id.as_deref());
-        let recipients = self.recipients.iter().map(|r| r.recipient.address.as_str());
+        let recipients = self.recipients.iter().flat_map(|r| {
+            let (address, member) = (&r.recipient.address, &r.recipient.member);
+            core::iter::once(address).chain(member)
+        });
         core::iter::once(of(ID, &self.id))
             .chain(core::iter::once(of(ADDRESS, &self.facts.sender)))
             .chain(message_id.map(|id| of(MESSAGE, id)))

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::content::Content;
-use super::super::facts::{ReportFound, Settings, Standing, Token};
+use super::super::facts::{ReportFound, Settings, Standing, Strictness, Token};
 use super::super::history::History;
 use super::super::{Change, Decision, Facts, Judgement, LeftOut, Recipient};
 
@@ -17,10 +17,10 @@ pub(super) struct Record3<R> {
     pub(super) dns: String,
 }
 
-/// Version 4: with what there was no room for.
+/// Versions 4 and 5, which differ in the same: with what there was no room for.
 #[derive(Deserialize)]
-pub(super) struct Record4 {
-    pub(super) of_version_3: Record3<Recipient4>,
+pub(super) struct Record4<R> {
+    pub(super) of_version_3: Record3<R>,
     pub(super) left_out: LeftOut,
 }
 
@@ -58,6 +58,22 @@ pub(super) struct Recipient3 {
 pub(super) struct Recipient4 {
     of_version_3: Recipient3,
     loops: Option<String>,
+}
+
+/// Version 5: without the address of the member of an alias.
+#[derive(Deserialize)]
+pub(super) struct Recipient5 {
+    of_version_4: Recipient4,
+    strict: Strictness,
+}
+
+impl From<Recipient5> for Recipient {
+    fn from(old: Recipient5) -> Self {
+        Self {
+            strict: old.strict,
+            ..Self::from(old.of_version_4)
+        }
+    }
 }
 
 impl From<Recipient4> for Recipient {

@@ -3,15 +3,17 @@
 use flate2::Compression;
 use flate2::read::{DeflateDecoder, DeflateEncoder};
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::super::{Recipient, Stage};
-use super::older::{Recipient2, Recipient3, Record3, Record4};
+use super::older::{Recipient2, Recipient3, Recipient4, Recipient5, Record3, Record4};
 use super::{Judgement, LeftOut, Record};
 
-/// The version of the stored form. Those of versions 2 to 4 are read too; of another one not.
-pub const RECORD_VERSION: u8 = 5;
-/// That before it, which differs in what was known of a recipient.
+/// The version of the stored form. Those of versions 2 to 5 are read too; of another one not.
+pub const RECORD_VERSION: u8 = 6;
+/// Those before it, which differ in what was known of a recipient.
+const FIFTH: u8 = 5;
 const FOURTH: u8 = 4;
 /// Recipients of one record at most.
 const RECIPIENTS_MAX: usize = 200;
@@ -19,6 +21,8 @@ const RECIPIENTS_MAX: usize = 200;
 const PLAIN_MAX: usize = 8 * 1024;
 /// Octets of a record before it is compressed, at most: [`RECIPIENTS_MAX`] recipients of whom all is known have half of it.
 const EXPANDED_MAX: usize = 8 * 1024 * 1024;
+/// Octets that are kept in the shortest records of what the other side called itself.
+const HELLO_MAX: usize = 64;
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 
@@ -50,12 +54,17 @@ impl Record {
     }
 
     /// The stored form in so many octets at most: the answers of name servers go first, then recipients, at last what was known
-    /// of the message. What is left is always small enough.
+    /// of the message. What is left is always small enough for a store.
     pub fn encode_within(&self, octets: usize) -> Vec<u8> {
+        self.within(octets).1
+    }
+
+    /// The same, and as much of the record as that is.
+    pub fn within(&self, octets: usize) -> (Cow<'_, Self>, Vec<u8>) {
         if self.recipients.len() <= RECIPIENTS_MAX {
             let encoded = self.encode();
             if encoded.len() <= octets {
-                return encoded;
+                return (Cow::Borrowed(self), encoded);
             }
         }
         let mut less = self.clone();
@@ -83,14 +92,17 @@ impl Record {
                 let recipient = &judgement.recipient;
                 judgement.recipient = Recipient {
                     account: recipient.account.clone(),
+                    member: recipient.member.clone(),
                     ..Recipient::new(recipient.address.clone(), recipient.standing)
                 };
                 judgement.decision.rules.clear();
                 judgement.change = None;
             }
+            let hello = &mut less.facts.connection.hello;
+            hello.truncate(hello.floor_char_boundary(HELLO_MAX));
             encoded = less.encode();
         }
-        encoded
+        (Cow::Owned(less), encoded)
     }
 
     /// Reads the stored form.
@@ -98,18 +110,41 @@ impl Record {
     /// # Errors
     /// When it is damaged, or of another version.
     pub fn decode(octets: &[u8]) -> Result<Self, RecordError> {
-        match octets {
-            [RECORD_VERSION, PLAIN, rest @ ..] => read(rest),
-            [RECORD_VERSION, DEFLATED, rest @ ..] => read(&expanded(rest)?),
-            [FOURTH, PLAIN, rest @ ..] => read::<Record4>(rest).map(Self::from),
-            [FOURTH, DEFLATED, rest @ ..] => read::<Record4>(&expanded(rest)?).map(Self::from),
-            [3, rest @ ..] => read::<Record3<Recipient3>>(rest).map(Self::from),
-            [2, rest @ ..] => read::<Record3<Recipient2>>(rest).map(Self::from),
-            [] => Err(RecordError("the record is empty".into())),
-            [version, ..] => Err(RecordError(format!(
-                "the record has version {version}, which this program does not read"
-            ))),
-        }
+        Self::decode_with_size(octets).map(|(record, _)| record)
+    }
+
+    /// The same, and how many octets it has when it is not compressed.
+    ///
+    /// # Errors
+    /// When it is damaged, or of another version.
+    pub fn decode_with_size(octets: &[u8]) -> Result<(Self, usize), RecordError> {
+        let (version, plain) = match octets {
+            [
+                version @ (RECORD_VERSION | FIFTH | FOURTH),
+                PLAIN,
+                rest @ ..,
+            ] => (*version, Cow::Borrowed(rest)),
+            [
+                version @ (RECORD_VERSION | FIFTH | FOURTH),
+                DEFLATED,
+                rest @ ..,
+            ] => (*version, Cow::Owned(expanded(rest)?)),
+            [version @ (3 | 2), rest @ ..] => (*version, Cow::Borrowed(rest)),
+            [] => return Err(RecordError("the record is empty".into())),
+            [version, ..] => {
+                return Err(RecordError(format!(
+                    "the record has version {version}, which this program does not read"
+                )));
+            }
+        };
+        let record = match version {
+            RECORD_VERSION => read(&plain),
+            FIFTH => read::<Record4<Recipient5>>(&plain).map(Self::from),
+            FOURTH => read::<Record4<Recipient4>>(&plain).map(Self::from),
+            3 => read::<Record3<Recipient3>>(&plain).map(Self::from),
+            _ => read::<Record3<Recipient2>>(&plain).map(Self::from),
+        };
+        Ok((record?, plain.len()))
     }
 
     /// What cannot be told from it any more, in words; `None` when all is there.
@@ -135,11 +170,17 @@ impl Record {
 
 fn expanded(deflated: &[u8]) -> Result<Vec<u8>, RecordError> {
     let mut plain = Vec::new();
-    let most = EXPANDED_MAX as u64;
+    // One more tells that there is more.
+    let most = EXPANDED_MAX as u64 + 1;
     let read = DeflateDecoder::new(deflated)
         .take(most)
         .read_to_end(&mut plain);
     read.map_err(|e| RecordError(format!("the record is damaged: {e}")))?;
+    if plain.len() > EXPANDED_MAX {
+        return Err(RecordError(format!(
+            "the record is damaged: it has more than {EXPANDED_MAX} octets when it is not compressed"
+        )));
+    }
     Ok(plain)
 }
 
@@ -147,8 +188,11 @@ fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, RecordError> {
     postcard::from_bytes(octets).map_err(|e| RecordError(format!("the record is damaged: {e}")))
 }
 
-impl From<Record4> for Record {
-    fn from(old: Record4) -> Self {
+impl<R> From<Record4<R>> for Record
+where
+    Judgement: From<super::older::Judgement3<R>>,
+{
+    fn from(old: Record4<R>) -> Self {
         Self {
             left_out: old.left_out,
             ..Self::from(old.of_version_3)
