@@ -321,10 +321,7 @@ async fn hops_of<R: Runtime>(
     if hosts.is_empty() {
         return Ok((hops, true));
     }
-    let sts = node
-        .policies
-        .of(&node.runtime, &node.resolver, domain)
-        .await;
+    let sts = node.policies.of(node, domain).await;
     let (policy, problem) = match sts {
         Ok(applied) => (applied.policy, applied.problem),
         // RFC 8689 4.2.2: it is to arrive, whatever policies say.
