@@ -569,6 +569,9 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
         let before = now - node.config.sending.kept;
         let op = move |reads: &dyn Reads| mox_mailbox::purge_retired(reads, before);
         purge(&node, "finished deliveries", op).await;
+        let before = now - queue_out::TLS_REMEMBERED;
+        let op = move |reads: &dyn Reads| mox_mailbox::purge_tls_hosts(reads, before);
+        purge(&node, "hosts that had TLS", op).await;
         for account in node.account_ids() {
             let op = move |reads: &dyn Reads| mox_mailbox::purge_suppressions(reads, account, now);
             purge(&node, "failures of addresses", op).await;

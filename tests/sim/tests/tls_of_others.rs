@@ -1,4 +1,4 @@
-//! What is known of the TLS of other domains, over restarts: their MTA-STS policies.
+//! What is known of the TLS of other domains, over restarts: their MTA-STS policies, and whether there was TLS at all.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,7 +13,8 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsAcceptor;
 use mox_dns::MasterFile;
 use mox_driver::{Bind, Runtime};
-use mox_node::Outgoing;
+use mox_machine::Utc;
+use mox_node::{MtaSts, Outgoing};
 use mox_sim::peers::{Act, Ledger, Manner, Seen, Stage, serve};
 use mox_sim::{DnsManner, Knobs, Sim, SimRuntime, SimStream, name_server};
 use one_server::{One, sleep, submit, text};
@@ -338,6 +339,61 @@ fn deliveries_at_once_share_one_fetch() {
             let took = client.now().mono.since(began);
             assert!(took < MINUTE + MINUTE / 2, "{took:?}");
             assert_eq!((far.arrived(), far.asked()), (vec![true; 4], 1));
+            one.stop().await;
+        });
+    }
+}
+
+/// What was recorded of the last attempt: its TLS, and its steps.
+fn recorded(one: &One) -> (String, Vec<String>) {
+    let retired = one.node().retired(Utc(0), 100).unwrap();
+    let newest = retired
+        .into_iter()
+        .max_by_key(|retired| retired.entry)
+        .unwrap();
+    let view = one.node().store().published();
+    let steps = mox_mailbox::queue_transcript(&*view.view, newest.entry)
+        .unwrap()
+        .unwrap();
+    (newest.last().unwrap().tls.clone(), steps.steps)
+}
+
+#[test]
+fn that_tls_with_a_host_is_gone_is_told_though_mail_goes_on() {
+    for is_trusted in [true, false] {
+        world(move |far, mut one, client| async move {
+            if !is_trusted {
+                one.mta_sts = MtaSts::default();
+            }
+            far.strip(true);
+            one.start().await;
+            sent(&one, &client).await;
+            assert_eq!(recorded(&one).0, "in clear");
+            far.strip(false);
+            sent(&one, &client).await;
+            assert_eq!(recorded(&one).0, "TLS1.3, with anybody");
+            one.crash();
+            far.strip(true);
+            one.start().await;
+            sleep(&client, 3 * DAY).await;
+            sent(&one, &client).await;
+            let there = one.runtime.now().utc - 3 * DAY;
+            let there = there.civil();
+            let mut expected = format!(
+                "TLS was there until {}-{:02}-{:02}",
+                there.year, there.month, there.day
+            );
+            if is_trusted {
+                expected += ", with a certificate for its name";
+            }
+            let (tls, steps) = recorded(&one);
+            assert_eq!(tls, format!("in clear; {expected}"));
+            assert_eq!(steps.last().unwrap(), &format!("in clear: {expected}"));
+            // Nobody is told for ever.
+            client.sim().jump_utc(90 * DAY);
+            sent(&one, &client).await;
+            assert_eq!(recorded(&one).0, "in clear");
+            assert_eq!(far.arrived(), [false, true, false, false]);
             one.stop().await;
         });
     }
