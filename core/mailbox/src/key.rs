@@ -52,7 +52,7 @@ pub enum Table {
     Reputation = 19,
     /// Kept for the junk filter.
     Junk = 20,
-    /// Kept for policies of other domains.
+    /// What is known of other domains and hosts, of the whole store: policies, and TLS.
     Policy = 21,
     /// Kept for reports.
     Report = 22,
@@ -87,7 +87,7 @@ pub enum Table {
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 23] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -100,7 +100,6 @@ pub(crate) const ACCOUNT_TABLES: [Table; 23] = [
     Table::Gone,
     Table::Reputation,
     Table::Junk,
-    Table::Policy,
     Table::Report,
     Table::Copying,
     Table::Recent,

@@ -21,6 +21,7 @@ mod junk;
 mod junk_relearn;
 mod junk_rules;
 mod key;
+mod known;
 mod mailbox_edit;
 mod mailboxes;
 mod mark;
@@ -41,8 +42,10 @@ mod rows;
 mod scan;
 mod sent;
 mod stop;
+mod sts_policy;
 mod suppression;
 mod taken;
+mod tls_host;
 mod transcript;
 mod varint;
 mod verify;
@@ -122,11 +125,16 @@ pub use retired_index::{retired_beside, retired_of_message};
 pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
 pub use stop::{Limit, Progress, Stop};
+pub use sts_policy::{
+    KeptPolicy, STS_POLICIES_MAX, STS_POLICIES_OCTETS_MAX, forget_policy, keep_policy,
+    kept_policies, kept_policy, policy_used, renew_policy,
+};
 pub use suppression::{
     FAILURES_APART, SUPPRESSED_AFTER, SUPPRESSED_FOR, SUPPRESSIONS_MAX, Suppression, failures,
     purge_suppressions, suppress, suppression, suppressions, unsuppress,
 };
 pub use taken::{forget_taken, taken};
+pub use tls_host::{TLS_HOSTS_MAX, TlsHost, note_tls, purge_tls_hosts, tls_host};
 pub use transcript::{STEP_MAX, STEPS_MAX, STEPS_OCTETS_MAX, Steps, Transcript, queue_transcript};
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{

@@ -69,6 +69,9 @@ stored! {
     crate::ReportDone: 1 "reports that were sent";
     crate::reports_out::ObservationRow: 1 "what is to be reported";
     crate::reports_out::DoneNumbers: 1 "which reports are remembered";
+    crate::KeptPolicy: 1 "policies of other domains";
+    crate::TlsHost: 1 "TLS with other hosts";
+    crate::known::KnownCount: 1 "how many domains or hosts are known";
     crate::reports_out::FailingRow: 1 "addresses that reports cannot be sent to";
 }
 

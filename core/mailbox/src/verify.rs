@@ -15,8 +15,8 @@ use crate::name::{mailbox_name, parents};
 use crate::rows::{AccountRow, MailboxRow, MetaRow, NameRow, Numbers, Stored, Usage};
 use crate::verify_mailbox::Sums;
 use crate::{
-    AccountId, BodyHeader, BodyId, BodyRef, MailboxId, QueueEntry, QueueMessage, ReadError, Reads,
-    Space, is_referenced, queue, rows, scan, usage,
+    AccountId, BodyHeader, BodyId, BodyRef, KeptPolicy, MailboxId, QueueEntry, QueueMessage,
+    ReadError, Reads, Space, TlsHost, is_referenced, known, queue, rows, scan, usage,
 };
 
 /// Findings reported at most; more say nothing new.
@@ -59,6 +59,8 @@ pub fn verify(reads: &dyn Reads, full: bool, body_check: BodyCheck<'_>) -> Vec<F
     v.part("the references", |v| v.references(full, body_check));
     v.part("the bodies", Verify::bodies);
     v.part("the queue", |v| v.queue(&numbers));
+    v.part("policies of other domains", known::verify::<KeptPolicy>);
+    v.part("TLS with other hosts", known::verify::<TlsHost>);
     v.findings
 }
 

@@ -49,6 +49,23 @@ fn full() -> Engine {
         }],
     });
     e.run(|reads| deliver(reads, &queued)).unwrap();
+    let policy = KeptPolicy {
+        id: "a".into(),
+        mode: "enforce".into(),
+        max_age: 86_400,
+        mx: vec!["mx.d.example".into()],
+        until: now,
+        looked: now,
+        used: now,
+    };
+    e.run(|reads| keep_policy(reads, "d.example", &policy))
+        .unwrap();
+    let noted = TlsHost {
+        last: now,
+        proven: true,
+    };
+    e.run(|reads| note_tls(reads, "mx.d.example", noted))
+        .unwrap();
     e.check();
     e
 }

@@ -25,7 +25,7 @@ use crate::limiters::Limiters;
 use crate::mta_sts::Policies;
 use crate::registry::{Gate, Registry};
 use crate::resolve::Resolver;
-use crate::{junk, limiters, queue_out, reports_out, tls};
+use crate::{junk, limiters, mta_sts, queue_out, reports_out, tls};
 
 /// How long running transactions may go on after [`Node::drain`].
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -198,6 +198,7 @@ impl<R: Runtime> Node<R> {
         runtime.spawn_service("sweep", Box::pin(sweep_service(inner.clone())));
         runtime.spawn_service("junk", Box::pin(junk::service(inner.clone())));
         runtime.spawn_service("reports", Box::pin(reports_out::service(inner.clone())));
+        runtime.spawn_service("policies", Box::pin(mta_sts::service(inner.clone())));
         runtime.spawn_service("limiters", Box::pin(limiters::service(inner.clone())));
         Ok(node)
     }
@@ -566,6 +567,9 @@ async fn purge_service<R: Runtime>(node: Arc<Inner<R>>) {
         let before = now - node.config.sending.kept;
         let op = move |reads: &dyn Reads| mox_mailbox::purge_retired(reads, before);
         purge(&node, "finished deliveries", op).await;
+        let before = now - queue_out::TLS_REMEMBERED;
+        let op = move |reads: &dyn Reads| mox_mailbox::purge_tls_hosts(reads, before);
+        purge(&node, "hosts that had TLS", op).await;
         for account in node.account_ids() {
             let op = move |reads: &dyn Reads| mox_mailbox::purge_suppressions(reads, account, now);
             purge(&node, "failures of addresses", op).await;

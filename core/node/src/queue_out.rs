@@ -17,6 +17,7 @@ mod route;
 mod seen;
 mod session;
 mod steps;
+mod tls_memory;
 mod verdict;
 
 use core::future::poll_fn;
@@ -37,6 +38,7 @@ pub(crate) use dropping::{Done, drop_entry};
 pub use dry_run::DryRun;
 pub(crate) use leaving::Leaving;
 pub(crate) use login::Logins;
+pub(crate) use tls_memory::REMEMBERED as TLS_REMEMBERED;
 
 use self::session::Open;
 use crate::node::Inner;

@@ -10,7 +10,7 @@ use mox_machine::Utc;
 
 use crate::{Mode, PolicyError, StsLookup, StsPolicy};
 
-/// A domain whose policy could not be fetched is not asked for it again for this long.
+/// A domain whose policy could not be fetched is not asked for it again for this long, whether or not there is one that holds.
 pub const BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// Policies that no delivery needed for this long are not kept fresh any more.
 pub const UNUSED_MAX: Duration = Duration::from_secs(180 * 24 * 60 * 60);
@@ -22,6 +22,8 @@ pub struct Entry {
     pub kept: Kept,
     /// When it ceases to hold.
     pub until: Utc,
+    /// Fetching a newer policy failed: nobody tries again before this.
+    pub not_before: Option<Utc>,
 }
 
 /// What an [`Entry`] holds.
@@ -44,6 +46,16 @@ impl Entry {
         Self {
             until: until(&policy, now),
             kept: Kept::Policy { policy, id },
+            not_before: None,
+        }
+    }
+
+    /// The memory of a fetch that failed, where no policy holds.
+    pub fn backoff(until: Utc) -> Self {
+        Self {
+            kept: Kept::Backoff,
+            until,
+            not_before: None,
         }
     }
 
@@ -55,13 +67,20 @@ impl Entry {
         }
     }
 
-    fn holds(&self, now: Utc) -> bool {
+    /// Whether it holds now.
+    pub fn holds(&self, now: Utc) -> bool {
         // A clock that was set back does not make an entry hold longer than it ever could.
         let longest = match &self.kept {
             Kept::Policy { policy, .. } => until(policy, now),
             Kept::Backoff => now + BACKOFF,
         };
         now < self.until && self.until <= longest
+    }
+
+    /// A fetch failed a short while ago.
+    fn rests(&self, now: Utc) -> bool {
+        self.not_before
+            .is_some_and(|at| now < at && at <= now + BACKOFF)
     }
 }
 
@@ -165,15 +184,19 @@ pub enum Next {
 
 /// What to do once the record was looked up.
 pub fn after_lookup(stored: Option<&Entry>, lookup: &StsLookup, now: Utc) -> Next {
-    let held = stored
-        .filter(|entry| entry.holds(now))
-        .and_then(|entry| match &entry.kept {
-            Kept::Policy { policy, id } => Some((policy, id)),
-            Kept::Backoff => None,
-        });
+    let stored = stored.filter(|entry| entry.holds(now));
+    let held = stored.and_then(|entry| match &entry.kept {
+        Kept::Policy { policy, id } => Some((policy, id)),
+        Kept::Backoff => None,
+    });
+    let rests = stored.is_some_and(|entry| entry.rests(now));
     match (lookup, held) {
         (StsLookup::Record(record), Some((policy, id))) if *id == record.id => {
             Next::Use(Applied::of(policy, None))
+        }
+        // Otherwise each delivery would wait for the same server that does not answer.
+        (StsLookup::Record(_), Some((policy, _))) if rests => {
+            Next::Use(Applied::of(policy, Some(FetchError::Backoff)))
         }
         (StsLookup::Record(record), _) => Next::Fetch {
             id: record.id.clone(),
@@ -199,30 +222,32 @@ fn no_record(lookup: &StsLookup) -> FetchError {
     }
 }
 
-/// What holds once the policy was fetched or could not be, and what to store in place of what was there; `None` leaves it.
+/// What holds once the policy was fetched or could not be, and what to store in place of what was there.
 pub fn after_fetch(
     stored: Option<&Entry>,
     id: &str,
     fetched: Result<StsPolicy, FetchError>,
     now: Utc,
-) -> (Applied, Option<Entry>) {
+) -> (Applied, Entry) {
     match fetched {
         Ok(policy) => {
             let applied = Applied::of(&policy, None);
-            (applied, Some(Entry::new(policy, id.into(), now)))
+            (applied, Entry::new(policy, id.into(), now))
         }
         Err(problem) => match stored.filter(|entry| entry.holds(now)) {
-            Some(Entry {
-                kept: Kept::Policy { policy, .. },
-                ..
-            }) => (Applied::of(policy, Some(problem)), None),
-            _ => {
-                let backoff = Entry {
-                    kept: Kept::Backoff,
-                    until: now + BACKOFF,
+            Some(
+                entry @ Entry {
+                    kept: Kept::Policy { policy, .. },
+                    ..
+                },
+            ) => {
+                let rests = Entry {
+                    not_before: Some(now + BACKOFF),
+                    ..entry.clone()
                 };
-                (Applied::none(Some(problem)), Some(backoff))
+                (Applied::of(policy, Some(problem)), rests)
             }
+            _ => (Applied::none(Some(problem)), Entry::backoff(now + BACKOFF)),
         },
     }
 }

@@ -46,6 +46,13 @@ pub enum Mode {
 }
 
 impl Mode {
+    const ALL: [Self; 3] = [Self::Enforce, Self::Testing, Self::None];
+
+    /// The mode that policies spell so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
     /// As policies spell it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,10 +166,9 @@ impl StsPolicy {
                         .ok_or_else(|| wrong("version", "is not STSv1"))?;
                 }
                 "mode" if mode.is_none() => {
-                    const MODES: [Mode; 3] = [Mode::Enforce, Mode::Testing, Mode::None];
-                    let known = MODES.into_iter().find(|mode| mode.name() == value);
                     mode = Some(
-                        known.ok_or_else(|| wrong("mode", "is not enforce, testing or none"))?,
+                        Mode::named(value)
+                            .ok_or_else(|| wrong("mode", "is not enforce, testing or none"))?,
                     );
                 }
                 "max_age" if max_age.is_none() => {

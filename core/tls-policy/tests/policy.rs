@@ -195,7 +195,6 @@ fn a_policy_is_fetched_when_there_is_none_and_when_its_id_changes() {
     assert_eq!(after_lookup(None, &record("a"), at(0)), fetch("a"));
     let (applied, entry) = after_fetch(None, "a", Ok(policy("enforce", 100)), at(0));
     assert_eq!(held(applied), (Some(Mode::Enforce), true));
-    let entry = entry.unwrap();
     assert_eq!(entry.until, at(100));
     assert_eq!(plan(Some(&entry), at(50)), Plan::LookUp);
     assert_eq!(
@@ -212,10 +211,40 @@ fn a_policy_is_fetched_when_there_is_none_and_when_its_id_changes() {
     let failed = || Err(FetchError::NoPolicy);
     let (applied, stored) = after_fetch(Some(&entry), "b", failed(), at(99));
     assert_eq!(held(applied), (Some(Mode::Enforce), false));
-    assert_eq!(stored, None);
+    assert_eq!((&stored.kept, stored.until), (&entry.kept, at(100)));
     let (applied, stored) = after_fetch(Some(&entry), "a", failed(), at(100));
     assert_eq!(held(applied), (None, true));
-    assert_eq!(stored.unwrap().kept, Kept::Backoff);
+    assert_eq!(stored.kept, Kept::Backoff);
+}
+
+#[test]
+fn a_policy_that_holds_is_used_for_five_minutes_without_another_try_to_fetch_a_newer_one() {
+    let entry = Entry::new(policy("enforce", 86_400), "a".into(), at(0));
+    let (_, entry) = after_fetch(Some(&entry), "b", Err(FetchError::NoPolicy), at(10));
+    let fetch = |id: &str| Next::Fetch { id: id.into() };
+    match after_lookup(Some(&entry), &record("b"), at(309)) {
+        Next::Use(applied) => {
+            assert_eq!(applied.problem, Some(FetchError::Backoff));
+            assert_eq!(held(applied), (Some(Mode::Enforce), false));
+        }
+        other => panic!("{other:?}"),
+    }
+    // The one that is kept is what the domain publishes after all.
+    let same = after_lookup(Some(&entry), &record("a"), at(309));
+    assert_eq!(used(same), (Some(Mode::Enforce), true));
+    assert_eq!(
+        after_lookup(Some(&entry), &record("b"), at(310)),
+        fetch("b")
+    );
+    // Nor does a clock that was set back keep it from being tried for ever.
+    let (_, entry) = after_fetch(Some(&entry), "b", Err(FetchError::NoPolicy), at(1_000));
+    assert_eq!(
+        after_lookup(Some(&entry), &record("b"), at(500)),
+        fetch("b")
+    );
+    let (applied, entry) = after_fetch(Some(&entry), "b", Ok(policy("testing", 100)), at(1_300));
+    assert_eq!(held(applied), (Some(Mode::Testing), true));
+    assert_eq!(entry.not_before, None);
 }
 
 #[test]
@@ -247,7 +276,6 @@ fn a_domain_whose_policy_cannot_be_fetched_is_left_alone_for_five_minutes() {
     let failed = Err(FetchError::Fetch("refused".into()));
     let (applied, entry) = after_fetch(None, "a", failed, at(0));
     assert_eq!(held(applied), (None, true));
-    let entry = entry.unwrap();
     assert_eq!(entry.until, at(0) + BACKOFF);
     match plan(Some(&entry), at(299)) {
         Plan::Use(applied) => {
@@ -264,7 +292,7 @@ fn a_domain_whose_policy_cannot_be_fetched_is_left_alone_for_five_minutes() {
 fn a_policy_of_mode_none_is_none() {
     let (applied, entry) = after_fetch(None, "a", Ok(policy("none", 100)), at(0));
     assert_eq!(held(applied), (None, true));
-    assert_eq!(entry.unwrap().until, at(100));
+    assert_eq!(entry.until, at(100));
 }
 
 #[test]

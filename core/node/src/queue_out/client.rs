@@ -169,6 +169,11 @@ impl<R: Runtime> ClientHost<R> {
         self.login.iter().flat_map(Login::mechanisms).collect()
     }
 
+    /// Nothing is to be sent or changed.
+    pub(super) const fn is_rehearsal(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// There is TLS now; in words `shown` to people.
     pub(super) fn secured(&mut self, secured: Secured, shown: &str) {
         if let Some(probe) = &self.probe {

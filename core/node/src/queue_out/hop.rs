@@ -21,6 +21,7 @@ use super::route::{Hop, Way};
 use super::seen::note;
 use super::session::{Broken, Open, session};
 use super::steps::Steps;
+use super::tls_memory::missed;
 use super::verdict::{said, words};
 use crate::node::Inner;
 use crate::registry::Seat;
@@ -245,9 +246,21 @@ async fn speak<R: Runtime>(
                 if is_in_clear && may_have_offered(&reached) {
                     note(node, hop, &Went::Clear);
                 }
-                let tls = match &secured {
-                    Some(secured) => shown(&secured.facts, hop),
-                    None => "in clear".to_owned(),
+                let is_without = secured.is_none() && may_have_offered(&reached);
+                let missed = is_without.then(|| missed(node, hop)).flatten();
+                if let Some(missed) = &missed {
+                    steps.note(format_args!("in clear: {missed}"));
+                    if let Some(probe) = probe {
+                        probe.note(format!("in clear: {missed}"));
+                    }
+                    if nth == 1 {
+                        tracing::warn!(target: "queue", host, "mail goes in clear: {missed}");
+                    }
+                }
+                let tls = match (&secured, missed) {
+                    (Some(secured), _) => shown(&secured.facts, hop),
+                    (None, Some(missed)) => format!("in clear; {missed}"),
+                    (None, None) => "in clear".to_owned(),
                 };
                 let refused = reached.iter().flatten();
                 // A server that broke off, or has no time now, said nothing of who we are.

@@ -358,10 +358,7 @@ async fn hops_of<R: Runtime>(
     if hosts.is_empty() {
         return Ok((hops, true));
     }
-    let (sts, facts) = node
-        .policies
-        .of(&node.runtime, &node.resolver, domain)
-        .await;
+    let (sts, facts) = node.policies.of(node, domain).await;
     if let Some(probe) = probe {
         probe.asked(&facts);
     }

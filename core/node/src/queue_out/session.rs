@@ -21,6 +21,7 @@ use super::login::Login;
 use super::policy::{HopPolicy, Went};
 use super::route::{Hop, Way};
 use super::seen::note;
+use super::tls_memory;
 use crate::capture::{Captured, CapturedSession, Kept, Recording};
 use crate::node::Inner;
 use crate::peer::Presented;
@@ -360,6 +361,9 @@ async fn secure<R: Runtime>(
     host: &mut ClientHost<R>,
 ) -> Result<Conn<R::Stream>, Broken> {
     let (io, secured) = Box::pin(encrypt(node, hop, plain)).await?;
+    if !host.is_rehearsal() {
+        tls_memory::note(node, hop, secured.presented.as_ref()).await;
+    }
     let facts = secured.facts.clone();
     host.secured(secured, &shown(&facts, hop));
     client.secured(node.runtime.now(), facts);
