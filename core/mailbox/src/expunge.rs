@@ -74,7 +74,10 @@ pub fn expunge(
             open.take(row.uid)?;
             uids.push(row.uid);
             if let Some(class) = class_of(&names, row.keywords) {
-                judged.extend(left_by(reads, account, (mailbox, row.uid), class)?);
+                let goes = |other: &Row| among.contains(other.uid) && is_going(&other);
+                // What cannot be read of others changes nothing.
+                let left = left_by(reads, account, (mailbox, row.uid), class, &goes);
+                judged.extend(left.ok().flatten());
             }
         }
         at = some.next.filter(|_| next.is_none());

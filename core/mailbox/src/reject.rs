@@ -20,8 +20,8 @@ use crate::mailboxes::mailbox_id;
 use crate::varint::{self, Input};
 use crate::view::existing;
 use crate::{
-    AccountId, Batch, DecisionBudget, MailboxId, NewDecision, Progress, ReadError, Reads, Space,
-    Stop, decision, scan,
+    AccountId, Batch, DecisionBudget, MailboxId, NewDecision, Progress, ReadError, Reads, Row,
+    Space, Stop, decision, scan,
 };
 
 /// Messages in a mailbox, at most, for a copy to be put there.
@@ -105,7 +105,7 @@ pub fn has_reject(
             let Ok((mailbox, uid)) = decode_place(&row) else {
                 continue;
             };
-            if keywords_of(reads, account, mailbox, uid)?.is_some() {
+            if row_of(reads, account, mailbox, uid)?.is_some() {
                 return Ok(true);
             }
         }
@@ -254,19 +254,19 @@ fn decode_place(row: &[u8]) -> Result<(MailboxId, Uid), ReadError> {
     Ok(place)
 }
 
-/// The keywords of a message; `None` when it is gone.
-pub(crate) fn keywords_of(
+/// The row of a message; `None` when it is gone.
+pub(crate) fn row_of(
     reads: &dyn Reads,
     account: AccountId,
     mailbox: MailboxId,
     uid: Uid,
-) -> Result<Option<u64>, ReadError> {
+) -> Result<Option<Row>, ReadError> {
     if mailbox_row(reads, account, mailbox)?.is_none_or(|row| row.removed) {
         return Ok(None);
     }
     let one: UidSet = [uid].into_iter().collect();
     let found = existing(reads, account, mailbox, &one, uid, 1)?;
-    Ok(found.rows.first().map(|row| row.keywords))
+    Ok(found.rows.first().copied())
 }
 
 /// Up to `max` copies from before a moment, in whatever mailbox: those of one may all be younger than those of the next.
@@ -306,7 +306,7 @@ fn forget(
     copy: &Copy,
 ) -> Result<(), Stop> {
     let reads = edit.reads();
-    if let Some(bits) = keywords_of(reads, account, mailbox, uid)? {
+    if let Some(Row { keywords: bits, .. }) = row_of(reads, account, mailbox, uid)? {
         let names = keywords(reads, account, mailbox)?.0;
         if class_of(&names, bits).is_none() {
             edit.mailbox(account, mailbox)?.take(uid)?;

@@ -16,9 +16,9 @@ use crate::edit::Edit;
 use crate::junk::class_of;
 use crate::key::{self, Key, Parts, Referrer, Table};
 use crate::mailbox_edit::keywords;
-use crate::reject::keywords_of;
+use crate::reject::row_of;
 use crate::rows::{MetaRow, Stored};
-use crate::{AccountId, BodyId, MailboxId, ReadError, Reads, Space, Stop};
+use crate::{AccountId, BodyId, MailboxId, ReadError, Reads, Row, Space, Stop};
 
 /// Hashes of one message at most.
 pub const KINSHIP_MAX: usize = 24;
@@ -111,20 +111,22 @@ pub(crate) fn wrote(
     }
 }
 
-/// When a message goes that said what it is: its row, and what the account's others with the same content say, if there are any
-/// and they say something else. From then on it is that.
+/// When a message goes that said what it is: its row, and what the account's others with the same content say that came to where they
+/// are after it, if there are any and they say something else. From then on it is that. Which others of its mailbox go with it
+/// `goes` tells.
 pub(crate) fn left_by(
     reads: &dyn Reads,
     account: AccountId,
     place: (MailboxId, Uid),
     class: Class,
+    goes: &dyn Fn(&Row) -> bool,
 ) -> Result<Option<(Bytes, Option<Class>)>, ReadError> {
     let key = key::at(Table::Meta, account, place.0, place.1.0);
     let Some(row) = reads.get(Space::Rows, &key)? else {
         return Ok(None);
     };
-    let body = MetaRow::decode(&row)?.body.id;
-    let said = said_by_others(reads, account, body, place)?;
+    let meta = MetaRow::decode(&row)?;
+    let said = said_by_others(reads, account, &meta, place, goes)?;
     Ok(said
         .filter(|said| *said != Some(class))
         .map(|said| (row, said)))
@@ -134,9 +136,11 @@ pub(crate) fn left_by(
 fn said_by_others(
     reads: &dyn Reads,
     account: AccountId,
-    body: BodyId,
+    gone: &MetaRow<'_>,
     place: (MailboxId, Uid),
+    goes: &dyn Fn(&Row) -> bool,
 ) -> Result<Option<Option<Class>>, ReadError> {
+    let body = gone.body.id;
     let (mut others, mut looked_at) = (Vec::new(), 0);
     let first = Referrer::Message(account, MailboxId(0), Uid(0));
     let last = Referrer::Message(account, MailboxId(u32::MAX), Uid(u32::MAX));
@@ -156,8 +160,12 @@ fn said_by_others(
     })?;
     let mut said = None;
     for (mailbox, uid) in others {
-        if let Some(bits) = keywords_of(reads, account, mailbox, uid)? {
-            let class = class_of(&keywords(reads, account, mailbox)?.0, bits);
+        let row = row_of(reads, account, mailbox, uid)?;
+        if let Some(row) = row.filter(|row| mailbox != place.0 || !goes(row))
+            && crate::view::meta(reads, account, mailbox, uid)?
+                .is_some_and(|meta| meta.saved >= gone.saved)
+        {
+            let class = class_of(&keywords(reads, account, mailbox)?.0, row.keywords);
             if !matches!(said, Some(Some(_))) {
                 said = Some(class);
             }

@@ -164,6 +164,17 @@ fn what_goes_leaves_what_the_others_with_its_content_say() {
     ann.copy(junk, there.clone(), "INBOX", false);
     gone(&mut ann, junk, there);
     assert!(ann.past(10).is_empty());
+    // Of what goes together, and of what was there before, nothing takes it back.
+    let (_, third) = ann.message(3, &kinship(&[30]));
+    let copy = ann.copy(inbox, one(third), "INBOX", false);
+    ann.mark(inbox, one(third), MarkHow::Add, &["$Junk"]);
+    gone(&mut ann, inbox, one(third).union(&copy));
+    assert_eq!(ann.past(30), [(3, true)]);
+    let (_, fourth) = ann.message(4, &kinship(&[40]));
+    ann.engine.now = Utc::from_secs(START + 9 * DAY);
+    let there = ann.copy(inbox, one(fourth), "Junk", false);
+    gone(&mut ann, junk, there);
+    assert_eq!(ann.past(40), [(4, true)]);
     // What is nowhere else is what it was.
     let (_, second) = ann.message(2, &kinship(&[20]));
     ann.mark(inbox, one(second), MarkHow::Add, &["$Junk"]);

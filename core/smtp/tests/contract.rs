@@ -236,6 +236,7 @@ fn server_config(mode: server::Mode, small: bool) -> server::Config {
         config.limits.asks = 2;
         config.limits.recipients = 2;
         config.limits.messages = 2;
+        config.limits.transaction = Duration::from_secs(30);
         config.greeting_delay = Duration::from_secs(5);
     }
     config

@@ -110,6 +110,25 @@ fn who_brings_what_nobody_wants_waits_for_each_reply_until_something_is_taken() 
 }
 
 #[test]
+fn of_a_transaction_with_many_recipients_the_first_replies_are_slow() {
+    world(|one, client| async move {
+        let mut talk = Talk::begin(&client, 25).await;
+        talk.bring("x@forged.example", "451 4.3.0 ").await;
+        let mut all = vec![talk.say("MAIL FROM:<bob@far.example>", "250 ").await];
+        for n in 0..900 {
+            let line = format!("RCPT TO:<ann+{n}@ours.example>");
+            all.push(talk.say(&line, "250 ").await);
+        }
+        assert!(are_slow(&all[..20]) && are_fast(&all[20..]), "{all:?}");
+        talk.say("DATA", "354").await;
+        let text = "From: <bob@far.example>\r\n\r\nHello.\r\n.";
+        talk.say(text, "250 ").await;
+        drop(talk);
+        one.stop().await;
+    });
+}
+
+#[test]
 fn unknown_recipients_and_what_cannot_be_known_slow_nobody_down() {
     world(|one, client| async move {
         let mut talk = Talk::begin(&client, 25).await;

@@ -111,6 +111,8 @@ pub struct Limits {
     pub slow: Duration,
     /// Octets of such a reply that are written one by one; the rest leaves at once.
     pub slow_octets: usize,
+    /// Such replies of one transaction, and of what follows it. More leave at once.
+    pub slow_replies: usize,
     /// How long a submitted message may be held back (RFC 4865), announced with FUTURERELEASE; zero: it is not offered.
     /// `501 5.5.4`.
     pub hold: Duration,
@@ -138,6 +140,7 @@ impl Default for Limits {
             answer: Duration::from_secs(10 * 60),
             slow: Duration::from_secs(1),
             slow_octets: 10,
+            slow_replies: 20,
             hold: Duration::from_secs(60 * 24 * 60 * 60),
         }
     }

@@ -258,6 +258,7 @@ impl Server {
 
     fn begin(&mut self, now: Now, id: Option<String>) {
         self.counts.messages += 1;
+        self.slow.anew();
         self.mail = Some(Mail {
             id,
             since: now.mono,

@@ -27,7 +27,7 @@ pub struct Server {
     pub(super) slots: VecDeque<Slot>,
     /// No command is taken before all slots are released.
     barrier: bool,
-    slow: Slow,
+    pub(super) slow: Slow,
     pub(super) secure: bool,
     /// The TLS layer knows who the client is.
     pub(super) certified: bool,
@@ -229,7 +229,7 @@ impl Server {
     /// Begins to write the first reply slowly, if it is to be: not to who is sent away with it, nor when nothing is to be waited for.
     fn begins_slowly(&mut self, now: Now) -> bool {
         let limits = &self.config.limits;
-        if !self.slow.on || limits.slow.is_zero() || self.draining || self.eof {
+        if !self.slow.is_next(limits) || self.draining || self.eof {
             return false;
         }
         let Some(slot) = self.slots.front().filter(|slot| slot.close.is_none()) else {
@@ -597,12 +597,17 @@ impl Session for Server {
 
     fn deadline(&self) -> Option<(Mono, &'static str)> {
         let limits = &self.config.limits;
+        let mail = self
+            .mail
+            .as_ref()
+            .map(|mail| (mail.since + limits.transaction, "transaction"));
         if let Some(at) = self
             .slow
             .deadline()
             .filter(|_| !matches!(self.phase, Phase::Closed))
         {
-            return Some((at, "slow"));
+            // The transaction may be over meanwhile.
+            return Some(mail.map_or((at, "slow"), |mail| mail.min((at, "slow"))));
         }
         let pieces = self.incoming.as_ref().is_some_and(Incoming::is_waiting);
         let own = match &self.phase {
@@ -615,10 +620,6 @@ impl Session for Server {
             _ if !self.slots.is_empty() => return Some((self.since + limits.answer, "answer")),
             _ => (self.since + limits.command, "command"),
         };
-        let mail = self
-            .mail
-            .as_ref()
-            .map(|mail| (mail.since + limits.transaction, "transaction"));
         Some(mail.map_or(own, |mail| own.min(mail)))
     }
 

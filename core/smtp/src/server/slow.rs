@@ -1,7 +1,8 @@
 //! Replies to who wastes our time: a few of their octets one by one, each after a pause.
 //!
 //! Whoever guesses passwords or brings what nobody takes waits for replies, as with any server, and is kept from doing more of it
-//! meanwhile. What is written so is bounded for each reply: a session must not cost us more than it costs the other side, and one
+//! meanwhile. What is written so is bounded for each reply, and in number for each transaction, so that one of many recipients comes to its end
+//! in time: a session must not cost us more than it costs the other side, and one
 //! that turns out to be worth the haste (who logs in, or brings a message that is taken) is answered at once again.
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,8 @@ use super::Limits;
 #[derive(Debug, Default)]
 pub(super) struct Slow {
     pub(super) on: bool,
+    /// Replies written so since the last transaction began.
+    count: usize,
     reply: Option<Written>,
 }
 
@@ -38,8 +41,19 @@ pub(super) enum Progress {
 }
 
 impl Slow {
+    /// Whether the next reply is one of those that are.
+    pub(super) fn is_next(&self, limits: &Limits) -> bool {
+        self.on && !limits.slow.is_zero() && self.count < limits.slow_replies
+    }
+
+    /// A transaction begins.
+    pub(super) fn anew(&mut self) {
+        self.count = 0;
+    }
+
     /// Begins with a reply, which is encoded already.
     pub(super) fn begin(&mut self, reply: BytesMut, now: Now, limits: &Limits) {
+        self.count += 1;
         self.reply = Some(Written {
             rest: reply.freeze(),
             singly: limits.slow_octets,
