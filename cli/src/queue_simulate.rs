@@ -441,7 +441,10 @@ mod tests {
     fn what_the_configuration_says_of_the_queue_is_gone_by() {
         let from = moment("2026-01-02T03:04:05Z");
         let to = |id: u64| item(id, &format!("x@d{id}.example"), "jo@ours.example");
-        let items: Vec<QueueItem> = (1..5).map(to).collect();
+        let mut items: Vec<QueueItem> = (1..5).map(to).collect();
+        // One account alone has not all slots.
+        items[1].account = Some("al".into());
+        items[2].account = None;
         let path = std::env::temp_dir().join(format!("mox-rules-{}", std::process::id()));
         std::fs::write(&path, r#"(events: [], otherwise: reply("421 later"))"#).unwrap();
         let scenario = Scenario::read(&path).unwrap();

@@ -29,11 +29,21 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Our server, a peer that it relays to, and a client.
 async fn three(world: &Sim, manner: impl Manner) -> (One, SimRuntime, SimRuntime, Ledger) {
+    three_for(world, manner, mox_queue::Plan::default().lifetime).await
+}
+
+/// The same, with a queue that gives nothing up before it is so old.
+async fn three_for(
+    world: &Sim,
+    manner: impl Manner,
+    lifetime: Duration,
+) -> (One, SimRuntime, SimRuntime, Ledger) {
     let peer = world.computer("peer", [10, 0, 0, 9]);
     let client = world.computer("client", [10, 0, 1, 1]);
     let ledger = serve(&peer, 25, "mx.peer.example", None, manner).unwrap();
     let relay = Outgoing::Relay(vec![(peer.addresses()[0], 25).into()]);
     let mut one = One::new(world, relay);
+    one.plan.lifetime = lifetime;
     one.start().await;
     (one, peer, client, ledger)
 }
@@ -171,7 +181,9 @@ fn in_a_hostile_network_everything_accepted_arrives_and_every_fault_is_met() {
         let sim = Sim::new(seed, Knobs::hostile(&Seed::from_number(seed)));
         let world = sim.clone();
         sim.run(async move {
-            let (one, peer, client, ledger) = three(&world, Plain).await;
+            // A clock that goes back and forth by days makes nothing too old.
+            let lifetime = 30 * 24 * HOUR;
+            let (one, peer, client, ledger) = three_for(&world, Plain, lifetime).await;
             let mut accepted = BTreeSet::new();
             for n in 0..6 {
                 let mark = format!("mark-{n}-end");

@@ -398,3 +398,25 @@ fn that_tls_with_a_host_is_gone_is_told_though_mail_goes_on() {
         });
     }
 }
+
+#[test]
+fn a_rehearsal_tells_that_tls_is_gone_and_is_not_remembered_itself() {
+    world(|far, mut one, client| async move {
+        one.start().await;
+        let mut told = Vec::new();
+        for (is_stripped, is_sent) in [(false, false), (true, false), (false, true), (true, false)]
+        {
+            far.strip(is_stripped);
+            if is_sent {
+                sent(&one, &client).await;
+            }
+            let run = one.node().dry_run(None, CAROL, 1_000, false);
+            let steps = run.await.unwrap().steps.into_iter();
+            let steps =
+                steps.filter(|step| step.starts_with("in clear: TLS was there until 2026-"));
+            told.push(steps.count());
+        }
+        assert_eq!(told, [0, 0, 0, 1]);
+        one.stop().await;
+    });
+}

@@ -757,6 +757,35 @@ mod tests {
     }
 
     #[test]
+    fn mailboxes_count_once_whatever_leads_to_them() {
+        let transaction = transaction();
+        let local = |account| Target::Local {
+            account: AccountId(account),
+            name: format!("account {account}"),
+            mailbox: "INBOX".into(),
+        };
+        let members = |accounts: &[u32]| {
+            let member = |account: &u32| {
+                let member = Member {
+                    account: format!("account {account}"),
+                    address: path("x@here.example"),
+                };
+                (AccountId(*account), member)
+            };
+            Target::Members(accounts.iter().map(member).collect())
+        };
+        for (target, expected) in [
+            (Target::Remote, 2),
+            (local(1), 2),
+            (local(3), 3),
+            (members(&[1, 2]), 2),
+            (members(&[2, 3, 3, 4]), 4),
+        ] {
+            assert_eq!(transaction.mailboxes_with(&target), expected);
+        }
+    }
+
+    #[test]
     fn a_delivery_is_told_only_of_mailboxes_that_have_the_message() {
         let transaction = transaction();
         let told = |at_once: &[usize]| {

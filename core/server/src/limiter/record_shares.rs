@@ -184,7 +184,8 @@ mod tests {
                 fill(&mut shares, &bad, 32 * 1024, now)
             })
             .sum();
-        assert!(filled + month <= ROOM * 7 / 32, "{month}");
+        // That is an hour more.
+        assert!(filled + month <= ROOM * 7 / 32 + ROOM / 1_000, "{month}");
     }
 
     #[test]
