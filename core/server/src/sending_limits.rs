@@ -10,6 +10,10 @@ use mox_machine::Utc;
 const HOURS: i64 = 24;
 /// Seconds of an hour.
 const HOUR: i64 = 3600;
+/// How often it is told that an account has reached a limit.
+const TOLD_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long it is not tried again when it could not be told.
+const TRIED_EVERY: Duration = Duration::from_secs(3600);
 
 /// What an account may send within 24 hours; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +28,7 @@ pub struct SendLimits {
 #[derive(Debug, Default)]
 pub struct SentCounts {
     accounts: BTreeMap<String, VecDeque<Hour>>,
-    /// When it was told that an account has reached a limit.
+    /// From when on it may be told again that an account has reached a limit.
     told: BTreeMap<String, Utc>,
 }
 
@@ -103,19 +107,18 @@ impl SentCounts {
 
     /// Whether to tell that an account has reached a limit: once a day. The next time is a day later.
     pub fn is_to_be_told(&mut self, account: &str, now: Utc) -> bool {
-        const DAY: Duration = Duration::from_secs(24 * 3600);
-        let told = self.told.get(account);
+        let again = self.told.get(account);
         // A clock that was ahead keeps nothing secret.
-        let is_news = told.is_none_or(|told| now >= *told + DAY || now < *told);
+        let is_news = again.is_none_or(|again| now >= *again || *again > now + TOLD_EVERY);
         if is_news {
-            self.told.insert(account.to_owned(), now);
+            self.told.insert(account.to_owned(), now + TOLD_EVERY);
         }
         is_news
     }
 
-    /// It could not be told: it is to be told the next time.
-    pub fn was_not_told(&mut self, account: &str) {
-        self.told.remove(account);
+    /// It could not be told: it is to be told the next time, but not with each message that is refused.
+    pub fn was_not_told(&mut self, account: &str, now: Utc) {
+        self.told.insert(account.to_owned(), now + TRIED_EVERY);
     }
 
     /// A message that was counted was not sent after all.
@@ -273,8 +276,9 @@ mod tests {
             "the last one after the clock was put back"
         );
         assert!(sent.is_to_be_told("bob", at(1)));
-        sent.was_not_told("bob");
-        assert!(sent.is_to_be_told("bob", at(1)));
+        sent.was_not_told("bob", at(1));
+        assert!(!sent.is_to_be_told("bob", at(1)));
+        assert!(sent.is_to_be_told("bob", at(2)));
     }
 
     #[test]

@@ -115,9 +115,8 @@ fn of_a_transaction_with_many_recipients_the_first_replies_are_slow() {
         let mut talk = Talk::begin(&client, 25).await;
         talk.bring("x@forged.example", "451 4.3.0 ").await;
         let mut all = vec![talk.say("MAIL FROM:<bob@far.example>", "250 ").await];
-        for n in 0..900 {
-            let line = format!("RCPT TO:<ann+{n}@ours.example>");
-            all.push(talk.say(&line, "250 ").await);
+        for _ in 0..900 {
+            all.push(talk.say("RCPT TO:<ann@ours.example>", "250 ").await);
         }
         assert!(are_slow(&all[..20]) && are_fast(&all[20..]), "{all:?}");
         talk.say("DATA", "354").await;

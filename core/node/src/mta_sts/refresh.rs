@@ -85,12 +85,13 @@ async fn due<R: Runtime>(node: &Inner<R>) -> VecDeque<String> {
         let is_due =
             |domain: &str, row: &KeptPolicy| now >= due_at(domain, row) || row.looked > now;
         let page = page.filter(|(domain, row)| is_due(domain, row));
-        due.extend(page.map(|(domain, row)| (row.until, domain)));
+        // Those that hold no more keep none waiting that does.
+        due.extend(page.map(|(domain, row)| (row.until <= now, row.until, domain)));
         yield_now().await;
     }
     due.sort_unstable();
     due.truncate(ROUND_MAX);
-    due.into_iter().map(|(_, domain)| domain).collect()
+    due.into_iter().map(|(_, _, domain)| domain).collect()
 }
 
 /// Looks whether a policy is still what its domain publishes.

@@ -13,6 +13,9 @@ use crate::auth::Login;
 use crate::composed;
 use crate::node::Inner;
 
+/// Of the members of an alias for the postmaster, at most, who are told.
+const READERS_MAX: usize = 10;
+
 /// Puts it down in the log, and tells the postmaster, once a day for each account. `peer` is from where the account sends.
 pub(super) fn tell<R: Runtime>(
     node: &Arc<Inner<R>>,
@@ -45,7 +48,7 @@ pub(super) fn tell<R: Runtime>(
         if let Err(error) = deliver(&here, text, now).await {
             tracing::error!(target: "limits", account, error, "the postmaster could not be told");
             let mut sent = here.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            sent.was_not_told(&account);
+            sent.was_not_told(&account, now);
         }
     };
     node.runtime.spawn_session("limit notice", Box::pin(task));
@@ -103,28 +106,35 @@ fn postmaster_at(host: &Domain) -> String {
 async fn deliver<R: Runtime>(node: &Inner<R>, text: String, now: Utc) -> Result<(), String> {
     let path = Path::parse(&postmaster_at(&node.config.hostname), true);
     let path = path.map_err(|_| "the host name is none")?;
-    let found = node.directory().find(&path);
-    let Found::Account {
-        account, mailbox, ..
-    } = found
-    else {
-        return Err("there is no postmaster".into());
+    let readers = match node.directory().find(&path) {
+        Found::Account {
+            account, mailbox, ..
+        } => vec![(account, mailbox)],
+        Found::Alias { members, .. } => {
+            let members = members.into_iter().take(READERS_MAX);
+            members.map(|member| (member.account, None)).collect()
+        }
+        Found::UnknownLocalPart | Found::NotOurs => Vec::new(),
     };
-    let id = node.account_id(&account);
-    let account = id.ok_or("the postmaster's account cannot be reached")?;
-    let written = composed::write(node, account, Bytes::from(text), now).await;
+    let readers: Vec<_> = readers
+        .into_iter()
+        .filter_map(|(account, mailbox)| Some((node.account_id(&account)?, mailbox)))
+        .collect();
+    let (first, _) = readers.first().ok_or("there is no postmaster")?;
+    let written = composed::write(node, *first, Bytes::from(text), now).await;
     let (mut delivery, held) = written.map_err(|error| error.to_string())?;
     let prefix = mox_message::return_path(None) + &mox_message::delivered_to(&path);
-    delivery.targets = vec![Target {
+    let target = |(account, mailbox): (_, Option<String>)| Target {
         account,
         mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
         create: true,
-        prefix: Bytes::from(prefix),
+        prefix: Bytes::from(prefix.clone()),
         flags: Flags::NONE,
         keywords: Vec::new(),
         date: now,
         origin: Bytes::new(),
-    }];
+    };
+    delivery.targets = readers.into_iter().map(target).collect();
     let op = move |reads: &dyn mox_mailbox::Reads| {
         let result = mox_mailbox::deliver(reads, &delivery);
         // Till then nothing removes the file of the body.
