@@ -50,6 +50,7 @@ pub struct Settings {
     pub answer: f64,
     pub slow: f64,
     pub slow_octets: usize,
+    pub slow_replies: usize,
     pub hold: f64,
 }
 
@@ -106,6 +107,7 @@ impl Settings {
             answer: limits.answer.as_secs_f64(),
             slow: limits.slow.as_secs_f64(),
             slow_octets: limits.slow_octets,
+            slow_replies: limits.slow_replies,
             hold: limits.hold.as_secs_f64(),
         }
     }
@@ -152,6 +154,7 @@ impl Settings {
             answer: seconds(self.answer)?,
             slow: seconds(self.slow)?,
             slow_octets: self.slow_octets,
+            slow_replies: self.slow_replies,
             hold: seconds(self.hold)?,
         };
         Ok(config)
