@@ -282,11 +282,15 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
     fs::write(server.config(), config).unwrap();
     fs::set_permissions(server.config(), fs::Permissions::from_mode(0o600)).unwrap();
     let place = server.config();
-    let from = |group: u32, subject: &str| {
+    let leave = |named: bool, group: u32, subject: &str| {
         let mut command = Command::new(moxctl());
         let child = command.arg("--config").arg(&place);
         let child = child.args(["sendmail", "-f", "web@example.org", "bob@far.example"]);
-        let child = child.env("MOXSPOOL", &spool).uid(DAEMON).gid(group);
+        let child = child.uid(DAEMON).gid(group).env_remove("MOXSPOOL");
+        let child = match named {
+            true => child.env("MOXSPOOL", &spool),
+            false => child,
+        };
         let child = child.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let message = format!("Subject: {subject}\n\nx\n");
@@ -295,6 +299,7 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
         let said = String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), said)
     };
+    let from = |group: u32, subject: &str| leave(true, group, subject);
     let (code, said) = from(DAEMON, "none");
     assert_eq!(code, 77);
     assert!(
@@ -315,13 +320,24 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
     assert_eq!(from(DAEMON, "down"), (0, String::new()));
     assert_eq!(from(DAEMON + 1, "other").0, 77);
     assert_eq!(fs::read_dir(&spool).unwrap().count(), 2, "and about");
+    // Who may read the configuration finds the spool there.
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o644)).unwrap();
+    for folder in server.config().ancestors().skip(1).take(2) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(leave(false, DAEMON, "read"), (0, String::new()));
+    assert_eq!(leave(false, DAEMON + 1, "other").0, 77);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 3, "and about");
     server.resume();
     wait_for("all messages", UNDER_WAY, || {
-        (stub.taken().len() >= 2).then_some(())
+        (stub.taken().len() >= 3).then_some(())
     });
     wait_for("a spool with nothing but about", UNDER_WAY, is_empty);
     let once = |subject: &str| (subject.to_owned(), 1);
-    assert_eq!(subjects(&stub), [once("down"), once("up")].into());
+    assert_eq!(
+        subjects(&stub),
+        [once("down"), once("read"), once("up")].into()
+    );
     let taken = stub.taken().remove(0);
     assert!(taken.mail.starts_with("MAIL FROM:<web@example.org>"));
     let log = server.log();
