@@ -4,25 +4,30 @@
 //! into the store in the same operation, so that a file that is still there behind it is not taken again.
 
 mod leaving;
+mod look;
 mod spool;
 
 pub(crate) use spool::About;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Take};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mox_machine::Seed;
 use mox_node::{Node, NotTaken};
 use mox_runtime_smol::SmolRuntime;
 use mox_server::Envelope;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 
 use crate::failure::Failure;
+use crate::password::os_seed;
+use look::{FILES_MAX, complete};
 
 /// The folder in the data directory.
 const FOLDER: &str = "handed";
@@ -30,11 +35,9 @@ const FOLDER: &str = "handed";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When a message that could not be taken is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// After this nobody is still writing a file.
-const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Files looked at in one round; the others have their turn in the next one.
-const FILES_MAX: usize = 1_000;
-/// Files in the folder at most: with as many no further message is left.
+/// After this the folder is looked at anew, so that whoever left much keeps others waiting no longer.
+const ROUND_MAX: Duration = Duration::from_secs(10);
+/// Files in the folder of the data directory at most: with as many no further message is left there. Of a spool it is only told.
 const FOLDER_MAX: usize = 20_000;
 /// Octets of an envelope at most: of 1,000 recipients.
 const ENVELOPE_MAX: u64 = 512 * 1024;
@@ -84,22 +87,25 @@ fn sync(folder: &Path) -> io::Result<()> {
 pub(crate) struct Taking {
     folders: Vec<Folder>,
     node: Node<SmolRuntime>,
+    /// Octets of a message at most.
+    size: u64,
     /// When to try again what could not be taken.
     later: HashMap<[u8; 16], Instant>,
 }
 
 impl Taking {
-    pub(crate) fn new(folders: Vec<Folder>, node: Node<SmolRuntime>) -> Self {
+    pub(crate) fn new(folders: Vec<Folder>, node: Node<SmolRuntime>, size: u64) -> Self {
         Self {
             folders,
             node,
+            size,
             later: HashMap::new(),
         }
     }
 
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
         self.clear_up().await;
-        let mut told = HashSet::new();
+        let (mut told, mut full) = (HashSet::new(), HashSet::new());
         loop {
             let now = Instant::now();
             self.later.retain(|_, at| now < *at);
@@ -108,10 +114,18 @@ impl Taking {
                 let here = folder.clone();
                 let found = smol::unblock(move || complete(&here, &waiting)).await;
                 match found {
-                    Ok(files) => {
+                    Ok(found) => {
                         told.remove(&folder.path);
-                        let mut taken = Vec::new();
-                        for file in files {
+                        if found.count <= FOLDER_MAX {
+                            full.remove(&folder.path);
+                        } else if full.insert(folder.path.clone()) {
+                            tracing::warn!(target: "handed", folder = %folder.path.display(), count = found.count, "programs leave more than is taken");
+                        }
+                        let (mut taken, begun) = (Vec::new(), Instant::now());
+                        for file in found.files {
+                            if begun.elapsed() > ROUND_MAX {
+                                break;
+                            }
                             if self.take(&folder, file).await {
                                 taken.push(file);
                             }
@@ -154,7 +168,9 @@ impl Taking {
         }
         let name = name(&file);
         match self.hand_in(folder.clone(), file).await {
-            Ok(()) => {
+            // Whoever left it took it back.
+            Ok(false) => false,
+            Ok(true) => {
                 let folder = folder.clone();
                 let is_gone = smol::unblock(move || remove(&folder, &file)).await;
                 if !is_gone {
@@ -171,11 +187,7 @@ impl Taking {
             Err(NotTaken::Never(why)) => {
                 tracing::error!(target: "handed", name, why, "a message that a program left is never taken; its file stays there as .refused");
                 let path = folder.path.clone();
-                let put_aside = move || {
-                    let (from, to) = (format!("{name}.{MAIL}"), format!("{name}.{REFUSED}"));
-                    fs::rename(path.join(from), path.join(to))
-                };
-                if let Err(error) = smol::unblock(put_aside).await {
+                if let Err(error) = smol::unblock(move || put_aside(&path, &name)).await {
                     tracing::error!(target: "handed", %error, "it cannot be renamed");
                     self.later.insert(file, Instant::now() + AGAIN_AFTER);
                 }
@@ -184,15 +196,20 @@ impl Taking {
         }
     }
 
-    async fn hand_in(&self, folder: Folder, file: [u8; 16]) -> Result<(), NotTaken> {
-        let opened = smol::unblock(move || open(&folder, &file)).await?;
-        let (mut reader, envelope, mut piece) = opened;
+    /// Whether it was there.
+    async fn hand_in(&self, folder: Folder, file: [u8; 16]) -> Result<bool, NotTaken> {
+        let size = self.size;
+        let opened = smol::unblock(move || open(&folder, &file, size)).await?;
+        let Some((mut reader, envelope, mut piece)) = opened else {
+            return Ok(false);
+        };
         let mut message = self.node.hand_in(file, envelope)?;
         while !piece.is_empty() {
             message = message.push(piece).await?;
             (reader, piece) = smol::unblock(move || next(reader)).await?;
         }
-        message.commit().await
+        message.commit().await?;
+        Ok(true)
     }
 
     /// Their files are gone for good before their numbers are.
@@ -223,36 +240,15 @@ fn name(file: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*file))
 }
 
-/// The numbers of complete files but those that wait, the oldest first. Those that nobody goes on writing are removed.
-fn complete(folder: &Folder, waiting: &HashSet<[u8; 16]>) -> io::Result<Vec<[u8; 16]>> {
-    let entries = match fs::read_dir(&folder.path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries.take(FOLDER_MAX) {
-        let entry = entry?;
-        let file_name = entry.file_name();
-        let Some((name, end)) = file_name.to_str().and_then(|name| name.split_once('.')) else {
-            continue;
-        };
-        let Ok(modified) = entry.metadata().and_then(|m| m.modified()) else {
-            continue;
-        };
-        match (end, number(name)) {
-            (MAIL, Some(number)) if !waiting.contains(&number) => found.push((modified, number)),
-            (NEW, Some(_)) => {
-                let age = SystemTime::now().duration_since(modified);
-                if age.is_ok_and(|age| age > ABANDONED_AFTER) {
-                    let _ = fs::remove_file(entry.path());
-                }
-            }
-            _ => {}
-        }
-    }
-    found.sort();
-    found.truncate(FILES_MAX);
-    Ok(found.into_iter().map(|(_, number)| number).collect())
+/// A name that nobody else could think of.
+fn random_name() -> io::Result<String> {
+    let seed = os_seed().map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(name(&number_of(&seed)))
+}
+
+fn number_of(seed: &Seed) -> [u8; 16] {
+    let number = seed.child("handed", 0);
+    number.bytes().first_chunk().copied().unwrap_or_default()
 }
 
 fn number(text: &str) -> Option<[u8; 16]> {
@@ -272,22 +268,42 @@ fn remove(folder: &Folder, file: &[u8; 16]) -> bool {
     }
 }
 
-type Opened = (File, Envelope, Bytes);
+/// What is never taken gets another name, also when somebody put a folder where it goes.
+fn put_aside(folder: &Path, name: &str) -> io::Result<()> {
+    let from = folder.join(format!("{name}.{MAIL}"));
+    let mut renamed = fs::rename(&from, folder.join(format!("{name}.{REFUSED}")));
+    if renamed.is_err() {
+        let other = format!("{}.{REFUSED}", random_name()?);
+        renamed = fs::rename(&from, folder.join(other));
+    }
+    match renamed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    }
+}
 
-/// Opens a file and reads the envelope in it, and the first piece of the message.
-fn open(folder: &Folder, number: &[u8; 16]) -> Result<Opened, NotTaken> {
+type Opened = (Take<File>, Envelope, Bytes);
+
+/// Opens a file, when it is there, and reads the envelope in it, and the first piece of the message, which has so many octets at
+/// most. What is written to the file from then on is no part of it.
+fn open(folder: &Folder, number: &[u8; 16], size: u64) -> Result<Option<Opened>, NotTaken> {
     let path = folder.path.join(format!("{}.{MAIL}", name(number)));
-    let failed = |e: io::Error| NotTaken::Later(e.to_string());
-    let mut file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         // Whoever puts a pipe there keeps nobody waiting.
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(&path)
-        .map_err(failed)?;
-    let about = file.metadata().map_err(failed)?;
+        .open(&path);
+    let file = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|e| failed(&e))?,
+    };
+    let about = file.metadata().map_err(|e| failed(&e))?;
     let is_trusted = about.uid() == 0 || about.uid() == Uid::effective().as_raw();
-    // Who may write to the spool is the system's to say. Another's file is not theirs to leave.
-    let may_leave = is_trusted || (folder.is_spool && about.nlink() == 1);
+    // Who may write to the spool is the system's to say. Another's file is not theirs to leave, not even root's.
+    let may_leave = match folder.is_spool {
+        true => about.nlink() == 1,
+        false => is_trusted,
+    };
     if !about.is_file() || !may_leave {
         let why = "only root and the user of the server may leave messages";
         return Err(NotTaken::Never(why.into()));
@@ -295,11 +311,14 @@ fn open(folder: &Folder, number: &[u8; 16]) -> Result<Opened, NotTaken> {
     if !is_trusted {
         tracing::info!(target: "handed", name = name(number), uid = about.uid(), "left by a user of this machine");
     }
+    if about.len() > size.saturating_add(ENVELOPE_MAX) {
+        let why = format!("it has more than {size} octets");
+        return Err(NotTaken::Never(why));
+    }
+    let mut file = file.take(about.len());
     let mut begin = Vec::new();
-    (&mut file)
-        .take(ENVELOPE_MAX)
-        .read_to_end(&mut begin)
-        .map_err(failed)?;
+    let read = (&mut file).take(ENVELOPE_MAX).read_to_end(&mut begin);
+    read.map_err(|e| failed(&e))?;
     let end = begin
         .windows(2)
         .position(|two| two == b"\n\n")
@@ -309,42 +328,121 @@ fn open(folder: &Folder, number: &[u8; 16]) -> Result<Opened, NotTaken> {
     let (Some(end), Some(envelope)) = (end, envelope) else {
         return Err(NotTaken::Never("the file has no envelope".into()));
     };
-    Ok((file, envelope, Bytes::from(begin.split_off(end))))
+    let first = Bytes::from(begin.split_off(end));
+    Ok(Some((file, envelope, first)))
 }
 
-fn next(mut file: File) -> Result<(File, Bytes), NotTaken> {
+/// What whoever may leave a file can make of it never gets better.
+fn failed(error: &io::Error) -> NotTaken {
+    use Errno::{EACCES, EISDIR, ELOOP, EMLINK, ENODEV, ENOTDIR, ENXIO, EPERM};
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(EACCES | EISDIR | ELOOP | EMLINK | ENODEV | ENOTDIR | ENXIO | EPERM) => {
+            NotTaken::Never(error.to_string())
+        }
+        _ => NotTaken::Later(error.to_string()),
+    }
+}
+
+fn next(mut file: Take<File>) -> Result<(Take<File>, Bytes), NotTaken> {
     let mut piece = Vec::new();
     let read = (&mut file).take(PIECE).read_to_end(&mut piece);
-    read.map_err(|e| NotTaken::Later(e.to_string()))?;
+    read.map_err(|e| failed(&e))?;
     Ok((file, Bytes::from(piece)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mox_machine::Seed;
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::{chown, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn here(folder: &Folder) -> Vec<[u8; 16]> {
+        complete(folder, &HashSet::new()).unwrap().files
+    }
+
+    fn envelope() -> Vec<u8> {
+        let envelope = Envelope {
+            from: None,
+            to: vec![mox_address::Path::parse("bob@far.example", true).unwrap()],
+            utf8: false,
+            dsn: String::new(),
+            rcpt_dsn: String::new(),
+        };
+        envelope.write().into_bytes()
+    }
+
+    /// A folder of its own, and where the file of a number in it is.
+    fn spool(what: &str) -> (Folder, impl Fn(u128) -> PathBuf) {
+        let path = std::env::temp_dir().join(format!("mox-{what}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let folder = Folder::spool(path.clone());
+        let at = move |n: u128| path.join(format!("{}.{MAIL}", name(&n.to_be_bytes())));
+        (folder, at)
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_never_taken_and_one_that_grows_ends_where_it_did() {
+        let (folder, at) = spool("handed-size");
+        let text = [envelope().as_slice(), &[b'x'; 2_000]].concat();
+        fs::write(at(1), &text).unwrap();
+        let number = |n: u128| n.to_be_bytes();
+        let (file, _, first) = open(&folder, &number(1), 2_000).unwrap().unwrap();
+        assert_eq!(first, [b'x'; 2_000][..]);
+        let mut growing = OpenOptions::new().append(true).open(at(1)).unwrap();
+        io::Write::write_all(&mut growing, b"more").unwrap();
+        assert_eq!(next(file).unwrap().1, Bytes::new());
+        // It has holes, and takes no room.
+        let most = 2_000 + ENVELOPE_MAX;
+        growing.set_len(most).unwrap();
+        assert!(open(&folder, &number(1), 2_000).unwrap().is_some());
+        growing.set_len(most + 1).unwrap();
+        let why = open(&folder, &number(1), 2_000).unwrap_err();
+        assert_eq!(why, NotTaken::Never("it has more than 2000 octets".into()));
+        fs::remove_dir_all(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_can_never_be_read_is_put_aside_and_what_is_gone_is_nothing() {
+        let (folder, at) = spool("handed-odd");
+        symlink("/etc/hostname", at(1)).unwrap();
+        let _socket = UnixListener::bind(at(2)).unwrap();
+        fs::create_dir(at(3)).unwrap();
+        fs::create_dir(at(3).with_extension(REFUSED)).unwrap();
+        fs::write(at(3).with_extension(REFUSED).join("x"), "").unwrap();
+        fs::write(at(4), envelope()).unwrap();
+        fs::hard_link(at(4), at(5)).unwrap();
+        for n in 1..=5_u128 {
+            let number = n.to_be_bytes();
+            let why = open(&folder, &number, 10).unwrap_err();
+            assert!(matches!(why, NotTaken::Never(_)), "{n}: {why:?}");
+            assert_eq!(put_aside(folder.path(), &name(&number)).ok(), Some(()));
+            assert!(open(&folder, &number, 10).unwrap().is_none(), "{n}");
+            assert_eq!(put_aside(folder.path(), &name(&number)).ok(), Some(()));
+        }
+        let left = fs::read_dir(folder.path()).unwrap();
+        let ends = left.map(|e| e.unwrap().path().extension().unwrap().to_owned());
+        assert_eq!(ends.collect::<Vec<_>>(), vec![REFUSED; 6]);
+        let passes = failed(&io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        assert!(matches!(passes, NotTaken::Later(_)));
+        let never = failed(&io::Error::from_raw_os_error(Errno::EACCES as i32));
+        assert!(matches!(never, NotTaken::Never(_)));
+        fs::remove_dir_all(folder.path()).unwrap();
+    }
 
     #[test]
     fn a_message_appears_when_it_is_complete_and_is_gone_when_it_is_not() {
         let data = std::env::temp_dir().join(format!("mox-handed-{}", std::process::id()));
         fs::create_dir_all(&data).unwrap();
         let folder = Folder::below(&data);
-        assert_eq!(
-            complete(&folder, &HashSet::new()).unwrap(),
-            Vec::<[u8; 16]>::new()
-        );
+        assert_eq!(here(&folder), Vec::<[u8; 16]>::new());
         let seed = Seed::from_number(7);
         let mut one = folder.begin(&seed).unwrap();
         one.write(b"x", 10).unwrap();
-        assert_eq!(
-            complete(&folder, &HashSet::new()).unwrap(),
-            Vec::<[u8; 16]>::new()
-        );
+        assert_eq!(here(&folder), Vec::<[u8; 16]>::new());
         let number = number(one.name()).unwrap();
         assert_eq!(name(&number), one.name());
         one.finish().unwrap();
-        assert_eq!(complete(&folder, &HashSet::new()).unwrap(), [number]);
+        assert_eq!(here(&folder), [number]);
         let other = folder.begin(&Seed::from_number(8)).unwrap();
         drop(other);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -352,7 +450,8 @@ mod tests {
         let too_large = large.write(&vec![0; 600 * 1024], 10).unwrap_err();
         assert_eq!(too_large.kind(), ErrorKind::FileTooLarge);
         // What is no message of anybody is left alone.
-        assert!(matches!(open(&folder, &number), Err(NotTaken::Never(_))));
+        let why = open(&folder, &number, 10).unwrap_err();
+        assert_eq!(why, NotTaken::Never("the file has no envelope".into()));
         fs::remove_dir_all(data).unwrap();
     }
     #[test]

@@ -7,9 +7,11 @@ mod flags;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use mox_server::config::Static;
 use mox_server::{Handing, Wish};
 use nix::unistd::{Uid, User};
 
@@ -21,7 +23,7 @@ use flags::{Flags, Mode};
 
 /// Where the configuration is when nothing else names one: a program that sends mail has any working directory.
 const USUAL_CONFIG: &str = "/etc/mox/mox.ron";
-/// Where those leave mail who may not read it, unless `$MOXSPOOL` says where.
+/// Where those leave mail who may not read that, unless `$MOXSPOOL` says where.
 const USUAL_SPOOL: &str = "/var/spool/mox";
 /// Octets read at a time.
 const PIECE: usize = 64 * 1024;
@@ -117,27 +119,43 @@ fn locate(config: Option<PathBuf>) -> PathBuf {
 /// Where the message is left, and what has to be known for that.
 fn place(config: Option<PathBuf>) -> Result<(Folder, About), Failed> {
     let path = locate(config);
-    if is_readable(&path) {
-        let failed = |failure: crate::failure::Failure| (Exit::Config, failure.to_string());
-        let fixed = load_static(&path).map_err(failed)?;
-        let folder = Folder::below(&data_dir(&path, &fixed));
-        return Ok((folder, About::of(&fixed)));
-    }
-    let spool = std::env::var_os("MOXSPOOL");
-    let spool = spool.map_or_else(|| PathBuf::from(USUAL_SPOOL), PathBuf::from);
+    let named = std::env::var_os("MOXSPOOL").filter(|spool| !spool.is_empty());
+    let spool = match named {
+        Some(spool) => PathBuf::from(spool),
+        None if !is_readable(&path) => PathBuf::from(USUAL_SPOOL),
+        None => {
+            let failed = |failure: crate::failure::Failure| (Exit::Config, failure.to_string());
+            let fixed = load_static(&path).map_err(failed)?;
+            let data_dir = data_dir(&path, &fixed);
+            match spool_of(&path, &fixed).filter(|_| !may_write(&data_dir)) {
+                Some(spool) => spool,
+                None => return Ok((Folder::below(&data_dir), About::of(&fixed))),
+            }
+        }
+    };
     match About::read(&spool) {
         Ok(about) => Ok((Folder::spool(spool), about)),
         Err(error) => Err((
             Exit::Permission,
             format!(
-                "{} may not be read, and so mail cannot be left in the spool {}: {error}; \
-                 root and the user of the server may send mail this way, others where sendmail_spool in mox.ron names a spool \
-                 and they are in its group",
-                path.display(),
+                "mail cannot be left in the spool {}: {error}; root and the user of the server need none, and others may send mail \
+                 this way where sendmail_spool in mox.ron names a spool and they are in its group, or $MOXSPOOL says which it is",
                 spool.display()
             ),
         )),
     }
+}
+
+/// The one that the configuration names.
+fn spool_of(config: &Path, fixed: &Static) -> Option<PathBuf> {
+    let spool = fixed.sendmail_spool.as_ref()?;
+    Some(config.parent()?.join(spool))
+}
+
+/// Root and the user of the server leave mail in the data directory.
+fn may_write(data_dir: &Path) -> bool {
+    let user = Uid::effective();
+    user.is_root() || std::fs::metadata(data_dir).is_ok_and(|found| found.uid() == user.as_raw())
 }
 
 fn hand_over(config: Option<PathBuf>, flags: Flags, input: &mut dyn Read) -> Result<(), Failed> {

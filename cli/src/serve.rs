@@ -94,7 +94,8 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     // The file belongs to the user the server has become.
     let socket = data_dir.join("ctl");
     let ctl = Listening::bind(&socket).map_err(|e| Failure::io("listen on", &socket, &e))?;
-    let (directory, handed) = (files.directory(), folders(&files, &data_dir)?);
+    let (directory, handed) = (files.directory(), folders(fixed, folder(&files), &data_dir));
+    let size = About::of(fixed).size;
     process.serve(&data_dir, Options::default(), directory, |node| async move {
         for account in node.without_password().map_err(|e| Failure::Failed(e.to_string()))? {
             tracing::warn!(target: "process", account, "this account has no password: moxctl setaccountpassword {account}");
@@ -107,7 +108,7 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
         tracing::info!(target: "process", hostname = %files.fixed.hostname, "mox serves");
         let reloading = smol::lock::Mutex::default();
         let files = Arc::new(Mutex::new(files));
-        let taking = Taking::new(handed, node.clone());
+        let taking = Taking::new(handed, node.clone(), size);
         let admin = Admin { node, files: Some(files.clone()), reloading, seed };
         let asked = async {
             ctl.serve(&admin).await;
@@ -118,15 +119,21 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     })
 }
 
-/// Where programs of this machine leave mail.
-fn folders(files: &ConfigFiles, data_dir: &Path) -> Result<Vec<Folder>, Failure> {
+/// Where programs of this machine leave mail. Those who may use a spool do not get to stop the server with it.
+fn folders(fixed: &Static, folder: &Path, data_dir: &Path) -> Vec<Folder> {
     let mut all = vec![Folder::below(data_dir)];
-    if let Some(spool) = &files.fixed.sendmail_spool {
-        let spool = folder(files).join(spool);
-        About::of(&files.fixed).write(&spool)?;
-        all.push(Folder::spool(spool));
+    if let Some(spool) = &fixed.sendmail_spool {
+        let spool = folder.join(spool);
+        match About::of(fixed).write(&spool) {
+            Ok(()) => all.push(Folder::spool(spool)),
+            Err(error) => tracing::error!(
+                target: "handed",
+                %error,
+                "nothing is taken from the spool until it is mended and the server started anew"
+            ),
+        }
     }
-    Ok(all)
+    all
 }
 
 /// Domains whose mail leaves unsigned.
@@ -601,8 +608,10 @@ fn now_micros() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{holds_recordings_only, sending};
+    use super::{folders, holds_recordings_only, sending};
     use mox_server::config::{Family, OutgoingAddresses, Static};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use std::time::Duration;
 
     fn fixed(more: &str) -> Static {
@@ -652,6 +661,25 @@ mod tests {
             (usual.addresses, usual.limits, usual.kept)
         );
         assert_eq!(fixed.queue.plan(), mox_queue::Plan::default());
+    }
+
+    #[test]
+    fn a_spool_that_cannot_be_used_is_left_out() {
+        let dir = std::env::temp_dir().join(format!("mox-folders-{}", std::process::id()));
+        let spool = dir.join("spool");
+        std::fs::create_dir_all(&spool).expect("a folder");
+        let fixed = fixed(r#"sendmail_spool: "spool""#);
+        let paths = || -> Vec<_> {
+            let folders = folders(&fixed, &dir, Path::new("data"));
+            folders.iter().map(|f| f.path().to_owned()).collect()
+        };
+        let handed = Path::new("data/handed").to_owned();
+        assert_eq!(paths(), [handed.clone()]);
+        let mode = std::fs::Permissions::from_mode(0o1730);
+        std::fs::set_permissions(&spool, mode).expect("a mode");
+        assert_eq!(paths(), [handed.clone(), spool.clone()]);
+        std::fs::remove_dir_all(&dir).expect("removed");
+        assert_eq!(paths(), [handed]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
-use super::{ENVELOPE_MAX, FOLDER_MAX, Folder, MAIL, NEW, name, sync};
+use super::{ENVELOPE_MAX, FOLDER_MAX, Folder, MAIL, NEW, name, number_of, sync};
 
 /// A message that is being written. Dropped before its end, it is removed.
 #[derive(Debug)]
@@ -66,9 +66,7 @@ impl Folder {
     pub(crate) fn begin(&self, seed: &Seed) -> io::Result<Leaving> {
         let folder = self.open()?;
         self.check_room(&folder)?;
-        let number = seed.child("handed", 0);
-        let number = number.bytes().first_chunk().copied().unwrap_or_default();
-        let name = name(&number);
+        let name = name(&number_of(seed));
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let file = openat(&folder, format!("{name}.{NEW}").as_str(), flags, mode)?;

@@ -12,6 +12,7 @@ use mox_address::Domain;
 use mox_server::config::Static;
 use nix::unistd::Uid;
 
+use super::{NEW, REFUSED, random_name};
 use crate::failure::Failure;
 
 /// The mode that the folder has.
@@ -82,11 +83,12 @@ impl About {
         if mode != MODE {
             return Err(remedy(format!("has mode {mode:o}, and not {MODE:o}")));
         }
-        let (new, place) = (spool.join("about.new"), spool.join(ABOUT));
+        let place = spool.join(ABOUT);
         let text = format!("{}\n{}\n", self.host, self.size);
+        // Whoever may make files there cannot know the name. What a sudden end leaves goes like a message that nobody finished.
+        let name = random_name().map_err(|e| Failure::io("write", &place, &e))?;
+        let new = spool.join(format!("{name}.{NEW}"));
         let write = || -> io::Result<()> {
-            // Whoever made it before is not to write into it.
-            let _ = fs::remove_file(&new);
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -95,10 +97,27 @@ impl About {
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&new, &place)
+            rename(&new, &place)
         };
-        write().map_err(|e| Failure::io("write", &place, &e))
+        write().map_err(|e| {
+            let _ = fs::remove_file(&new);
+            Failure::io("write", &place, &e)
+        })
     }
+}
+
+/// Gives a file its name, where a folder that somebody made gets another one.
+fn rename(new: &Path, place: &Path) -> io::Result<()> {
+    let Err(error) = fs::rename(new, place) else {
+        return Ok(());
+    };
+    if !fs::symlink_metadata(place).is_ok_and(|found| found.is_dir()) {
+        return Err(error);
+    }
+    let aside = place.with_file_name(format!("{}.{REFUSED}", random_name()?));
+    tracing::warn!(target: "handed", path = %place.display(), aside = %aside.display(), "a folder was in the way");
+    fs::rename(place, aside)?;
+    fs::rename(new, place)
 }
 
 #[cfg(test)]
@@ -127,6 +146,16 @@ mod tests {
         assert_eq!(About::read(&spool).unwrap(), about);
         let file = fs::metadata(spool.join(ABOUT)).unwrap();
         assert_eq!(file.mode() & 0o777, 0o644);
+        // Whatever is in the way.
+        fs::remove_file(spool.join(ABOUT)).unwrap();
+        for folder in [ABOUT, "about.new"] {
+            fs::create_dir(spool.join(folder)).unwrap();
+            fs::write(spool.join(folder).join("x"), "").unwrap();
+        }
+        assert_eq!(about.write(&spool), Ok(()));
+        assert_eq!(About::read(&spool).unwrap(), about);
+        let count = fs::read_dir(&spool).unwrap().count();
+        assert_eq!(count, 3, "about, and both folders");
         fs::remove_dir_all(&spool).unwrap();
         let why = about.write(&spool).unwrap_err().to_string();
         assert!(why.contains("cannot be looked at"), "{why}");

@@ -282,11 +282,15 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
     fs::write(server.config(), config).unwrap();
     fs::set_permissions(server.config(), fs::Permissions::from_mode(0o600)).unwrap();
     let place = server.config();
-    let from = |group: u32, subject: &str| {
+    let leave = |named: bool, group: u32, subject: &str| {
         let mut command = Command::new(moxctl());
         let child = command.arg("--config").arg(&place);
         let child = child.args(["sendmail", "-f", "web@example.org", "bob@far.example"]);
-        let child = child.env("MOXSPOOL", &spool).uid(DAEMON).gid(group);
+        let child = child.uid(DAEMON).gid(group).env_remove("MOXSPOOL");
+        let child = match named {
+            true => child.env("MOXSPOOL", &spool),
+            false => child,
+        };
         let child = child.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let message = format!("Subject: {subject}\n\nx\n");
@@ -295,6 +299,7 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
         let said = String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), said)
     };
+    let from = |group: u32, subject: &str| leave(true, group, subject);
     let (code, said) = from(DAEMON, "none");
     assert_eq!(code, 77);
     assert!(
@@ -315,13 +320,24 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
     assert_eq!(from(DAEMON, "down"), (0, String::new()));
     assert_eq!(from(DAEMON + 1, "other").0, 77);
     assert_eq!(fs::read_dir(&spool).unwrap().count(), 2, "and about");
+    // Who may read the configuration finds the spool there.
+    fs::set_permissions(server.config(), fs::Permissions::from_mode(0o644)).unwrap();
+    for folder in server.config().ancestors().skip(1).take(2) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(leave(false, DAEMON, "read"), (0, String::new()));
+    assert_eq!(leave(false, DAEMON + 1, "other").0, 77);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 3, "and about");
     server.resume();
     wait_for("all messages", UNDER_WAY, || {
-        (stub.taken().len() >= 2).then_some(())
+        (stub.taken().len() >= 3).then_some(())
     });
     wait_for("a spool with nothing but about", UNDER_WAY, is_empty);
     let once = |subject: &str| (subject.to_owned(), 1);
-    assert_eq!(subjects(&stub), [once("down"), once("up")].into());
+    assert_eq!(
+        subjects(&stub),
+        [once("down"), once("read"), once("up")].into()
+    );
     let taken = stub.taken().remove(0);
     assert!(taken.mail.starts_with("MAIL FROM:<web@example.org>"));
     let log = server.log();
@@ -329,4 +345,73 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
         log.contains("left by a user of this machine") && log.contains("uid=1"),
         "{log}"
     );
+}
+
+#[test]
+fn whatever_is_in_a_spool_the_server_starts_and_takes_the_mail_in_it() {
+    const DAEMON: u32 = 1;
+    if !nix::unistd::Uid::effective().is_root() {
+        return skip(
+            "whatever_is_in_a_spool_the_server_starts_and_takes_the_mail_in_it",
+            "only root leaves what belongs to another user",
+        );
+    }
+    let stub = Stub::taking();
+    let mut server = Served::prepare(&stub.address());
+    let spool = server.scratch().path().join("spool");
+    let config = fs::read_to_string(server.config()).unwrap();
+    let config = config.replacen("(", &format!("(sendmail_spool: {spool:?},"), 1);
+    fs::write(server.config(), config).unwrap();
+    server.give_away();
+    // Without one the server serves the others.
+    server.resume();
+    assert_eq!(
+        sendmail(&server, &["bob@far.example"], "Subject: none\n\nx\n").0,
+        0
+    );
+    wait_for("a message", UNDER_WAY, || {
+        (stub.taken().len() == 1).then_some(())
+    });
+    assert!(server.log().contains("nothing is taken from the spool"));
+    server.stop();
+
+    fs::create_dir(&spool).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o1730)).unwrap();
+    let owner = fs::metadata(server.data()).unwrap().uid();
+    chown(&spool, Some(owner), Some(DAEMON)).unwrap();
+    let envelope = "mox-handed 1\nfrom web@example.org\nutf8 0\nto bob@far.example\n\n";
+    let give = |path: &std::path::Path| chown(path, Some(DAEMON), Some(DAEMON)).unwrap();
+    for folder in ["about", "about.new"] {
+        fs::create_dir(spool.join(folder)).unwrap();
+        give(&spool.join(folder));
+    }
+    let named = |n: u32| spool.join(format!("{n:032x}.mail"));
+    fs::write(named(1), format!("{envelope}Subject: huge\n\n")).unwrap();
+    let huge = fs::OpenOptions::new().write(true).open(named(1)).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    give(&named(1));
+    std::os::unix::fs::symlink(server.config(), named(2)).unwrap();
+    fs::create_dir(named(3)).unwrap();
+    fs::write(
+        named(4),
+        format!("{envelope}From: web@example.org\r\nSubject: good\r\n\r\nx\r\n"),
+    )
+    .unwrap();
+    give(&named(4));
+    server.resume();
+    wait_for("the message", UNDER_WAY, || {
+        (stub.taken().len() == 2).then_some(())
+    });
+    wait_for("a spool without mail", UNDER_WAY, || {
+        let mut names = fs::read_dir(&spool).unwrap().map(|e| e.unwrap().path());
+        let is_mail = |path: std::path::PathBuf| path.extension().is_some_and(|end| end == "mail");
+        (!names.any(is_mail)).then_some(())
+    });
+    for n in 1..=3 {
+        let refused = named(n).with_extension("refused");
+        assert!(fs::symlink_metadata(refused).is_ok(), "{n}");
+    }
+    let once = |subject: &str| (subject.to_owned(), 1);
+    assert_eq!(subjects(&stub), [once("good"), once("none")].into());
+    assert!(fs::metadata(spool.join("about")).unwrap().is_file());
 }
