@@ -432,6 +432,7 @@ impl World {
             rejects: None,
             now: self.engine.now,
         };
+        let is_into_wanted = self.holds_anything(a, NAMES[n]) && !self.holds_anything(a, to);
         let done = self.engine.copy(&job);
         let Some(target) = self.models[a].mailboxes.get_mut(to) else {
             assert_eq!(done, Err(Stop::NoSuchMailbox));
@@ -450,7 +451,7 @@ impl World {
             let mut keywords = message.keywords.clone();
             // What nobody marked is wanted where only wanted mail is.
             let is_marked = keywords.contains("$Junk") || keywords.contains("$NotJunk");
-            if !is_marked && holds_anything(NAMES[n]) && !holds_anything(to) {
+            if !is_marked && is_into_wanted {
                 keywords.insert("$NotJunk".to_owned());
             }
             target.messages.insert(
@@ -471,6 +472,17 @@ impl World {
                 source.messages.remove(uid);
             }
         }
+    }
+
+    /// Whether a mailbox is none into which only wanted mail is put: its special use goes with it when it is renamed.
+    fn holds_anything(&self, a: usize, name: &str) -> bool {
+        let list = mailboxes(&self.engine.rows, self.accounts[a]).unwrap();
+        let special_use = list
+            .iter()
+            .find(|m| m.name == name)
+            .and_then(|m| m.special_use);
+        let own = [Some(SpecialUse::Sent), Some(SpecialUse::Drafts)];
+        name.starts_with("INBOX") || name == "Sent" || own.contains(&special_use)
     }
 
     fn rename(&mut self, a: usize, from: &str, to: &str) {
@@ -701,11 +713,6 @@ fn shown(row: &Row, keywords: &[String]) -> Shown {
         .enumerate()
         .filter(|(at, _)| row.keywords >> at & 1 == 1);
     (row.flags.0, set.map(|(_, name)| name.clone()).collect())
-}
-
-/// Whether a mailbox is none into which only wanted mail is put.
-fn holds_anything(name: &str) -> bool {
-    name.starts_with("INBOX") || name == "Sent"
 }
 
 fn words(bits: u8) -> BTreeSet<String> {

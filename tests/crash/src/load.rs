@@ -294,7 +294,10 @@ impl Client {
             let (key, uid, flags, copied) = &mut messages[chosen];
             if number % 4 == 3 && !*copied {
                 let to = (key.0.clone(), "Archive".to_owned(), key.2.clone());
-                self.ask(&to, Some(flags));
+                // What is put there is wanted.
+                let mut there = flags.clone();
+                there.insert("$NotJunk".to_owned());
+                self.ask(&to, Some(&there));
                 let (_, line) = self.command(&mut wire, &format!("UID COPY {uid} Archive"))?;
                 self.acknowledge(&to, &line);
                 let uid = uid_after(&line, "COPYUID ", 2);

@@ -26,8 +26,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Everything a node spawns.
-const SERVICES: [&str; 9] = [
-    "commit", "queue", "purge", "upkeep", "sweep", "junk", "reports", "limiters", "listen",
+const SERVICES: [&str; 10] = [
+    "commit", "queue", "purge", "upkeep", "sweep", "junk", "reports", "policies", "limiters",
+    "listen",
 ];
 /// In which the process of a test finds its part: `runtime service`.
 const PART: &str = "MOX_TEST_PART";
