@@ -674,7 +674,7 @@ mod tests {
             folders.iter().map(|f| f.path().to_owned()).collect()
         };
         let handed = Path::new("data/handed").to_owned();
-        assert_eq!(paths(), [handed.clone()]);
+        assert_eq!(paths(), std::slice::from_ref(&handed));
         let mode = std::fs::Permissions::from_mode(0o1730);
         std::fs::set_permissions(&spool, mode).expect("a mode");
         assert_eq!(paths(), [handed.clone(), spool.clone()]);

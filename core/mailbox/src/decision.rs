@@ -410,7 +410,7 @@ fn purge(
         // One that is missing or cannot be read is of no use to anybody.
         let oldest: Option<DecisionRow> = edit.row(&by_number(kept.first)).unwrap_or(None);
         let is_over = kept.octets > series.room(budget);
-        if !oldest.is_none_or(|row| row.at < before) && !is_over {
+        if oldest.is_some_and(|row| row.at >= before) && !is_over {
             break;
         }
         if edit.weight() + DECISION_KEYS_MAX > ROWS {

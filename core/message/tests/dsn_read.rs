@@ -6,10 +6,6 @@
     missing_docs,
     reason = "tests"
 )]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "vectors are files that a variable names"
-)]
 
 use mox_address::{Domain, Enhanced, Path};
 use mox_machine::{Seed, Utc};

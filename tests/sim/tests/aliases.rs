@@ -127,7 +127,7 @@ fn each_member_has_one_copy_that_names_the_alias_and_a_decision_of_its_own() {
         // The members' own addresses lead to it too, and nobody's to another.
         for member in BOTH {
             let found = one.node().explain(member, 1).unwrap();
-            assert_eq!(found, [record.clone()], "{member}");
+            assert_eq!(found, std::slice::from_ref(&record), "{member}");
         }
         for (account, own, other) in [("ann", BOTH[0], BOTH[1]), ("mox", BOTH[1], BOTH[0])] {
             let may_know = |what| one.node().explain_to(account, what, 10).unwrap();
