@@ -12,8 +12,8 @@ use crate::names;
 use crate::oracle::Mail;
 use crate::plan::{How, Notify, Send, To};
 
-/// How often a message is tried at most.
-const TRIES: u32 = 2_000;
+/// How often a message is tried at most: for a day and more, since the power of a server may fail again and again for hours.
+const TRIES: u32 = 10_000;
 
 /// Sends what its plan says.
 pub(crate) struct Sender {
