@@ -10,7 +10,6 @@
 mod engine;
 
 use bytes::Bytes;
-use core::ops::ControlFlow;
 use engine::*;
 use mox_machine::Utc;
 use mox_mailbox::*;
@@ -319,39 +318,6 @@ fn what_left_the_queue_in_one_second_is_told_page_by_page() {
     assert_eq!((told, pages), (ids, 3));
 }
 
-/// Counts what is read.
-struct Counting<'r>(&'r MemRows, core::cell::Cell<usize>);
-
-impl Reads for Counting<'_> {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.1.set(self.1.get() + 1);
-        self.0.get(space, key)
-    }
-
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.0.scan(space, from, to, &mut |key, value| {
-            self.1.set(self.1.get() + 1);
-            visit(key, value)
-        })
-    }
-
-    fn scan_back(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.0.scan_back(space, from, to, visit)
-    }
-}
-
 #[test]
 fn what_left_the_queue_is_found_by_its_number_without_reading_the_rest() {
     let (mut e, a) = Engine::with_account();
@@ -371,9 +337,9 @@ fn what_left_the_queue_is_found_by_its_number_without_reading_the_rest() {
     }
     let entries = |found: &[Retired]| -> Vec<u64> { found.iter().map(|r| r.entry).collect() };
     let by_number = |rows: &MemRows, id| {
-        let counting = Counting(rows, core::cell::Cell::new(0));
+        let counting = Counted::new(rows);
         let found = retired_beside(&counting, id, 9).unwrap();
-        (entries(&found), counting.1.get())
+        (entries(&found), counting.read.get())
     };
     // The oldest first, by whichever number.
     for id in [101, 102] {

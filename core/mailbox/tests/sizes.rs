@@ -9,54 +9,10 @@
 
 mod engine;
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
-
 use bytes::Bytes;
 use engine::*;
 use mox_mailbox::*;
 use mox_uids::{Uid, UidSet};
-
-/// Counts the rows that are read.
-struct Counted<'r> {
-    rows: &'r dyn Reads,
-    read: Cell<usize>,
-}
-
-impl<'r> Counted<'r> {
-    fn new(rows: &'r dyn Reads) -> Self {
-        let read = Cell::new(0);
-        Self { rows, read }
-    }
-}
-
-impl Reads for Counted<'_> {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.read.set(self.read.get() + 1);
-        self.rows.get(space, key)
-    }
-    fn scan(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.rows.scan(space, from, to, &mut |key, value| {
-            self.read.set(self.read.get() + 1);
-            visit(key, value)
-        })
-    }
-    fn scan_back(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.rows.scan_back(space, from, to, visit)
-    }
-}
 
 /// Octets an operation writes beside body, header section and facts of the message.
 fn engine_octets(batch: &Batch) -> usize {

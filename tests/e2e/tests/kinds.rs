@@ -27,10 +27,15 @@ fn ten_real_messages_of_each_kind_come_to_what_the_documentation_says() {
 
 /// Without what depends on the server's key, by which the words are chosen that are learned of a long message.
 fn without_weights(text: &str) -> String {
-    let lines = text.lines();
-    let lines = lines.map(|line| {
-        line.split_once("probability=")
-            .map_or(line, |(told, _)| told)
-    });
+    let lines = text
+        .lines()
+        .map(|line| match line.split_once(" probability=") {
+            Some((told, weighed)) => {
+                let (weighed, _words) = weighed.split_once(" word=").unwrap();
+                let (_, learned) = weighed.split_once(' ').unwrap();
+                format!("{told} {learned}")
+            }
+            None => line.to_owned(),
+        });
     lines.collect::<Vec<_>>().join("\n")
 }

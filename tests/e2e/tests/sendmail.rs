@@ -264,10 +264,21 @@ fn a_server_that_is_killed_while_it_takes_mail_takes_each_message_once() {
     }
 }
 
+/// A user of every system that is neither root nor the server's; their group has the same number.
+const DAEMON: u32 = 1;
+
+/// A server that names a spool, which is not there yet.
+fn with_spool(stub: &Stub) -> (Served, std::path::PathBuf) {
+    let server = Served::prepare(&stub.address());
+    let spool = server.scratch().path().join("spool");
+    let config = fs::read_to_string(server.config()).unwrap();
+    let config = config.replacen("(", &format!("(sendmail_spool: {spool:?},"), 1);
+    fs::write(server.config(), config).unwrap();
+    (server, spool)
+}
+
 #[test]
 fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
-    /// A user of every system that is neither root nor the server's; their group has the same number.
-    const DAEMON: u32 = 1;
     if !nix::unistd::Uid::effective().is_root() {
         return skip(
             "other_users_leave_mail_in_a_spool_where_they_are_in_its_group",
@@ -275,11 +286,7 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
         );
     }
     let stub = Stub::taking();
-    let mut server = Served::prepare(&stub.address());
-    let spool = server.scratch().path().join("spool");
-    let config = fs::read_to_string(server.config()).unwrap();
-    let config = config.replacen("(", &format!("(sendmail_spool: {spool:?},"), 1);
-    fs::write(server.config(), config).unwrap();
+    let (mut server, spool) = with_spool(&stub);
     fs::set_permissions(server.config(), fs::Permissions::from_mode(0o600)).unwrap();
     let place = server.config();
     let leave = |named: bool, group: u32, subject: &str| {
@@ -349,7 +356,6 @@ fn other_users_leave_mail_in_a_spool_where_they_are_in_its_group() {
 
 #[test]
 fn whatever_is_in_a_spool_the_server_starts_and_takes_the_mail_in_it() {
-    const DAEMON: u32 = 1;
     if !nix::unistd::Uid::effective().is_root() {
         return skip(
             "whatever_is_in_a_spool_the_server_starts_and_takes_the_mail_in_it",
@@ -357,11 +363,7 @@ fn whatever_is_in_a_spool_the_server_starts_and_takes_the_mail_in_it() {
         );
     }
     let stub = Stub::taking();
-    let mut server = Served::prepare(&stub.address());
-    let spool = server.scratch().path().join("spool");
-    let config = fs::read_to_string(server.config()).unwrap();
-    let config = config.replacen("(", &format!("(sendmail_spool: {spool:?},"), 1);
-    fs::write(server.config(), config).unwrap();
+    let (mut server, spool) = with_spool(&stub);
     server.give_away();
     // Without one the server serves the others.
     server.resume();

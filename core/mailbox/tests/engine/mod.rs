@@ -1,7 +1,9 @@
 //! A store in memory with a clock, as the committer would run it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use mox_machine::{Secret, Utc};
@@ -307,5 +309,46 @@ pub fn catch_up<T>(
         if !step.more {
             return since;
         }
+    }
+}
+
+/// Counts the rows that are read.
+pub struct Counted<'r> {
+    rows: &'r dyn Reads,
+    pub read: Cell<usize>,
+}
+
+impl<'r> Counted<'r> {
+    pub fn new(rows: &'r dyn Reads) -> Self {
+        let read = Cell::new(0);
+        Self { rows, read }
+    }
+}
+
+impl Reads for Counted<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.read.set(self.read.get() + 1);
+        self.rows.get(space, key)
+    }
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.rows.scan(space, from, to, &mut |key, value| {
+            self.read.set(self.read.get() + 1);
+            visit(key, value)
+        })
+    }
+    fn scan_back(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], Bytes) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.rows.scan_back(space, from, to, visit)
     }
 }
