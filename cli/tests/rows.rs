@@ -260,6 +260,11 @@ const ROWS: &[Row] = &[
         by(j, Reason::AccountUnreachable) && j.decision.code == (451, 3, 0)
     })
     .facts_alone(),
+    row("1.11 full", SENDERS, |j| {
+        by(j, Reason::MailboxFull) && j.decision.code == (452, 2, 2)
+    })
+    .facts_alone()
+    .but("at RCPT, for that recipient alone"),
     row("1.15 loop", "a_loop_is_refused_and_without_name_servers_nothing_else_is_looked_at", |j| {
         by(j, Reason::Loop) && j.decision.code == (550, 4, 6)
     }),

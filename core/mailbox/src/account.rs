@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// The schema this program writes. Rows of the queue have a version of their own each; the number keeps a program from a store
-/// with rows that it does not know: 2 has the ids of what was sent, and transports of attempts.
-pub const SCHEMA: u32 = 2;
+/// with rows that it does not know: 2 has the ids of what was sent, and transports of attempts; 3 has the owners of entries of the
+/// queue, and where they go here.
+pub const SCHEMA: u32 = 3;
 /// The oldest schema it reads. Opening a store raises its number, and there is no way back.
 pub const SCHEMA_OLDEST: u32 = 1;
 /// Octets of credentials at most.

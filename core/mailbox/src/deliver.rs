@@ -137,6 +137,8 @@ pub struct Beside {
     pub keeping: Vec<AccountId>,
     /// Rows that are found by their time: reports that were in it.
     pub dated: Vec<NewDated>,
+    /// There was room for it when it was promised: quotas do not count.
+    pub promised: bool,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
@@ -152,6 +154,7 @@ pub fn deliver_beside(
     beside: &Beside,
 ) -> Result<(Batch, Delivered), Stop> {
     let mut edit = Edit::new(reads, delivery.now);
+    edit.promised = beside.promised;
     if let Some(file) = &beside.file {
         taken::take(&mut edit, file)?;
     }

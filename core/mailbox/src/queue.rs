@@ -104,6 +104,32 @@ pub struct QueueRecipient {
     pub dsn: String,
     /// What was said of it in the last attempt; `None` before that, and where an earlier version made it.
     pub last: Option<Said>,
+    /// Where it was decided that the message goes, if it is to a mailbox here.
+    pub filed: Option<Filed>,
+}
+
+/// What was decided of a message for a mailbox here to which the queue brings it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filed {
+    /// The mailbox, made where there is none.
+    pub mailbox: String,
+    /// Header fields that tell of the decision; they stand before the message.
+    pub fields: String,
+    /// What it has in common with other mail; opaque to the engine.
+    #[serde(with = "octets")]
+    pub origin: Bytes,
+}
+
+/// Octets of what was decided for one recipient, at most.
+pub const FILED_MAX: usize = 8 * 1024;
+
+/// Whose an entry of the queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owner {
+    /// The server itself wrote the message.
+    Server,
+    /// An account.
+    Account(AccountId),
 }
 
 /// What was said of one recipient.
@@ -163,7 +189,14 @@ impl QueueRecipient {
 
     pub(crate) fn octets(&self) -> usize {
         // Two lengths beside the texts.
-        self.address.len() + self.dsn.len() + 4
+        self.address.len() + self.dsn.len() + 4 + self.filed.as_ref().map_or(0, Filed::octets)
+    }
+}
+
+impl Filed {
+    fn octets(&self) -> usize {
+        // Three lengths beside the texts.
+        self.mailbox.len() + self.fields.len() + self.origin.len() + 6
     }
 }
 
@@ -174,6 +207,7 @@ impl From<String> for QueueRecipient {
             address,
             dsn: String::new(),
             last: None,
+            filed: None,
         }
     }
 }
@@ -264,6 +298,8 @@ pub struct QueueEntry {
     pub transport: String,
     /// Attempts in which the answer to the final dot was lost: the host may have the message, and get it again.
     pub ambiguous: u32,
+    /// Whose it is, as its message says too; `None` where an earlier version made it.
+    pub owner: Option<Owner>,
 }
 
 /// An attempt to deliver an entry.
@@ -407,7 +443,10 @@ pub(crate) fn enqueue(
         return Err(Stop::TooMany(Limit::Recipients));
     }
     let mut recipients = enqueue.groups.iter().flat_map(|group| &group.recipients);
-    let is_long = |to: &QueueRecipient| to.address.len() > ADDRESS_MAX || to.dsn.len() > DSN_MAX;
+    let is_long = |to: &QueueRecipient| {
+        let filed = to.filed.as_ref().map_or(0, Filed::octets);
+        to.address.len() > ADDRESS_MAX || to.dsn.len() > DSN_MAX || filed > FILED_MAX
+    };
     if recipients.any(is_long)
         || enqueue.reverse_path.len() > ADDRESS_MAX
         || enqueue.dsn.len() > DSN_MAX
@@ -460,6 +499,7 @@ pub(crate) fn enqueue(
             release: group.release,
             transport: String::new(),
             ambiguous: 0,
+            owner: Some(enqueue.account.map_or(Owner::Server, Owner::Account)),
         };
         edit.put(key::queue(Table::Queue, id), entry.encode());
         ids.push(id);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use mox_machine::Utc;
 use serde::Deserialize;
 
-use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, QueueRecipient, Retired};
+use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, QueueRecipient, Retired, Said};
 use crate::rows::{octets, utc, utc_option};
 use crate::sent::Notified;
 use crate::{AccountId, BodyRef};
@@ -145,6 +145,7 @@ impl From<QueueEntryV1> for QueueEntry {
             release: None,
             transport: String::new(),
             ambiguous: 0,
+            owner: None,
         }
     }
 }
@@ -210,6 +211,7 @@ impl From<QueueEntryV2> for QueueEntry {
             release: row.release,
             transport: row.transport,
             ambiguous: 0,
+            owner: None,
         }
     }
 }
@@ -228,6 +230,7 @@ impl From<RecipientV2> for QueueRecipient {
             address: recipient.address,
             dsn: recipient.dsn,
             last: None,
+            filed: None,
         }
     }
 }
@@ -294,6 +297,67 @@ impl From<QueueEntryV3> for QueueEntry {
             release: row.release,
             transport: row.transport,
             ambiguous: 0,
+            owner: None,
+        }
+    }
+}
+
+/// Version 4: recipients here had no place of their own, and whose an entry is stood with the message alone.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+pub(crate) struct QueueEntryV4 {
+    id: u64,
+    message: u64,
+    recipients: Vec<RecipientV4>,
+    #[serde(with = "utc")]
+    next_attempt: Utc,
+    hold: bool,
+    attempts_made: u32,
+    attempts: Vec<Attempt>,
+    delay_told: bool,
+    #[serde(with = "utc")]
+    created: Utc,
+    #[serde(with = "utc_option")]
+    release: Option<Utc>,
+    transport: String,
+    ambiguous: u32,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+struct RecipientV4 {
+    address: String,
+    dsn: String,
+    last: Option<Said>,
+}
+
+impl From<RecipientV4> for QueueRecipient {
+    fn from(recipient: RecipientV4) -> Self {
+        Self {
+            address: recipient.address,
+            dsn: recipient.dsn,
+            last: recipient.last,
+            filed: None,
+        }
+    }
+}
+
+impl From<QueueEntryV4> for QueueEntry {
+    fn from(row: QueueEntryV4) -> Self {
+        Self {
+            id: row.id,
+            message: row.message,
+            recipients: row.recipients.into_iter().map(Into::into).collect(),
+            next_attempt: row.next_attempt,
+            hold: row.hold,
+            attempts_made: row.attempts_made,
+            attempts: row.attempts,
+            delay_told: row.delay_told,
+            created: row.created,
+            release: row.release,
+            transport: row.transport,
+            ambiguous: row.ambiguous,
+            owner: None,
         }
     }
 }
@@ -609,6 +673,53 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_version_4_are_read_without_places_and_owners() {
+        let at = Utc::from_secs(1_767_323_045);
+        let said = Said {
+            text: "450 later".into(),
+            by: crate::queue::Reached {
+                host: "mx".into(),
+                from_peer: true,
+                ambiguous: 2,
+                ..Default::default()
+            },
+        };
+        let entry = QueueEntryV4 {
+            id: 7,
+            message: 6,
+            recipients: vec![RecipientV4 {
+                address: "x@y".into(),
+                dsn: " NOTIFY=NEVER".into(),
+                last: Some(said.clone()),
+            }],
+            next_attempt: at,
+            hold: true,
+            attempts_made: 2,
+            attempts: vec![Attempt {
+                started: at,
+                ended: Some(at),
+                host: "mx".into(),
+                outcome: "later".into(),
+                tls: "TLSv1.3".into(),
+                transport: "direct".into(),
+                ambiguous: true,
+            }],
+            delay_told: true,
+            created: at,
+            release: Some(at),
+            transport: "provider".into(),
+            ambiguous: 1,
+        };
+        let read = QueueEntry::decode(&octets_of_version(4, &entry)).unwrap();
+        let [to] = &read.recipients[..] else { panic!() };
+        assert_eq!((&to.last, &to.filed), (&Some(said), &None));
+        assert_eq!((read.owner, read.ambiguous), (None, 1));
+        assert!(read.attempts[0].ambiguous);
+        assert_eq!(read, QueueEntry::from(entry));
+        assert_eq!(QueueEntry::decode(&read.encode()).unwrap(), read);
+    }
+
+    #[test]
     fn rows_of_version_1_are_read() {
         let at = Utc::from_secs(1_767_323_045);
         let message = QueueMessageV1 {
@@ -661,6 +772,6 @@ mod tests {
         let read = Retired::decode(&octets_of(&retired)).unwrap();
         assert_eq!(read, Retired::from(retired));
         assert_eq!(Retired::decode(&read.encode()).unwrap(), read);
-        assert!(QueueEntry::decode(&[5, 0]).is_err());
+        assert!(QueueEntry::decode(&[6, 0]).is_err());
     }
 }

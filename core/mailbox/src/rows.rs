@@ -94,7 +94,7 @@ macro_rules! stored_again {
 
 stored_again! {
     crate::QueueMessage: 3 "queued messages", queue_rows::QueueMessageV2: 2, queue_rows::QueueMessageV1: 1;
-    crate::QueueEntry: 4 "the queue", queue_rows::QueueEntryV3: 3, queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
+    crate::QueueEntry: 5 "the queue", queue_rows::QueueEntryV4: 4, queue_rows::QueueEntryV3: 3, queue_rows::QueueEntryV2: 2, queue_rows::QueueEntryV1: 1;
     crate::Retired: 4 "retired queue entries", queue_rows::RetiredV3: 3, queue_rows::RetiredV2: 2, queue_rows::RetiredV1: 1;
     crate::reports_out::DayRow: 2 "days to be reported", crate::reports_out::DayRowV1: 1;
     crate::reports_out::DomainRow: 2 "domains to be reported to", crate::reports_out::DomainRowV1: 1;

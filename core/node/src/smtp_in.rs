@@ -267,16 +267,27 @@ impl<R: Runtime> SmtpHost<R> {
             return Some(response);
         }
         let lacks_tls = self.lacks_tls(to);
+        let begun = self.transaction.as_deref();
+        let has_room = |accounts: &mut dyn Iterator<Item = AccountId>| {
+            Self::has_room(&self.node, begun, accounts)
+        };
+        let mut whose = None;
         let standing = match self.node.directory().find(to) {
             _ if lacks_tls => Standing::LacksTls,
             Found::UnknownLocalPart => Standing::UnknownLocalPart,
             Found::NotOurs => Standing::NotOurs,
-            Found::Account { account, .. } => match self.node.account_id(&account) {
-                Some(_) => return None,
-                None => Standing::Unreachable,
-            },
+            Found::Account { account, .. } => {
+                let id = self.node.account_id(&account);
+                whose = Some(account);
+                match id {
+                    Some(id) if has_room(&mut core::iter::once(id)) => return None,
+                    Some(_) => Standing::MailboxFull,
+                    None => Standing::Unreachable,
+                }
+            }
             Found::Alias { members, .. } => match self.accounts_of(members) {
-                Some(_) => return None,
+                Some(all) if has_room(&mut all.iter().map(|(id, _)| *id)) => return None,
+                Some(_) => Standing::MailboxFull,
                 None => Standing::Unreachable,
             },
         };
@@ -286,23 +297,53 @@ impl<R: Runtime> SmtpHost<R> {
             Standing::UnknownLocalPart | Standing::NotOurs => {
                 limiters.count_unknown_recipient(peer, now);
             }
+            // What the other side can do nothing about.
+            Standing::MailboxFull => {}
             // Where TLS is demanded nobody was told whether there is such an address.
             _ => limiters.count_early_refusal(peer, now),
         }
         if !self.node.judges() {
-            return lacks_tls.then(|| Response::reply(530, 7, 0, "STARTTLS comes first"));
+            return match standing {
+                Standing::LacksTls => Some(Response::reply(530, 7, 0, "STARTTLS comes first")),
+                Standing::MailboxFull => {
+                    Some(Response::Now(Answer::Reply(replies::mailbox_full())))
+                }
+                _ => None,
+            };
         }
         let beginning = self.beginning();
         let from = self.transaction.as_ref();
         let from = from.and_then(|transaction| transaction.sender());
         let facts = beginning.facts(Stage::Recipient, from);
-        let recipient = Recipient::new(to.to_string(), standing);
+        let recipient = Recipient {
+            account: whose,
+            ..Recipient::new(to.to_string(), standing)
+        };
         let (record, reply) = beginning.decide(facts, recipient, String::new())?;
         let node = self.node.clone();
         Some(Response::later(async move {
             record::keep(&node, &record).await;
             Done::Refused(reply)
         }))
+    }
+
+    /// Whether one of these accounts has room for a message as large as its sender says, and for any at all. What an alias brings goes to
+    /// all of its members then.
+    fn has_room(
+        node: &Inner<R>,
+        transaction: Option<&Transaction>,
+        accounts: impl IntoIterator<Item = AccountId>,
+    ) -> bool {
+        let size = transaction.and_then(|transaction| transaction.params.size);
+        let published = node.store.published();
+        let mut accounts = accounts.into_iter();
+        accounts.any(|account| {
+            let room = mox_mailbox::has_room(&*published.view, account, size.unwrap_or(1).max(1));
+            room.unwrap_or_else(|error| {
+                tracing::error!(target: "store", account = account.0, %error, "a quota cannot be read");
+                true
+            })
+        })
     }
 
     /// The accounts of an alias; `None` when one cannot be reached now, since all of them get the message.
@@ -396,6 +437,19 @@ impl<R: Runtime> SmtpHost<R> {
         };
         if transaction.mailboxes_with(&target) > MAILBOXES_MAX {
             return Err(replies::too_many());
+        }
+        let node = &self.node;
+        let has_room = match &target {
+            _ if !submission => true,
+            Target::Local { account, .. } => Self::has_room(node, Some(transaction), [*account]),
+            Target::Members(members) => {
+                let members = members.iter().map(|(id, _)| *id);
+                Self::has_room(node, Some(transaction), members)
+            }
+            Target::Remote => true,
+        };
+        if !has_room {
+            return Err(replies::mailbox_full());
         }
         if let (Target::Remote, Some(login)) = (&target, &self.login) {
             // Whoever is named twice is one recipient.

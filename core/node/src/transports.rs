@@ -3,7 +3,7 @@
 use mox_address::{Domain, Path};
 use mox_driver::Runtime;
 use mox_machine::Secret;
-use mox_mailbox::{QueueEntry, QueueMessage, ReadError, Reads};
+use mox_mailbox::{Owner, QueueEntry, QueueMessage, ReadError, Reads};
 use mox_queue::NextHop;
 use mox_server::config::{OutgoingAddresses, Smarthost, Transport as Kind};
 use mox_server::routes::{DIRECT, Leaving, RELAY, ROUTES};
@@ -77,9 +77,17 @@ pub(crate) fn next_hop<R: Runtime>(
     view: &dyn Reads,
     entry: &QueueEntry,
 ) -> Result<(NextHop, u64), ReadError> {
-    let message = mox_mailbox::queue_message(view, entry.message)?;
-    let owner = message.as_ref().and_then(|message| message.account);
     let is_said = !entry.transport.is_empty() || node.directory().routes().is_empty();
+    // Rows of messages are large: those of a long queue are not read without need.
+    let (message, owner) = match entry.owner {
+        Some(Owner::Server) if is_said => (None, None),
+        Some(Owner::Account(id)) if is_said => (None, Some(id)),
+        _ => {
+            let message = mox_mailbox::queue_message(view, entry.message)?;
+            let owner = message.as_ref().and_then(|message| message.account);
+            (message, owner)
+        }
+    };
     let account = match owner {
         // Its name would not count.
         Some(id) if !is_said => mox_mailbox::account_by_id(view, id)?,
@@ -107,6 +115,10 @@ pub(crate) fn transport_of<R: Runtime>(
     if !entry.transport.is_empty() {
         return entry.transport.clone();
     }
+    let directory = node.directory();
+    if directory.routes().is_empty() {
+        return node.config.usual_transport().to_owned();
+    }
     let from = message.map_or("", |message| message.reverse_path.as_str());
     let to = entry
         .recipients
@@ -118,7 +130,6 @@ pub(crate) fn transport_of<R: Runtime>(
         to: &domain(to),
         attempts: entry.attempts_made,
     };
-    let directory = node.directory();
     let found = directory.routes().find(&leaving);
     let usual = || node.config.usual_transport();
     found.unwrap_or_else(usual).to_owned()

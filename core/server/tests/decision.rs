@@ -59,6 +59,10 @@ pub(crate) fn recipients_that_are_none_and_senders_nobody_could_answer_are_refus
         Reason::AccountUnreachable,
         (451, 3, 0),
     );
+    let judged = at(Stage::Recipient, Standing::MailboxFull);
+    expect(&judged, Verdict::Defer, Reason::MailboxFull, (452, 2, 2));
+    assert_eq!(judged.decision.mailbox, None);
+    assert_eq!(judged.change.unwrap().what, "the mailbox has room");
     let facts = Facts {
         stage: Stage::Sender,
         message: None,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::{Kv, OpenError};
 
 /// Blocks of tables and bodies kept in memory at most, in octets; filled as they are read.
-const CACHE: u64 = 64 << 20;
+const CACHE: u64 = 32 << 20;
 /// A memtable is written to a table beyond this, in octets.
 const MEMTABLE: u64 = 8 << 20;
 /// All journals together, in octets: bounds what is read again after a crash. The least fjall takes.

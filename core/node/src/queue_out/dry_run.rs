@@ -230,6 +230,7 @@ impl<R: Runtime> Node<R> {
             release: None,
             transport: String::new(),
             ambiguous: 0,
+            owner: None,
         };
         (entry, message)
     }

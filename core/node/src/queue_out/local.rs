@@ -137,7 +137,8 @@ fn targets<R: Runtime>(
     };
     let target = |recipient: &QueueRecipient| {
         let to = Path::parse(&recipient.address, true).ok()?;
-        let mailboxes: Vec<(String, Option<String>)> = match directory.find(&to) {
+        let found = directory.find(&to);
+        let mailboxes: Vec<(String, Option<String>)> = match found.clone() {
             Found::Account {
                 account, mailbox, ..
             } => vec![(account, mailbox)],
@@ -151,20 +152,26 @@ fn targets<R: Runtime>(
             }
             Found::UnknownLocalPart | Found::NotOurs => return None,
         };
+        // An alias that has come since then has other mailboxes.
+        let filed = (recipient.filed.as_ref()).filter(|_| matches!(found, Found::Account { .. }));
         let prefix = mox_message::return_path(from.as_ref()) + &mox_message::delivered_to(&to);
+        let prefix = filed.map_or("", |filed| &filed.fields).to_owned() + &prefix;
         let mut prefix = prefix.into_bytes();
         prefix.extend_from_slice(&message.prefix);
         let prefix = Bytes::from(prefix);
         let target = |(account, mailbox): (String, Option<String>)| {
             Some(Target {
                 account: node.account_id(&account)?,
-                mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
+                mailbox: filed
+                    .map(|filed| filed.mailbox.clone())
+                    .or(mailbox)
+                    .unwrap_or_else(|| mox_mailbox::INBOX.into()),
                 create: true,
                 prefix: prefix.clone(),
                 flags: Flags::NONE,
                 keywords: Vec::new(),
                 date: message.created,
-                origin: Bytes::new(),
+                origin: filed.map_or_else(Bytes::new, |filed| filed.origin.clone()),
             })
         };
         let targets: Option<Vec<Target>> = mailboxes.into_iter().map(target).collect();

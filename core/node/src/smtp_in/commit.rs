@@ -5,8 +5,8 @@ use mox_address::{Path, Reply};
 use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, mutant};
 use mox_mailbox::{
-    AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Flags, MailboxId, NewDated,
-    Stop, Target as MailboxTarget,
+    AccountId, Beside, Body, Dated, DatedSource, Delivery, Enqueue, Filed, Flags, MailboxId,
+    NewDated, Stop, Target as MailboxTarget,
 };
 use mox_message::{Deliveries, received_count};
 use mox_server::reports::{ReportKind, StoredReport};
@@ -26,7 +26,7 @@ use super::notified;
 use super::receipt::Receipt;
 use super::record;
 use super::rejects::{self, Refused, known_by, known_by_content};
-use super::replies::{mailbox_full, not_written, reply_to, too_many, unavailable};
+use super::replies::{mailbox_full, not_written, reply_to, unavailable};
 use super::sending;
 use super::summary::Summary;
 use super::trace::{self, Stamp};
@@ -346,14 +346,7 @@ impl Transaction {
             Some(judged) => (0..self.local.len()).map(|nth| judged.place(nth)).collect(),
             None => Vec::new(),
         };
-        // The queue asks the directory where a message goes, which knows nothing of what was decided.
-        let is_elsewhere = |nth: &usize| {
-            let (local, place) = (self.local.get(*nth), places.get(*nth));
-            let place = place.and_then(Option::as_ref);
-            local.is_some_and(|local| place.is_some_and(|place| *place != local.mailbox))
-        };
         let mut order: Vec<usize> = (0..self.local.len()).collect();
-        order.sort_by_key(|nth| !is_elsewhere(nth));
         // Whoever submits is told of a delivery by the queue, which also holds back what is to come later.
         let is_queued = |nth: &usize| {
             let local = self.local.get(*nth);
@@ -365,16 +358,11 @@ impl Transaction {
         order.sort_by_key(|nth| is_queued(nth));
         let others = order.iter().filter(|nth| !is_queued(nth)).count();
         let (at_once, later) = order.split_at(at_once.min(others));
-        if later.iter().any(is_elsewhere) {
-            return Err(too_many());
-        }
-        let later: Vec<&Local> = later
-            .iter()
-            .filter_map(|nth| self.local.get(*nth))
-            .collect();
-        // What is handed over is not refused: the queue waits for room, and tells the sender.
-        if arrival.file.is_none() {
-            has_room(node, &later, arrived.size)?;
+        // Of several mailboxes each had room when its recipient was taken (of an alias, that of a member): one that is full by now does
+        // not keep the others from the message. What is handed over is not refused at all.
+        let promised = self.local.len() > 1 || arrival.file.is_some();
+        if !promised && !later.is_empty() {
+            has_room(node, &self.local, arrived.size)?;
         }
         let targets = at_once
             .iter()
@@ -409,11 +397,18 @@ impl Transaction {
                     .map_or_else(Bytes::new, |judged| judged.kinship(nth)),
             })
             .collect::<Vec<_>>();
-        let queued: Vec<&Path> = later
-            .iter()
-            .filter_map(|local| self.queued_as(local))
-            .chain(&self.remote)
-            .collect();
+        let queued = later.iter().filter_map(|nth| {
+            let local = self.local.get(*nth)?;
+            let filed = judged.as_ref().map(|judged| Filed {
+                mailbox: (places.get(*nth).cloned().flatten())
+                    .unwrap_or_else(|| local.mailbox.clone()),
+                fields: judged.field(*nth),
+                origin: judged.kinship(*nth),
+            });
+            Some((self.queued_as(local)?, filed))
+        });
+        let remote = self.remote.iter().map(|to| (to, None));
+        let queued: Vec<(&Path, Option<Filed>)> = queued.chain(remote).collect();
         // What stays here needs no proof of where it comes from.
         let signatures = match departing {
             Some(departing) if !self.remote.is_empty() && !arrived.headless => {
@@ -422,7 +417,7 @@ impl Transaction {
             }
             _ => String::new(),
         };
-        let traced = signatures + &trace::for_queue(&stamp, &queued);
+        let traced = signatures + &trace::for_queue(&stamp, queued.iter().map(|(to, _)| *to));
         let before = prefix(traced, &added, arrived.headless);
         let queue = (!queued.is_empty()).then(|| Enqueue {
             account: arrival.login.as_ref().map(|login| login.id),
@@ -519,6 +514,7 @@ impl Transaction {
             known_by,
             keeping,
             dated: reports.unwrap_or_default().iter().map(dated).collect(),
+            promised,
         };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {
@@ -625,10 +621,10 @@ fn is_handed<R: Runtime>(node: &Inner<R>, arrival: &Arrival, local: &Local) -> b
     arrival.file.is_some() && local.to.first().is_some_and(is_ours)
 }
 
-/// The quota of those the queue will deliver to: then it is a promise, which quotas do not break.
-fn has_room<R: Runtime>(node: &Inner<R>, later: &[&Local], octets: u64) -> Result<(), Reply> {
+/// Whether there is room in the mailboxes. What the queue delivers is a promise then, which quotas do not break.
+fn has_room<R: Runtime>(node: &Inner<R>, mailboxes: &[Local], octets: u64) -> Result<(), Reply> {
     let published = node.store.published();
-    for local in later {
+    for local in mailboxes {
         match mox_mailbox::has_room(&*published.view, local.account, octets) {
             Ok(true) => {}
             Ok(false) => return Err(mailbox_full()),

@@ -2,24 +2,24 @@
 
 use mox_address::Path;
 use mox_machine::{Utc, mutant};
-use mox_mailbox::{Group, QueueRecipient};
+use mox_mailbox::{Filed, Group, QueueRecipient};
 use mox_smtp::wire::RcptDsn;
 use std::collections::BTreeMap;
 
-/// Recipients of an entry of the queue about whom the sender wants to be told something: as many fit, however long it is.
-const TOLD_AT_ONCE: usize =
-    mox_mailbox::RECIPIENTS_OCTETS_MAX / (mox_mailbox::ADDRESS_MAX + mox_mailbox::DSN_MAX + 4);
+/// Octets that a recipient takes in an entry beside its texts, at least as many as the queue counts.
+const BESIDE: usize = 16;
 
-/// One entry of the queue for each domain, so that its recipients go in one transaction.
+/// One entry of the queue for each domain, so that its recipients go in one transaction; more where they are too many or too long for
+/// one. Beside a recipient stands what was decided for its mailbox here.
 pub(super) fn by_domain(
-    recipients: &[&Path],
+    recipients: &[(&Path, Option<Filed>)],
     dsn: &BTreeMap<Path, RcptDsn>,
     now: Utc,
     release: Option<Utc>,
 ) -> Vec<Group> {
     let mut domains: BTreeMap<String, Vec<QueueRecipient>> = BTreeMap::new();
-    for to in recipients {
-        let wishes = dsn.get(to).map(ToString::to_string);
+    for (to, filed) in recipients {
+        let wishes = dsn.get(*to).map(ToString::to_string);
         domains
             .entry(to.host.to_string())
             .or_default()
@@ -27,17 +27,10 @@ pub(super) fn by_domain(
                 address: to.to_string(),
                 dsn: wishes.unwrap_or_default(),
                 last: None,
+                filed: filed.clone(),
             });
     }
-    let chunks = domains.values().flat_map(|to| {
-        // What is wanted of them makes recipients long.
-        let is_usual = to.iter().all(|to| to.dsn.is_empty());
-        to.chunks(if is_usual {
-            mox_mailbox::RECIPIENTS_MAX
-        } else {
-            TOLD_AT_ONCE
-        })
-    });
+    let chunks = domains.values().flat_map(|to| that_fit(to));
     chunks
         .map(|to| Group {
             recipients: match to {
@@ -51,4 +44,66 @@ pub(super) fn by_domain(
             release,
         })
         .collect()
+}
+
+/// Neighbours that fit into an entry together.
+fn that_fit(recipients: &[QueueRecipient]) -> Vec<&[QueueRecipient]> {
+    let octets = |to: &QueueRecipient| {
+        let filed = to.filed.as_ref();
+        let filed = filed.map_or(0, |f| f.mailbox.len() + f.fields.len() + f.origin.len());
+        to.address.len() + to.dsn.len() + filed + BESIDE
+    };
+    let (mut chunks, mut rest) = (Vec::new(), recipients);
+    while !rest.is_empty() {
+        let mut sum = 0;
+        let fit = rest.iter().take(mox_mailbox::RECIPIENTS_MAX);
+        let fit = fit.take_while(|to| {
+            sum += octets(to);
+            sum <= mox_mailbox::RECIPIENTS_OCTETS_MAX
+        });
+        let (chunk, left) = rest.split_at(fit.count().max(1));
+        chunks.push(chunk);
+        rest = left;
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn as_many_recipients_as_fit_share_an_entry_in_their_order() {
+        let paths: Vec<Path> = (0..150)
+            .map(|n| Path::parse(&format!("r{n}@here.example"), false).unwrap())
+            .collect();
+        let of = |octets: Option<usize>| -> Vec<(&Path, Option<Filed>)> {
+            let filed = octets.map(|octets| Filed {
+                mailbox: "Lists".into(),
+                fields: String::new(),
+                origin: Bytes::from(vec![7; octets]),
+            });
+            paths.iter().map(|to| (to, filed.clone())).collect()
+        };
+        for (octets, expected) in [
+            (None, vec![64, 64, 22]),
+            (Some(100), vec![64, 64, 22]),
+            // 32 KiB by 1,000 and some.
+            (Some(1_000), vec![31, 31, 31, 31, 26]),
+            (Some(8_000), [vec![4; 37], vec![2]].concat()),
+        ] {
+            let groups = by_domain(&of(octets), &BTreeMap::new(), Utc(0), None);
+            let sizes: Vec<usize> = groups.iter().map(|g| g.recipients.len()).collect();
+            assert_eq!(sizes, expected, "{octets:?}");
+            let all = groups.iter().flat_map(|group| &group.recipients);
+            assert!(
+                all.map(|to| &to.address).eq(paths
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .iter())
+            );
+        }
+    }
 }

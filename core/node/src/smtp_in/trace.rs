@@ -35,9 +35,10 @@ pub(super) fn for_mailbox(stamp: &Stamp<'_>, from: Option<&Path>, to: &Path) -> 
 }
 
 /// Before a message that goes on. With several recipients none is named: they need not know of each other.
-pub(super) fn for_queue(stamp: &Stamp<'_>, to: &[&Path]) -> String {
-    let only = match to {
-        [one] => Some(*one),
+pub(super) fn for_queue<'a>(stamp: &Stamp<'_>, to: impl IntoIterator<Item = &'a Path>) -> String {
+    let mut to = to.into_iter();
+    let only = match (to.next(), to.next()) {
+        (one, None) => one,
         _ => None,
     };
     stamp.results.to_owned() + &received(stamp, only)

@@ -22,7 +22,7 @@ pub struct Change {
 type Apply = fn(&mut Facts, &mut Recipient);
 
 /// Single facts, from those that the other side or the account's owner changes with ease to those nobody can.
-const SINGLE: [(&str, Apply); 18] = [
+const SINGLE: [(&str, Apply); 19] = [
     ("the sender's domain can be answered", |facts, _| {
         facts.sender_unreachable = None;
         if facts.stage == Stage::SenderUnsure {
@@ -46,6 +46,9 @@ const SINGLE: [(&str, Apply); 18] = [
     }),
     ("there is room", |_, recipient| {
         fits(recipient, Standing::NoRoom);
+    }),
+    ("the mailbox has room", |_, recipient| {
+        fits(recipient, Standing::MailboxFull);
     }),
     ("there is such an address", |_, recipient| {
         recipient.standing = Standing::Known;

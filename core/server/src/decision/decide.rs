@@ -93,6 +93,8 @@ pub enum Reason {
     Nul,
     /// There is no room on the disk, or too much was under way.
     NoRoom,
+    /// The account's quota has no room for it.
+    MailboxFull,
 }
 
 impl Reason {
@@ -106,6 +108,7 @@ impl Reason {
             Self::BareLineEnd => "bare-line-end",
             Self::Nul => "nul",
             Self::NoRoom => "no-room",
+            Self::MailboxFull => "mailbox-full",
             Self::UnknownRecipient => "unknown-recipient",
             Self::NotOurs => "not-ours",
             Self::AccountUnreachable => "account-unreachable",

@@ -270,6 +270,8 @@ pub enum Standing {
     Nul,
     /// The same: there was no room for it on the disk, or too much was under way.
     NoRoom,
+    /// The account's quota has no room for a message of the size that the sender said.
+    MailboxFull,
 }
 
 impl Standing {

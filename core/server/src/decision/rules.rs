@@ -85,6 +85,7 @@ impl Reason {
                 | Self::BareLineEnd
                 | Self::Nul
                 | Self::NoRoom
+                | Self::MailboxFull
         )
     }
 }

@@ -11,6 +11,7 @@ pub(super) const TOO_BIG: &str = "the message is too big";
 pub(super) const BARE_LINE_END: &str = "bare CR or LF in the message";
 pub(super) const NUL: &str = "NUL in the message";
 pub(super) const NO_ROOM: &str = "there is no room for the message now, try again later";
+pub(super) const MAILBOX_FULL: &str = "the mailbox is full, try again later";
 pub(super) const UNKNOWN_RECIPIENT: &str = "no such user here";
 pub(super) const NOT_OURS: &str = "relaying denied: this is not one of our domains";
 pub(super) const ACCOUNT_UNREACHABLE: &str = "this account cannot be reached now";

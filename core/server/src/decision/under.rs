@@ -92,6 +92,11 @@ pub fn under(
         _ if recipient.standing == Standing::LacksTls => {
             unknown.push("whether a listener demands TLS".into());
         }
+        (_, Ok(Found::Account { .. } | Found::Alias { .. }))
+            if recipient.standing == Standing::MailboxFull =>
+        {
+            unknown.push("whether the mailbox has room".into());
+        }
         (_, Ok(Found::NotOurs)) => changed.standing = Standing::NotOurs,
         (_, Ok(Found::UnknownLocalPart)) => changed.standing = Standing::UnknownLocalPart,
         (

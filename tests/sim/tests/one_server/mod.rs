@@ -52,6 +52,8 @@ pub struct One {
     pub incoming: mox_server::config::Incoming,
     /// `sales@ours.example` stands for ann and mox; whether they may send with it.
     pub alias: Option<bool>,
+    /// Accounts `u0` and so on, with addresses at localhost.
+    pub accounts: u32,
     /// Why the process ended by itself.
     exit: Arc<Mutex<Option<String>>>,
 }
@@ -88,6 +90,7 @@ impl One {
             receiving: mox_node::Receiving::default(),
             incoming: mox_server::config::Incoming::default(),
             alias: None,
+            accounts: 0,
             exit: Arc::default(),
         }
     }
@@ -171,7 +174,7 @@ impl One {
         let (store, committer) =
             Store::open(rows, disk, self.options.clone()).map_err(|e| e.to_string())?;
         let domain = Domain::parse("ours.example", false).unwrap();
-        let mut directory = Directory::local(0);
+        let mut directory = Directory::local(self.accounts);
         directory.add_domain(&domain, DomainRules::default());
         let local = LocalPart::parse("ann", false).unwrap();
         directory.add_address("ann", &local, &domain).unwrap();
@@ -185,7 +188,10 @@ impl One {
             let added = directory.add_alias(&sales, &domain, members, may_send);
             added.unwrap();
         }
-        directory.set_incoming("ann", self.incoming.clone());
+        let numbered = (0..self.accounts).map(|n| format!("u{n}"));
+        for account in numbered.chain(["ann".into()]) {
+            directory.set_incoming(&account, self.incoming.clone());
+        }
         directory.set_routes(self.routes.clone());
         let runtime = self.runtime.clone();
         let node = Node::start(runtime, config, directory, bound, store, committer)

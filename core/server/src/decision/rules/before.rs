@@ -105,6 +105,14 @@ impl Trial<'_> {
                 "the account is not there yet",
                 text::ACCOUNT_UNREACHABLE,
             ),
+            // RFC 5321 4.5.3.1.10: 452 puts off this recipient alone.
+            Standing::MailboxFull => (
+                Verdict::Defer,
+                Reason::MailboxFull,
+                (452, 2, 2),
+                "the account's quota has no room for it",
+                text::MAILBOX_FULL,
+            ),
         };
         self.note("recipient", evidence, Weight::Decides, why);
         Some(Outcome {
