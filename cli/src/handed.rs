@@ -91,14 +91,21 @@ pub(crate) struct Taking {
     size: u64,
     /// When to try again what could not be taken.
     later: HashMap<[u8; 16], Instant>,
+    /// Files may also be in a folder that cannot be used now: what was taken of it is remembered until it can.
+    lacks_some: bool,
 }
 
 impl Taking {
-    pub(crate) fn new(folders: Vec<Folder>, node: Node<SmolRuntime>, size: u64) -> Self {
+    pub(crate) fn new(
+        (folders, lacks_some): (Vec<Folder>, bool),
+        node: Node<SmolRuntime>,
+        size: u64,
+    ) -> Self {
         Self {
             folders,
             node,
             size,
+            lacks_some,
             later: HashMap::new(),
         }
     }
@@ -147,9 +154,13 @@ impl Taking {
     async fn clear_up(&self) {
         match self.node.taken_files(FILES_MAX) {
             Ok(taken) => {
-                let folders = self.folders.clone();
+                let (folders, lacks_some) = (self.folders.clone(), self.lacks_some);
                 let files = taken;
-                let is_gone = move |file: &[u8; 16]| folders.iter().all(|f| remove(f, file));
+                let is_gone = move |file: &[u8; 16]| {
+                    let all: Vec<Removed> = folders.iter().map(|f| remove(f, file)).collect();
+                    let was_there = all.contains(&Removed::Now);
+                    !all.contains(&Removed::Not) && (was_there || !lacks_some)
+                };
                 let gone = move || -> Vec<[u8; 16]> {
                     let gone = files.into_iter().filter(is_gone);
                     gone.collect()
@@ -172,7 +183,8 @@ impl Taking {
             Ok(false) => false,
             Ok(true) => {
                 let folder = folder.clone();
-                let is_gone = smol::unblock(move || remove(&folder, &file)).await;
+                let removed = smol::unblock(move || remove(&folder, &file)).await;
+                let is_gone = removed != Removed::Not;
                 if !is_gone {
                     // Its number stays in the store as long as it does.
                     self.later.insert(file, Instant::now() + AGAIN_AFTER);
@@ -256,15 +268,32 @@ fn number(text: &str) -> Option<[u8; 16]> {
     (name(&number) == text).then_some(number)
 }
 
-/// Removes a file; whether it is gone.
-fn remove(folder: &Folder, file: &[u8; 16]) -> bool {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    /// It was there.
+    Now,
+    /// It is not there, and the folder is.
+    Before,
+    /// It may be there.
+    Not,
+}
+
+/// Removes a file.
+fn remove(folder: &Folder, file: &[u8; 16]) -> Removed {
     let path = folder.path.join(format!("{}.{MAIL}", name(file)));
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::error!(target: "handed", path = %path.display(), %error, "a file cannot be removed");
-            false
+        Ok(()) => Removed::Now,
+        // Of a folder that is not made yet nothing was taken; one that is not mounted keeps its files.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match !folder.is_spool || folder.path.exists() {
+                true => Removed::Before,
+                false => Removed::Not,
+            }
         }
-        _ => true,
+        Err(error) => {
+            tracing::error!(target: "handed", path = %path.display(), %error, "a file cannot be removed");
+            Removed::Not
+        }
     }
 }
 

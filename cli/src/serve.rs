@@ -119,21 +119,26 @@ pub(crate) fn run(args: &Args, serve: &Serve) -> Result<(), Failure> {
     })
 }
 
-/// Where programs of this machine leave mail. Those who may use a spool do not get to stop the server with it.
-fn folders(fixed: &Static, folder: &Path, data_dir: &Path) -> Vec<Folder> {
+/// Where programs of this machine leave mail, and whether one of these cannot be used. Those who may use a spool do not get to stop the
+/// server with it.
+fn folders(fixed: &Static, folder: &Path, data_dir: &Path) -> (Vec<Folder>, bool) {
     let mut all = vec![Folder::below(data_dir)];
+    let mut lacks_some = false;
     if let Some(spool) = &fixed.sendmail_spool {
         let spool = folder.join(spool);
         match About::of(fixed).write(&spool) {
             Ok(()) => all.push(Folder::spool(spool)),
-            Err(error) => tracing::error!(
-                target: "handed",
-                %error,
-                "nothing is taken from the spool until it is mended and the server started anew"
-            ),
+            Err(error) => {
+                lacks_some = true;
+                tracing::error!(
+                    target: "handed",
+                    %error,
+                    "nothing is taken from the spool until it is mended and the server started anew"
+                );
+            }
         }
     }
-    all
+    (all, lacks_some)
 }
 
 /// Domains whose mail leaves unsigned.
@@ -670,7 +675,8 @@ mod tests {
         std::fs::create_dir_all(&spool).expect("a folder");
         let fixed = fixed(r#"sendmail_spool: "spool""#);
         let paths = || -> Vec<_> {
-            let folders = folders(&fixed, &dir, Path::new("data"));
+            let (folders, lacks_some) = folders(&fixed, &dir, Path::new("data"));
+            assert_eq!(lacks_some, folders.len() == 1);
             folders.iter().map(|f| f.path().to_owned()).collect()
         };
         let handed = Path::new("data/handed").to_owned();

@@ -272,8 +272,41 @@ pub fn quota(reads: &dyn Reads, id: AccountId) -> Result<Option<u64>, ReadError>
     Ok(account_row(reads, id)?.and_then(|row| row.quota))
 }
 
-/// Whether a message of `octets` more would be within the quota: for a refusal as early as RCPT. The operation that
-/// stores it decides.
+/// What an account's quota says about a message that is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It would be within the quota.
+    Enough,
+    /// It would not be until something is removed.
+    None,
+    /// It is larger than the quota: it never would be.
+    Never,
+}
+
+/// Octets by which [`room_for`] measures, at most: nobody else is to read off how much an account has.
+const MEASURED_BY: u64 = 1 << 20;
+
+/// Whether there is room for a message that is said to have so many octets: about, so as not to tell how much there is. One that is said
+/// to have none is believed to have one.
+pub fn room_for(reads: &dyn Reads, id: AccountId, octets: u64) -> Result<Room, ReadError> {
+    let quota = account_row(reads, id)?.and_then(|row| row.quota);
+    let Some(quota) = quota else {
+        return Ok(Room::Enough);
+    };
+    if octets > quota {
+        return Ok(Room::Never);
+    }
+    let measure = (quota / 16).clamp(1, MEASURED_BY);
+    let about = (octets / measure).saturating_mul(measure).max(1);
+    Ok(
+        match usage(reads, id)?.octets.saturating_add(about) <= quota {
+            true => Room::Enough,
+            false => Room::None,
+        },
+    )
+}
+
+/// Whether a message of `octets` more would be within the quota. The operation that stores it decides.
 pub fn has_room(reads: &dyn Reads, id: AccountId, octets: u64) -> Result<bool, ReadError> {
     let quota = account_row(reads, id)?.and_then(|row| row.quota);
     let Some(quota) = quota else { return Ok(true) };

@@ -71,7 +71,8 @@ pub fn queue_unbundle(
 }
 
 /// Delivers an entry's recipients that are our own to their mailboxes, in one operation with their leaving the queue.
-/// `to[n]` is who the delivery's target `n` is for. Quotas do not count: they did when the message was accepted. `notice` tells
+/// `to[n]` is who the delivery's target `n` is for. Quotas do not count: they did when the
+/// message was accepted, unless it was handed over on this machine. `notice` tells
 /// the sender that it was delivered.
 pub fn queue_deliver(
     reads: &dyn Reads,

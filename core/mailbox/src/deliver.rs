@@ -7,7 +7,7 @@ use mox_uids::Uid;
 use crate::dated::{self, NewDated};
 use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
-use crate::mailboxes::resolve;
+use crate::mailboxes::{resolve, resolve_for_mail};
 use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
     AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
@@ -139,6 +139,8 @@ pub struct Beside {
     pub dated: Vec<NewDated>,
     /// There was room for it when it was promised: quotas do not count.
     pub promised: bool,
+    /// Accounts that get it by way of the queue: a copy of what was not taken before goes there too.
+    pub later: Vec<AccountId>,
 }
 
 /// Hashes of a message that an account wrote, at most; more are left out. Half of what one operation may write.
@@ -162,17 +164,15 @@ pub fn deliver_beside(
     for row in &beside.dated {
         delivered.damaged += usize::from(dated::keep(&mut edit, row).is_err());
     }
-    for target in delivery
-        .targets
-        .iter()
-        .filter(|_| !beside.known_by.is_empty())
-    {
+    let targets = delivery.targets.iter().map(|target| target.account);
+    let accounts = targets.chain(beside.later.iter().copied());
+    for account in accounts.filter(|_| !beside.known_by.is_empty()) {
         // A copy that stays goes when it is old; a message with one row too many is never taken.
         if edit.weight() > TAKEN_BELOW {
             break;
         }
-        if !beside.keeping.contains(&target.account) {
-            delivered.damaged += reject::taken(&mut edit, target.account, &beside.known_by)?;
+        if !beside.keeping.contains(&account) {
+            delivered.damaged += reject::taken(&mut edit, account, &beside.known_by)?;
         }
     }
     if let Some((account, hashes)) = &beside.wrote {
@@ -272,7 +272,10 @@ fn place_one(
         return Err(Stop::TooMany(Limit::Origin));
     }
     let account = target.account;
-    let id = resolve(edit, account, &target.mailbox, target.create)?;
+    let id = match target.create {
+        true => resolve_for_mail(edit, account, &target.mailbox)?,
+        false => resolve(edit, account, &target.mailbox, false)?,
+    };
     let size = body.length.saturating_add(target.prefix.len() as u64);
     let mailbox = edit.mailbox(account, id)?;
     let keywords = mailbox.keyword_bits(&target.keywords, true)?;

@@ -53,9 +53,9 @@ mod verify_mailbox;
 mod view;
 
 pub use account::{
-    Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, SCHEMA, SCHEMA_OLDEST, account, account_by_id,
-    account_id, account_was_made, accounts, create_account, has_room, initialise, quota,
-    remove_account, schema, set_credentials, set_quota, store_secret, usage,
+    Account, CREDENTIALS_MAX, DEFAULT_MAILBOXES, Room, SCHEMA, SCHEMA_OLDEST, account,
+    account_by_id, account_id, account_was_made, accounts, create_account, has_room, initialise,
+    quota, remove_account, room_for, schema, set_credentials, set_quota, store_secret, usage,
 };
 pub use annotation::{
     ANNOTATION_MAX, ANNOTATION_NAME_MAX, ANNOTATIONS_MAX, ANNOTATIONS_OCTETS_MAX, annotate,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use core::ops::ControlFlow;
 use mox_machine::Utc;
 
-use crate::edit::{Edit, mailbox_row, name_row};
+use crate::edit::{Edit, MAILBOXES_MAX, mailbox_row, name_row};
 use crate::junk::unlearn_mailbox;
 use crate::key::{self, Table};
 use crate::mailbox_edit::due_at;
@@ -170,6 +170,25 @@ pub(crate) fn resolve(
     }
     let created = create_missing(edit, account, &name, None)?;
     created.map(|c| c.mailbox).ok_or(Stop::MailboxExists)
+}
+
+/// The mailbox with this name, made where there is none. Who has about as many names as there may be gets mail for it into the inbox: it
+/// is kept from nobody else, and lost for nobody.
+pub(crate) fn resolve_for_mail(
+    edit: &mut Edit<'_>,
+    account: AccountId,
+    name: &str,
+) -> Result<MailboxId, Stop> {
+    let canonical = mailbox_name(name)?;
+    let found = edit.name(account, &canonical)?;
+    let is_there = found.is_some_and(|row| row.mailbox.is_some());
+    let levels = u32::try_from(parents(&canonical).count()).unwrap_or(u32::MAX);
+    let names = edit.account(account)?.names.saturating_add(levels);
+    let name = match is_there || names < MAILBOXES_MAX {
+        true => name,
+        false => INBOX,
+    };
+    resolve(edit, account, name, true)
 }
 
 /// Deletes a mailbox and its messages. A subscription to its name stays. Its rows and bodies go with

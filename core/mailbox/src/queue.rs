@@ -111,6 +111,8 @@ pub struct QueueRecipient {
 /// What was decided of a message for a mailbox here to which the queue brings it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filed {
+    /// For whom that was decided: an address may be another's by the time of delivery.
+    pub account: AccountId,
     /// The mailbox, made where there is none.
     pub mailbox: String,
     /// Header fields that tell of the decision; they stand before the message.
@@ -118,6 +120,8 @@ pub struct Filed {
     /// What it has in common with other mail; opaque to the engine.
     #[serde(with = "octets")]
     pub origin: Bytes,
+    /// There is nothing to read in it.
+    pub seen: bool,
 }
 
 /// Octets of what was decided for one recipient, at most.
@@ -187,16 +191,17 @@ impl QueueRecipient {
         self.last.as_ref().map_or(0, |said| said.by.ambiguous)
     }
 
-    pub(crate) fn octets(&self) -> usize {
-        // Two lengths beside the texts.
-        self.address.len() + self.dsn.len() + 4 + self.filed.as_ref().map_or(0, Filed::octets)
+    /// Octets that it takes of [`RECIPIENTS_OCTETS_MAX`]. What was said of it has room of its own.
+    pub fn octets(&self) -> usize {
+        // Two lengths beside the texts, and whether there is more.
+        self.address.len() + self.dsn.len() + 6 + self.filed.as_ref().map_or(0, Filed::octets)
     }
 }
 
 impl Filed {
     fn octets(&self) -> usize {
-        // Three lengths beside the texts.
-        self.mailbox.len() + self.fields.len() + self.origin.len() + 6
+        // A number, three lengths and a mark beside the texts.
+        self.mailbox.len() + self.fields.len() + self.origin.len() + 12
     }
 }
 

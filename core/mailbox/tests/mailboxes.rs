@@ -320,6 +320,15 @@ fn names_of_an_account_are_limited_and_so_is_one_rename() {
         e.create(a, "one more"),
         Err(Stop::TooMany(Limit::Mailboxes))
     );
+    // Mail that would have a mailbox made is not lost for that.
+    let inbox = e.id(a, INBOX);
+    let missing = Target {
+        create: true,
+        ..target(a, "made/for it")
+    };
+    let job = e.delivery(10, vec![missing]);
+    let delivered = e.run(|reads| deliver(reads, &job)).unwrap();
+    assert_eq!(delivered.placed[0].mailbox, inbox);
     e.check();
 }
 

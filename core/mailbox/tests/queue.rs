@@ -426,7 +426,15 @@ fn many_groups_fit_one_operation_and_limits_hold() {
     let address = "a".repeat(ADDRESS_MAX);
     let mut largest = group(&vec![&address[..]; RECIPIENTS_MAX]);
     for to in &mut largest.recipients {
-        to.dsn = "d".repeat(RECIPIENTS_OCTETS_MAX / RECIPIENTS_MAX - ADDRESS_MAX - 4);
+        to.filed = Some(Filed {
+            account: AccountId(u32::MAX),
+            mailbox: "m".repeat(20),
+            fields: "f".repeat(60),
+            origin: Bytes::from(vec![7; 60]),
+            seen: true,
+        });
+        let left = RECIPIENTS_OCTETS_MAX / RECIPIENTS_MAX - to.octets();
+        to.dsn = "d".repeat(left);
     }
     let job = submission(&mut e, a, 100, vec![largest]);
     let id = e.run(|reads| deliver(reads, &job)).unwrap().queued[0];

@@ -37,6 +37,11 @@ const EARLY_REFUSALS: Rate = Rate {
     events: 100,
     within: Duration::from_secs(3600),
 };
+/// Records of full mailboxes to which one address sends, within an hour. It is not the other side's fault: beyond it the answer is the same.
+const FULL_MAILBOXES: Rate = Rate {
+    events: 100,
+    within: Duration::from_secs(3600),
+};
 /// Messages that one address may bring within a minute and within a day, whatever becomes of them.
 const MESSAGES: [Rate; 2] = [
     Rate {
@@ -62,6 +67,7 @@ pub(crate) struct Limiters {
     logins: Mutex<FailedLogins>,
     unknown_recipients: Mutex<Rates>,
     early_refusals: Mutex<Rates>,
+    full_mailboxes: Mutex<Rates>,
     messages: Mutex<[Rates; 2]>,
     records: Mutex<RecordShares>,
     refusals: Mutex<Refusals>,
@@ -84,6 +90,7 @@ impl Limiters {
             logins: Mutex::new(FailedLogins::new(logins)),
             unknown_recipients: Mutex::new(Rates::new(UNKNOWN_RECIPIENTS)),
             early_refusals: Mutex::new(Rates::new(EARLY_REFUSALS)),
+            full_mailboxes: Mutex::new(Rates::new(FULL_MAILBOXES)),
             messages: Mutex::new(MESSAGES.map(Rates::new)),
             records: Mutex::new(RecordShares::new(
                 DecisionBudget::of(receiving.records_octets).octets,
@@ -154,6 +161,23 @@ impl Limiters {
         if let Some(networks) = self.networks(peer) {
             locked(&self.early_refusals).count(&networks, now.mono);
         }
+    }
+
+    /// Whether it is recorded that a mailbox is full to which somebody sends; else it is counted.
+    pub(crate) fn records_full_mailbox(&self, peer: IpAddr, service: Service, now: Now) -> bool {
+        let Some(networks) = self.networks(peer) else {
+            return true;
+        };
+        let room = {
+            let mut rates = locked(&self.full_mailboxes);
+            let room = rates.has_room(&networks, 0, now.mono);
+            if room.is_ok() {
+                rates.count(&networks, now.mono);
+            }
+            room
+        };
+        let full = |class| self.full(Limiter::EarlyRefusals, service, class, peer, now);
+        room.map_err(full).is_ok()
     }
 
     /// One more message from there, if it is within the budgets: transport.md 1.15.

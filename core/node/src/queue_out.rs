@@ -196,7 +196,7 @@ pub(crate) async fn service<R: Runtime>(node: Arc<Inner<R>>) {
                     let soonest = node.runtime.now().utc + AGAIN_AFTER;
                     let again = Entry {
                         delay_notice: Some(soonest),
-                        ..known.clone()
+                        ..known
                     };
                     waiting.scheduler.insert(again);
                 }
@@ -277,7 +277,7 @@ fn look<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, id: u64, soonest: Op
                 let next_attempt = node.runtime.now().utc + AGAIN_AFTER;
                 let again = Entry {
                     next_attempt,
-                    ..known.clone()
+                    ..known
                 };
                 waiting.scheduler.insert(again);
             }

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use mox_address::{Host as AddressHost, Path, Reply};
 use mox_driver::Runtime;
 use mox_machine::{AskId, Secret, TlsFacts, mutant};
-use mox_mailbox::AccountId;
+use mox_mailbox::{AccountId, Room};
 use mox_server::decision::{Connection, Recipient, Stage, Standing};
 use mox_server::reports::ReportKind;
 use mox_server::{Found, Member};
@@ -268,8 +268,12 @@ impl<R: Runtime> SmtpHost<R> {
         }
         let lacks_tls = self.lacks_tls(to);
         let begun = self.transaction.as_deref();
-        let has_room = |accounts: &mut dyn Iterator<Item = AccountId>| {
-            Self::has_room(&self.node, begun, accounts)
+        let room = |accounts: &mut dyn Iterator<Item = AccountId>| match Self::room(
+            &self.node, begun, accounts,
+        ) {
+            Room::Enough => None,
+            Room::None => Some(Standing::MailboxFull),
+            Room::Never => Some(Standing::TooBig),
         };
         let mut whose = None;
         let standing = match self.node.directory().find(to) {
@@ -280,14 +284,12 @@ impl<R: Runtime> SmtpHost<R> {
                 let id = self.node.account_id(&account);
                 whose = Some(account);
                 match id {
-                    Some(id) if has_room(&mut core::iter::once(id)) => return None,
-                    Some(_) => Standing::MailboxFull,
+                    Some(id) => room(&mut core::iter::once(id))?,
                     None => Standing::Unreachable,
                 }
             }
             Found::Alias { members, .. } => match self.accounts_of(members) {
-                Some(all) if has_room(&mut all.iter().map(|(id, _)| *id)) => return None,
-                Some(_) => Standing::MailboxFull,
+                Some(all) => room(&mut all.iter().map(|(id, _)| *id))?,
                 None => Standing::Unreachable,
             },
         };
@@ -298,7 +300,11 @@ impl<R: Runtime> SmtpHost<R> {
                 limiters.count_unknown_recipient(peer, now);
             }
             // What the other side can do nothing about.
-            Standing::MailboxFull => {}
+            Standing::MailboxFull
+                if limiters.records_full_mailbox(peer, self.config.service, now) => {}
+            Standing::MailboxFull => {
+                return Some(Response::Now(Answer::Reply(replies::mailbox_full())));
+            }
             // Where TLS is demanded nobody was told whether there is such an address.
             _ => limiters.count_early_refusal(peer, now),
         }
@@ -308,6 +314,7 @@ impl<R: Runtime> SmtpHost<R> {
                 Standing::MailboxFull => {
                     Some(Response::Now(Answer::Reply(replies::mailbox_full())))
                 }
+                Standing::TooBig => Some(Response::Now(Answer::Reply(replies::too_big()))),
                 _ => None,
             };
         }
@@ -327,23 +334,35 @@ impl<R: Runtime> SmtpHost<R> {
         }))
     }
 
-    /// Whether one of these accounts has room for a message as large as its sender says, and for any at all. What an alias brings goes to
-    /// all of its members then.
-    fn has_room(
+    /// What room there is for a message as large as its sender says, and for any at all, where there is most of these accounts. What an alias
+    /// brings goes to all of its members then. Who gets it already, by another recipient, has room.
+    fn room(
         node: &Inner<R>,
         transaction: Option<&Transaction>,
         accounts: impl IntoIterator<Item = AccountId>,
-    ) -> bool {
+    ) -> Room {
         let size = transaction.and_then(|transaction| transaction.params.size);
         let published = node.store.published();
-        let mut accounts = accounts.into_iter();
-        accounts.any(|account| {
-            let room = mox_mailbox::has_room(&*published.view, account, size.unwrap_or(1).max(1));
-            room.unwrap_or_else(|error| {
-                tracing::error!(target: "store", account = account.0, %error, "a quota cannot be read");
-                true
-            })
-        })
+        let mut most = Room::Never;
+        for account in accounts {
+            let mut local = transaction
+                .iter()
+                .flat_map(|transaction| &transaction.local);
+            let room = match local.any(|local| local.account == account) {
+                true => Ok(Room::Enough),
+                false => mox_mailbox::room_for(&*published.view, account, size.unwrap_or(0)),
+            };
+            match room {
+                Ok(Room::Enough) => return Room::Enough,
+                Ok(Room::None) => most = Room::None,
+                Ok(Room::Never) => {}
+                Err(error) => {
+                    tracing::error!(target: "store", account = account.0, %error, "a quota cannot be read");
+                    return Room::Enough;
+                }
+            }
+        }
+        most
     }
 
     /// The accounts of an alias; `None` when one cannot be reached now, since all of them get the message.
@@ -439,17 +458,19 @@ impl<R: Runtime> SmtpHost<R> {
             return Err(replies::too_many());
         }
         let node = &self.node;
-        let has_room = match &target {
-            _ if !submission => true,
-            Target::Local { account, .. } => Self::has_room(node, Some(transaction), [*account]),
+        let room = match &target {
+            _ if !submission => Room::Enough,
+            Target::Local { account, .. } => Self::room(node, Some(transaction), [*account]),
             Target::Members(members) => {
                 let members = members.iter().map(|(id, _)| *id);
-                Self::has_room(node, Some(transaction), members)
+                Self::room(node, Some(transaction), members)
             }
-            Target::Remote => true,
+            Target::Remote => Room::Enough,
         };
-        if !has_room {
-            return Err(replies::mailbox_full());
+        match room {
+            Room::Enough => {}
+            Room::None => return Err(replies::mailbox_full()),
+            Room::Never => return Err(replies::too_big()),
         }
         if let (Target::Remote, Some(login)) = (&target, &self.login) {
             // Whoever is named twice is one recipient.

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 use mox_machine::Utc;
 
-use crate::scheduler::{Entry, NextHop};
+use crate::scheduler::{Known, NextHop};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
@@ -47,28 +47,27 @@ struct Due {
 
 impl Lane {
     /// Takes a message, due or not.
-    pub(crate) fn add(&mut self, entry: &Entry) {
-        self.later.insert((entry.next_attempt, entry.id));
+    pub(crate) fn add(&mut self, item: (Utc, u64)) {
+        self.later.insert(item);
     }
 
     /// Forgets a message.
-    pub(crate) fn remove(&mut self, entry: &Entry) {
-        let item = (entry.next_attempt, entry.id);
+    pub(crate) fn remove(&mut self, item: (Utc, u64), owner: u64, hop: &NextHop) {
         if self.later.remove(&item) {
             return;
         }
-        let Some(owned) = self.owners.get_mut(&entry.owner) else {
+        let Some(owned) = self.owners.get_mut(&owner) else {
             return;
         };
-        let before = owned.place(entry.owner);
-        let Some(due) = owned.to.get_mut(&entry.hop) else {
+        let before = owned.place(owner);
+        let Some(due) = owned.to.get_mut(hop) else {
             return;
         };
         let (first, parked) = (due.entries.first().copied(), due.parked);
         due.entries.remove(&item);
         let now_first = due.entries.first().copied();
         if parked.is_none() && first != now_first {
-            let head = |(at, id)| (at, id, entry.hop.clone());
+            let head = |(at, id)| (at, id, hop.clone());
             if let Some(first) = first {
                 owned.heads.remove(&head(first));
             }
@@ -76,24 +75,24 @@ impl Lane {
         }
         let was_last = now_first.is_none();
         if was_last {
-            owned.to.remove(&entry.hop);
+            owned.to.remove(hop);
         }
-        self.moved(entry.owner, before);
+        self.moved(owner, before);
         match parked {
-            Some(turn) if was_last => self.leave_parked(&entry.hop, (turn, entry.owner)),
+            Some(turn) if was_last => self.leave_parked(hop, (turn, owner)),
             // A place that was left for this one is the next one's.
-            None if was_last && self.open.contains(&entry.hop) => self.unpark(&entry.hop, false),
+            None if was_last && self.open.contains(hop) => self.unpark(hop, false),
             _ => {}
         }
     }
 
     /// Looks which messages have become due. An attempt that is set for later than `longest_wait` from now was set by a clock that
-    /// has since been put back. `entry` knows the messages, `running` how many attempts of an owner run.
+    /// has since been put back. `known` has the messages, `running` how many attempts of an owner run.
     pub(crate) fn look<'e>(
         &mut self,
         now: Utc,
         longest_wait: Duration,
-        entry: impl Fn(u64) -> Option<&'e Entry>,
+        known: impl Fn(u64) -> Option<&'e Known>,
         running: impl Fn(u64) -> usize,
     ) {
         loop {
@@ -103,15 +102,15 @@ impl Lane {
                 return;
             };
             self.later.remove(&item);
-            if let Some(entry) = entry(item.1) {
-                self.is_due(entry, running(entry.owner));
+            if let Some(known) = known(item.1) {
+                self.is_due(item, known, running(known.owner));
             }
         }
     }
 
-    fn is_due(&mut self, entry: &Entry, running: usize) {
+    fn is_due(&mut self, item: (Utc, u64), known: &Known, running: usize) {
         let turn = self.next_turn;
-        let owned = self.owners.entry(entry.owner).or_insert_with(|| Owned {
+        let owned = self.owners.entry(known.owner).or_insert_with(|| Owned {
             turn,
             running,
             ..Owned::default()
@@ -119,19 +118,18 @@ impl Lane {
         if owned.turn == turn {
             self.next_turn += 1;
         }
-        let before = owned.place(entry.owner);
-        let due = owned.to.entry(entry.hop.clone()).or_default();
+        let before = owned.place(known.owner);
+        let due = owned.to.entry(NextHop::clone(&known.hop)).or_default();
         let first = due.entries.first().copied();
-        let item = (entry.next_attempt, entry.id);
         due.entries.insert(item);
         if due.parked.is_none() && first.is_none_or(|first| item < first) {
-            let head = |(at, id)| (at, id, entry.hop.clone());
+            let head = |(at, id)| (at, id, NextHop::clone(&known.hop));
             if let Some(first) = first {
                 owned.heads.remove(&head(first));
             }
             owned.heads.insert(head(item));
         }
-        self.moved(entry.owner, before);
+        self.moved(known.owner, before);
     }
 
     /// The message whose turn it is, of an owner that `may_start` another attempt beside so many. Whoever waits for a next hop that

@@ -88,7 +88,9 @@ impl Default for Limits {
 #[derive(Debug, Clone, Default)]
 pub struct Scheduler {
     limits: Limits,
-    waiting: BTreeMap<u64, Entry>,
+    waiting: BTreeMap<u64, Known>,
+    /// Next hops of those, each once.
+    names: BTreeMap<NextHop, Arc<NextHop>>,
     running: BTreeMap<u64, Running>,
     /// How many run of an owner.
     owners: BTreeMap<u64, usize>,
@@ -99,6 +101,17 @@ pub struct Scheduler {
     /// The last one started was fresh.
     retry_has_turn: bool,
     notices: BTreeSet<(Utc, u64)>,
+}
+
+/// A waiting message as it is kept: there may be very many.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) owner: u64,
+    /// Shared by all that go there.
+    pub(crate) hop: Arc<NextHop>,
+    pub(crate) next_attempt: Utc,
+    delay_notice: Option<Utc>,
+    retry: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -145,9 +158,24 @@ impl Scheduler {
             self.notices.insert((at, entry.id));
         }
         if !self.running.contains_key(&entry.id) {
-            self.lane(entry.retry).add(&entry);
+            self.lane(entry.retry).add((entry.next_attempt, entry.id));
         }
-        self.waiting.insert(entry.id, entry);
+        let hop = match self.names.get(&entry.hop) {
+            Some(hop) => hop.clone(),
+            None => {
+                let hop = Arc::new(entry.hop.clone());
+                self.names.insert(entry.hop, hop.clone());
+                hop
+            }
+        };
+        let known = Known {
+            owner: entry.owner,
+            hop,
+            next_attempt: entry.next_attempt,
+            delay_notice: entry.delay_notice,
+            retry: entry.retry,
+        };
+        self.waiting.insert(entry.id, known);
     }
 
     /// Removes a message: delivered, failed, dropped or held. A running attempt of it keeps its slot until
@@ -237,8 +265,9 @@ impl Scheduler {
             }
         }
         self.hop_changed(&hop, free);
-        if let Some(entry) = self.waiting.get(&id).cloned() {
-            self.lane(entry.retry).add(&entry);
+        let known = self.waiting.get(&id);
+        if let Some((retry, at)) = known.map(|known| (known.retry, known.next_attempt)) {
+            self.lane(retry).add((at, id));
         }
     }
 
@@ -274,8 +303,16 @@ impl Scheduler {
     }
 
     /// What is known about a message; `None` when nothing is.
-    pub fn entry(&self, id: u64) -> Option<&Entry> {
-        self.waiting.get(&id)
+    pub fn entry(&self, id: u64) -> Option<Entry> {
+        let known = self.waiting.get(&id)?;
+        Some(Entry {
+            id,
+            owner: known.owner,
+            hop: NextHop::clone(&known.hop),
+            next_attempt: known.next_attempt,
+            delay_notice: known.delay_notice,
+            retry: known.retry,
+        })
     }
 
     /// Whether an attempt of a message runs.
@@ -304,13 +341,14 @@ impl Scheduler {
     }
 
     fn start(&mut self, id: u64) {
-        let Some(entry) = self.waiting.get(&id).cloned() else {
+        let Some(entry) = self.entry(id) else {
             return;
         };
         let free = self.hops.free(&entry.hop, &self.limits);
         *self.hops.busy.entry(entry.hop.clone()).or_default() += 1;
         self.hop_changed(&entry.hop, free);
-        self.lane(entry.retry).remove(&entry);
+        let item = (entry.next_attempt, entry.id);
+        self.lane(entry.retry).remove(item, entry.owner, &entry.hop);
         self.retry_has_turn = !entry.retry;
         if entry.retry {
             self.running_retries += 1;
@@ -326,10 +364,16 @@ impl Scheduler {
     }
 
     fn forget_waiting(&mut self, id: u64) {
-        if let Some(entry) = self.waiting.remove(&id) {
-            self.lane(entry.retry).remove(&entry);
-            if let Some(at) = entry.delay_notice {
+        if let Some(known) = self.waiting.remove(&id) {
+            let item = (known.next_attempt, id);
+            (self.lane(known.retry)).remove(item, known.owner, &known.hop);
+            if let Some(at) = known.delay_notice {
                 self.notices.remove(&(at, id));
+            }
+            // Nobody else goes there.
+            const OURS: usize = 2;
+            if Arc::strong_count(&known.hop) <= OURS {
+                self.names.remove(&*known.hop);
             }
         }
     }
@@ -364,5 +408,35 @@ impl Limits {
     /// An owner of so many attempts that run may take one of the free slots. The last one is for who has none.
     const fn leaves_enough(&self, running: usize, free: usize) -> bool {
         running == 0 || running < free.saturating_sub(1).saturating_mul(self.owner_share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_is_kept_once_and_no_longer_than_something_goes_there() {
+        let mut scheduler = Scheduler::new(Limits::default());
+        let entry = |id: u64, domain: &str| Entry {
+            id,
+            hop: NextHop::Domain(domain.into()),
+            owner: 1,
+            next_attempt: Utc(0),
+            delay_notice: None,
+            retry: false,
+        };
+        for id in 0..100 {
+            scheduler.insert(entry(id, ["a", "b"][usize::from(id % 2 == 1)]));
+        }
+        assert_eq!(scheduler.names.len(), 2);
+        // Led elsewhere.
+        scheduler.insert(entry(1, "c"));
+        assert_eq!(scheduler.names.len(), 3);
+        (0..99).for_each(|id| scheduler.remove(id));
+        let left: Vec<&NextHop> = scheduler.names.keys().collect();
+        assert_eq!(left, [&NextHop::Domain("b".into())]);
+        scheduler.remove(99);
+        assert!(scheduler.names.is_empty());
     }
 }

@@ -269,3 +269,29 @@ proptest! {
         run(client::Client::new(config, Now::default()), ops, drain_always);
     }
 }
+
+#[test]
+fn who_looks_late_finds_a_slow_reply_and_the_end_of_its_transaction_due_together() {
+    use server::Answer;
+    let ops = vec![
+        Op::Recv(b"EHLO x\r\nMAIL FROM:<a@b>\r\n".to_vec()),
+        Op::Tick(6),
+        Op::Poll(9),
+        Op::Answer(0, Answer::Accept),
+        Op::Recv(b"RCPT TO:<a@b>\r\n".to_vec()),
+        Op::Poll(9),
+        Op::Answer(0, Answer::SlowReply(Reply::new(550, 7, 1, "no"))),
+        // The contract is asked at each tick: nothing that is due is left.
+        Op::Tick(100),
+        Op::Poll(9),
+        Op::Tick(100),
+    ];
+    for small in [false, true] {
+        let config = server_config(server::Mode::Delivery, small);
+        run(
+            server::Server::new(config, Now::default()),
+            ops.clone(),
+            true,
+        );
+    }
+}

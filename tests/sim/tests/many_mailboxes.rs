@@ -11,6 +11,7 @@ mod one_server;
 
 use mox_driver::Runtime;
 use mox_mailbox::{Kinship, Meta, Reads};
+use mox_node::Outgoing;
 use mox_server::decision::{Reason, Record, Verdict};
 use mox_server::ruleset::{Pattern, Ruleset};
 use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
@@ -88,10 +89,19 @@ fn a_full_mailbox_puts_off_its_own_recipient_and_nobody_else() {
     world(
         |_| {},
         |one, client| async move {
-            set_quota(&one, "ann", Some(10_000)).await;
+            // With something in it already.
             let mut smtp = session(&client).await;
-            ask(&mut smtp, "MAIL FROM:<bob@far.example> SIZE=20000").await;
-            // However often: it is not the other side's fault.
+            for line in [
+                "MAIL FROM:<bob@far.example>",
+                "RCPT TO:<ann@ours.example>",
+                "DATA",
+                &format!("{}.", text(2_500)),
+            ] {
+                ask(&mut smtp, line).await;
+            }
+            assert_eq!(stored(&one, "ann", "INBOX").len(), 1);
+            set_quota(&one, "ann", Some(22_000)).await;
+            ask(&mut smtp, "MAIL FROM:<bob@far.example> SIZE=21000").await;
             for _ in 0..100 {
                 let reply = ask(&mut smtp, "RCPT TO:<ann@ours.example>").await;
                 assert!(reply.starts_with("452 4.2.2 "), "{reply}");
@@ -106,6 +116,13 @@ fn a_full_mailbox_puts_off_its_own_recipient_and_nobody_else() {
                 let own = one.node().explain_to("ann", "ann@ours.example", 1).unwrap();
                 assert_eq!(own[0].id, record.id);
             }
+            // However often, it is not the other side's fault; but it is not recorded for ever.
+            let newest_id = newest(&one, "ann@ours.example").id;
+            for _ in 0..200 {
+                let reply = ask(&mut smtp, "RCPT TO:<ann@ours.example>").await;
+                assert_eq!(reply, "452 4.2.2 the mailbox is full, try again later");
+            }
+            assert_eq!(newest(&one, "ann@ours.example").id, newest_id);
             let reply = ask(&mut smtp, "RCPT TO:<mox@localhost>").await;
             assert!(reply.starts_with("250 "), "{reply}");
             ask(&mut smtp, "DATA").await;
@@ -113,7 +130,11 @@ fn a_full_mailbox_puts_off_its_own_recipient_and_nobody_else() {
             assert!(reply.starts_with("250 "), "{reply}");
             assert_eq!(stored(&one, "mox", "INBOX").len(), 1);
             // What is small enough is taken.
-            for (size, code) in [(10_001, "452 4.2.2 "), (9_000, "250 2.1.5 ")] {
+            for (size, code) in [
+                (22_001, "552 5.3.4 "),
+                (22_000, "452 4.2.2 "),
+                (18_000, "250 2.1.5 "),
+            ] {
                 ask(&mut smtp, "RSET").await;
                 let mail = format!("MAIL FROM:<bob@far.example> SIZE={size}");
                 ask(&mut smtp, &mail).await;
@@ -177,6 +198,52 @@ fn an_alias_is_taken_for_all_its_members_while_one_of_them_has_room() {
             for account in ["ann", "mox"] {
                 assert_eq!(stored(&one, account, "INBOX").len(), 1, "{account}");
             }
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn whoever_gets_a_message_by_an_alias_gets_it_by_the_own_address_too_and_once() {
+    world(
+        |one| one.alias = Some(false),
+        |one, client| async move {
+            set_quota(&one, "ann", Some(0)).await;
+            let mut smtp = session(&client).await;
+            ask(&mut smtp, "MAIL FROM:<bob@far.example>").await;
+            for to in ["sales", "ann", "ANN"] {
+                let reply = ask(&mut smtp, &format!("RCPT TO:<{to}@ours.example>")).await;
+                assert!(reply.starts_with("250 2.1.5 "), "{to}: {reply}");
+            }
+            ask(&mut smtp, "DATA").await;
+            let reply = ask(&mut smtp, &format!("{}.", text(100))).await;
+            assert!(reply.starts_with("250 "), "{reply}");
+            for account in ["ann", "mox"] {
+                assert_eq!(stored(&one, account, "INBOX").len(), 1, "{account}");
+            }
+            one.stop().await;
+        },
+    );
+}
+
+#[test]
+fn a_mailbox_that_a_submitted_message_fills_keeps_it_from_nobody_elsewhere() {
+    world(
+        |one| one.outgoing = Outgoing::Direct,
+        |one, client| async move {
+            set_quota(&one, "ann", Some(10_000)).await;
+            let to = ["ann@ours.example", "bob@far.example"];
+            let mail = one_server::text("large", 1_000);
+            let taken = one_server::submit(&client, &to, &mail).await.unwrap();
+            assert!(taken.starts_with("250 "), "{taken}");
+            assert_eq!(stored(&one, "ann", "INBOX").len(), 1);
+            let queued = one.queue().remove(0).to;
+            assert_eq!(queued, ["bob@far.example"]);
+            // Alone it is put off.
+            set_quota(&one, "ann", Some(40_000)).await;
+            let refused = one_server::submit(&client, &to[..1], &mail).await;
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("452 4.2.2 "), "{refused}");
             one.stop().await;
         },
     );

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use mox_address::Path;
 use mox_driver::{Pool, Runtime};
-use mox_mailbox::{Body, Delivery, Flags, QueueEntry, QueueMessage, QueueRecipient, Target};
+use mox_mailbox::{Body, Delivery, Filed, Flags, QueueEntry, QueueMessage, QueueRecipient, Target};
 use mox_queue::Outcome;
 use mox_server::{Arrived, Found, StoredStructure};
 use mox_store::StoreError;
@@ -152,8 +152,12 @@ fn targets<R: Runtime>(
             }
             Found::UnknownLocalPart | Found::NotOurs => return None,
         };
-        // An alias that has come since then has other mailboxes.
-        let filed = (recipient.filed.as_ref()).filter(|_| matches!(found, Found::Account { .. }));
+        // The address may be somebody else's by now.
+        let is_theirs = |filed: &&Filed| match &found {
+            Found::Account { account, .. } => node.account_id(account) == Some(filed.account),
+            _ => false,
+        };
+        let filed = recipient.filed.as_ref().filter(is_theirs);
         let prefix = mox_message::return_path(from.as_ref()) + &mox_message::delivered_to(&to);
         let prefix = filed.map_or("", |filed| &filed.fields).to_owned() + &prefix;
         let mut prefix = prefix.into_bytes();
@@ -168,7 +172,10 @@ fn targets<R: Runtime>(
                     .unwrap_or_else(|| mox_mailbox::INBOX.into()),
                 create: true,
                 prefix: prefix.clone(),
-                flags: Flags::NONE,
+                flags: match filed.is_some_and(|filed| filed.seen) {
+                    true => Flags::SEEN,
+                    false => Flags::NONE,
+                },
                 keywords: Vec::new(),
                 date: message.created,
                 origin: filed.map_or_else(Bytes::new, |filed| filed.origin.clone()),

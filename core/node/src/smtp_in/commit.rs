@@ -359,8 +359,8 @@ impl Transaction {
         let others = order.iter().filter(|nth| !is_queued(nth)).count();
         let (at_once, later) = order.split_at(at_once.min(others));
         // Of several mailboxes each had room when its recipient was taken (of an alias, that of a member): one that is full by now does
-        // not keep the others from the message. What is handed over is not refused at all.
-        let promised = self.local.len() > 1 || arrival.file.is_some();
+        // not keep the others from the message, here and elsewhere. What is handed over is not refused at all.
+        let promised = self.local.len() + self.remote.len() > 1 || arrival.file.is_some();
         if !promised && !later.is_empty() {
             has_room(node, &self.local, arrived.size)?;
         }
@@ -400,6 +400,8 @@ impl Transaction {
         let queued = later.iter().filter_map(|nth| {
             let local = self.local.get(*nth)?;
             let filed = judged.as_ref().map(|judged| Filed {
+                account: local.account,
+                seen: judged.is_report(*nth),
                 mailbox: (places.get(*nth).cloned().flatten())
                     .unwrap_or_else(|| local.mailbox.clone()),
                 fields: judged.field(*nth),
@@ -515,6 +517,10 @@ impl Transaction {
             keeping,
             dated: reports.unwrap_or_default().iter().map(dated).collect(),
             promised,
+            later: later
+                .iter()
+                .filter_map(|nth| self.local.get(*nth).map(|local| local.account))
+                .collect(),
         };
         let delivered = node.store.run(move |reads| {
             let delivery = Delivery {

@@ -6,9 +6,6 @@ use mox_mailbox::{Filed, Group, QueueRecipient};
 use mox_smtp::wire::RcptDsn;
 use std::collections::BTreeMap;
 
-/// Octets that a recipient takes in an entry beside its texts, at least as many as the queue counts.
-const BESIDE: usize = 16;
-
 /// One entry of the queue for each domain, so that its recipients go in one transaction; more where they are too many or too long for
 /// one. Beside a recipient stands what was decided for its mailbox here.
 pub(super) fn by_domain(
@@ -48,17 +45,12 @@ pub(super) fn by_domain(
 
 /// Neighbours that fit into an entry together.
 fn that_fit(recipients: &[QueueRecipient]) -> Vec<&[QueueRecipient]> {
-    let octets = |to: &QueueRecipient| {
-        let filed = to.filed.as_ref();
-        let filed = filed.map_or(0, |f| f.mailbox.len() + f.fields.len() + f.origin.len());
-        to.address.len() + to.dsn.len() + filed + BESIDE
-    };
     let (mut chunks, mut rest) = (Vec::new(), recipients);
     while !rest.is_empty() {
         let mut sum = 0;
         let fit = rest.iter().take(mox_mailbox::RECIPIENTS_MAX);
         let fit = fit.take_while(|to| {
-            sum += octets(to);
+            sum += to.octets();
             sum <= mox_mailbox::RECIPIENTS_OCTETS_MAX
         });
         let (chunk, left) = rest.split_at(fit.count().max(1));
@@ -80,6 +72,8 @@ mod tests {
             .collect();
         let of = |octets: Option<usize>| -> Vec<(&Path, Option<Filed>)> {
             let filed = octets.map(|octets| Filed {
+                account: mox_mailbox::AccountId(1),
+                seen: false,
                 mailbox: "Lists".into(),
                 fields: String::new(),
                 origin: Bytes::from(vec![7; octets]),

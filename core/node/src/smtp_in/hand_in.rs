@@ -176,8 +176,8 @@ fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotT
     })
 }
 
-/// Whoever has a mailbox here gets the message once, by whatever names. All go by the queue, which tries again where there is no room
-/// now, finds out where there is nobody, and tells the sender: no recipient keeps the message from others.
+/// Whoever has a mailbox here gets the message once, by whatever names. All go by the queue, which finds out where there is
+/// nobody, tells the sender, and asks for no quota: no recipient keeps the message from others.
 fn target<R: Runtime>(node: &Inner<R>, to: &Path) -> Result<Target, NotTaken> {
     let members = |members: Vec<Member>| -> Option<Vec<(AccountId, Member)>> {
         let id = |member: Member| Some((node.account_id(&member.account)?, member));

@@ -5,6 +5,11 @@ use mox_mailbox::Stop;
 use mox_store::StoreError;
 use std::io;
 
+/// No mailbox of the recipient ever holds it (RFC 1870 6.1).
+pub(super) fn too_big() -> Reply {
+    Reply::new(552, 3, 4, "the message is too big")
+}
+
 pub(super) fn mailbox_full() -> Reply {
     Reply::new(452, 2, 2, "the mailbox is full, try again later")
 }

@@ -578,6 +578,13 @@ impl Session for Server {
                 let due = self.slow.due(now, &self.config.limits);
                 self.out.text().extend_from_slice(&due);
                 self.release(now);
+                // Who looks late finds both over.
+                let limits = &self.config.limits;
+                let mail = self.mail.as_ref();
+                if mail.is_some_and(|mail| mail.since + limits.transaction <= now.mono) {
+                    let reply = Reply::new(421, 4, 2, "Timeout");
+                    self.close_with(reply, CloseReason::Timeout);
+                }
             }
             "greeting" => {
                 self.since = now.mono;
