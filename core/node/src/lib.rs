@@ -25,6 +25,7 @@ mod listen;
 mod mta_sts;
 mod node;
 mod peer;
+mod postmaster;
 mod proxied;
 mod queue_admin;
 mod queue_out;

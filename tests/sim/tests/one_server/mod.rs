@@ -50,8 +50,10 @@ pub struct One {
     pub max_size: u64,
     pub receiving: mox_node::Receiving,
     pub incoming: mox_server::config::Incoming,
-    /// `sales@ours.example` stands for ann and mox; whether they may send with it.
+    /// An alias stands for ann and mox; whether they may send with it.
     pub alias: Option<bool>,
+    /// Its local part at ours.example: sales.
+    pub alias_name: &'static str,
     /// Why the process ended by itself.
     exit: Arc<Mutex<Option<String>>>,
 }
@@ -88,6 +90,7 @@ impl One {
             receiving: mox_node::Receiving::default(),
             incoming: mox_server::config::Incoming::default(),
             alias: None,
+            alias_name: "sales",
             exit: Arc::default(),
         }
     }
@@ -181,8 +184,8 @@ impl One {
             let members = members
                 .map(|path| directory.member(path).unwrap())
                 .collect();
-            let sales = LocalPart::parse("sales", false).unwrap();
-            let added = directory.add_alias(&sales, &domain, members, may_send);
+            let alias = LocalPart::parse(self.alias_name, false).unwrap();
+            let added = directory.add_alias(&alias, &domain, members, may_send);
             added.unwrap();
         }
         directory.set_incoming("ann", self.incoming.clone());
