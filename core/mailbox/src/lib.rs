@@ -47,6 +47,7 @@ mod suppression;
 mod taken;
 mod tls_host;
 mod transcript;
+mod unended;
 mod varint;
 mod verify;
 mod verify_mailbox;
@@ -101,7 +102,7 @@ pub use queue::{
     LAST_TEXT_MAX, Outcome, QueueEntry, QueueMessage, QueueRecipient, RECIPIENTS_MAX,
     RECIPIENTS_OCTETS_MAX, Reached, Retired, RetiredAt, Said, Settled, TEXT_MAX, purge_retired,
     queue, queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message, queue_outcome,
-    queue_outcome_beside, queue_reschedule, queue_route, retired, retired_page,
+    queue_outcome_beside, queue_put_off, queue_reschedule, queue_route, retired, retired_page,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,

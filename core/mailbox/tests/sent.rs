@@ -59,6 +59,7 @@ fn ended(e: &mut Engine, id: u64, fates: Vec<Fate>) {
             .iter()
             .map(|to| to.address.clone())
             .collect(),
+        marked: now,
         next_attempt: now,
         delay_told: false,
         notice: None,
@@ -214,6 +215,7 @@ fn failures_far_apart_and_failures_of_another_kind_do_not_count() {
             reached: Vec::new(),
             steps: Steps::default(),
             unknown: Vec::new(),
+            marked: e.now,
             next_attempt: e.now,
             delay_told: false,
             notice: None,

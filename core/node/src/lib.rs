@@ -5,6 +5,7 @@
 //! [`Greeting::open`], [`Node::admit`].
 //! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
 
+mod a_labels;
 mod all;
 mod auth;
 mod backtest;
