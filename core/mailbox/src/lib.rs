@@ -41,6 +41,7 @@ mod retired_index;
 mod rows;
 mod scan;
 mod sent;
+mod sent_hours;
 mod stop;
 mod sts_policy;
 mod suppression;
@@ -125,6 +126,7 @@ pub use restored::renew_validity;
 pub use retired_index::{retired_beside, retired_of_message};
 pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
+pub use sent_hours::{SentHour, sent_hours};
 pub use stop::{Limit, Progress, Stop};
 pub use sts_policy::{
     KeptPolicy, STS_POLICIES_MAX, STS_POLICIES_OCTETS_MAX, forget_policy, keep_policy,
