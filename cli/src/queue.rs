@@ -289,10 +289,8 @@ fn waits(item: &QueueItem) -> Vec<String> {
     }
     lines.push(match (item.hold, &item.release) {
         (true, _) => "held until it is released".to_owned(),
-        (false, Some(at)) if item.attempts == 0 => {
-            format!("held back by its sender until {at}")
-        }
-        (false, _) => format!("tried next {}", item.next),
+        (false, Some(at)) => format!("held back until {at}"),
+        (false, None) => format!("tried next {}", item.next),
     });
     lines.push(match item.routed {
         true => format!("by transport {}, as an administrator chose", item.transport),
@@ -547,6 +545,7 @@ mod tests {
             attempts: 2,
             next: "2026-01-02T03:11:35Z".into(),
             release: None,
+            since: "2026-01-02T03:04:05Z".into(),
             last: Some("451 4.3.0 later\x1b[2J".into()),
             transport: "direct".into(),
             routed: false,

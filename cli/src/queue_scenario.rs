@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use mox_address::Domain;
 use mox_queue::{Ending, Outcome};
 use serde::Deserialize;
 
@@ -138,6 +139,18 @@ impl Does {
     }
 }
 
+/// A domain by the name that DNS has; a dot before it stays. What is no name is only brought into lower case.
+pub(crate) fn in_a_labels(domain: &str) -> String {
+    let (dot, name) = match domain.strip_prefix('.') {
+        Some(name) => (".", name),
+        None => ("", domain),
+    };
+    match Domain::parse(name, true).and_then(|name| name.to_ascii()) {
+        Ok(name) => format!("{dot}{name}"),
+        Err(_) => domain.to_lowercase(),
+    }
+}
+
 /// A message, as far as events are about it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About<'a> {
@@ -160,9 +173,12 @@ impl Scenario {
     fn parse(text: &str) -> Result<Self, String> {
         let options = ron::Options::default()
             .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
-        let scenario: Self = options.from_str(text).map_err(|e| e.to_string())?;
+        let mut scenario: Self = options.from_str(text).map_err(|e| e.to_string())?;
         if scenario.events.len() > EVENTS_MAX {
             return Err(format!("more than {EVENTS_MAX} events"));
+        }
+        for event in &mut scenario.events {
+            event.domain = event.domain.as_deref().map(in_a_labels);
         }
         let all = scenario.events.iter().map(|event| &event.does);
         all.chain([&scenario.otherwise]).try_for_each(Does::check)?;

@@ -19,7 +19,7 @@ use crate::ctl::{self, Command, QueueItem, QueueRules};
 use crate::failure::Failure;
 use crate::printable::printable;
 use crate::queue;
-use crate::queue_scenario::{About, Scenario};
+use crate::queue_scenario::{About, Scenario, in_a_labels};
 use crate::timestamp;
 
 /// Hours that are simulated at most.
@@ -128,23 +128,30 @@ fn moment(text: &str) -> Utc {
     Rfc3339::parse(text).map_or_else(Utc::default, |moment| moment.utc)
 }
 
-fn domain(item: &QueueItem) -> &str {
+/// Where it goes, by the name that DNS has.
+fn domain(item: &QueueItem) -> String {
     let to = item.to.first().and_then(|to| to.rsplit_once('@'));
-    to.map_or("", |(_, domain)| domain)
+    to.map(|(_, domain)| in_a_labels(domain))
+        .unwrap_or_default()
 }
 
 fn waiting(item: &QueueItem, owner: u64) -> Waiting {
     let release = item.release.as_deref().map(moment);
-    let (created, next) = (moment(&item.queued), moment(&item.next));
+    let (accepted, next) = (moment(&item.queued), moment(&item.next));
+    // A server of an earlier version does not say it.
+    let queued = match item.since.as_str() {
+        "" => release.map_or(accepted, |at| at.max(accepted)),
+        since => moment(since),
+    };
     Waiting {
         id: item.id,
         owner,
         hop: match item.one_server {
             true => NextHop::Transport(item.transport.as_str().into()),
-            false => NextHop::Domain(domain(item).to_lowercase().into()),
+            false => NextHop::Domain(domain(item).into()),
         },
         times: Times {
-            queued: release.map_or(created, |at| at.max(created)),
+            queued,
             attempts: item.attempts,
             delay_notified: item.delay_told,
         },
@@ -181,8 +188,9 @@ fn simulate<'a>(
     };
     let mut ends = |id: u64, at: Utc| {
         let item = by_id.get(&id);
+        let domain = item.map(|item| domain(item)).unwrap_or_default();
         let about = item.map(|item| About {
-            domain: domain(item),
+            domain: &domain,
             transport: &item.transport,
             one_server: item.one_server,
         });
@@ -369,6 +377,7 @@ mod tests {
             next: "2026-01-02T03:04:05Z".into(),
             hold: false,
             release: None,
+            since: String::new(),
             last: None,
             transport: "direct".into(),
             routed: false,
@@ -437,6 +446,52 @@ mod tests {
             "{words}"
         );
     }
+    #[test]
+    fn what_was_held_back_is_as_old_as_its_release_and_one_domain_is_one_by_both_names() {
+        let path = std::env::temp_dir().join(format!("mox-held-{}", std::process::id()));
+        let text = r#"(events: [(domain: "b\u{fc}cher.example", does: reply("421 later"))])"#;
+        std::fs::write(&path, text).unwrap();
+        let scenario = Scenario::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let from = moment("2026-01-12T00:00:00Z");
+        let mut items = vec![
+            // Accepted ten days ago, and released now: it has its five days still.
+            item(1, "x@xn--bcher-kva.example", "jo@ours.example"),
+            // Released tomorrow.
+            item(2, "y@B\u{dc}CHER.example", "jo@ours.example"),
+            // Nobody held this one back.
+            item(3, "z@b\u{fc}cher.example", "jo@ours.example"),
+        ];
+        items[0].since = "2026-01-12T00:00:00Z".into();
+        items[1].release = Some("2026-01-13T00:00:00Z".into());
+        items[1].since = "2026-01-13T00:00:00Z".into();
+        items[2].since = items[2].queued.clone();
+        for item in &mut items {
+            item.attempts = 3;
+            item.next = "2026-01-12T00:00:00Z".into();
+        }
+        let rules = QueueRules::default();
+        let until = from + Duration::from_secs(20 * 24 * 3_600);
+        let told = simulate(&items, &scenario, rules, (from, until), 1);
+        let failed = |id| {
+            let steps = told.steps.iter().filter(move |step| step.id == id);
+            let mut failed = steps.filter(|step| step.what == "failed");
+            failed.next().map(|step| step.at[..10].to_owned())
+        };
+        let day = |day: &str| Some(format!("2026-01-{day}"));
+        assert_eq!(
+            [failed(1), failed(2), failed(3)],
+            [day("17"), day("18"), day("12")],
+            "{}",
+            told.in_words()
+        );
+        let first = told.steps.iter().find(|step| step.id == 2).unwrap();
+        assert_eq!(
+            (&first.at[..], first.what),
+            ("2026-01-13T00:00:00Z", "tried")
+        );
+    }
+
     #[test]
     fn what_the_configuration_says_of_the_queue_is_gone_by() {
         let from = moment("2026-01-02T03:04:05Z");

@@ -249,7 +249,8 @@ selecting! {
 }
 
 selecting! {
-    /// Change when messages are tried next, up to 24 hours from now.
+    /// Change when messages are tried next, up to 30 days from now. Beyond 24 hours they are held back until then, and how long they are
+    /// tried counts from there.
     #[argh(subcommand, name = "reschedule")]
     Reschedule {
         /// all of the queue

@@ -129,8 +129,12 @@ pub struct QueueItem {
     pub next: String,
     /// Not tried until it is released.
     pub hold: bool,
-    /// Not tried before this, as its sender wants it, RFC 3339.
+    /// Not tried before this, as its sender or an administrator wants it, RFC 3339.
     pub release: Option<String>,
+    /// From when on it counts how long it is tried, RFC 3339: when it was accepted, or released after that. Empty when a server of
+    /// an earlier version is asked.
+    #[serde(default)]
+    pub since: String,
     /// What happened last, if it was tried.
     pub last: Option<String>,
     /// By which transport it is tried next.
@@ -146,7 +150,7 @@ pub struct QueueItem {
     /// What was said last of each recipient that was tried.
     #[serde(default)]
     pub said: Vec<QueueSaid>,
-    /// Attempts in which the answer to the end of the message was lost: the host may have it.
+    /// Attempts in which the answer to the end of the message was lost, or in which the server died: the host may have it.
     #[serde(default)]
     pub ambiguous: u32,
 }
@@ -200,6 +204,7 @@ impl From<Queued> for QueueItem {
             next: queued.next.to_string(),
             hold: queued.hold,
             release: queued.release.map(|at| at.to_string()),
+            since: queued.since.to_string(),
             last: queued.last,
             transport: queued.transport,
             routed: queued.is_routed,
@@ -278,7 +283,7 @@ pub struct QueueAttempt {
     pub tls: String,
     /// The transport; empty of attempts that an earlier version made.
     pub transport: String,
-    /// The answer to the end of the message was lost: the host may have it.
+    /// The answer to the end of the message was lost, or the server died in it: the host may have the message.
     #[serde(default)]
     pub ambiguous: bool,
 }

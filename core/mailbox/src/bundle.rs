@@ -3,6 +3,7 @@
 //! A message with 1,000 recipients in as many domains would need as many rows at once, more than one operation may write. A
 //! bundle is an entry with recipients of several domains; its parts take the numbers that were kept for them.
 
+use mox_address::Domain;
 use mox_machine::Utc;
 
 use crate::deliver::{Delivered, Delivery, place};
@@ -32,7 +33,7 @@ pub(crate) fn bundles(groups: &[Group]) -> Vec<(Group, u64)> {
             && octets(&bundle.recipients) + octets(&group.recipients) <= RECIPIENTS_OCTETS_MAX
             && (bundle.next_attempt, bundle.hold) == (group.next_attempt, group.hold)
             && bundle.release == group.release
-            && bundle.recipients.last().map(domain) != group.recipients.first().map(domain)
+            && !is_neighbour(&bundle.recipients, &group.recipients)
         {
             bundle.recipients.extend_from_slice(&group.recipients);
             *count += 1;
@@ -109,6 +110,12 @@ pub fn queue_deliver(
         (to, Fate::Delivered("to a mailbox here".into()))
     });
     retire(&mut edit, &entry, done.collect())?;
+    // It goes on for the others.
+    if let Some(attempt) = entry.attempts.last_mut()
+        && !entry.recipients.is_empty()
+    {
+        attempt.ended = None;
+    }
     let entry = match entry.recipients.is_empty() {
         true => {
             remove(&mut edit, &entry)?;
@@ -125,7 +132,27 @@ pub fn queue_deliver(
 
 /// Neighbours at the same domain.
 fn runs(recipients: &[QueueRecipient]) -> impl Iterator<Item = &[QueueRecipient]> {
-    recipients.chunk_by(|a, b| domain(a) == domain(b))
+    recipients.chunk_by(are_together)
+}
+
+/// The last of these and the first of those would be one entry.
+fn is_neighbour(these: &[QueueRecipient], those: &[QueueRecipient]) -> bool {
+    let ends = these.last().zip(those.first());
+    ends.is_some_and(|(last, first)| are_together(last, first))
+}
+
+/// They are at one domain, whether its name is written in A-labels or in U-labels.
+fn are_together(a: &QueueRecipient, b: &QueueRecipient) -> bool {
+    let (a, b) = (domain(a), domain(b));
+    match a.is_ascii() && b.is_ascii() {
+        true => a.eq_ignore_ascii_case(b),
+        false => in_a_labels(a) == in_a_labels(b),
+    }
+}
+
+fn in_a_labels(domain: &str) -> String {
+    let name = Domain::parse(domain, true).and_then(|name| name.to_ascii());
+    name.map_or_else(|_| domain.to_lowercase(), |name| name.to_string())
 }
 
 fn domain(to: &QueueRecipient) -> &str {

@@ -12,7 +12,7 @@ use crate::rows::{HEADER_OVERHEAD, MetaRow, encode_header};
 use crate::{
     AccountId, Batch, BodyHeader, BodyId, BodyRef, DecisionBudget, Enqueue, Flags, Limit,
     MailboxId, NewBody, NewDecision, Reads, Stop, Touched, VALUE_MAX, decision, queue, reject,
-    reputation, taken,
+    reputation, sent_hours, taken,
 };
 
 /// Octets before a message (trace fields of this recipient) at most.
@@ -129,6 +129,8 @@ pub struct Beside {
     pub decision: Option<(NewDecision, DecisionBudget)>,
     /// Who wrote it, and hashes of what it is remembered by: at most [`WROTE_MAX`].
     pub wrote: Option<(AccountId, Vec<u64>)>,
+    /// Whose limits of sending it counts for, and to how many recipients it goes that the account never wrote to before.
+    pub counts: Option<(AccountId, u32)>,
     /// The number of the file in which it was handed over: no second operation takes the same.
     pub file: Option<[u8; 16]>,
     /// What it is known by if a copy of it was kept before, when it was not taken: that goes.
@@ -184,6 +186,9 @@ pub fn deliver_beside(
             delivery.body.id(),
             delivery.now,
         );
+    }
+    if let Some((account, new_recipients)) = beside.counts {
+        sent_hours::count(&mut edit, account, new_recipients)?;
     }
     // At last: old records make room for it in what the operation has left.
     if let Some((decision, budget)) = &beside.decision

@@ -84,10 +84,12 @@ pub enum Table {
     Transcript = 35,
     /// What left the queue, by the number of its entry.
     RetiredIndex = 36,
+    /// What an account has sent within the last day.
+    SentHours = 37,
 }
 
 /// Tables whose keys begin with an account and that go with it.
-pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
+pub(crate) const ACCOUNT_TABLES: [Table; 23] = [
     Table::Usage,
     Table::MailboxName,
     Table::Mailbox,
@@ -110,6 +112,7 @@ pub(crate) const ACCOUNT_TABLES: [Table; 22] = [
     Table::Suppression,
     Table::Sent,
     Table::SuppressionCount,
+    Table::SentHours,
 ];
 
 /// Tables whose keys begin with an account and a mailbox, and that go with it. Not `Meta` and `Header`, which are

@@ -41,12 +41,14 @@ mod retired_index;
 mod rows;
 mod scan;
 mod sent;
+mod sent_hours;
 mod stop;
 mod sts_policy;
 mod suppression;
 mod taken;
 mod tls_host;
 mod transcript;
+mod unended;
 mod varint;
 mod verify;
 mod verify_mailbox;
@@ -101,7 +103,8 @@ pub use queue::{
     IDS_MAX, LAST_TEXT_MAX, Outcome, Owner, QueueEntry, QueueMessage, QueueRecipient,
     RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Reached, Retired, RetiredAt, Said, Settled, TEXT_MAX,
     purge_retired, queue, queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message,
-    queue_outcome, queue_outcome_beside, queue_reschedule, queue_route, retired, retired_page,
+    queue_outcome, queue_outcome_beside, queue_put_off, queue_reschedule, queue_route, retired,
+    retired_page,
 };
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
@@ -124,6 +127,7 @@ pub use restored::renew_validity;
 pub use retired_index::{retired_beside, retired_of_message};
 pub use rows::Usage;
 pub use sent::{Notified, Telling, queue_notified};
+pub use sent_hours::{SentHour, sent_hours};
 pub use stop::{Limit, Progress, Stop};
 pub use sts_policy::{
     KeptPolicy, STS_POLICIES_MAX, STS_POLICIES_OCTETS_MAX, forget_policy, keep_policy,

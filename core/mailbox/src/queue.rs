@@ -14,6 +14,7 @@ use crate::edit::Edit;
 use crate::key::{self, Referrer, Table};
 use crate::rows::{Stored, octets, utc, utc_option};
 use crate::sent::{self, Notified};
+use crate::unended::count_unended;
 use crate::{
     AccountId, Batch, Body, BodyRef, Limit, Observation, Progress, ReadError, Reads, Space, Steps,
     Stop, Touched, scan,
@@ -156,7 +157,7 @@ pub struct Reached {
     pub status: String,
     /// These are the words of the host, and not our own.
     pub from_peer: bool,
-    /// In how many attempts the answer to the final dot was lost: the recipient may have the message.
+    /// In how many attempts the answer to the final dot was lost, or of how many no end is known: the recipient may have the message.
     pub ambiguous: u32,
 }
 
@@ -301,7 +302,8 @@ pub struct QueueEntry {
     pub release: Option<Utc>,
     /// The transport that an administrator chose; empty where routes say which.
     pub transport: String,
-    /// Attempts in which the answer to the final dot was lost: the host may have the message, and get it again.
+    /// Attempts in which the answer to the final dot was lost, or of which no end is known: the host may have the message, and get
+    /// it again.
     pub ambiguous: u32,
     /// Whose it is, as its message says too; `None` where an earlier version made it.
     pub owner: Option<Owner>,
@@ -325,7 +327,7 @@ pub struct Attempt {
     pub tls: String,
     /// The transport by which it was tried; empty where an earlier version made the attempt.
     pub transport: String,
-    /// The answer to the final dot was lost: the host may have the message.
+    /// The answer to the final dot was lost, or the attempt came to no end: the host may have the message.
     pub ambiguous: bool,
 }
 
@@ -361,7 +363,10 @@ pub struct Outcome {
     pub steps: Steps,
     /// Of those that failed, the addresses that another server does not know: three times in a row are enough.
     pub unknown: Vec<String>,
-    /// When those deferred are tried next.
+    /// When the next attempt is according to the row that [`queue_attempt`] wrote. Where it has another time by now, an administrator
+    /// chose that meanwhile.
+    pub marked: Utc,
+    /// When those deferred are tried next, where nobody chose another time.
     pub next_attempt: Utc,
     /// The sender was told, now or earlier, that it takes longer.
     pub delay_told: bool,
@@ -518,7 +523,7 @@ pub(crate) fn open(reads: &dyn Reads, id: u64) -> Result<QueueEntry, Stop> {
 }
 
 /// Marks that an attempt begins, before it does. Should the server die in it, the entry is tried again at `retry`. `None` when it
-/// was held back meanwhile.
+/// was held back meanwhile. Of the attempt before that came to no end nobody knows whether it delivered: it counts as ambiguous.
 pub fn queue_attempt(
     reads: &dyn Reads,
     id: u64,
@@ -531,6 +536,7 @@ pub fn queue_attempt(
     if entry.hold || entry.release.is_some_and(|at| at > now) {
         return Ok((Batch::default(), None));
     }
+    count_unended(&mut entry);
     entry.attempts_made = entry.attempts_made.saturating_add(1);
     // Rows of earlier versions may have more.
     while entry.attempts.len() >= ATTEMPTS_KEPT {
@@ -590,7 +596,9 @@ pub fn queue_outcome_beside(
         attempt.ambiguous = is_ambiguous;
     }
     transcript::keep(&mut edit, &entry, &outcome.steps)?;
-    entry.next_attempt = outcome.next_attempt;
+    if entry.next_attempt == outcome.marked {
+        entry.next_attempt = outcome.next_attempt;
+    }
     // It may have been told while the attempt ran.
     let tells_failure = (outcome.fates.iter()).any(|fate| matches!(fate, Fate::Failed(_)));
     let too_late = entry.delay_told && !tells_failure;
@@ -801,6 +809,7 @@ pub fn queue_drop(
         edit.promised = true;
         place(&mut edit, notice)?;
     }
+    count_unended(&mut entry);
     let recipients = core::mem::take(&mut entry.recipients).into_iter();
     let dropped = recipients.map(|to| (to, Fate::Dropped)).collect();
     retire(&mut edit, &entry, dropped)?;
@@ -842,6 +851,22 @@ pub fn queue_reschedule(
         entry.release = Some(entry.release.map_or(now, |release| release.max(now)));
     }
     entry.hold = hold.unwrap_or(entry.hold);
+    edit.put(key::queue(Table::Queue, id), entry.encode());
+    edit.touched.push(Touched::Queue);
+    Ok((edit.finish()?, entry))
+}
+
+/// Holds an entry back until a moment, however far ahead: how long it is tried counts from then.
+pub fn queue_put_off(
+    reads: &dyn Reads,
+    id: u64,
+    until: Utc,
+    now: Utc,
+) -> Result<(Batch, QueueEntry), Stop> {
+    let mut edit = Edit::new(reads, now);
+    let mut entry = open(reads, id)?;
+    entry.next_attempt = until;
+    entry.release = Some(until);
     edit.put(key::queue(Table::Queue, id), entry.encode());
     edit.touched.push(Touched::Queue);
     Ok((edit.finish()?, entry))

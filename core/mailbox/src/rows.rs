@@ -62,6 +62,7 @@ stored! {
     crate::Suppression: 1 "suppressions";
     crate::suppression::SuppressionCount: 1 "how many suppressions there are";
     crate::sent::SentRow: 1 "what was sent";
+    crate::sent_hours::SentHours: 1 "what was sent within a day";
     crate::Transcript: 1 "what was done in attempts";
     crate::decision::Kept: 1 "what decisions are kept";
     crate::decision::DecisionRow: 1 "decisions";

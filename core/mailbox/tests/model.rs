@@ -598,6 +598,7 @@ impl World {
             reached: Vec::new(),
             steps: Steps::default(),
             unknown: Vec::new(),
+            marked: now,
             next_attempt: now,
             delay_told: true,
             notice,

@@ -51,6 +51,11 @@ fn outcome(e: &Engine, fates: Vec<Fate>) -> Outcome {
         reached: Vec::new(),
         steps: Steps::default(),
         unknown: Vec::new(),
+        // Nobody changed the row since the attempt began.
+        marked: queue(&e.rows, 0, 1)
+            .unwrap()
+            .first()
+            .map_or(e.now, |entry| entry.next_attempt),
         next_attempt: Utc::from_secs(e.now.secs() + 450),
         delay_told: false,
         notice: None,
@@ -112,6 +117,103 @@ fn an_attempt_is_recorded_before_it_starts_and_survives_without_outcome() {
     assert_eq!(told, (None, "", "direct"));
     let missing = e.run(|reads| queue_attempt(reads, 2, "h", retry, now));
     assert_eq!(missing, Err(Stop::NoSuchEntry(2)));
+    e.check();
+}
+
+#[test]
+fn an_attempt_that_came_to_no_end_may_have_delivered_and_counts_so_once() {
+    let (mut e, a) = Engine::with_account();
+    let to = ["carol@b.example", "dave@b.example"];
+    let job = submission(&mut e, a, 100, vec![group(&to)]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let attempt = |e: &mut Engine| {
+        let now = e.now;
+        let entry = e.run(|reads| queue_attempt(reads, 1, "direct", now, now));
+        entry.unwrap().unwrap()
+    };
+    let counted = |entry: &QueueEntry| {
+        let attempts = entry.attempts.iter().map(|attempt| attempt.ambiguous);
+        let to = entry.recipients.iter().map(QueueRecipient::ambiguous);
+        (
+            attempts.collect::<Vec<_>>(),
+            to.collect::<Vec<_>>(),
+            entry.ambiguous,
+        )
+    };
+    let first = attempt(&mut e);
+    assert_eq!(counted(&first), (vec![false], vec![0, 0], 0));
+    // The server dies, and tries again.
+    let second = attempt(&mut e);
+    assert_eq!(counted(&second), (vec![true, false], vec![1, 1], 1));
+    assert_eq!(second.attempts[0].ended, None);
+    let no_end = "the server died before it knew what came of it";
+    assert_eq!(second.attempts[0].outcome, no_end);
+    let said = second.recipients.iter().flat_map(|to| &to.last);
+    let texts: Vec<&str> = said.map(|said| &said.text[..]).collect();
+    assert_eq!(texts, [no_end; 2]);
+    let later = |text: &str| Fate::Deferred(text.into());
+    let busy = outcome(&e, vec![later("450 busy"), later("451 not yet")]);
+    e.run(|reads| queue_outcome(reads, 1, &busy)).unwrap();
+    // What ended does not count.
+    let third = attempt(&mut e);
+    assert_eq!(counted(&third), (vec![true, false, false], vec![1, 1], 1));
+    // It dies again. Who takes it out of the queue learns of that too, and what was said before stays.
+    let now = e.now;
+    let kept = e.run(|reads| queue_attempt(reads, 1, "direct", now, now));
+    let kept = kept.unwrap().unwrap();
+    assert_eq!(kept.recipients[0].last.as_ref().unwrap().text, "450 busy");
+    assert_eq!(kept.ambiguous, 2);
+    e.run(|reads| queue_drop(reads, 1, None, now)).unwrap();
+    let left = retired(&e.rows, Utc::from_secs(0), 9).unwrap();
+    let by: Vec<u32> = left[0].reached.iter().map(|by| by.ambiguous).collect();
+    assert_eq!((left[0].ambiguous, by), (3, vec![3, 3]));
+    e.check();
+}
+
+#[test]
+fn a_time_that_is_chosen_while_an_entry_is_tried_stays_and_no_other_is_kept() {
+    let (mut e, a) = Engine::with_account();
+    let job = submission(&mut e, a, 100, vec![group(&["x@b.example"])]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let at = |secs| Utc::from_secs(START + secs);
+    let mut tried = |chosen: &[(Option<Utc>, Option<bool>)], put_off: Option<Utc>| {
+        let now = e.now;
+        e.run(|reads| queue_attempt(reads, 1, "direct", at(7_200), now))
+            .unwrap()
+            .unwrap();
+        let busy = Outcome {
+            next_attempt: at(900),
+            ..outcome(&e, vec![Fate::Deferred("450 busy".into())])
+        };
+        for &(next, hold) in chosen {
+            e.run(|reads| queue_reschedule(reads, 1, next, hold, now))
+                .unwrap();
+        }
+        if let Some(until) = put_off {
+            e.run(|reads| queue_put_off(reads, 1, until, now)).unwrap();
+        }
+        let left = e.run(|reads| queue_outcome(reads, 1, &busy)).unwrap();
+        let left = left.entry.unwrap();
+        (left.next_attempt, left.hold, left.release)
+    };
+    assert_eq!(tried(&[], None), (at(900), false, None));
+    // Later, and now: right after the attempt.
+    assert_eq!(tried(&[(Some(at(20)), None)], None), (at(20), false, None));
+    let kicked = (Some(at(0)), Some(false));
+    assert_eq!(tried(&[kicked], None), (at(0), false, None));
+    // The attempt after it has the plan's time again.
+    assert_eq!(tried(&[], None), (at(900), false, None));
+    let month = Some(at(30 * DAY));
+    assert_eq!(tried(&[], month), (at(30 * DAY), false, month));
+    // What an administrator put off is tried earlier when one says so.
+    let mut change = |next, hold| {
+        let now = e.now;
+        let entry = e.run(|reads| queue_reschedule(reads, 1, next, hold, now));
+        let entry = entry.unwrap();
+        (entry.next_attempt, entry.release)
+    };
+    let now = at(0);
+    assert_eq!(change(Some(now), None), (now, Some(now)));
     e.check();
 }
 

@@ -90,6 +90,54 @@ fn few_domains_are_entries_at_once_and_an_entry_of_one_domain_is_no_bundle() {
 }
 
 #[test]
+fn an_entry_with_both_names_of_one_domain_is_no_bundle() {
+    let (mut e, a) = Engine::with_account();
+    let one = [
+        "x@b\u{fc}cher.example",
+        "y@xn--bcher-kva.example",
+        "z@B\u{dc}CHER.example",
+    ];
+    let one: Vec<String> = one.iter().map(|&to| to.into()).collect();
+    let job = submission(&mut e, a, vec![one.clone(), vec!["z@c.example".into()]]);
+    let done = e.run(|reads| deliver(reads, &job)).unwrap();
+    assert_eq!(done.queued, [1, 2]);
+    assert!(!queue_entry(&e.rows, 1).unwrap().unwrap().is_bundle());
+    let now = e.now;
+    let entries = e.run(|reads| queue_unbundle(reads, 1, now)).unwrap();
+    assert_eq!(entries.len(), 1);
+    let to = entries[0].recipients.iter().map(|to| to.address.clone());
+    assert_eq!(to.collect::<Vec<_>>(), one);
+}
+
+#[test]
+fn an_attempt_goes_on_for_those_who_have_no_mailbox_here() {
+    let (mut e, a) = Engine::with_account();
+    let both = vec!["x@here.example".to_string(), "y@here.example".to_string()];
+    let job = submission(&mut e, a, vec![both]);
+    e.run(|reads| deliver(reads, &job)).unwrap();
+    let now = e.now;
+    e.run(|reads| queue_attempt(reads, 1, "direct", now, now))
+        .unwrap();
+    let message = queue_message(&e.rows, 1).unwrap().unwrap();
+    let delivery = Delivery {
+        body: Body::Stored(message.body),
+        targets: vec![target(a, INBOX)],
+        queue: None,
+        ..job.clone()
+    };
+    let to = ["x@here.example".to_string()];
+    let (left, _) = e
+        .run(|reads| queue_deliver(reads, 1, &to, &delivery, None))
+        .unwrap();
+    assert_eq!(left.unwrap().attempts[0].ended, None);
+    let left = retired(&e.rows, Utc::default(), 10).unwrap();
+    assert_eq!(left[0].attempts[0].ended, Some(now));
+    // So it counts, should the server die now.
+    let next = e.run(|reads| queue_attempt(reads, 1, "direct", now, now));
+    assert_eq!(next.unwrap().unwrap().ambiguous, 1);
+}
+
+#[test]
 fn a_recipient_of_the_queue_with_a_mailbox_here_is_delivered_to_and_leaves_in_one_operation() {
     let (mut e, a) = Engine::with_account();
     let both = vec!["x@here.example".to_string(), "y@here.example".to_string()];

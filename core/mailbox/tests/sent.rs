@@ -59,6 +59,7 @@ fn ended(e: &mut Engine, id: u64, fates: Vec<Fate>) {
             .iter()
             .map(|to| to.address.clone())
             .collect(),
+        marked: now,
         next_attempt: now,
         delay_told: false,
         notice: None,
@@ -214,6 +215,7 @@ fn failures_far_apart_and_failures_of_another_kind_do_not_count() {
             reached: Vec::new(),
             steps: Steps::default(),
             unknown: Vec::new(),
+            marked: e.now,
             next_attempt: e.now,
             delay_told: false,
             notice: None,
@@ -450,4 +452,49 @@ fn old_failures_make_room_for_new_ones_and_are_purged() {
     assert!(e.run(|reads| unsuppress(reads, a, "kept@x")).unwrap());
     e.run(|reads| suppress(reads, a, "more@x", "", now))
         .unwrap();
+}
+
+#[test]
+fn what_an_account_sends_within_a_day_is_counted_with_each_message() {
+    const HOUR: i64 = 3_600;
+    let (mut e, a) = Engine::with_account();
+    let sent = |e: &mut Engine, new: u32| {
+        let delivery = e.delivery(10, Vec::new());
+        let beside = Beside {
+            counts: Some((a, new)),
+            ..Beside::default()
+        };
+        e.run(|reads| deliver_beside(reads, &delivery, &beside))
+            .unwrap();
+    };
+    let counted = |e: &Engine| -> Vec<(i64, u32, u32)> {
+        let hours = sent_hours(&e.rows, a).unwrap().into_iter();
+        let first = START.div_euclid(HOUR);
+        hours
+            .map(|hour| (hour.number - first, hour.messages, hour.new_recipients))
+            .collect()
+    };
+    assert_eq!(counted(&e), []);
+    sent(&mut e, 2);
+    sent(&mut e, 1);
+    e.later(HOUR);
+    sent(&mut e, 0);
+    assert_eq!(counted(&e), [(0, 2, 3), (1, 1, 0)]);
+    // A day later the first hour does not count any more.
+    e.later(23 * HOUR);
+    sent(&mut e, 4);
+    assert_eq!(counted(&e), [(1, 1, 0), (24, 1, 4)]);
+    // It is bounded, whatever the clock does.
+    for hour in 0..100 {
+        e.later(HOUR);
+        sent(&mut e, 1);
+        assert!(counted(&e).len() <= 24, "{hour}");
+    }
+    let now = e.now;
+    e.now = Utc::from_secs(START);
+    sent(&mut e, 1);
+    assert!(counted(&e).len() <= 24);
+    assert!(counted(&e).iter().all(|(hour, ..)| *hour <= 0));
+    e.now = now;
+    e.check();
 }

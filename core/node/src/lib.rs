@@ -5,6 +5,7 @@
 //! [`Greeting::open`], [`Node::admit`].
 //! Everything here is plain async code over a [`mox_driver::Runtime`]; the simulator runs the same code.
 
+mod a_labels;
 mod all;
 mod auth;
 mod backtest;
@@ -25,6 +26,7 @@ mod listen;
 mod mta_sts;
 mod node;
 mod peer;
+mod postmaster;
 mod proxied;
 mod queue_admin;
 mod queue_out;

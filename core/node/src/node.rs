@@ -103,7 +103,7 @@ pub(crate) struct Inner<R: Runtime> {
     hurried: Gate,
     directory: RwLock<Arc<Directory>>,
     signers: RwLock<Arc<Signers>>,
-    /// What accounts have sent since the start.
+    /// What accounts have sent lately, of those that have sent something since the start.
     pub(crate) sent: Mutex<SentCounts>,
     /// Messages that wait because they are the first of their authors.
     pub(crate) held_back: AtomicUsize,

@@ -11,9 +11,10 @@ use mox_server::routes::ROUTES;
 use std::time::Duration;
 
 use crate::Node;
+use crate::a_labels::{is_at, is_same};
 use crate::all::{all, at_once};
 use crate::node::{Inner, StartError};
-use crate::queue_out::{Done, drop_entry};
+use crate::queue_out::{Done, drop_entry, times};
 use crate::transports::transport_of;
 
 /// One entry of the outgoing queue.
@@ -39,8 +40,10 @@ pub struct Queued {
     pub next: Utc,
     /// Not tried until it is released.
     pub hold: bool,
-    /// Not tried before this, as its sender wants it.
+    /// Not tried before this, as its sender or an administrator wants it.
     pub release: Option<Utc>,
+    /// From when on it counts how long it is tried: when it was accepted, or released after that.
+    pub since: Utc,
     /// What came of the last attempt.
     pub last: Option<String>,
     /// By which transport it is tried next.
@@ -66,9 +69,9 @@ pub struct Selection {
     pub account: Option<String>,
     /// With this reverse-path; letter case does not count. Empty for the null path.
     pub sender: Option<String>,
-    /// For this address among others; letter case does not count.
+    /// For this address among others; letter case does not count, nor in which labels its domain is.
     pub recipient: Option<String>,
-    /// For an address at this domain.
+    /// For an address at this domain, in A-labels or in U-labels.
     pub domain: Option<String>,
     /// In the queue for at least so long.
     pub older: Option<Duration>,
@@ -89,7 +92,8 @@ pub enum Change {
     Hold,
     /// Tried again when its time comes.
     Release,
-    /// Tried next at this moment.
+    /// Tried next at this moment, at most 30 days ahead. Where that is further ahead than any pause of the plan, how long it is tried
+    /// counts from then, as of what its sender held back.
     Reschedule(Utc),
     /// Tried by this transport from now on; `routes` leaves it to the routes again.
     Route(String),
@@ -124,6 +128,8 @@ pub struct History {
     pub retired: Vec<Retired>,
 }
 
+/// How far ahead a message can be put off.
+const PUT_OFF_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Entries read at a time.
 const PAGE: usize = 500;
 /// Notifications that are written at once: each may hold a whole message twice.
@@ -133,7 +139,6 @@ const RETIRED_TOLD: usize = 1_000;
 
 impl Selection {
     fn selects(&self, queued: &Queued, now: Utc) -> bool {
-        let is_address = |wanted: &String, given: &String| wanted.eq_ignore_ascii_case(given);
         (self.ids.is_empty() || self.ids.contains(&queued.id))
             && self
                 .account
@@ -142,11 +147,11 @@ impl Selection {
             && self
                 .sender
                 .as_ref()
-                .is_none_or(|from| is_address(from, &queued.from))
+                .is_none_or(|from| is_same(from, &queued.from))
             && self
                 .recipient
                 .as_ref()
-                .is_none_or(|r| queued.to.iter().any(|to| is_address(r, to)))
+                .is_none_or(|r| queued.to.iter().any(|to| is_same(r, to)))
             && self
                 .domain
                 .as_ref()
@@ -168,8 +173,7 @@ impl Selection {
     fn of_retired(&self, mut retired: Retired, account: Option<AccountId>, now: Utc) -> Retired {
         let is_selected = (self.ids.is_empty() || self.ids.contains(&retired.entry))
             && (self.account.is_none() || (account.is_some() && account == retired.account))
-            && (self.sender.as_ref())
-                .is_none_or(|from| from.eq_ignore_ascii_case(&retired.reverse_path))
+            && (self.sender.as_ref()).is_none_or(|from| is_same(from, &retired.reverse_path))
             && self.older.is_none_or(|age| retired.created + age <= now)
             && (self.transport.as_ref())
                 .is_none_or(|by| retired.last().is_some_and(|last| last.transport == *by));
@@ -179,10 +183,7 @@ impl Selection {
                 Fate::Dropped => "",
             };
             is_selected
-                && self
-                    .recipient
-                    .as_ref()
-                    .is_none_or(|r| r.eq_ignore_ascii_case(to))
+                && self.recipient.as_ref().is_none_or(|r| is_same(r, to))
                 && self.domain.as_ref().is_none_or(|domain| is_at(domain, to))
                 && self.error.as_ref().is_none_or(|error| has(text, error))
         };
@@ -193,11 +194,6 @@ impl Selection {
         (retired.reached).retain(|_| keeps.next().copied().unwrap_or(false));
         retired
     }
-}
-
-fn is_at(domain: &str, to: &str) -> bool {
-    to.rsplit_once('@')
-        .is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain))
 }
 
 fn has(text: &str, part: &str) -> bool {
@@ -257,20 +253,18 @@ impl<R: Runtime> Node<R> {
     /// Does something to the selected entries; how many there were.
     ///
     /// # Errors
-    /// When the store cannot be read or written; what was done before stays done. When the moment is further ahead than the
-    /// queue believes a clock to be right. When some that are to be dropped are being tried: those stay.
+    /// When the store cannot be read or written; what was done before stays done. When the moment is more than 30 days ahead. When some that are to be dropped are being tried: those stay.
     pub async fn change_queue(
         &self,
         selection: &Selection,
         change: Change,
     ) -> Result<u64, StartError> {
-        let longest = Limits::default().longest_wait;
         if let Change::Reschedule(at) = &change
-            && *at > self.inner.runtime.now().utc + longest
+            && *at > self.inner.runtime.now().utc + PUT_OFF_MAX
         {
-            let hours = longest.as_secs() / 3_600;
+            let days = PUT_OFF_MAX.as_secs() / 86_400;
             return Err(StartError(format!(
-                "a message can be put off by {hours} hours at most; hold it, and release it when it is to go"
+                "a message can be put off by {days} days at most, and not until {at}; hold it, and release it when it is to go"
             )));
         }
         let known = self.inner.config.transport_names();
@@ -315,6 +309,8 @@ impl<R: Runtime> Node<R> {
     async fn change_entry(&self, id: u64, change: Change) -> Result<Done, StartError> {
         let now = self.inner.runtime.now().utc;
         let told = format!("{change:?}");
+        // The scheduler takes a time that is further ahead for that of a clock that was wrong; a release it never sees.
+        let soon = now + self.inner.config.sending.limits.longest_wait;
         let drops = match change {
             Change::Drop { tell } => Some(tell),
             _ => None,
@@ -334,6 +330,10 @@ impl<R: Runtime> Node<R> {
                 Change::Kick => (Some(now), Some(false)),
                 Change::Hold => (None, Some(true)),
                 Change::Release => (None, Some(false)),
+                Change::Reschedule(at) if *at > soon => {
+                    let put_off = mox_mailbox::queue_put_off(reads, id, *at, now)?;
+                    return Ok((put_off.0, Done::Yes));
+                }
                 Change::Reschedule(at) => (Some(*at), None),
             };
             let changed = mox_mailbox::queue_reschedule(reads, id, next, hold, now)?;
@@ -554,6 +554,7 @@ fn queued<R: Runtime>(
     Ok(Queued {
         id: entry.id,
         created: entry.created,
+        since: times(&entry).queued,
         to_one_server: node.config.leads_to_one_server(&transport),
         delay_told: entry.delay_told,
         transport,

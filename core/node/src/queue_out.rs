@@ -417,7 +417,7 @@ fn insert<R: Runtime>(node: &Inner<R>, waiting: &mut Waiting, entry: &QueueEntry
 }
 
 /// An entry's own time.
-fn times(entry: &QueueEntry) -> Times {
+pub(crate) fn times(entry: &QueueEntry) -> Times {
     Times {
         // A message that its sender held back is as old as its release.
         queued: (entry.release).map_or(entry.created, |at| at.max(entry.created)),

@@ -10,6 +10,7 @@ use mox_server::routes::{DIRECT, Leaving, RELAY, ROUTES};
 use rustls::RootCertStore;
 use std::sync::Arc;
 
+use crate::a_labels::domain_of;
 use crate::config::{Config, Outgoing};
 use crate::node::Inner;
 
@@ -100,8 +101,8 @@ pub(crate) fn next_hop<R: Runtime>(
         return Ok((NextHop::Transport(transport.into()), owner));
     }
     let to = entry.recipients.first();
-    let domain = to.and_then(|to| to.address.rsplit_once('@'));
-    let domain = domain.map_or("", |(_, domain)| domain);
+    // Its servers are the same by either of its names.
+    let domain = to.map(|to| domain_of(&to.address)).unwrap_or_default();
     Ok((NextHop::Domain(domain.into()), owner))
 }
 

@@ -105,6 +105,26 @@ impl SentCounts {
         .map_err(reached(false))
     }
 
+    /// Whether it is known what an account has sent lately: what it sends from now on is counted here, what it sent before a start is
+    /// to be [restored](Self::restore).
+    pub fn is_known(&self, account: &str) -> bool {
+        self.accounts.contains_key(account)
+    }
+
+    /// What an account that is not known yet has sent: numbers of hours since 1970 with messages and new recipients, the earliest first.
+    pub fn restore(&mut self, account: &str, hours: impl Iterator<Item = (i64, u32, u32)>) {
+        if self.is_known(account) {
+            return;
+        }
+        let hour = |(number, messages, new_recipients)| Hour {
+            number,
+            messages,
+            new_recipients,
+        };
+        let hours = hours.take(HOURS as usize).map(hour).collect();
+        self.accounts.insert(account.to_owned(), hours);
+    }
+
     /// Whether to tell that an account has reached a limit: once a day. The next time is a day later.
     pub fn is_to_be_told(&mut self, account: &str, now: Utc) -> bool {
         let again = self.told.get(account);
@@ -248,6 +268,27 @@ mod tests {
             reached(11).reply().to_string(),
             "451 4.7.1 this account may send to 10 recipients that it never wrote to before within a day: send to fewer"
         );
+    }
+
+    #[test]
+    fn what_was_sent_before_a_start_counts_on() {
+        let mut sent = SentCounts::default();
+        let ann = limits(3, 10);
+        assert!(!sent.is_known("ann"));
+        let number = START.div_euclid(HOUR);
+        sent.restore("ann", [(number, 2, 7)].into_iter());
+        assert!(sent.is_known("ann"));
+        assert_eq!(sent.check("ann", ann, 3, at(1)), Ok(()));
+        sent.count("ann", 3, at(1));
+        assert_eq!(
+            sent.check("ann", ann, 0, at(1)).unwrap_err().clears,
+            Some(at(24))
+        );
+        // Once only: what was counted since is more than what was read.
+        sent.restore("ann", [(number, 0, 0)].into_iter());
+        assert!(sent.check("ann", ann, 0, at(1)).is_err());
+        sent.restore("bob", core::iter::empty());
+        assert_eq!(sent.check("bob", ann, 10, at(1)), Ok(()));
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Transaction {
 pub struct Stub {
     address: SocketAddr,
     taken: Arc<Mutex<Vec<Transaction>>>,
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Stub {
@@ -62,15 +63,21 @@ impl Stub {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let all = taken.clone();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (all, commands) = (taken.clone(), heard.clone());
         let refusals = Arc::new(AtomicUsize::new(count));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (taken, refusals) = (all.clone(), refusals.clone());
-                std::thread::spawn(move || session(stream, refusal, &refusals, &taken));
+                let (taken, heard) = (all.clone(), commands.clone());
+                let refusals = refusals.clone();
+                std::thread::spawn(move || session(stream, refusal, &refusals, &taken, &heard));
             }
         });
-        Self { address, taken }
+        Self {
+            address,
+            taken,
+            heard,
+        }
     }
 
     /// As `--relay` wants it.
@@ -87,6 +94,11 @@ impl Stub {
     pub fn taken(&self) -> Vec<Transaction> {
         self.taken.lock().unwrap().clone()
     }
+
+    /// All commands so far, of all sessions.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
 }
 
 /// One connection, to its end; a connection that breaks is the other side's affair. `None` at its end.
@@ -95,6 +107,7 @@ fn session(
     refusal: &str,
     refusals: &AtomicUsize,
     taken: &Mutex<Vec<Transaction>>,
+    heard: &Mutex<Vec<String>>,
 ) -> Option<()> {
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -111,6 +124,7 @@ fn session(
             return None;
         }
         let line = line.trim_end().to_owned();
+        heard.lock().unwrap().push(line.clone());
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
         let reply = match verb.as_str() {
             "EHLO" => "250-stub.example\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 PIPELINING",

@@ -1,5 +1,5 @@
 //! A server that is killed again and again while it sends: nothing that it promised to send is lost, and what arrives twice is
-//! what was on its way when it was killed.
+//! what was on its way when it was killed, and known to the server as such.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use mox_e2e::crash::{Victim, Wire, command};
 use mox_e2e::{Stub, wait_for};
 use mox_machine::Seed;
+use serde_json::Value;
 
 /// Messages that are promised in all.
 const MESSAGES: usize = 2_000;
@@ -53,6 +54,13 @@ fn submit(port: u16, first: usize) -> Vec<usize> {
     // A server that is killed breaks the connection.
     let _ = send();
     promised
+}
+
+/// The id of the transaction that brought a message, by the trace field of our server, which comes first.
+fn transaction(message: &str) -> String {
+    let (_, behind) = message.split_once(" id ").unwrap();
+    let end = behind.find(|c: char| !c.is_ascii_alphanumeric());
+    behind[..end.unwrap()].to_owned()
 }
 
 #[test]
@@ -105,8 +113,31 @@ fn a_server_that_is_killed_while_it_sends_loses_nothing_and_repeats_only_what_wa
         let listed = command(&["--ctl", ctl.to_str().unwrap(), "queue", "list", "--json"]);
         (listed.stdout == b"[]\n").then_some(())
     });
+    // What is known of each message, by its transaction.
+    let ctl = server.data().join("ctl");
+    let retired = ["--ctl", ctl.to_str().unwrap(), "queue", "retired", "--json"];
+    let retired: Vec<Value> = serde_json::from_slice(&command(&retired).stdout).unwrap();
+    let ambiguous = retired.iter().map(|row| {
+        let count = row["ambiguous"].as_u64().unwrap();
+        (row["transaction"].as_str().unwrap().to_owned(), count)
+    });
+    let ambiguous: BTreeMap<String, u64> = ambiguous.collect();
     assert_eq!(server.terminate().code(), Some(0));
     server.verify_clean();
+
+    let mut taken: BTreeMap<String, u64> = BTreeMap::new();
+    for one in stub.taken() {
+        let message = String::from_utf8(one.message()).unwrap();
+        *taken.entry(transaction(&message)).or_default() += 1;
+    }
+    for (transaction, copies) in &taken {
+        let known = ambiguous.get(transaction);
+        assert!(
+            known.is_some_and(|known| *known >= copies - 1),
+            "transaction {transaction} arrived {copies} times, of which the server knows: {known:?}"
+        );
+    }
+    let doubted = ambiguous.values().filter(|count| **count > 0).count();
 
     let mut repeated = 0;
     for (number, at) in copies(&stub) {
@@ -122,7 +153,7 @@ fn a_server_that_is_killed_while_it_sends_loses_nothing_and_repeats_only_what_wa
         }
     }
     println!(
-        "{} messages promised, {} kills, {} taken by the other side, {repeated} of them again",
+        "{} messages promised, {} kills, {} taken by the other side, {repeated} of them again, {doubted} in doubt",
         promised.len(),
         kills.len(),
         stub.taken().len()

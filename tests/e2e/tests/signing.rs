@@ -338,4 +338,15 @@ fn an_account_is_told_when_it_may_send_more() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
+
+    // That counts on when the server dies and starts again.
+    server.kill();
+    server.resume();
+    let mut smtp = submission(&server);
+    smtp.command("MAIL FROM:<ann@example.org>", "250");
+    let said = smtp.command("RCPT TO:<new0@far.example>", "451 4.7.1 ");
+    assert!(
+        said.contains("3 messages") && said.contains("try again after 20"),
+        "{said}"
+    );
 }

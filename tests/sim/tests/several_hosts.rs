@@ -449,6 +449,65 @@ fn what_was_held_back_has_its_whole_time_from_its_release() {
 }
 
 #[test]
+fn a_domain_by_both_of_its_names_is_one_transaction_one_bound_and_one_selection() {
+    let asks = [" SMTPUTF8", ""];
+    let names = ["b\u{fc}cher.example", "xn--bcher-kva.example"];
+    world(
+        vec![Some(Box::new(Plain) as Host)],
+        move |one, ledgers, client| async move {
+            let to = [format!("carol@{}", names[0]), format!("dave@{}", names[1])];
+            let to: Vec<&str> = to.iter().map(String::as_str).collect();
+            submit_with(&client, asks[0], &to, &text(MARK, 3))
+                .await
+                .unwrap();
+            assert!(one.settle(HOUR).await);
+            let [delivered] = &ledgers[0].deliveries()[..] else {
+                panic!("{:?}", ledgers[0].deliveries())
+            };
+            let both = ["dave@xn--bcher-kva.example", "carol@xn--bcher-kva.example"];
+            assert_eq!(delivered.to, both);
+            one.stop().await;
+        },
+    );
+    let hangs = Does(|seen: &Seen<'_>| (seen.stage == Stage::Rcpt).then(|| vec![Act::Hang]));
+    world(
+        vec![Some(Box::new(hangs) as Host)],
+        move |mut one, ledgers, client| async move {
+            for _ in 0..4 {
+                for (params, name) in asks.into_iter().zip(names) {
+                    let to = format!("carol@{name}");
+                    submit_with(&client, params, &[&to], &text(MARK, 3))
+                        .await
+                        .unwrap();
+                }
+            }
+            sleep(&client, MINUTE).await;
+            // As many as to any domain.
+            assert_eq!((ledgers[0].visits().len(), one.queue().len()), (4, 8));
+            let found = |selection: Selection| one.node().queue_from(&selection, 0, 10).unwrap().0;
+            for name in ["B\u{dc}CHER.example", names[0], names[1]] {
+                let domain = Some(name.to_owned());
+                let recipient = Some(format!("Carol@{name}"));
+                let found = [
+                    found(Selection {
+                        domain,
+                        ..Selection::default()
+                    })
+                    .len(),
+                    found(Selection {
+                        recipient,
+                        ..Selection::default()
+                    })
+                    .len(),
+                ];
+                assert_eq!(found, [8, 8], "{name}");
+            }
+            one.crash();
+        },
+    );
+}
+
+#[test]
 fn what_a_host_says_is_kept_word_for_word() {
     let said = format!("450 4.2.0 {}", "very busy ".repeat(100));
     let busy = said.clone();

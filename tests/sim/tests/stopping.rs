@@ -365,7 +365,20 @@ fn a_delay_is_told_when_it_is_due_though_a_crash_ended_the_last_attempt() {
 
 #[test]
 fn what_a_stranger_sent_and_nobody_can_have_is_told_to_the_postmaster() {
-    world(Plain, |mut one, _, client| async move {
+    a_strangers_message_fails(None, ["mox"]);
+}
+
+#[test]
+fn who_is_behind_an_alias_for_the_postmaster_is_told_of_what_a_stranger_sent_too() {
+    a_strangers_message_fails(Some("postmaster"), ["ann", "mox"]);
+}
+
+/// A stranger's message cannot be delivered; these accounts are told of it. Ann and mox are behind the alias, where there is one.
+fn a_strangers_message_fails<const N: usize>(alias: Option<&'static str>, told: [&'static str; N]) {
+    world(Plain, move |mut one, _, client| async move {
+        if let Some(alias) = alias {
+            (one.alias, one.alias_name) = (Some(false), alias);
+        }
         one.start().await;
         let to = ["ann@ours.example"];
         submit_with(&client, " HOLDFOR=600", &to, &text(MARK, 3))
@@ -409,10 +422,13 @@ fn what_a_stranger_sent_and_nobody_can_have_is_told_to_the_postmaster() {
         sleep(&client, MINUTE).await;
         let published = one.node().store().published();
         let view = &*published.view;
-        let postmaster = mox_mailbox::account(view, "mox").unwrap().unwrap().id;
-        let inbox = mox_mailbox::mailbox_id(view, postmaster, mox_mailbox::INBOX).unwrap();
-        let status = mox_mailbox::status(view, postmaster, inbox.unwrap()).unwrap();
-        assert_eq!(status.unwrap().messages, 1);
+        for account in ["ann", "mox"] {
+            let id = mox_mailbox::account(view, account).unwrap().unwrap().id;
+            let inbox = mox_mailbox::mailbox_id(view, id, mox_mailbox::INBOX).unwrap();
+            let status = mox_mailbox::status(view, id, inbox.unwrap()).unwrap();
+            let messages = status.unwrap().messages;
+            assert_eq!(messages == 1, told.contains(&account), "{account}");
+        }
         assert_eq!(one.queue().len(), 1);
     });
 }

@@ -4,7 +4,7 @@ use core::future::poll_fn;
 use futures_lite::future;
 use mox_address::Path;
 use mox_driver::Runtime;
-use mox_machine::mutant;
+use mox_machine::{Utc, mutant};
 use mox_mailbox::{
     Fate, Observation, Outcome as Recorded, QueueEntry, QueueMessage, QueueRecipient, Reached,
 };
@@ -121,10 +121,13 @@ async fn attempt<R: Runtime>(
     before.attempts += 1;
     let retry = node.config.plan.retry_at(&before, now, jitter);
     let (by, chosen) = (transport.clone(), entry.transport.clone());
+    let longest = node.config.sending.limits.longest_wait;
     let op = move |reads: &dyn mox_mailbox::Reads| {
-        // Dropped meanwhile, or led elsewhere: it is looked at again.
+        // Dropped meanwhile, put off, or led elsewhere: it is looked at again. A time that is further ahead than any pause was set by a
+        // clock that was wrong.
         let there = mox_mailbox::queue_entry(reads, id)?;
-        if there.is_none_or(|there| there.transport != chosen) {
+        let is_put_off = |at| at > now && at <= now + longest;
+        if there.is_none_or(|there| there.transport != chosen || is_put_off(there.next_attempt)) {
             return Ok((mox_mailbox::Batch::default(), None));
         }
         mox_mailbox::queue_attempt(reads, id, &by, retry, now)
@@ -138,6 +141,7 @@ async fn attempt<R: Runtime>(
         return Ok(Vec::new());
     };
 
+    let marked = entry.next_attempt;
     let (entry, refused) = local::deliver(node, entry, &message)
         .await
         .map_err(|e| e.to_string())?;
@@ -184,17 +188,14 @@ async fn attempt<R: Runtime>(
     if !is_told.load(Ordering::Relaxed) {
         seen.clear();
     }
-    if !is_whole && !results.iter().any(|r| is_decided(r.as_ref())) {
-        // Nobody has the message by this attempt; its row says when the next one is.
-        return Err("the server stops".into());
-    }
+    // No final dot was sent to whom a stop cuts off: unlike a crash this leaves nothing in doubt, and the row is to say so.
     if !is_whole {
         steps.note("the server was stopped");
     }
     let results = results.into_iter();
     let results = results.map(|result| match result {
         // What our own stop cut short is tried again as soon as there is a server, however old it is.
-        None if !is_whole => Attempted::CutShort,
+        result if !is_whole && !is_decided(result.as_ref()) => Attempted::CutShort,
         None => Attempted::Ended(ours(
             Outcome::Temporary,
             "4.4.1",
@@ -209,6 +210,7 @@ async fn attempt<R: Runtime>(
         results,
         seen,
         steps: steps.take(),
+        marked,
     };
     record(node, entry, &message, done, jitter).await?;
     Ok(Vec::new())
@@ -228,6 +230,8 @@ struct Done {
     /// How TLS went.
     seen: Vec<Observation>,
     steps: mox_mailbox::Steps,
+    /// When the next attempt is according to the row, unless an administrator changed that meanwhile.
+    marked: Utc,
 }
 
 /// Writes down what came of an attempt, with the notice to the sender if there is one: one operation.
@@ -242,6 +246,7 @@ async fn record<R: Runtime>(
         results,
         seen,
         steps,
+        marked,
     } = done;
     let now = node.runtime.now().utc;
     let times = times(&entry);
@@ -374,6 +379,7 @@ async fn record<R: Runtime>(
         reached,
         steps,
         unknown,
+        marked,
         next_attempt: retry,
         delay_told,
         notice,
@@ -390,6 +396,7 @@ async fn record<R: Runtime>(
             reached: outcome.reached.clone(),
             steps: outcome.steps.clone(),
             unknown: Vec::new(),
+            marked,
             next_attempt: retry.max(later),
             delay_told: entry.delay_told,
             notice: None,

@@ -6,7 +6,6 @@ use mox_driver::{Pool, Runtime};
 use mox_machine::{Utc, fault, mutant};
 use mox_mailbox::{AccountId, Delivery, Flags, QueueMessage, QueueRecipient, Target};
 use mox_message::dsn::{self, Diagnostic, Dsn, Recipient};
-use mox_server::Found;
 use mox_smtp::wire::{MailDsn, RcptDsn, Return};
 use mox_store::Spooled;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use super::attempt::Result;
 use crate::composed;
 use crate::node::Inner;
+use crate::postmaster::Postmaster;
 
 /// Octets of a message that is returned whole, at most; of a larger one its header is.
 const WHOLE_MAX: u64 = 1024 * 1024;
@@ -108,10 +108,10 @@ pub(super) async fn compose<R: Runtime>(
     // RFC 5321 6.1: what was taken from a stranger is not dropped without a word. Who it says that it is from may not be.
     let is_strangers = message.account.is_none() && !message.reverse_path.is_empty();
     let is_given_up = kind == Kind::Failed && !told.is_empty();
-    let postmaster = (is_strangers && is_given_up).then(|| postmaster(node));
+    let postmaster = (is_strangers && is_given_up).then(|| Postmaster::of(node));
     let postmaster = postmaster.flatten();
-    let reader = postmaster.as_ref().map(|(account, _)| *account);
-    let Some(account) = account.or(reader) else {
+    let reader = postmaster.as_ref().and_then(|them| them.readers.first());
+    let Some(account) = account.or_else(|| reader.map(|(account, _)| *account)) else {
         if is_given_up {
             tracing::warn!(
                 target: "queue",
@@ -157,25 +157,20 @@ pub(super) async fn compose<R: Runtime>(
             return Err(NotWritten);
         }
     };
-    let reader = postmaster.map_or(sender, |(_, path)| path);
-    delivery.targets = vec![target(account, &reader, now)];
+    let (path, readers) = match postmaster {
+        Some(Postmaster { path, readers }) => (path, readers),
+        None => (sender, vec![(account, mox_mailbox::INBOX.into())]),
+    };
+    let readers = readers.into_iter();
+    delivery.targets = readers.map(|reader| target(reader, &path, now)).collect();
     Ok(Some((delivery, spooled)))
 }
 
-/// Who reads of mail that nobody else is told of.
-fn postmaster<R: Runtime>(node: &Inner<R>) -> Option<(AccountId, Path)> {
-    let path = Path::parse(&format!("postmaster@{}", node.config.hostname), true).ok()?;
-    let Found::Account { account, .. } = node.directory().find(&path) else {
-        return None;
-    };
-    Some((node.account_id(&account)?, path))
-}
-
-fn target(account: AccountId, sender: &Path, now: Utc) -> Target {
-    let prefix = mox_message::return_path(None) + &mox_message::delivered_to(sender);
+fn target((account, mailbox): (AccountId, String), to: &Path, now: Utc) -> Target {
+    let prefix = mox_message::return_path(None) + &mox_message::delivered_to(to);
     Target {
         account,
-        mailbox: mox_mailbox::INBOX.into(),
+        mailbox,
         create: true,
         prefix: Bytes::from(prefix),
         flags: Flags::NONE,

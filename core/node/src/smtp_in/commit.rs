@@ -509,7 +509,9 @@ impl Transaction {
             record::entry(node, &judged.record, judged.observations)
         });
         let (decision, room) = decision.unzip();
+        let counts = limited.filter(|(login, _)| sending::is_limited(node, login));
         let beside = Beside {
+            counts: counts.map(|(login, new)| (login.id, new)),
             decision: decision.map(|decision| (decision, record::budget(node))),
             wrote,
             file: arrival.file,

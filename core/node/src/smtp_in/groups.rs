@@ -6,8 +6,10 @@ use mox_mailbox::{Filed, Group, QueueRecipient};
 use mox_smtp::wire::RcptDsn;
 use std::collections::BTreeMap;
 
-/// One entry of the queue for each domain, so that its recipients go in one transaction; more where they are too many or too long for
-/// one. Beside a recipient stands what was decided for its mailbox here.
+use crate::a_labels::in_a_labels;
+
+/// One entry of the queue for each domain, by whichever of its names, so that its recipients go in one transaction; more where they are
+/// too many or too long for one. Beside a recipient stands what was decided for its mailbox here.
 pub(super) fn by_domain(
     recipients: &[(&Path, Option<Filed>)],
     dsn: &BTreeMap<Path, RcptDsn>,
@@ -18,7 +20,7 @@ pub(super) fn by_domain(
     for (to, filed) in recipients {
         let wishes = dsn.get(*to).map(ToString::to_string);
         domains
-            .entry(to.host.to_string())
+            .entry(in_a_labels(&to.host.to_string()))
             .or_default()
             .push(QueueRecipient {
                 address: to.to_string(),
@@ -99,5 +101,32 @@ mod tests {
                     .iter())
             );
         }
+    }
+
+    #[test]
+    fn both_names_of_a_domain_are_one_entry_of_the_queue() {
+        let to = [
+            "ann@bücher.example",
+            "al@a.example",
+            "bob@xn--bcher-kva.example",
+            "carol@BÜCHER.example",
+        ];
+        let to: Vec<Path> = to.iter().flat_map(|to| Path::parse(to, true)).collect();
+        let to: Vec<(&Path, Option<Filed>)> = to.iter().map(|to| (to, None)).collect();
+        let groups = by_domain(&to, &BTreeMap::new(), Utc::default(), None);
+        let groups = groups.iter().map(|group| {
+            let to = group.recipients.iter().map(|to| to.address.as_str());
+            to.collect::<Vec<_>>()
+        });
+        let groups: Vec<Vec<&str>> = groups.collect();
+        let [one, other] = &groups[..] else {
+            panic!("{groups:?}")
+        };
+        // Addresses stay as they were written.
+        assert_eq!(one, &["al@a.example"]);
+        let locals = other.iter().filter_map(|to| to.split_once('@'));
+        let locals: Vec<&str> = locals.map(|(local, _)| local).collect();
+        assert_eq!(locals, ["ann", "bob", "carol"]);
+        assert_eq!(other.first(), Some(&"ann@bücher.example"));
     }
 }

@@ -1,20 +1,18 @@
 //! Who runs the server hears of an account that has reached what it may send within a day: its password may have been stolen.
 
 use bytes::Bytes;
-use mox_address::{Domain, Path};
+use mox_address::Domain;
 use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_mailbox::{Flags, Target};
-use mox_server::{Found, LimitReached};
+use mox_server::LimitReached;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
 use crate::auth::Login;
 use crate::composed;
 use crate::node::Inner;
-
-/// Of the members of an alias for the postmaster, at most, who are told.
-const READERS_MAX: usize = 10;
+use crate::postmaster::Postmaster;
 
 /// Puts it down in the log, and tells the postmaster, once a day for each account. `peer` is from where the account sends.
 pub(super) fn tell<R: Runtime>(
@@ -104,29 +102,15 @@ fn postmaster_at(host: &Domain) -> String {
 }
 
 async fn deliver<R: Runtime>(node: &Inner<R>, text: String, now: Utc) -> Result<(), String> {
-    let path = Path::parse(&postmaster_at(&node.config.hostname), true);
-    let path = path.map_err(|_| "the host name is none")?;
-    let readers = match node.directory().find(&path) {
-        Found::Account {
-            account, mailbox, ..
-        } => vec![(account, mailbox)],
-        Found::Alias { members, .. } => {
-            let members = members.into_iter().take(READERS_MAX);
-            members.map(|member| (member.account, None)).collect()
-        }
-        Found::UnknownLocalPart | Found::NotOurs => Vec::new(),
-    };
-    let readers: Vec<_> = readers
-        .into_iter()
-        .filter_map(|(account, mailbox)| Some((node.account_id(&account)?, mailbox)))
-        .collect();
-    let (first, _) = readers.first().ok_or("there is no postmaster")?;
+    let postmaster = Postmaster::of(node).ok_or("there is no postmaster")?;
+    let Postmaster { path, readers } = postmaster;
+    let (first, _) = readers.first().ok_or("nobody reads it")?;
     let written = composed::write(node, *first, Bytes::from(text), now).await;
     let (mut delivery, held) = written.map_err(|error| error.to_string())?;
     let prefix = mox_message::return_path(None) + &mox_message::delivered_to(&path);
-    let target = |(account, mailbox): (_, Option<String>)| Target {
+    let target = |(account, mailbox)| Target {
         account,
-        mailbox: mailbox.unwrap_or_else(|| mox_mailbox::INBOX.into()),
+        mailbox,
         create: true,
         prefix: Bytes::from(prefix.clone()),
         flags: Flags::NONE,

@@ -24,6 +24,7 @@ pub(super) fn check<R: Runtime>(
     if limits == SendLimits::default() {
         return Ok(so_far);
     }
+    know(node, login);
     let is_new = limits.new_recipients.is_some() && is_new(node, login, to);
     let new = so_far.saturating_add(u32::from(is_new));
     let now = node.runtime.now().utc;
@@ -46,6 +47,7 @@ pub(super) fn take<R: Runtime>(
     if limits == SendLimits::default() {
         return Ok(());
     }
+    know(node, login);
     let now = node.runtime.now().utc;
     let checked = {
         let mut sent = node.sent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,6 +58,28 @@ pub(super) fn take<R: Runtime>(
         checked
     };
     checked.map_err(|reached| told(node, (login, peer), reached))
+}
+
+/// Whether what an account sends counts.
+pub(super) fn is_limited<R: Runtime>(node: &Inner<R>, login: &Login) -> bool {
+    node.directory().send_limits(&login.account) != SendLimits::default()
+}
+
+/// Reads what an account sent before the start, the first time.
+fn know<R: Runtime>(node: &Inner<R>, login: &Login) {
+    let sent = || node.sent.lock().unwrap_or_else(PoisonError::into_inner);
+    if sent().is_known(&login.account) {
+        return;
+    }
+    let published = node.store.published();
+    let hours = mox_mailbox::sent_hours(&*published.view, login.id).unwrap_or_else(|error| {
+        let account = &login.account;
+        tracing::error!(target: "limits", account, %error, "what an account sent before the start is not known");
+        Vec::new()
+    });
+    let hours = hours.into_iter();
+    let hours = hours.map(|hour| (hour.number, hour.messages, hour.new_recipients));
+    sent().restore(&login.account, hours);
 }
 
 /// The reply to who is beyond a limit; the postmaster hears of it too.

@@ -50,10 +50,12 @@ pub struct One {
     pub max_size: u64,
     pub receiving: mox_node::Receiving,
     pub incoming: mox_server::config::Incoming,
-    /// `sales@ours.example` stands for ann and mox; whether they may send with it.
+    /// An alias stands for ann and mox; whether they may send with it.
     pub alias: Option<bool>,
     /// Accounts `u0` and so on, with addresses at localhost.
     pub accounts: u32,
+    /// Its local part at ours.example: sales.
+    pub alias_name: &'static str,
     /// Why the process ended by itself.
     exit: Arc<Mutex<Option<String>>>,
 }
@@ -91,6 +93,7 @@ impl One {
             incoming: mox_server::config::Incoming::default(),
             alias: None,
             accounts: 0,
+            alias_name: "sales",
             exit: Arc::default(),
         }
     }
@@ -184,8 +187,8 @@ impl One {
             let members = members
                 .map(|path| directory.member(path).unwrap())
                 .collect();
-            let sales = LocalPart::parse("sales", false).unwrap();
-            let added = directory.add_alias(&sales, &domain, members, may_send);
+            let alias = LocalPart::parse(self.alias_name, false).unwrap();
+            let added = directory.add_alias(&alias, &domain, members, may_send);
             added.unwrap();
         }
         let numbered = (0..self.accounts).map(|n| format!("u{n}"));
