@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Receiving, Service};
-use crate::connections::{ConnectionLimits, Connections, Full, Place};
+use crate::connections::{Among, ConnectionLimits, Connections, Full, Place};
 use crate::node::Inner;
 use crate::tls::sleep;
 
@@ -98,15 +98,26 @@ impl Limiters {
 
     /// The networks that count what a peer does; `None` for this machine itself and for whom no limiter concerns.
     fn networks(&self, peer: IpAddr) -> Option<Networks> {
-        let is_limited = !self.unlimited.iter().any(|network| network.contains(peer));
-        Networks::of(peer).filter(|_| is_limited)
+        match self.among(peer) {
+            Among::Outside(networks) => Some(networks),
+            Among::Loopback | Among::Unlimited => None,
+        }
+    }
+
+    /// Among whom the connections of a peer are counted.
+    fn among(&self, peer: IpAddr) -> Among {
+        match Networks::of(peer) {
+            None => Among::Loopback,
+            Some(_) if self.unlimited.iter().any(|net| net.contains(peer)) => Among::Unlimited,
+            Some(networks) => Among::Outside(networks),
+        }
     }
 
     /// A place for a connection, or why there is none.
     pub(crate) fn enter(&self, peer: IpAddr, service: Service, now: Now) -> Result<Place, Full> {
         let entered = self
             .connections
-            .enter(self.networks(peer), now.mono)
+            .enter(self.among(peer), now.mono)
             .and_then(|place| self.greets(peer, service, now).map(|()| place));
         entered.inspect_err(|full| self.refused(full.limiter, service, full.class, peer, now))
     }
