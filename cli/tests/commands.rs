@@ -431,6 +431,7 @@ fn record() -> Record {
             ip: "192.0.2.1".parse().unwrap(),
             hello: "mx.far.example\u{1b}".into(),
             tls: false,
+            slow: false,
         },
         sender: "bob@far.example".into(),
         sender_unreachable: None,

@@ -298,6 +298,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct SlowPlace(Arc<AtomicUsize>);
 
+impl SlowPlace {
+    /// How many sessions are answered slowly now, this one among them.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for SlowPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
