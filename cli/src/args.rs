@@ -128,6 +128,9 @@ pub struct Localserve {
     /// ip:port of a name server to ask; default: no DNS
     #[argh(option)]
     pub resolver: Option<SocketAddr>,
+    /// a list of addresses (DNSBL) that is asked about who brings mail, with --resolver; may be given several times
+    #[argh(option)]
+    pub dnsbl: Vec<String>,
     /// port of the mail servers that DNS names; default: 25
     #[argh(option, default = "25")]
     pub remote_port: u16,

@@ -3,9 +3,9 @@
 //! A Unix socket named `ctl` in the data directory, mode 0600. Each side writes lines of JSON:
 //!
 //! ```text
-//! {"v":1,"id":7,"command":{"set_password":{"account":"jo","password":"..."}}}
-//! {"v":1,"id":7,"ok":null}
-//! {"v":1,"id":8,"error":{"code":"failed","message":"there is no account \"jp\""}}
+//! {"v":2,"id":7,"command":{"set_password":{"account":"jo","password":"..."}}}
+//! {"v":2,"id":7,"ok":null}
+//! {"v":2,"id":8,"error":{"code":"failed","message":"there is no account \"jp\""}}
 //! ```
 //!
 //! A request is answered by one line with its `id`. The server takes requests from root and from its own user only,
@@ -34,8 +34,9 @@ use serde_json::Value;
 
 use crate::config_files::ConfigEdit;
 
-/// Version of the protocol.
-pub const VERSION: u32 = 1;
+/// Version of the protocol. It is another one whenever one side may not read any more what the other writes: a command or an answer that has
+/// another form, or one that is gone. New commands and new fields that may be missing need none.
+pub const VERSION: u32 = 2;
 /// Octets of a request at most, with its line end: a proposed configuration fits, of tens of thousands of accounts.
 pub const REQUEST_MAX: usize = 8 * 1024 * 1024;
 /// Octets of a response at most, with its line end.

@@ -1,10 +1,12 @@
 //! `moxctl explain`: why mail was taken, put aside or refused.
 
+mod checks;
+
 use core::fmt::Write;
 
 use mox_machine::Utc;
 use mox_server::Directory;
-use mox_server::decision::{Decision, Judgement, Record, Rule, Weight};
+use mox_server::decision::{Decision, Judgement, Otherwise, Record, Rule, Weight};
 use mox_server::limiter::{Networks, RefusedMinute};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -259,13 +261,17 @@ pub(crate) fn text(record: &Record) -> String {
     let facts = &record.facts;
     let connection = &facts.connection;
     let mut out = format!(
-        "{}  {}\n  from <{}>, brought by {} [{}]{}\n",
+        "{}  {}\n  from <{}>, brought by {} [{}]{}{}\n",
         Utc::from_secs(facts.at),
         printable(&record.id),
         printable(&facts.sender),
         printable(&connection.hello),
         connection.ip,
         if connection.tls { " over TLS" } else { "" },
+        match connection.slow {
+            true => ", to whom replies were slow",
+            false => "",
+        },
     );
     if let Some(message) = &facts.message {
         let authors: Vec<String> = message.authors.iter().map(|a| printable(a)).collect();
@@ -280,6 +286,7 @@ pub(crate) fn text(record: &Record) -> String {
             }
         );
     }
+    checks::tell(&mut out, record);
     let _ = writeln!(out, "  reply: {}", printable(&record.reply));
     for judgement in &record.recipients {
         out.push_str(&about(judgement));
@@ -319,7 +326,34 @@ fn about(judgement: &Judgement) -> String {
             change.verdict.name(),
             printable(&change.what)
         );
+        if let Some(content) = &change.content {
+            out.push_str(&otherwise(content));
+        }
     }
+    out
+}
+
+/// What of the content would have been enough too.
+fn otherwise(content: &Otherwise) -> String {
+    let mut out = String::new();
+    let mut words: Vec<String> = content.without.iter().map(|word| printable(word)).collect();
+    if content.and_others > 0 {
+        words.push(format!("{} more", content.and_others));
+    }
+    if !words.is_empty() {
+        let _ = writeln!(
+            out,
+            "      or: without the words {} (probability {:.4})",
+            words.join(", "),
+            content.probability
+        );
+    }
+    let _ = writeln!(
+        out,
+        "      or: with {} {:.4} in junk_filter",
+        printable(&content.settings),
+        content.threshold
+    );
     out
 }
 

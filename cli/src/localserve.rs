@@ -40,6 +40,8 @@ const SERVICES: [(u16, Service); 5] = [
     (143, Service::Imap),
     (993, Service::Imaps),
 ];
+/// Lists of addresses that are asked about a client at most, as in `mox.ron`.
+const DNSBLS_MAX: usize = 10;
 /// Free octets below which new mail is refused: enough for a server that is not meant to keep anything.
 const LOW_OCTETS: u64 = 32 * 1024 * 1024;
 
@@ -61,6 +63,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         Some(number) => Seed::from_number(number),
         None => os_seed()?,
     };
+    let lists = lists(local)?;
     make_private_dir(&local.dir)?;
     // Takes as long as all else together; one for all accounts, whose password is known anyway.
     let of_password = seed.child("credentials", 0);
@@ -76,7 +79,7 @@ pub(crate) fn run(args: &Args, local: &Localserve) -> Result<(), Failure> {
         .map_err(|e| Failure::Failed(e.to_string()))?;
     let hostname = domain("localhost")?;
     let config = Config {
-        listeners: listeners(local.port_base, &hostname, &tls)?,
+        listeners: listeners(local.port_base, &hostname, &tls, &lists)?,
         outgoing: outgoing(local)?,
         transports: std::collections::BTreeMap::new(),
         resolvers: local.resolver.into_iter().collect(),
@@ -169,10 +172,28 @@ fn directory(local: &Localserve) -> Result<Directory, Failure> {
     Ok(directory)
 }
 
+/// Lists of addresses that are asked: name servers have to be there.
+fn lists(local: &Localserve) -> Result<Vec<mox_dns::Name>, Failure> {
+    if !local.dnsbl.is_empty() && local.resolver.is_none() {
+        let text = "--dnsbl needs a name server to ask: give --resolver IP:PORT";
+        return Err(Failure::Usage(text.into()));
+    }
+    if local.dnsbl.len() > DNSBLS_MAX {
+        let text = format!("--dnsbl: at most {DNSBLS_MAX} lists are asked");
+        return Err(Failure::Usage(text));
+    }
+    let lists = local.dnsbl.iter().map(|zone| {
+        mox_dns::Name::parse(zone.as_bytes())
+            .map_err(|e| Failure::Usage(format!("--dnsbl {zone:?}: {e}")))
+    });
+    lists.collect()
+}
+
 fn listeners(
     base: u16,
     hostname: &Domain,
     tls: &std::sync::Arc<rustls::ServerConfig>,
+    lists: &[mox_dns::Name],
 ) -> Result<Vec<ListenerConfig>, Failure> {
     let mut listeners = Vec::new();
     for (port, service) in SERVICES {
@@ -202,7 +223,7 @@ fn listeners(
                 clear_auth: true,
                 tls: Some(tls.clone()),
                 offers: Offers::default(),
-                lists: Vec::new(),
+                lists: lists.to_vec(),
                 trusted_proxies: Vec::new(),
                 require_starttls: false,
             });

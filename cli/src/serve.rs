@@ -242,6 +242,10 @@ fn sending(fixed: &Static) -> Sending {
 }
 
 fn connections(fixed: &Static) -> ConnectionLimits {
+    let kinds = match fixed.unlimited_networks.is_empty() {
+        true => descriptors::FROM_ANYWHERE,
+        false => descriptors::WITH_UNLIMITED,
+    };
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let Connections {
         total,
@@ -249,7 +253,7 @@ fn connections(fixed: &Static) -> ConnectionLimits {
         per_minute,
     } = fixed.connections;
     ConnectionLimits {
-        total: descriptors::connections(size(total)),
+        total: descriptors::connections(size(total), kinds),
         per_address: Some(size(per_address)).filter(|most| *most > 0),
         per_minute: limit(per_minute),
     }

@@ -105,6 +105,8 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         &["quickstart", "a@localhost"],
         &["quickstart", "a@example.org", "--hostname", "a b"],
         &["localserve", "--port-base", "70000"],
+        &["localserve", "--dnsbl", "bl.example"],
+        &["localserve", "--resolver", "127.0.0.1:9", "--dnsbl", "a..b"],
     ] {
         let (code, out, err) = told(&moxctl(args));
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
@@ -431,6 +433,7 @@ fn record() -> Record {
             ip: "192.0.2.1".parse().unwrap(),
             hello: "mx.far.example\u{1b}".into(),
             tls: false,
+            slow: false,
         },
         sender: "bob@far.example".into(),
         sender_unreachable: None,

@@ -126,9 +126,9 @@ fn what_cannot_be_done_is_told_in_the_servers_words() {
 #[test]
 fn several_requests_go_over_one_connection_also_byte_by_byte() {
     let (_scratch, socket, _) = server("several");
-    let one = b"{\"v\":1,\"id\":7,\"command\":{\"queue_list\":{\"from\":0}}}\n".to_vec();
+    let one = b"{\"v\":2,\"id\":7,\"command\":{\"queue_list\":{\"from\":0}}}\n".to_vec();
     let two =
-        b"{\"v\":1,\"id\":8,\"command\":{\"config\":{\"remove_account\":{\"account\":\"x\"}}}}\n";
+        b"{\"v\":2,\"id\":8,\"command\":{\"config\":{\"remove_account\":{\"account\":\"x\"}}}}\n";
     let mut stream = UnixStream::connect(&socket).unwrap();
     for byte in [&one[..], two].concat() {
         stream.write_all(&[byte]).unwrap();
@@ -139,22 +139,22 @@ fn several_requests_go_over_one_connection_also_byte_by_byte() {
             .next()
             .unwrap()
             .unwrap()
-            .starts_with("{\"v\":1,\"id\":7,\"ok\":{\"items\":[{")
+            .starts_with("{\"v\":2,\"id\":7,\"ok\":{\"items\":[{")
     );
     assert_eq!(
         lines.next().unwrap().unwrap(),
-        "{\"v\":1,\"id\":8,\"ok\":null}"
+        "{\"v\":2,\"id\":8,\"ok\":null}"
     );
 }
 
 #[test]
 fn requests_of_another_version_are_refused_by_number() {
     let (_scratch, socket, seen) = server("version");
-    let reply = raw(&socket, b"{\"v\":2,\"id\":9,\"command\":{\"fly\":{}}}\n{\"v\":1,\"id\":10,\"command\":{\"queue_list\":{\"from\":0}}}\n");
+    let reply = raw(&socket, b"{\"v\":1,\"id\":9,\"command\":{\"fly\":{}}}\n{\"v\":2,\"id\":10,\"command\":{\"queue_list\":{\"from\":0}}}\n");
     assert_eq!(
         reply,
-        "{\"v\":1,\"id\":9,\"error\":{\"code\":\"version\",\"message\":\"this server speaks version 1 of the ctl protocol, \
-         not 2; use the moxctl it was installed with\"}}\n"
+        "{\"v\":2,\"id\":9,\"error\":{\"code\":\"version\",\"message\":\"this server speaks version 2 of the ctl protocol, \
+         not 1; use the moxctl it was installed with\"}}\n"
     );
     assert!(seen.0.lock().unwrap().is_empty());
 }
@@ -165,9 +165,9 @@ fn what_is_no_request_is_refused_without_quoting_it() {
     for (bytes, id) in [
         (&b"hello hunter2\n"[..], 0),
         (b"{\"id\":1}\n", 0),
-        (b"{\"v\":1,\"id\":5,\"command\":{\"fly\":\"hunter2\"}}\n", 5),
+        (b"{\"v\":2,\"id\":5,\"command\":{\"fly\":\"hunter2\"}}\n", 5),
         (
-            b"{\"v\":1,\"id\":5,\"command\":{\"set_password\":{\"account\":\"hunter2\"}}}\n",
+            b"{\"v\":2,\"id\":5,\"command\":{\"set_password\":{\"account\":\"hunter2\"}}}\n",
             5,
         ),
         (b"\xff\xfe\n", 0),
@@ -188,20 +188,20 @@ fn a_line_that_is_too_long_is_refused_and_one_that_just_fits_is_not() {
     let (_scratch, socket, seen) = server("long");
     let line = |length: usize| {
         let frame =
-            "{\"v\":1,\"id\":3,\"command\":{\"config\":{\"remove_account\":{\"account\":\"\"}}}}\n";
+            "{\"v\":2,\"id\":3,\"command\":{\"config\":{\"remove_account\":{\"account\":\"\"}}}}\n";
         frame
             .replace("\"\"", &format!("\"{}\"", "x".repeat(length - frame.len())))
             .into_bytes()
     };
     assert_eq!(
         raw(&socket, &line(REQUEST_MAX)),
-        "{\"v\":1,\"id\":3,\"ok\":null}\n"
+        "{\"v\":2,\"id\":3,\"ok\":null}\n"
     );
     let reply: Value = serde_json::from_str(&raw(&socket, &vec![b'x'; REQUEST_MAX + 1])).unwrap();
     assert_eq!(reply["error"]["code"], "too_long");
     assert_eq!(seen.0.lock().unwrap().len(), 1);
     // Without an end, too: nothing is kept beyond the limit.
-    assert_eq!(raw(&socket, b"{\"v\":1"), "");
+    assert_eq!(raw(&socket, b"{\"v\":2"), "");
 }
 
 #[test]

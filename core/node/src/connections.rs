@@ -29,8 +29,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// at once where TLS would have to come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all. Those from this machine itself (loopback), and of whom no limiter concerns, are counted apart, with the same limit:
-    /// nobody else can lock them out. Default 10,000.
+    /// In all. Those from this machine itself (loopback) are counted apart, and so are those of whom no limiter concerns, each with
+    /// the same limit: nobody else can lock them out, and these not each other. Default 10,000.
     pub total: usize,
     /// From one address; of IPv6 from one network of 64 bits. Larger networks may have more: [`NetworkClass::share`]. `None` is
     /// no limit; loopback has none. Default 200.
@@ -70,8 +70,10 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Counts {
     outside: usize,
-    /// Of this machine itself, and of whom no limiter concerns.
-    exempt: usize,
+    /// Of this machine itself.
+    loopback: usize,
+    /// Of whom no limiter concerns.
+    unlimited: usize,
     /// By the class of the network.
     by_network: [BTreeMap<IpAddr, usize>; 3],
     /// Those that began lately.
@@ -82,12 +84,23 @@ struct Counts {
     logged: Option<Mono>,
 }
 
+/// Among whom a connection is counted. None of the three takes the place of another: whoever floods the server from a network
+/// without limits does not lock out the administrator on this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Among {
+    /// This machine itself.
+    Loopback,
+    /// Whom no limiter concerns.
+    Unlimited,
+    /// Everybody else.
+    Outside(Networks),
+}
+
 /// One connection's place among all; free again when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     connections: Arc<Connections>,
-    /// `None` is this machine itself, or somebody else whom no limiter concerns.
-    networks: Option<Networks>,
+    among: Among,
 }
 
 /// Why a connection is refused.
@@ -120,21 +133,17 @@ impl Connections {
         })
     }
 
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        networks: Option<Networks>,
-        now: Mono,
-    ) -> Result<Place, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, among: Among, now: Mono) -> Result<Place, Full> {
         let mut guard = self.counts();
         let counts = &mut *guard;
-        if let Err(full) = counts.room(self.limits, networks.as_ref(), now) {
+        if let Err(full) = counts.room(self.limits, &among, now) {
             counts.refused += 1;
             return Err(full);
         }
-        match &networks {
-            None => counts.exempt += 1,
-            Some(networks) => {
-                counts.outside += 1;
+        *counts.of(&among) += 1;
+        match &among {
+            Among::Loopback | Among::Unlimited => {}
+            Among::Outside(networks) => {
                 for ((_, network), counts) in networks.iter().zip(&mut counts.by_network) {
                     *counts.entry(network).or_insert(0) += 1;
                 }
@@ -143,7 +152,7 @@ impl Connections {
         drop(guard);
         Ok(Place {
             connections: self.clone(),
-            networks,
+            among,
         })
     }
 
@@ -174,23 +183,26 @@ impl Connections {
 }
 
 impl Counts {
+    fn of(&mut self, among: &Among) -> &mut usize {
+        match among {
+            Among::Loopback => &mut self.loopback,
+            Among::Unlimited => &mut self.unlimited,
+            Among::Outside(_) => &mut self.outside,
+        }
+    }
+
     /// Whether there is room for one more. Beginning counts, whatever comes of it then.
-    fn room(
-        &mut self,
-        limits: ConnectionLimits,
-        networks: Option<&Networks>,
-        now: Mono,
-    ) -> Result<(), Full> {
+    fn room(&mut self, limits: ConnectionLimits, among: &Among, now: Mono) -> Result<(), Full> {
+        let networks = match among {
+            Among::Loopback | Among::Unlimited => None,
+            Among::Outside(networks) => Some(networks),
+        };
         let full = |limiter, class| Full { limiter, class };
         if let (Some(networks), Some(begun)) = (networks, &mut self.begun) {
             let taken = begun.take(networks, now);
             taken.map_err(|class| full(Limiter::ConnectionRate, Some(class)))?;
         }
-        let all = match networks {
-            None => self.exempt,
-            Some(_) => self.outside,
-        };
-        if all >= limits.total {
+        if *self.of(among) >= limits.total {
             return Err(full(Limiter::Total, None));
         }
         let (Some(networks), Some(most)) = (networks, limits.per_address) else {
@@ -210,11 +222,10 @@ impl Counts {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.connections.counts();
-        let Some(networks) = &self.networks else {
-            counts.exempt -= 1;
+        *counts.of(&self.among) -= 1;
+        let Among::Outside(networks) = &self.among else {
             return;
         };
-        counts.outside -= 1;
         for ((_, network), counts) in networks.iter().zip(&mut counts.by_network) {
             if let Some(same) = counts.get_mut(&network) {
                 *same -= 1;
@@ -314,12 +325,16 @@ mod tests {
         Full { limiter, class }
     }
 
+    fn among(peer: &str) -> Among {
+        Networks::of(ip(peer)).map_or(Among::Loopback, Among::Outside)
+    }
+
     const AT: Mono = Mono(0);
 
     #[test]
     fn an_address_that_left_may_come_again_and_loopback_is_never_locked_out() {
         let connections = Connections::new(limits(3, Some(2), None));
-        let enter = |peer: &str| connections.enter(Networks::of(ip(peer)), AT);
+        let enter = |peer: &str| connections.enter(among(peer), AT);
         let too_many = full(Limiter::Connections, Some(NetworkClass::Address));
         let one = enter("192.0.2.1").unwrap();
         // The same address, as an IPv6 socket shows it.
@@ -334,17 +349,27 @@ mod tests {
             .map(|peer| enter(peer).unwrap())
             .into();
         assert_eq!(enter("::1").unwrap_err(), total);
-        assert_eq!(connections.refused(), 3);
-        drop((one, two, other, own));
+        // Nor do those whom no limiter concerns share what is kept for this machine.
+        let theirs: Vec<_> = (0..3)
+            .map(|_| connections.enter(Among::Unlimited, AT).unwrap())
+            .collect();
+        assert_eq!(connections.enter(Among::Unlimited, AT).unwrap_err(), total);
+        drop(own);
+        let own = enter("127.0.0.1").unwrap();
+        assert_eq!(connections.refused(), 4);
+        drop((one, two, other, own, theirs));
         let counts = connections.counts();
-        assert_eq!((counts.outside, counts.exempt), (0, 0));
+        assert_eq!(
+            (counts.outside, counts.loopback, counts.unlimited),
+            (0, 0, 0)
+        );
         assert!(counts.by_network.iter().all(BTreeMap::is_empty));
     }
 
     #[test]
     fn sixty_four_bits_of_ipv6_are_one_address_and_forty_eight_have_three_times_its_budget() {
         let connections = Connections::new(limits(9, Some(1), None));
-        let enter = |peer: &str| connections.enter(Networks::of(ip(peer)), AT);
+        let enter = |peer: &str| connections.enter(among(peer), AT);
         let _one = enter("2001:db8:1:2::1").unwrap();
         let same = enter("2001:db8:1:2:ffff::9").unwrap_err();
         assert_eq!(same.class, Some(NetworkClass::Address));
@@ -358,8 +383,7 @@ mod tests {
     #[test]
     fn who_comes_too_often_waits_and_this_machine_does_not() {
         let connections = Connections::new(limits(9, None, Some(2)));
-        let enter =
-            |peer: &str, at| connections.enter(Networks::of(ip(peer)), Mono::default() + at);
+        let enter = |peer: &str, at| connections.enter(among(peer), Mono::default() + at);
         let secs = Duration::from_secs;
         for _ in 0..2 {
             assert!(enter("192.0.2.1", secs(0)).is_ok());
@@ -373,10 +397,10 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever others do, this machine itself gets in, and whom no limiter concerns.
+        /// Whatever others do, this machine itself gets in, and whom no limiter concerns while they are not too many themselves.
         #[test]
         fn no_sequence_of_events_locks_out_loopback(
-            steps in proptest::collection::vec((0u8..4, 0u8..40, 0u64..2_000), 0..200),
+            steps in proptest::collection::vec((0u8..5, 0u8..40, 0u64..2_000), 0..200),
             most in 1usize..5,
         ) {
             let limiters = crate::limiters::Limiters::new(
@@ -386,6 +410,7 @@ mod tests {
                 &crate::config::Receiving::default(),
             );
             let (mut now, mut places) = (mox_machine::Now::default(), Vec::new());
+            let mut floods = Vec::new();
             for (what, who, later) in steps {
                 now.mono = now.mono + Duration::from_millis(later);
                 let peer = IpAddr::from([10, 0, 0, who]);
@@ -393,6 +418,8 @@ mod tests {
                     0 => places.extend(limiters.enter(peer, Service::Imap, now)),
                     1 => drop(places.pop()),
                     2 => limiters.guess_wrong(peer, now),
+                    // A flood from where nothing is limited, whose connections stay.
+                    3 => floods.extend(limiters.enter(ip("192.0.2.9"), Service::Smtp, now)),
                     _ => ["127.0.0.1", "192.0.2.1"]
                         .into_iter()
                         .for_each(|peer| limiters.guess_wrong(ip(peer), now)),
@@ -400,7 +427,9 @@ mod tests {
                 for service in [Service::Imap, Service::Smtp, Service::Submission] {
                     proptest::prop_assert!(limiters.enter(ip("127.0.0.1"), service, now).is_ok());
                     proptest::prop_assert!(limiters.enter(ip("::1"), service, now).is_ok());
-                    proptest::prop_assert!(limiters.enter(ip("192.0.2.1"), service, now).is_ok());
+                    // Whom no limiter concerns locks out nobody but their own.
+                    let theirs = limiters.enter(ip("192.0.2.1"), service, now);
+                    proptest::prop_assert_eq!(theirs.is_ok(), floods.len() < 2 * most);
                 }
             }
         }
@@ -412,11 +441,7 @@ mod tests {
         let at = |millis| Mono::default() + Duration::from_millis(millis);
         let mut said = Vec::new();
         for millis in (0..2_000).step_by(250) {
-            assert!(
-                connections
-                    .enter(Networks::of(ip("192.0.2.1")), at(millis))
-                    .is_err()
-            );
+            assert!(connections.enter(among("192.0.2.1"), at(millis)).is_err());
             said.extend(connections.due_in_log(at(millis)));
         }
         assert_eq!(said, [1, 5]);

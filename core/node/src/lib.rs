@@ -53,7 +53,7 @@ pub use mox_server::limiter::LoginLimits;
 pub use mta_sts::fetch_policy;
 pub use node::{DRAIN_TIMEOUT, Node, StartError};
 pub use queue_admin::{Change, History, Queued, Selection, Wanted};
-pub use queue_out::DryRun;
+pub use queue_out::{DryRun, UNTOLD};
 pub use resolve::Resolver;
 pub use smtp_in::{HandIn, NotTaken};
 pub use tls::{HANDSHAKE_TIMEOUT, TlsError, server_config};

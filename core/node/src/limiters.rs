@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Receiving, Service};
-use crate::connections::{ConnectionLimits, Connections, Full, Place};
+use crate::connections::{Among, ConnectionLimits, Connections, Full, Place};
 use crate::node::Inner;
 use crate::tls::sleep;
 
@@ -105,15 +105,26 @@ impl Limiters {
 
     /// The networks that count what a peer does; `None` for this machine itself and for whom no limiter concerns.
     fn networks(&self, peer: IpAddr) -> Option<Networks> {
-        let is_limited = !self.unlimited.iter().any(|network| network.contains(peer));
-        Networks::of(peer).filter(|_| is_limited)
+        match self.among(peer) {
+            Among::Outside(networks) => Some(networks),
+            Among::Loopback | Among::Unlimited => None,
+        }
+    }
+
+    /// Among whom the connections of a peer are counted.
+    fn among(&self, peer: IpAddr) -> Among {
+        match Networks::of(peer) {
+            None => Among::Loopback,
+            Some(_) if self.unlimited.iter().any(|net| net.contains(peer)) => Among::Unlimited,
+            Some(networks) => Among::Outside(networks),
+        }
     }
 
     /// A place for a connection, or why there is none.
     pub(crate) fn enter(&self, peer: IpAddr, service: Service, now: Now) -> Result<Place, Full> {
         let entered = self
             .connections
-            .enter(self.networks(peer), now.mono)
+            .enter(self.among(peer), now.mono)
             .and_then(|place| self.greets(peer, service, now).map(|()| place));
         entered.inspect_err(|full| self.refused(full.limiter, service, full.class, peer, now))
     }
@@ -310,6 +321,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A session that is answered slowly, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct SlowPlace(Arc<AtomicUsize>);
+
+impl SlowPlace {
+    /// How many sessions are answered slowly now, this one among them.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Drop for SlowPlace {
     fn drop(&mut self) {

@@ -38,6 +38,7 @@ pub(crate) use dropping::{Done, drop_entry};
 pub use dry_run::DryRun;
 pub(crate) use leaving::Leaving;
 pub(crate) use login::Logins;
+pub use notice::UNTOLD;
 pub(crate) use tls_memory::REMEMBERED as TLS_REMEMBERED;
 
 use self::session::Open;

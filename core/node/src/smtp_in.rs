@@ -206,6 +206,7 @@ impl<R: Runtime> SmtpHost<R> {
                 ip: self.peer.ip().to_canonical(),
                 hello: record::shown(hello.unwrap_or_default()),
                 tls: self.tls.is_some(),
+                slow: self.slow.is_some(),
             },
             now: self.node.runtime.now().utc,
         }
@@ -518,6 +519,16 @@ impl<R: Runtime> SmtpHost<R> {
     fn slowly(&mut self, reply: Reply) -> Answer {
         if self.slow.is_none() {
             self.slow = self.node.limiters.slow_place(self.peer.ip());
+            if let Some(place) = &self.slow {
+                tracing::info!(
+                    target: "smtp",
+                    listener = self.config.name,
+                    peer = %self.peer,
+                    %reply,
+                    slow = place.count(),
+                    "replies are slow from here on"
+                );
+            }
         }
         match self.slow {
             Some(_) => Answer::SlowReply(reply),
@@ -547,6 +558,7 @@ impl<R: Runtime> SmtpHost<R> {
             hello: self.hello.clone(),
             lists: self.config.lists.clone(),
             login: self.login.clone(),
+            slow: self.slow.is_some(),
             file: None,
         };
         let commit = transaction.commit(self.node.clone(), arrival);

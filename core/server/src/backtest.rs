@@ -441,6 +441,7 @@ mod tests {
                 ip: [192, 0, 2, 1].into(),
                 hello: "far.example".into(),
                 tls: false,
+                slow: false,
             },
             sender: "a@far.example".into(),
             sender_unreachable: None,

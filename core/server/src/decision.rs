@@ -11,6 +11,7 @@ mod content;
 mod decide;
 mod facts;
 mod history;
+mod otherwise;
 mod record;
 mod rules;
 mod sender;
@@ -22,10 +23,11 @@ pub use change::{Change, smallest_change};
 pub use content::{CONTENT_WORDS_MAX, Content, ContentWord};
 pub use decide::{Decision, Reason, Rule, Verdict, Weight, decide};
 pub use facts::{
-    Authenticated, Connection, DmarcFacts, Facts, Listing, Message, Method, Quarantine, Recipient,
-    ReportFound, Settings, Signature, Stage, Standing, Strictness, Token,
+    Authenticated, Connection, DmarcAlignment, DmarcFacts, Facts, Listing, Message, Method,
+    Quarantine, Recipient, ReportFound, Settings, Signature, Stage, Standing, Strictness, Token,
 };
 pub use history::{History, Past};
+pub use otherwise::Otherwise;
 pub use record::{Judgement, LeftOut, RECORD_VERSION, Record, RecordError, lookups};
 pub use ties::{Earlier, author_local_part, ties, written_to};
 pub use under::{Under, under};

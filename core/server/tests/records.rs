@@ -7,8 +7,8 @@
 )]
 
 use mox_server::decision::{
-    Connection, Facts, Judgement, LeftOut, Listing, Message, Past, RECORD_VERSION, Recipient,
-    Record, Stage, Standing, lookups,
+    Connection, DmarcAlignment, Facts, Judgement, LeftOut, Listing, Message, Method, Past,
+    RECORD_VERSION, Recipient, Record, Signature, Stage, Standing, Weight, lookups,
 };
 
 /// As much as the store keeps of one.
@@ -52,6 +52,7 @@ fn facts(authors: usize) -> Facts {
             ip: [192, 0, 2, 1].into(),
             hello: "mx.far.example".into(),
             tls: true,
+            slow: false,
         },
         sender: "bob@xn--bcher-kva.example".into(),
         sender_unreachable: None,
@@ -248,9 +249,51 @@ fn what_expands_without_end_is_refused_and_takes_no_memory() {
     assert!(octets > 4 * encoded.len(), "{octets} of {}", encoded.len());
 }
 
+/// What was known of a message, as versions 2 to 6 wrote it.
+fn facts_of_version_6(facts: &Facts) -> Vec<u8> {
+    let connection = &facts.connection;
+    let method = |of: &Method| (of.result.clone(), of.subject.clone(), of.problem.clone());
+    let message = facts.message.as_ref().map(|of| {
+        let signatures = of.dkim.iter();
+        let signatures = signatures.map(|s| (&s.domain, &s.result, s.vouches, &s.problem));
+        let dmarc = &of.dmarc;
+        (
+            (&of.authors, &of.author_domains, &of.message_id),
+            (of.size, &of.loops),
+            (method(&of.iprev), method(&of.spf), method(&of.helo)),
+            signatures.collect::<Vec<_>>(),
+            (&dmarc.result, &dmarc.disposition),
+            (&dmarc.policy_domain, &dmarc.problem),
+            (of.author, &of.listings),
+        )
+    });
+    let known = (
+        (facts.stage, facts.at),
+        (connection.ip, &connection.hello, connection.tls),
+        (&facts.sender, &facts.sender_unreachable),
+        (facts.has_resolver, message),
+    );
+    postcard::to_allocvec(&known).unwrap()
+}
+
 #[test]
 fn records_of_earlier_versions_are_read() {
-    let mut record = record(facts(1), 1);
+    let mut known = facts(1);
+    let message = known.message.as_mut().unwrap();
+    let signature = |domain: &str, problem: Option<&str>| Signature {
+        domain: domain.into(),
+        result: "fail".into(),
+        vouches: false,
+        problem: problem.map(str::to_owned),
+        selector: None,
+        algorithm: None,
+    };
+    message.dkim = vec![
+        signature("far.example", Some("the body is not as it was signed")),
+        signature("other.example", None),
+    ];
+    message.iprev.problem = Some("no answer".into());
+    let mut record = record(known, 1);
     record.dns.clear();
     let judged = record.recipients[0].clone();
     let of = judged.recipient.clone();
@@ -258,39 +301,87 @@ fn records_of_earlier_versions_are_read() {
         (of.address, of.standing, of.account, of.mailbox),
         (of.settings, of.history, of.token, of.offer, of.content),
     );
-    let outcome = (judged.decision, judged.change, judged.placed);
+    let change = judged.change.map(|change| (change.what, change.verdict));
+    let outcome = (judged.decision, change, judged.placed);
     let rest = (record.reply.clone(), record.dns.clone());
-    let stored = |version: u8, recipients: Vec<u8>| {
-        let mut octets = vec![version];
-        octets.extend(postcard::to_allocvec(&(&record.id, &record.facts)).unwrap());
+    let stored = |version: &[u8], recipient: Vec<u8>| {
+        let mut octets = version.to_vec();
+        octets.extend(postcard::to_allocvec(&record.id).unwrap());
+        octets.extend(facts_of_version_6(&record.facts));
         octets.push(1);
-        octets.extend(recipients);
+        octets.extend(recipient);
         octets.extend(postcard::to_allocvec(&outcome).unwrap());
         octets.extend(postcard::to_allocvec(&rest).unwrap());
         octets
     };
-    let second = stored(2, postcard::to_allocvec(&common).unwrap());
-    let third = stored(3, postcard::to_allocvec(&(&common, &of.report)).unwrap());
-    let mut fourth = vec![4, 0];
-    fourth.extend(
-        &stored(
-            4,
-            postcard::to_allocvec(&(&common, &of.report, &of.loops)).unwrap(),
-        )[1..],
-    );
-    fourth.extend(postcard::to_allocvec(&record.left_out).unwrap());
-    assert_eq!(Record::decode(&fourth), Ok(record.clone()));
-    let mut fifth = vec![5, 0];
-    fifth.extend(
-        &stored(
-            5,
-            postcard::to_allocvec(&(common, of.report, of.loops, of.strict)).unwrap(),
-        )[1..],
-    );
-    fifth.extend(postcard::to_allocvec(&record.left_out).unwrap());
-    assert_eq!(Record::decode(&fifth), Ok(record.clone()));
+    let left_out = |mut octets: Vec<u8>| {
+        octets.extend(postcard::to_allocvec(&record.left_out).unwrap());
+        octets
+    };
+    let plain = |recipient: Vec<u8>, version: u8| left_out(stored(&[version, 0], recipient));
+    let second = postcard::to_allocvec(&common).unwrap();
+    let third = postcard::to_allocvec(&(&common, &of.report)).unwrap();
+    let fourth = postcard::to_allocvec(&(&common, &of.report, &of.loops)).unwrap();
+    let fifth = postcard::to_allocvec(&(&common, &of.report, &of.loops, of.strict)).unwrap();
+    let sixth = (&common, &of.report, &of.loops, of.strict, &of.member);
+    let sixth = postcard::to_allocvec(&sixth).unwrap();
+    for (version, recipient) in [(4, fourth), (5, fifth), (6, sixth)] {
+        let octets = plain(recipient, version);
+        assert_eq!(Record::decode(&octets).as_ref(), Ok(&record), "{version}");
+    }
     // Without answers it cannot be checked again.
+    let (second, third) = (stored(&[2], second), stored(&[3], third));
     record.left_out.answers = true;
     assert_eq!(Record::decode(&second), Ok(record.clone()));
     assert_eq!(Record::decode(&third), Ok(record));
+}
+
+#[test]
+fn what_was_found_out_of_a_message_is_kept_whole() {
+    let mut known = facts(1);
+    known.connection.slow = true;
+    let message = known.message.as_mut().unwrap();
+    message.spf.mechanism = Some("-all".into());
+    message.dkim = vec![Signature {
+        domain: "far.example".into(),
+        result: "fail".into(),
+        vouches: false,
+        problem: Some("the body is not as it was signed".into()),
+        selector: Some("s1".into()),
+        algorithm: Some("rsa-sha256".into()),
+    }];
+    message.dmarc.alignment = Some(DmarcAlignment {
+        author: "far.example".into(),
+        policy: "reject".into(),
+        spf_strict: true,
+        dkim_strict: false,
+        spf: false,
+        dkim: Some(3),
+    });
+    let record = record(known, 2);
+    assert_eq!(Record::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn an_earlier_programs_words_are_no_difference_and_another_outcome_is_one() {
+    let mut known = facts(1);
+    let message = known.message.as_mut().unwrap();
+    message.spf.result = "fail".into();
+    message.listings.clear();
+    let stranger = Recipient::new("user0@ours.example".into(), Standing::Known);
+    let mut record = record(known, 0);
+    record.recipients = vec![Judgement::of(&record.facts, stranger)];
+    record.dns.clear();
+    let judged = &mut record.recipients[0];
+    judged.decision.rules[0].because = "in other words".into();
+    judged.change.as_mut().unwrap().what = "in other words".into();
+    assert_eq!(record.differences(), Vec::<String>::new());
+    record.recipients[0].decision.rules[0].weight = Weight::Against;
+    assert_eq!(record.differences().len(), 1);
+    record.recipients[0] = record.recompute().recipients[0].clone();
+    record.recipients[0].change = None;
+    assert_eq!(
+        record.differences(),
+        ["user0@ours.example: another change would turn it now"]
+    );
 }

@@ -168,6 +168,7 @@ fn record(n: u64, now: i64) -> Record {
         result: result.into(),
         subject: subject.into(),
         problem: None,
+        mechanism: None,
     };
     let author = sender(n);
     let facts = Facts {
@@ -177,6 +178,7 @@ fn record(n: u64, now: i64) -> Record {
             ip: [192, 0, 2, 1].into(),
             hello: "mx.far.example".into(),
             tls: true,
+            slow: false,
         },
         sender: author.clone(),
         sender_unreachable: None,
@@ -195,12 +197,15 @@ fn record(n: u64, now: i64) -> Record {
                 result: "pass".into(),
                 vouches: true,
                 problem: None,
+                selector: None,
+                algorithm: None,
             }],
             dmarc: DmarcFacts {
                 result: "pass".into(),
                 disposition: "none".into(),
                 policy_domain: Some("far.example".into()),
                 problem: None,
+                alignment: None,
             },
             author: Authenticated::Strict,
             listings: Vec::new(),

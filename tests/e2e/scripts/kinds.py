@@ -140,6 +140,7 @@ def example(kind, id, author, header, told):
         said = re.sub(domain, "author.example", said, flags=re.IGNORECASE)
         said = re.sub(r"(?m)^  message <[^>]*>", "  message <1@author.example>", said)
         said = re.sub(r"((?: word=.*?\)){3})(?: word=.*)", r"\1 ...", said)
+        said = re.sub(r"(or: without the words (?:[^,\n]*, ){3})[^\n]*?((?:, \d+ more)? \(probability)", r"\1...\2", said)
         said = re.sub(r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z", "2026-01-02T03:04:05Z", said)
         said = re.sub(r"\w{3}, \d+ \w{3} \d{4} [0-9:]+ [+-]\d{4}", "Fri, 2 Jan 2026 03:04:05 +0000", said)
         return said.replace("\r\n", "\n")

@@ -35,7 +35,13 @@ fn without_weights(text: &str) -> String {
                 let (_, learned) = weighed.split_once(' ').unwrap();
                 format!("{told} {learned}")
             }
-            None => line.to_owned(),
+            None => {
+                let weighed = ["or: without the words ", "or: with threshold "];
+                let begin = weighed
+                    .into_iter()
+                    .find(|begin| line.trim_start().starts_with(begin));
+                begin.unwrap_or(line).to_owned()
+            }
         });
     lines.collect::<Vec<_>>().join("\n")
 }

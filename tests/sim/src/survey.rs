@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 use mox_machine::Utc;
 use mox_mailbox::{BodyRef, Fate, ReadError, Reads};
+use mox_node::UNTOLD;
 use mox_server::decision::{Record, lookups};
 use mox_uids::{Uid, UidSet};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub(crate) struct Left {
     pub(crate) to: String,
     /// The next host took the message; otherwise it was given up.
     pub(crate) taken: bool,
+    /// The server says that the sender, who asked to be told that it was taken, could not be.
+    pub(crate) is_untold: bool,
     /// It left when the message had been tried for as long as any is.
     pub(crate) is_of_age: bool,
     /// The operation it left by: the entry, and when.
@@ -158,6 +161,7 @@ impl Survey {
                     from: retired.reverse_path.clone(),
                     to,
                     taken: matches!(fate, Fate::Delivered(_)),
+                    is_untold: matches!(&fate, Fate::Delivered(text) if text.starts_with(UNTOLD)),
                     is_of_age,
                     operation,
                 });

@@ -101,7 +101,6 @@ async fn whole(sim: Sim, plan: Plan, judge: Judge) {
     }
     judge.bench().ledger.has_jumps = plan.has_jumps();
     judge.bench().ledger.breaks_for_days = plan.breaks_for_days();
-    judge.bench().ledger.is_fault_free = plan.is_fault_free();
     let nodes = plan.servers.iter().map(|_| Mutex::new(None)).collect();
     let stage = Stage {
         judge,

@@ -6,10 +6,12 @@
     reason = "tests"
 )]
 
+mod logged;
 mod one_server;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use logged::Log;
 use mox_driver::Runtime;
 use mox_sim::{Dialogue, DnsManner, SimRuntime, SimStream};
 use one_server::{One, PASSWORD, ours};
@@ -105,8 +107,45 @@ fn who_brings_what_nobody_wants_waits_for_each_reply_until_something_is_taken() 
         let took = bad.say("QUIT", "221 ").await;
         assert!(are_fast(&[took]), "{took:?}");
         drop((bad, good));
+        // The records tell in which transactions of that session it was so, the newest first.
+        let of = |sender: &str| -> Vec<bool> {
+            let records = one.node().explain(sender, 10).unwrap();
+            let slow = records.iter().map(|r| r.facts.connection.slow);
+            slow.collect()
+        };
+        assert_eq!(of("x@forged.example"), [false, true, false]);
+        assert_eq!(of("bob@far.example"), [false, true, false]);
         one.stop().await;
     });
+}
+
+#[test]
+fn it_is_logged_once_when_a_session_becomes_slow() {
+    let log = Log::default();
+    let kept = log.clone();
+    tracing::subscriber::with_default(log, || {
+        world(|one, client| async move {
+            let mut bad = Talk::begin(&client, 25).await;
+            for _ in 0..3 {
+                bad.bring("x@forged.example", "451 4.3.0 ").await;
+            }
+            let mut good = Talk::begin(&client, 25).await;
+            good.bring("bob@far.example", "250 ").await;
+            drop((bad, good));
+            one.stop().await;
+        });
+    });
+    let lines = kept.0.lock().unwrap();
+    let slow: Vec<_> = lines.iter().filter(|line| line.contains("slow")).collect();
+    assert_eq!(slow.len(), 1, "{slow:?}");
+    let (line, told) = (slow[0].as_str(), "replies are slow from here on");
+    assert!(
+        line.starts_with("INFO smtp ") && line.contains(told),
+        "{line}"
+    );
+    for field in ["listener=", "peer=10.0.2.1:", "reply=451 4.3.0 ", " slow=1"] {
+        assert!(line.contains(field), "{field} in {line}");
+    }
 }
 
 #[test]

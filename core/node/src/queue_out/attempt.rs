@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::dry_run::Probe;
 use super::hop::{Answered, Sending, try_hop};
-use super::notice::Told as About;
+use super::notice::{Told as About, UNTOLD};
 use super::route::{self, Hop, NoRoute};
 use super::seen::noted;
 use super::session::Open;
@@ -352,7 +352,10 @@ async fn record<R: Runtime>(
         composed.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     // Whoever has the message is not tried again because nobody could be told so.
     let success = notice::compose(node, message, notice::Kind::Relayed, &relayed).await;
-    let success = success.unwrap_or_else(|notice::NotWritten| None);
+    let success = success.unwrap_or_else(|notice::NotWritten| {
+        mark_untold(&mut fates, &entry, message, &relayed);
+        None
+    });
     let (success, success_held) =
         success.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
     if mutant!(NoticeApart)
@@ -388,6 +391,9 @@ async fn record<R: Runtime>(
     let without = (outcome.notice.is_some() || outcome.success.is_some()).then(|| {
         let mut fates = outcome.fates.clone();
         give_another_chance(&mut fates);
+        if outcome.success.is_some() {
+            mark_untold(&mut fates, &entry, message, &relayed);
+        }
         Recorded {
             host: outcome.host.clone(),
             text: outcome.text.clone(),
@@ -422,6 +428,31 @@ async fn record<R: Runtime>(
         (settled, _) => settled,
     };
     settled.map(|_| ()).map_err(|e| e.to_string())
+}
+
+/// That whoever asked to be told of a success is not stands beside what became of each recipient.
+fn mark_untold(fates: &mut [Fate], entry: &QueueEntry, message: &QueueMessage, relayed: &[About]) {
+    let is_untold = |address: &str| {
+        let about = relayed.iter().find(|about| about.address == address);
+        about.is_some_and(|about| about.is_wanted(notice::Kind::Relayed))
+    };
+    let mut recipients = 0;
+    for (to, fate) in entry.recipients.iter().zip(fates) {
+        if let Fate::Delivered(text) = fate
+            && is_untold(&to.address)
+        {
+            text.insert_str(0, UNTOLD);
+            recipients += 1;
+        }
+    }
+    tracing::warn!(
+        target: "queue",
+        id = String::from_utf8_lossy(&message.extra).as_ref(),
+        entry = entry.id,
+        from = message.reverse_path,
+        recipients,
+        "another server has a message, and its sender, who asked to be told so, is not: the notification could not be written"
+    );
 }
 
 /// Nobody is given up in silence: tried again, with another chance to tell.

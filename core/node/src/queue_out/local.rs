@@ -58,7 +58,17 @@ pub(super) async fn deliver<R: Runtime>(
         let about: Vec<About> = about.collect();
         // It is delivered whether or not the sender can be told so.
         let told = notice::compose(node, message, notice::Kind::Delivered, &about).await;
-        let told = told.unwrap_or_else(|notice::NotWritten| None);
+        let told = told.unwrap_or_else(|notice::NotWritten| {
+            tracing::warn!(
+                target: "queue",
+                id = String::from_utf8_lossy(&message.extra).as_ref(),
+                entry = entry.id,
+                from = message.reverse_path,
+                recipients = some.len(),
+                "mail is delivered, and its sender, who asked to be told so, is not: the notification could not be written"
+            );
+            None
+        });
         let (notice, held) = told.map_or((None, None), |(notice, held)| (Some(notice), Some(held)));
         let (id, to) = (entry.id, some.iter().map(|(to, _)| to.address.clone()));
         let to: Vec<String> = to.collect();

@@ -35,7 +35,7 @@ pub(super) enum Kind {
 /// Whom a notification may be about.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
-    address: String,
+    pub(super) address: String,
     dsn: RcptDsn,
     result: Result,
     /// How long it was tried.
@@ -73,7 +73,7 @@ impl Told {
     }
 
     /// Whether the sender wants to know (RFC 3461 5.2).
-    fn is_wanted(&self, kind: Kind) -> bool {
+    pub(super) fn is_wanted(&self, kind: Kind) -> bool {
         match kind {
             Kind::Failed => self.dsn.wants_failure(),
             Kind::Delayed { .. } => self.dsn.wants_delay(),
@@ -81,6 +81,9 @@ impl Told {
         }
     }
 }
+
+/// Stands before what another server said when it took a message, where the sender asked to be told that and could not be.
+pub const UNTOLD: &str = "(its sender could not be told) ";
 
 /// A notification could not be written. Whoever it is about is not to be given up before somebody was told.
 #[derive(Debug)]

@@ -179,6 +179,7 @@ impl Transaction {
         };
         let case = Case {
             stamp: self.stamp(node, arrival),
+            slow: arrival.slow,
             from: self.from.as_ref(),
             origin: &origin,
             arrived,

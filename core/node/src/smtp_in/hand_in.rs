@@ -91,6 +91,7 @@ impl<R: Runtime> Node<R> {
             hello: None,
             lists: Vec::new(),
             login: Some(login),
+            slow: false,
             file: Some(file),
         };
         Ok(HandIn {

@@ -32,6 +32,8 @@ const JUDGED_AT_ONCE: usize = 8;
 pub(super) struct Case<'a> {
     /// How it came.
     pub(super) stamp: Stamp<'a>,
+    /// The session is answered slowly.
+    pub(super) slow: bool,
     pub(super) from: Option<&'a Path>,
     pub(super) origin: &'a Origin,
     pub(super) arrived: &'a Arrived,
@@ -194,6 +196,7 @@ pub(super) async fn judge<R: Runtime>(node: &Inner<R>, case: Case<'_>) -> (Judge
             ip: peer.to_canonical(),
             hello: shown(helo),
             tls: case.stamp.tls.is_some(),
+            slow: case.slow,
         },
         sender: sender.clone(),
         sender_unreachable: None,

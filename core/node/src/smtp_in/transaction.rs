@@ -75,6 +75,8 @@ pub(super) struct Arrival {
     pub(super) lists: Vec<Name>,
     /// Whose it is.
     pub(super) login: Option<Login>,
+    /// The session is answered slowly.
+    pub(super) slow: bool,
     /// It was handed over on this machine in the file of this number, by somebody who may speak for anybody.
     pub(super) file: Option<[u8; 16]>,
 }

@@ -4,6 +4,8 @@ use mox_dmarc::{Authenticated, Outcome};
 use mox_dns::{Facts as Answers, Inquiry, MasterFile, Missing, Progress};
 use mox_machine::{Mono, Now, Seed};
 
+use super::change::Change;
+use super::decide::{Decision, Rule};
 use super::facts::{Message, Stage};
 use super::record::{Judgement, Record};
 
@@ -24,14 +26,14 @@ impl Record {
         }
         let again = self.recompute();
         for (then, now) in self.recipients.iter().zip(&again.recipients) {
-            if then.decision != now.decision {
+            if !is_same(&then.decision, &now.decision) {
                 found.push(format!(
                     "{} was {}, and is {} now",
                     then.recipient.address,
                     said(then),
                     said(now)
                 ));
-            } else if then.change != now.change {
+            } else if !turns_alike(then.change.as_ref(), now.change.as_ref()) {
                 found.push(format!(
                     "{}: another change would turn it now",
                     then.recipient.address
@@ -128,6 +130,34 @@ fn dmarc_again(file: &MasterFile, message: &Message) -> mox_dmarc::Report {
         dkim: &signed,
     };
     ask(file, |facts| mox_dmarc::evaluate(facts, &evaluated))
+}
+
+/// Whether two decisions come to the same for the same reasons. In which words is not asked: those of an earlier version of this
+/// program were others.
+fn is_same(then: &Decision, now: &Decision) -> bool {
+    then.verdict == now.verdict
+        && then.reason == now.reason
+        && then.code == now.code
+        && then.mailbox == now.mailbox
+        && are_same(&then.rules, &now.rules)
+}
+
+fn are_same(then: &[Rule], now: &[Rule]) -> bool {
+    let is_same = |(then, now): (&Rule, &Rule)| {
+        then.name == now.name && then.weight == now.weight && are_same(&then.steps, &now.steps)
+    };
+    then.len() == now.len() && then.iter().zip(now).all(is_same)
+}
+
+/// Whether two changes turn a decision alike. What content would have to be is not in older records.
+fn turns_alike(then: Option<&Change>, now: Option<&Change>) -> bool {
+    match (then, now) {
+        (Some(then), Some(now)) => {
+            then.verdict == now.verdict && (then.content.is_none() || then.content == now.content)
+        }
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 fn said(judgement: &Judgement) -> String {

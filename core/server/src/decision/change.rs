@@ -4,18 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use super::decide::{Verdict, decide};
 use super::facts::{Authenticated, Facts, Recipient, Stage, Standing, Token};
+use super::otherwise::{Otherwise, otherwise};
 use super::ties::author;
 
 /// Messages of one kind that are added to the past, at most.
 const PAST_MAX: u32 = 3;
 
 /// A change of the facts, and what it makes of the decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// What would have to be so, for people.
     pub what: String,
     /// What would become of the message then.
     pub verdict: Verdict,
+    /// Where content decided: what of it would have to be otherwise, so that the same became of the message.
+    #[serde(default)]
+    pub content: Option<Otherwise>,
 }
 
 /// One fact made another.
@@ -136,6 +140,7 @@ fn has_one_author(facts: &Facts) -> bool {
 pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
     let now = decide(facts, recipient).verdict;
     let turned = |verdict: Verdict| verdict.is_wanted() != now.is_wanted();
+    let content = || otherwise(facts, recipient, &turned);
     let with_past = |count: u32| {
         let mut other = recipient.clone();
         for _ in 0..count {
@@ -154,6 +159,7 @@ pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
         return Some(Change {
             what: format!("{count} more {messages} of this author marked as {kind}"),
             verdict: with_past(count),
+            content: content(),
         });
     }
     SINGLE.iter().find_map(|(what, apply)| {
@@ -163,6 +169,7 @@ pub fn smallest_change(facts: &Facts, recipient: &Recipient) -> Option<Change> {
         turned(verdict).then(|| Change {
             what: (*what).to_owned(),
             verdict,
+            content: content(),
         })
     })
 }

@@ -3,7 +3,9 @@
 use mox_dmarc::Disposition;
 use mox_dns::{DnsblHealth, DnsblReport, Health, Listed};
 
-use super::facts::{Authenticated, DmarcFacts, Listing, Message, Method, Signature};
+use super::facts::{
+    Authenticated, DmarcAlignment, DmarcFacts, Listing, Message, Method, Signature,
+};
 use crate::authentication::Checked;
 use crate::letterhead::Origin;
 
@@ -32,7 +34,8 @@ impl Message {
                     .as_ref()
                     .or_else(|| iprev.names.first())
                     .map_or_else(String::new, |name| cut(&name.to_string())),
-                problem: iprev.failure.map(|failure| format!("{failure:?}")),
+                problem: iprev.failure.map(|failure| failure.to_string()),
+                mechanism: None,
             },
             spf: spf(&checked.spf),
             helo: spf(checked.helo.as_ref().unwrap_or(&checked.spf)),
@@ -42,6 +45,7 @@ impl Message {
                 disposition: disposition(dmarc).into(),
                 policy_domain: dmarc.authors.iter().find_map(|a| a.policy_domain.clone()),
                 problem: dmarc.problem.map(str::to_owned),
+                alignment: alignment(dmarc),
             },
             author: author(origin, checked),
             listings: Vec::new(),
@@ -81,6 +85,7 @@ fn spf(report: &mox_spf::Report) -> Method {
         result: report.verdict.name().into(),
         subject: cut(&report.domain),
         problem: report.problem.as_deref().map(cut),
+        mechanism: report.mechanism.as_deref().map(cut),
     }
 }
 
@@ -91,7 +96,25 @@ fn signature(report: &mox_dkim::Report) -> Signature {
         result: report.verdict.name().into(),
         vouches: report.passing_domain().is_some(),
         problem: report.problem.map(str::to_owned),
+        selector: report.claims.selector.as_deref().map(cut),
+        algorithm: report.claims.algorithm.as_deref().map(cut),
     }
+}
+
+/// Of the first author whose outcome is that of the message.
+fn alignment(report: &mox_dmarc::Report) -> Option<DmarcAlignment> {
+    let decided = |author: &&mox_dmarc::Author| author.verdict == report.verdict;
+    let author = report.authors.iter().find(decided)?;
+    let record = author.record.as_ref()?;
+    let is_strict = |mode| mode == mox_dmarc::Alignment::Strict;
+    Some(DmarcAlignment {
+        author: cut(&author.domain),
+        policy: author.policy.to_string(),
+        spf_strict: is_strict(record.spf),
+        dkim_strict: is_strict(record.dkim),
+        spf: author.spf_aligned,
+        dkim: author.dkim_aligned,
+    })
 }
 
 /// transport.md 1.15, step 7: whatever the author's domain publishes.

@@ -79,6 +79,28 @@ impl Content {
         (probability(log_odds) - self.probability).abs() <= ROUNDING
     }
 
+    /// The same without so many of the words that speak for junk, those of most weight first; with one more than are kept also
+    /// without the others. What is gone: the words, and how many others.
+    pub(super) fn without(&self, count: usize) -> (Self, Vec<String>, usize) {
+        let mut rest = self.clone();
+        let mut gone = Vec::new();
+        rest.words.retain(|word| {
+            let goes = word.weight > 0.0 && gone.len() < count;
+            if goes {
+                gone.push(word.word.clone());
+            }
+            !goes
+        });
+        let mut others = 0;
+        if gone.len() < count && self.others_weight > 0.0 {
+            others = core::mem::take(&mut rest.others);
+            rest.others_weight = 0.0;
+        }
+        let kept: f64 = rest.words.iter().map(|word| word.weight).sum();
+        rest.probability = probability(kept + rest.others_weight);
+        (rest, gone, others)
+    }
+
     /// For people.
     pub(super) fn evidence(&self) -> impl Iterator<Item = (&'static str, String)> {
         let (ham, junk) = self.learned;

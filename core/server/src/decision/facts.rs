@@ -39,6 +39,7 @@ impl Facts {
                 ip: [192, 0, 2, 1].into(),
                 hello: String::new(),
                 tls: false,
+                slow: false,
             },
             sender: String::new(),
             sender_unreachable: None,
@@ -72,6 +73,9 @@ pub struct Connection {
     pub hello: String,
     /// TLS is used.
     pub tls: bool,
+    /// Its session is answered slowly, for what it did before.
+    #[serde(default)]
+    pub slow: bool,
 }
 
 /// What is known of a message.
@@ -112,6 +116,9 @@ pub struct Method {
     pub subject: String,
     /// More, for people.
     pub problem: Option<String>,
+    /// Of SPF the directive that decided, as the domain wrote it.
+    #[serde(default)]
+    pub mechanism: Option<String>,
 }
 
 /// One DKIM signature.
@@ -125,6 +132,12 @@ pub struct Signature {
     pub vouches: bool,
     /// More, for people.
     pub problem: Option<String>,
+    /// s=
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// a=
+    #[serde(default)]
+    pub algorithm: Option<String>,
 }
 
 /// What DMARC came to.
@@ -139,6 +152,26 @@ pub struct DmarcFacts {
     pub policy_domain: Option<String>,
     /// What is wrong.
     pub problem: Option<String>,
+    /// What was found out of the author that decided; `None` where its domain has no policy that could be read.
+    #[serde(default)]
+    pub alignment: Option<DmarcAlignment>,
+}
+
+/// Which checks count for an author's domain (RFC 9989 4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DmarcAlignment {
+    /// The domain in From.
+    pub author: String,
+    /// What its record says of mail that fails: `none`, `quarantine`, `reject`.
+    pub policy: String,
+    /// SPF has to pass for the very domain (aspf=s).
+    pub spf_strict: bool,
+    /// A signature has to be of the very domain (adkim=s).
+    pub dkim_strict: bool,
+    /// SPF passed for a domain near enough.
+    pub spf: bool,
+    /// The place of the first signature that passed for one; those behind it were not looked at.
+    pub dkim: Option<usize>,
 }
 
 /// How the author's domain is proved.

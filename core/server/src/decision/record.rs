@@ -1,5 +1,6 @@
 //! What is kept of a decision: the facts and the verdicts, enough to make it again.
 
+mod facts6;
 mod keys;
 mod older;
 mod stored;

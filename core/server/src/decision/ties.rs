@@ -321,6 +321,8 @@ mod tests {
             result: "pass".into(),
             vouches: true,
             problem: None,
+            selector: None,
+            algorithm: None,
         };
         facts.sender = "srs@forwarder.example".into();
         facts.message = Some(Message {

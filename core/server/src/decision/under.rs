@@ -265,6 +265,8 @@ mod tests {
             result: "pass".into(),
             vouches: true,
             problem: None,
+            selector: None,
+            algorithm: None,
         }];
         let facts = Facts {
             stage: Stage::Message,
@@ -273,6 +275,7 @@ mod tests {
                 ip: [192, 0, 2, 1].into(),
                 hello: "far.example".into(),
                 tls: false,
+                slow: false,
             },
             sender: "a@far.example".into(),
             sender_unreachable: None,

@@ -24,6 +24,7 @@ pub(crate) fn method(result: &str, subject: &str) -> Method {
         result: result.into(),
         subject: subject.into(),
         problem: None,
+        mechanism: None,
     }
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn facts() -> Facts {
             ip: "192.0.2.1".parse().unwrap(),
             hello: "mx.far.example".into(),
             tls: true,
+            slow: false,
         },
         sender: "bob@far.example".into(),
         sender_unreachable: None,
@@ -54,12 +56,15 @@ pub(crate) fn facts() -> Facts {
                 result: "pass".into(),
                 vouches: true,
                 problem: None,
+                selector: None,
+                algorithm: None,
             }],
             dmarc: DmarcFacts {
                 result: "pass".into(),
                 disposition: "none".into(),
                 policy_domain: Some("far.example".into()),
                 problem: None,
+                alignment: None,
             },
             author: Authenticated::Strict,
             listings: Vec::new(),
@@ -139,6 +144,13 @@ pub(crate) fn expect(
         |rule: &mox_server::decision::Rule| rule.weight == mox_server::decision::Weight::Decides;
     assert!(decision.rules.last().is_some_and(decided), "{decision:#?}");
     assert_eq!(decision.rules.iter().filter(|r| decided(r)).count(), 1);
+}
+
+/// A rule that was looked at.
+#[track_caller]
+pub(crate) fn rule_of<'a>(judgement: &'a Judgement, name: &str) -> &'a mox_server::decision::Rule {
+    let mut rules = judgement.decision.rules.iter();
+    rules.find(|rule| rule.name == name).unwrap()
 }
 
 pub(crate) const TAKEN: (u16, u16, u16) = (250, 0, 0);

@@ -23,8 +23,6 @@ pub(crate) struct Ledger {
     pub(crate) mails: BTreeMap<String, Mail>,
     /// Clocks are set in this world: a message may come of age early, and be given up.
     pub(crate) has_jumps: bool,
-    /// Nothing breaks in this world: a notice that cannot be written, and is of no failure, is done without elsewhere.
-    pub(crate) is_fault_free: bool,
     /// Things break for days in this world: every attempt of a message may fail, until it is of age.
     pub(crate) breaks_for_days: bool,
 }
@@ -44,7 +42,8 @@ pub(crate) struct Mail {
     pub(crate) notify: Notify,
     /// Those who were given up, each with the operation that did it.
     pub(crate) given_up: BTreeSet<((u64, Utc), String)>,
-    /// Those at other people's servers who were handed on, each with the operation that noted it.
+    /// Those at other people's servers who were handed on, each with the operation that noted it; without those of whom that says that
+    /// nobody could be told.
     pub(crate) handed_on: BTreeSet<((u64, Utc), String)>,
     /// Those of them that were given up only when the message had been tried for days.
     pub(crate) of_age: BTreeSet<To>,
@@ -119,7 +118,7 @@ impl Ledger {
                 let left_so = (left.operation, left.to.clone());
                 if !left.taken {
                     mail.given_up.insert(left_so);
-                } else if matches!(to, To::Peer(..)) {
+                } else if matches!(to, To::Peer(..)) && !left.is_untold {
                     mail.handed_on.insert(left_so);
                 }
                 if left.is_of_age && !left.taken {
@@ -232,7 +231,8 @@ impl Ledger {
     }
 
     /// The notices of failure in a store name each recipient that was given up as often as that was done, and nobody else; those of
-    /// success that somebody asked for do so with those whom other people's servers took; and who wants to hear of no delay does not.
+    /// success that somebody asked for do so with those whom other people's servers took, but for those of whom the server noted, in the
+    /// same operation, that the notice could not be written; and who wants to hear of no delay does not.
     /// They are given with those whom they name.
     pub(crate) fn compare_told(
         &self,
@@ -275,7 +275,9 @@ impl Ledger {
                 let is_about = |left: &&Left| {
                     left.taken == taken
                         && mark_of(&left.from) == mark
-                        && (!taken || matches!(names::recipient(&left.to), Some(To::Peer(..))))
+                        && (!taken
+                            || !left.is_untold
+                                && matches!(names::recipient(&left.to), Some(To::Peer(..))))
                 };
                 let lefts = survey.retired.iter().filter(is_about);
                 let known: BTreeSet<_> = lefts
@@ -289,10 +291,7 @@ impl Ledger {
                 let names = all.iter().map(|(_, to)| to.as_str());
                 for name in names.chain(told.keys().copied()).collect::<BTreeSet<_>>() {
                     let times = told.get(name).copied().unwrap_or(0);
-                    let (mut least, most) = (count(&known, name), count(&all, name));
-                    if taken && !self.is_fault_free {
-                        least = 0;
-                    }
+                    let (least, most) = (count(&known, name), count(&all, name));
                     wrong.expect((least..=most).contains(&times), || {
                         format!("server {server} is done with {mark} for {name}, taken: {taken}, {least} to {most} times; {times} notices say so")
                     });

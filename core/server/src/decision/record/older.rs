@@ -5,19 +5,20 @@ use serde::Deserialize;
 use super::super::content::Content;
 use super::super::facts::{ReportFound, Settings, Standing, Strictness, Token};
 use super::super::history::History;
-use super::super::{Change, Decision, Facts, Judgement, LeftOut, Recipient};
+use super::super::{Change, Decision, Judgement, LeftOut, Recipient, Verdict};
+use super::facts6::Facts6;
 
 /// Versions 2 and 3, which differ in what was known of a recipient.
 #[derive(Deserialize)]
 pub(super) struct Record3<R> {
     pub(super) id: String,
-    pub(super) facts: Facts,
+    pub(super) facts: Facts6,
     pub(super) recipients: Vec<Judgement3<R>>,
     pub(super) reply: String,
     pub(super) dns: String,
 }
 
-/// Versions 4 and 5, which differ in the same: with what there was no room for.
+/// Versions 4 to 6, which differ in the same: with what there was no room for.
 #[derive(Deserialize)]
 pub(super) struct Record4<R> {
     pub(super) of_version_3: Record3<R>,
@@ -28,8 +29,15 @@ pub(super) struct Record4<R> {
 pub(super) struct Judgement3<R> {
     recipient: R,
     decision: Decision,
-    change: Option<Change>,
+    change: Option<Change6>,
     placed: Option<String>,
+}
+
+/// Versions 2 to 6: without the words of the content.
+#[derive(Deserialize)]
+struct Change6 {
+    what: String,
+    verdict: Verdict,
 }
 
 /// Version 2: without reports.
@@ -65,6 +73,16 @@ pub(super) struct Recipient4 {
 pub(super) struct Recipient5 {
     of_version_4: Recipient4,
     strict: Strictness,
+}
+
+impl From<Change6> for Change {
+    fn from(old: Change6) -> Self {
+        Self {
+            what: old.what,
+            verdict: old.verdict,
+            content: None,
+        }
+    }
 }
 
 impl From<Recipient5> for Recipient {
@@ -117,7 +135,7 @@ where
         Self {
             recipient: old.recipient.into(),
             decision: old.decision,
-            change: old.change,
+            change: old.change.map(Change::from),
             placed: old.placed,
         }
     }

@@ -6,13 +6,15 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::io::Read;
 
-use super::super::{Recipient, Stage};
+use super::super::{Facts, Recipient, Stage};
 use super::older::{Recipient2, Recipient3, Recipient4, Recipient5, Record3, Record4};
 use super::{Judgement, LeftOut, Record};
 
-/// The version of the stored form. Those of versions 2 to 5 are read too; of another one not.
-pub const RECORD_VERSION: u8 = 6;
-/// Those before it, which differ in what was known of a recipient.
+/// The version of the stored form. Those of versions 2 to 6 are read too; of another one not.
+pub const RECORD_VERSION: u8 = 7;
+/// The one before it, which differs in what was known of a message.
+const SIXTH: u8 = 6;
+/// Those before that, which differ in what was known of a recipient too.
 const FIFTH: u8 = 5;
 const FOURTH: u8 = 4;
 /// Recipients of one record at most.
@@ -120,12 +122,12 @@ impl Record {
     pub fn decode_with_size(octets: &[u8]) -> Result<(Self, usize), RecordError> {
         let (version, plain) = match octets {
             [
-                version @ (RECORD_VERSION | FIFTH | FOURTH),
+                version @ (RECORD_VERSION | SIXTH | FIFTH | FOURTH),
                 PLAIN,
                 rest @ ..,
             ] => (*version, Cow::Borrowed(rest)),
             [
-                version @ (RECORD_VERSION | FIFTH | FOURTH),
+                version @ (RECORD_VERSION | SIXTH | FIFTH | FOURTH),
                 DEFLATED,
                 rest @ ..,
             ] => (*version, Cow::Owned(expanded(rest)?)),
@@ -139,6 +141,7 @@ impl Record {
         };
         let record = match version {
             RECORD_VERSION => read(&plain),
+            SIXTH => read::<Record4<Recipient>>(&plain).map(Self::from),
             FIFTH => read::<Record4<Recipient5>>(&plain).map(Self::from),
             FOURTH => read::<Record4<Recipient4>>(&plain).map(Self::from),
             3 => read::<Record3<Recipient3>>(&plain).map(Self::from),
@@ -205,12 +208,12 @@ where
     Judgement: From<super::older::Judgement3<R>>,
 {
     fn from(old: Record3<R>) -> Self {
+        let facts = Facts::from(old.facts);
         // A message is never judged without a question to name servers.
-        let answers =
-            old.facts.stage == Stage::Message && old.facts.has_resolver && old.dns.is_empty();
+        let answers = facts.stage == Stage::Message && facts.has_resolver && old.dns.is_empty();
         Self {
             id: old.id,
-            facts: old.facts,
+            facts,
             recipients: old.recipients.into_iter().map(Judgement::from).collect(),
             reply: old.reply,
             dns: old.dns,

@@ -91,7 +91,11 @@ impl Trial<'_> {
                     "the author's domain does not vouch for the message, and wants nothing done",
                     None,
                 ),
-                "temperror" => (Weight::Silent, "name servers did not answer", None),
+                "temperror" => (
+                    Weight::Silent,
+                    "name servers did not tell whether the author's domain has a policy, or vouches for the message",
+                    None,
+                ),
                 _ => (Weight::Silent, "the author's domain has no policy", None),
             },
         };

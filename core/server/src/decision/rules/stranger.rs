@@ -4,6 +4,19 @@ use super::super::decide::{Reason, Weight};
 use super::super::facts::{Authenticated, Message};
 use super::{Outcome, Trial, accept, defer};
 
+/// What is said of a client without a name that leads back to it: where that does not count, beside a bad past, and alone.
+const NAMELESS: [&str; 3] = [
+    "the client has no name that leads back to it, but that is not what counts here",
+    "the client has no name that leads back to it, and earlier mail like this was junk",
+    "the client has no name that leads back to it",
+];
+/// The same where name servers did not tell.
+const UNTOLD: [&str; 3] = [
+    "name servers did not tell the client's name, but that is not what counts here",
+    "name servers did not tell the client's name, and earlier mail like this was junk",
+    "name servers did not tell whether the client has a name that leads back to it",
+];
+
 impl Trial<'_> {
     /// D8: who reports to us is no stranger.
     pub(super) fn report(&mut self, _: &Message) -> Option<Outcome> {
@@ -72,6 +85,15 @@ impl Trial<'_> {
                 Weight::Against,
                 "the sender's domain does not name the client, but the author is known",
             ),
+            "temperror" => (
+                Weight::Silent,
+                "name servers did not tell what the sender's domain says",
+            ),
+            "permerror" => (
+                Weight::Silent,
+                "what the sender's domain says of its clients (SPF) cannot be used",
+            ),
+            "none" if spf.subject.is_empty() => (Weight::Silent, "there is no domain to ask"),
             _ => (Weight::Silent, "the sender's domain does not say"),
         };
         if is_bad && !is_forward && !is_proved {
@@ -92,20 +114,21 @@ impl Trial<'_> {
             self.note("iprev", evidence, Weight::For, because);
             return None;
         }
+        let [elsewhere, with_past, alone] = match message.iprev.result.as_str() {
+            "temperror" => UNTOLD,
+            _ => NAMELESS,
+        };
         if !self.is_stranger(message) || self.recipient.settings.is_forward {
-            let because = "the client has no name, but that is not what counts here";
-            self.note("iprev", evidence, Weight::Silent, because);
+            self.note("iprev", evidence, Weight::Silent, elsewhere);
             return None;
         }
         if self.reputation.junk == Some(true) {
-            let because =
-                "the client has no name that leads back to it, and earlier mail like this was junk";
+            let because = with_past;
             self.note("iprev", evidence, Weight::Decides, because);
             return Some(defer(Reason::Iprev));
         }
-        let because = "the client has no name that leads back to it";
-        self.note("iprev", evidence, Weight::Against, because);
-        self.suspicious.push(because);
+        self.note("iprev", evidence, Weight::Against, alone);
+        self.suspicious.push(alone);
         None
     }
 }
