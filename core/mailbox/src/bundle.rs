@@ -9,7 +9,8 @@ use mox_machine::Utc;
 use crate::deliver::{Delivered, Delivery, place};
 use crate::edit::Edit;
 use crate::key::{self, Table};
-use crate::queue::{Fate, QueueEntry, QueueRecipient, Reached, Said, open, remove, retire};
+use crate::queue::{Fate, QueueEntry, open, remove, retire};
+use crate::queue_recipient::{QueueRecipient, Reached, Said};
 use crate::rows::Stored;
 use crate::{Batch, Group, Limit, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Reads, Stop, Touched};
 

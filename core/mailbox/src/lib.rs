@@ -30,6 +30,7 @@ mod name;
 mod page;
 mod purge;
 mod queue;
+mod queue_recipient;
 mod queue_rows;
 mod reads;
 mod recent;
@@ -99,13 +100,13 @@ pub use name::{INBOX, NAME_LEVELS_MAX, NAME_MAX, SpecialUse, mailbox_name};
 pub use page::Row;
 pub use purge::{next_purge, purge};
 pub use queue::{
-    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, FILED_MAX, Fate, Filed, Group, ID_MAX,
-    IDS_MAX, LAST_TEXT_MAX, Outcome, Owner, QueueEntry, QueueMessage, QueueRecipient,
-    RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX, Reached, Retired, RetiredAt, Said, Settled, TEXT_MAX,
-    purge_retired, queue, queue_attempt, queue_delay_told, queue_drop, queue_entry, queue_message,
-    queue_outcome, queue_outcome_beside, queue_put_off, queue_reschedule, queue_route, retired,
-    retired_page,
+    ADDRESS_MAX, ATTEMPTS_KEPT, Attempt, DSN_MAX, Enqueue, Fate, Group, ID_MAX, IDS_MAX,
+    LAST_TEXT_MAX, Outcome, Owner, QueueEntry, QueueMessage, RECIPIENTS_MAX, RECIPIENTS_OCTETS_MAX,
+    Retired, RetiredAt, Settled, TEXT_MAX, purge_retired, queue, queue_attempt, queue_delay_told,
+    queue_drop, queue_entry, queue_message, queue_outcome, queue_outcome_beside, queue_put_off,
+    queue_reschedule, queue_route, retired, retired_page,
 };
+pub use queue_recipient::{FILED_MAX, Filed, QueueRecipient, Reached, Said};
 pub use reads::{
     BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, INLINE_BODY_MAX, ReadError, Reads, Space, Touched,
     VALUE_MAX,

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use mox_machine::Utc;
 use serde::Deserialize;
 
-use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, QueueRecipient, Retired, Said};
+use crate::queue::{Attempt, Fate, QueueEntry, QueueMessage, Retired};
+use crate::queue_recipient::{QueueRecipient, Said};
 use crate::rows::{octets, utc, utc_option};
 use crate::sent::Notified;
 use crate::{AccountId, BodyRef};
@@ -677,7 +678,7 @@ mod tests {
         let at = Utc::from_secs(1_767_323_045);
         let said = Said {
             text: "450 later".into(),
-            by: crate::queue::Reached {
+            by: crate::queue_recipient::Reached {
                 host: "mx".into(),
                 from_peer: true,
                 ambiguous: 2,

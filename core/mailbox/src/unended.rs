@@ -1,6 +1,7 @@
 //! Attempts that came to no end: the server died in them, or could not write down what came of them.
 
-use crate::queue::{QueueEntry, Said};
+use crate::queue::QueueEntry;
+use crate::queue_recipient::Said;
 
 /// What is known of such an attempt.
 pub(crate) const NO_END: &str = "the server died before it knew what came of it";
