@@ -85,14 +85,21 @@ fn who_cannot_be_delivered_to_is_told_to_the_sender() {
 
 /// A server where `team@own.example` stands for u0 and u1, who may send with it or not.
 fn with_alias(world: &World, may_send: bool) -> Server {
+    with_alias_at(world, ("team", "own.example"), may_send)
+}
+
+/// The same with an alias of this name at this domain.
+fn with_alias_at(world: &World, (name, at): (&str, &str), may_send: bool) -> Server {
     let server = world.start();
     let mut directory = mox_server::Directory::local(2);
-    let domain = mox_address::Domain::parse("own.example", false).unwrap();
-    directory.add_domain(&domain, mox_server::DomainRules::default());
+    let domain = mox_address::Domain::parse(at, false).unwrap();
+    if at != "localhost" {
+        directory.add_domain(&domain, mox_server::DomainRules::default());
+    }
     let members = ["u0@localhost", "u1@localhost"];
     let members = members.map(|member| directory.member(path(member)).unwrap());
-    let team = mox_address::LocalPart::parse("team", false).unwrap();
-    let added = directory.add_alias(&team, &domain, members.to_vec(), may_send);
+    let name = mox_address::LocalPart::parse(name, false).unwrap();
+    let added = directory.add_alias(&name, &domain, members.to_vec(), may_send);
     added.unwrap();
     block_on(server.node.reload(directory)).unwrap();
     server
@@ -107,6 +114,15 @@ fn who_is_behind_an_alias_and_named_too_gets_one_copy() {
     for user in ["u0", "u1"] {
         assert_eq!(server.messages(user), 1, "{user}");
     }
+    server.stop();
+}
+
+#[test]
+fn mail_of_senders_elsewhere_is_taken_where_the_postmaster_is_an_alias_nobody_sends_with() {
+    let server = with_alias_at(&World::new(2), ("postmaster", "localhost"), false);
+    let handed = hand_in_from(&server, "cron@elsewhere.example", 1, &["u1@localhost"]);
+    assert_eq!(handed, Ok(()));
+    wait_for("a delivery", || server.messages("u1") == 1);
     server.stop();
 }
 

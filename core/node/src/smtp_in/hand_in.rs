@@ -163,9 +163,12 @@ fn owner<R: Runtime>(node: &Inner<R>, from: Option<&Path>) -> Result<Login, NotT
     };
     let postmaster = || {
         let address = format!("postmaster@{}", node.config.hostname);
-        Path::parse(&address, true)
-            .ok()
-            .and_then(|p| account_of(&p))
+        let path = Path::parse(&address, true).ok()?;
+        match directory.find(&path) {
+            // Whoever may send with it: nobody sends here, somebody is told.
+            Found::Alias { members, .. } => members.into_iter().next().map(|m| m.account),
+            _ => account_of(&path),
+        }
     };
     let account = from.and_then(account_of).or_else(postmaster);
     let found = account.and_then(|account| Some((node.account_id(&account)?, account)));
