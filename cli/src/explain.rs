@@ -240,7 +240,12 @@ fn recompute(records: &[Record], as_json: bool) -> Result<(), Failure> {
             },
             found => {
                 differ += 1;
-                writeln!(out, "{}: {}", printable(&record.id), found.join("; "))
+                writeln!(
+                    out,
+                    "{}: {}",
+                    printable(&record.id),
+                    printable(&found.join("; "))
+                )
             }
         };
     }

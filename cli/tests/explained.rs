@@ -191,6 +191,25 @@ fn what_failed_is_told_with_its_reason_and_what_name_servers_did_not_answer() {
             "not answered: _dmarc.author.example TXT; the name servers could not answer",
         ]
     );
+    let mut other = message.clone();
+    // Of what name servers did not tell nothing is told as if it were so.
+    other.iprev.subject = "mx.far.example".into();
+    other.spf = method("pass", "far.example", "", "ip4:192.0.2.1");
+    other.dmarc.alignment = Some(DmarcAlignment {
+        spf: false,
+        dkim: None,
+        ..alignment()
+    });
+    let (_, checks) = explained(&record(other, None, &dns));
+    assert_eq!(
+        checks[..2],
+        [
+            "iprev temperror: whether mx.far.example leads back is not known; no name server answered in time",
+            "SPF pass: far.example, by ip4:192.0.2.1",
+        ]
+    );
+    let known = "whether something that passes is aligned is not known";
+    assert!(checks[3].contains(known), "{checks:?}");
     assert!(
         out.contains("    * dmarc: name servers did not tell whether the author's domain vouches"),
         "{out}"

@@ -17,7 +17,9 @@ pub(super) fn tell(out: &mut String, record: &Record) {
     let Some(message) = &record.facts.message else {
         return;
     };
-    let alignment = message.dmarc.alignment.as_ref();
+    // What name servers did not tell may be what aligns.
+    let is_known = message.dmarc.result != "temperror" && message.dmarc.disposition != "defer";
+    let alignment = message.dmarc.alignment.as_ref().filter(|_| is_known);
     let mut lines = Vec::new();
     if !message.iprev.result.is_empty() {
         lines.push(iprev(&message.iprev));
@@ -43,6 +45,7 @@ pub(super) fn tell(out: &mut String, record: &Record) {
         .into_iter()
         .chain(keys)
         .any(|result| result == "temperror")
+        || message.dmarc.disposition == "defer"
     {
         lines.extend(unanswered(&record.dns));
     }
@@ -60,6 +63,7 @@ fn iprev(iprev: &Method) -> String {
     match (iprev.result.as_str(), name.is_empty()) {
         (_, true) => {}
         ("pass", false) => said.push(name),
+        ("temperror", false) => said.push(format!("whether {name} leads back is not known")),
         (_, false) => said.push(format!("{name} does not lead back to the address")),
     }
     line("iprev", &iprev.result, said, iprev.problem.as_deref())
@@ -126,13 +130,18 @@ fn dmarc(dmarc: &DmarcFacts, authors: &[String]) -> String {
             said.push(short(&found.author));
             let owner = dmarc.policy_domain.as_deref().unwrap_or_default();
             said.push(match owner == found.author || owner.is_empty() {
-                true => format!("policy {}", found.policy),
-                false => format!("policy {} of {}", found.policy, short(owner)),
+                true => format!("policy {}", short(&found.policy)),
+                false => format!("policy {} of {}", short(&found.policy), short(owner)),
             });
-            let signed = found.dkim.map(|place| format!("DKIM {}", place + 1));
+            let signed = found
+                .dkim
+                .map(|place| format!("DKIM {}", place.saturating_add(1)));
             let spf = found.spf.then(|| "SPF".to_owned());
             let by: Vec<String> = spf.into_iter().chain(signed).collect();
             said.push(match by.is_empty() {
+                true if dmarc.result == "temperror" || dmarc.disposition == "defer" => {
+                    "whether something that passes is aligned is not known".to_owned()
+                }
                 true => "nothing that passes is aligned".to_owned(),
                 false => format!("by {}", by.join(" and ")),
             });

@@ -279,7 +279,7 @@ pub enum Room {
     Enough,
     /// It would not be until something is removed.
     None,
-    /// It is larger than the quota: it never would be.
+    /// It is much larger than the quota: it never would be.
     Never,
 }
 
@@ -293,7 +293,11 @@ pub fn room_for(reads: &dyn Reads, id: AccountId, octets: u64) -> Result<Room, R
     let Some(quota) = quota else {
         return Ok(Room::Enough);
     };
-    if octets > quota {
+    // As roughly as that.
+    if quota
+        .checked_next_power_of_two()
+        .is_some_and(|most| octets > most)
+    {
         return Ok(Room::Never);
     }
     let measure = (quota / 16).clamp(1, MEASURED_BY);

@@ -188,7 +188,7 @@ pub fn deliver_beside(
         );
     }
     if let Some((account, new_recipients)) = beside.counts {
-        sent_hours::count(&mut edit, account, new_recipients)?;
+        delivered.damaged += sent_hours::count(&mut edit, account, new_recipients);
     }
     // At last: old records make room for it in what the operation has left.
     if let Some((decision, budget)) = &beside.decision

@@ -141,6 +141,7 @@ pub use suppression::{
 pub use taken::{forget_taken, taken};
 pub use tls_host::{TLS_HOSTS_MAX, TlsHost, note_tls, purge_tls_hosts, tls_host};
 pub use transcript::{STEP_MAX, STEPS_MAX, STEPS_OCTETS_MAX, Steps, Transcript, queue_transcript};
+pub use unended::count_unended;
 pub use verify::{BodyCheck, FINDINGS_MAX, Finding, verify};
 pub use view::{
     Changes, Header, Meta, Rows, Selected, changes, deleted_octets, each_body_named, header,

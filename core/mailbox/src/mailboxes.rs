@@ -179,16 +179,21 @@ pub(crate) fn resolve_for_mail(
     account: AccountId,
     name: &str,
 ) -> Result<MailboxId, Stop> {
-    let canonical = mailbox_name(name)?;
-    let found = edit.name(account, &canonical)?;
-    let is_there = found.is_some_and(|row| row.mailbox.is_some());
-    let levels = u32::try_from(parents(&canonical).count()).unwrap_or(u32::MAX);
-    let names = edit.account(account)?.names.saturating_add(levels);
-    let name = match is_there || names < MAILBOXES_MAX {
+    let name = match may_be(edit, account, name)? {
         true => name,
         false => INBOX,
     };
     resolve(edit, account, name, true)
+}
+
+/// Whether there is a mailbox with this name, or room for one.
+pub(crate) fn may_be(edit: &mut Edit<'_>, account: AccountId, name: &str) -> Result<bool, Stop> {
+    let name = mailbox_name(name)?;
+    let found = edit.name(account, &name)?;
+    let is_there = found.is_some_and(|row| row.mailbox.is_some());
+    let levels = u32::try_from(parents(&name).count()).unwrap_or(u32::MAX);
+    let names = edit.account(account)?.names.saturating_add(levels);
+    Ok(is_there || names < MAILBOXES_MAX)
 }
 
 /// Deletes a mailbox and its messages. A subscription to its name stays. Its rows and bodies go with

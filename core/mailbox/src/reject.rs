@@ -16,7 +16,7 @@ use crate::edit::{Edit, mailbox_row};
 use crate::junk::class_of;
 use crate::key::{Key, Parts, Table};
 use crate::mailbox_edit::keywords;
-use crate::mailboxes::mailbox_id;
+use crate::mailboxes::{mailbox_id, may_be};
 use crate::varint::{self, Input};
 use crate::view::existing;
 use crate::{
@@ -65,6 +65,8 @@ pub fn keep_rejected(
         let account = target.account;
         if served.insert(account)
             && !has_reject(reads, account, &rejected.hashes)?
+            // The inbox is no place for it.
+            && may_be(&mut edit, account, &target.mailbox)?
             && has_room_for_reject(
                 reads,
                 account,

@@ -34,14 +34,15 @@ pub fn sent_hours(reads: &dyn Reads, account: AccountId) -> Result<Vec<SentHour>
     Ok(hours.unwrap_or_default().0)
 }
 
-/// One more message was sent, to so many recipients that the account never wrote to before.
-pub(crate) fn count(
-    edit: &mut Edit<'_>,
-    account: AccountId,
-    new_recipients: u32,
-) -> Result<(), ReadError> {
+/// One more message was sent, to so many recipients that the account never wrote to before. Damaged rows of what was sent count as none, and
+/// keep nothing from being sent: how many there were.
+pub(crate) fn count(edit: &mut Edit<'_>, account: AccountId, new_recipients: u32) -> usize {
     let key = key::in_account(Table::SentHours, account);
-    let mut hours = edit.row::<SentHours>(&key)?.unwrap_or_default().0;
+    let (row, damaged) = match edit.row::<SentHours>(&key) {
+        Ok(row) => (row, 0),
+        Err(_) => (None, 1),
+    };
+    let mut hours = row.unwrap_or_default().0;
     let number = edit.now.secs().div_euclid(HOUR);
     // The clock was set back.
     for hour in &mut hours {
@@ -63,5 +64,5 @@ pub(crate) fn count(
     let too_many = hours.len().saturating_sub(HOURS as usize);
     hours.drain(..too_many);
     edit.put(key, SentHours(hours).encode());
-    Ok(())
+    damaged
 }

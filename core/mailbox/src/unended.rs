@@ -8,7 +8,7 @@ pub(crate) const NO_END: &str = "the server died before it knew what came of it"
 
 /// Counts the last attempt of an entry as one in which the answer to the final dot was lost, where it came to no end: nobody
 /// knows how far it got, so the host may have the message. To be called where no attempt runs.
-pub(crate) fn count_unended(entry: &mut QueueEntry) {
+pub fn count_unended(entry: &mut QueueEntry) {
     let Some(attempt) = entry.attempts.last_mut() else {
         return;
     };

@@ -329,6 +329,26 @@ fn names_of_an_account_are_limited_and_so_is_one_rename() {
     let job = e.delivery(10, vec![missing]);
     let delivered = e.run(|reads| deliver(reads, &job)).unwrap();
     assert_eq!(delivered.placed[0].mailbox, inbox);
+    // What was not taken is kept in no other place than its own.
+    let rejects = Target {
+        create: true,
+        ..target(a, "Rejects")
+    };
+    let rejected = Rejected {
+        delivery: e.delivery(10, vec![rejects]),
+        hashes: vec![1],
+    };
+    let decision = NewDecision {
+        keys: vec!["bob@far.example".into()],
+        record: Bytes::from_static(b"why"),
+        at: e.now,
+        is_spare: false,
+        observations: Vec::new(),
+    };
+    let budget = DecisionBudget::of(1 << 20);
+    e.run(|reads| keep_rejected(reads, &decision, budget, &rejected))
+        .unwrap();
+    assert_eq!(e.all(a, inbox).len(), 1);
     e.check();
 }
 

@@ -9,6 +9,7 @@
 
 mod engine;
 
+use bytes::Bytes;
 use engine::*;
 use mox_machine::Utc;
 use mox_mailbox::*;
@@ -452,6 +453,36 @@ fn old_failures_make_room_for_new_ones_and_are_purged() {
     assert!(e.run(|reads| unsuppress(reads, a, "kept@x")).unwrap());
     e.run(|reads| suppress(reads, a, "more@x", "", now))
         .unwrap();
+}
+
+#[test]
+fn a_damaged_row_of_what_was_sent_keeps_nothing_from_being_sent() {
+    let (mut e, a) = Engine::with_account();
+    let send = |e: &mut Engine| {
+        let delivery = e.delivery(10, Vec::new());
+        let beside = Beside {
+            counts: Some((a, 1)),
+            ..Beside::default()
+        };
+        let sent = e.run(|reads| deliver_beside(reads, &delivery, &beside));
+        sent.unwrap().damaged
+    };
+    assert_eq!(send(&mut e), 0);
+    let rows = e.rows.iter(Space::Rows);
+    let rows = rows.filter(|(key, _)| key[0] == Table::SentHours as u8);
+    let writes = rows.map(|(key, _)| {
+        let row = Some(Bytes::from_static(&[99]));
+        (Space::Rows, key.to_vec(), row)
+    });
+    let batch = Batch {
+        writes: writes.collect(),
+        ..Batch::default()
+    };
+    assert_eq!(batch.writes.len(), 1);
+    e.rows.apply(&batch);
+    assert_eq!((send(&mut e), send(&mut e)), (1, 0));
+    assert_eq!(sent_hours(&e.rows, a).unwrap()[0].messages, 2);
+    e.check();
 }
 
 #[test]

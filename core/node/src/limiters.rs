@@ -187,7 +187,7 @@ impl Limiters {
             }
             room
         };
-        let full = |class| self.full(Limiter::EarlyRefusals, service, class, peer, now);
+        let full = |class| self.full(Limiter::FullMailboxes, service, class, peer, now);
         room.map_err(full).is_ok()
     }
 

@@ -310,7 +310,8 @@ impl<R: Runtime> Node<R> {
         let now = self.inner.runtime.now().utc;
         let told = format!("{change:?}");
         // The scheduler takes a time that is further ahead for that of a clock that was wrong; a release it never sees.
-        let soon = now + self.inner.config.sending.limits.longest_wait;
+        // And a clock may be set back a little.
+        let soon = now + self.inner.config.sending.limits.longest_wait / 2;
         let drops = match change {
             Change::Drop { tell } => Some(tell),
             _ => None,

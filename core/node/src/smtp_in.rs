@@ -301,10 +301,14 @@ impl<R: Runtime> SmtpHost<R> {
                 limiters.count_unknown_recipient(peer, now);
             }
             // What the other side can do nothing about.
-            Standing::MailboxFull
-                if limiters.records_full_mailbox(peer, self.config.service, now) => {}
-            Standing::MailboxFull => {
-                return Some(Response::Now(Answer::Reply(replies::mailbox_full())));
+            Standing::MailboxFull | Standing::TooBig => {
+                if !limiters.records_full_mailbox(peer, self.config.service, now) {
+                    let reply = match standing {
+                        Standing::TooBig => replies::too_big(),
+                        _ => replies::mailbox_full(),
+                    };
+                    return Some(Response::Now(Answer::Reply(reply)));
+                }
             }
             // Where TLS is demanded nobody was told whether there is such an address.
             _ => limiters.count_early_refusal(peer, now),

@@ -154,6 +154,29 @@ fn mail_is_put_off_for_thirty_days_at_most_and_has_its_whole_time_from_then() {
     });
 }
 
+#[test]
+fn what_is_held_while_it_is_tried_is_not_given_up_for_its_age() {
+    for is_held in [true, false] {
+        world(slow_and_busy(), move |one, _, client| async move {
+            sleep(&client, 5 * DAY - 30 * SECOND).await;
+            change(&one, Change::Kick).await;
+            sleep(&client, 10 * SECOND).await;
+            if is_held {
+                change(&one, Change::Hold).await;
+            }
+            // The attempt ends, and with it the time of the message.
+            sleep(&client, 2 * MINUTE).await;
+            let told = inbox(&client).await.unwrap();
+            let told = told.matches("Action: failed").count();
+            assert_eq!(
+                (one.queue().len(), told),
+                [(0, 1), (1, 0)][usize::from(is_held)]
+            );
+            one.stop().await;
+        });
+    }
+}
+
 /// Keeps the first message and never says so; then it does `next` at RCPT, where that is something.
 fn silent_once(next: Option<&'static str>) -> impl Manner {
     let mut visits = 0;

@@ -131,8 +131,8 @@ fn a_full_mailbox_puts_off_its_own_recipient_and_nobody_else() {
             assert_eq!(stored(&one, "mox", "INBOX").len(), 1);
             // What is small enough is taken.
             for (size, code) in [
-                (22_001, "552 5.3.4 "),
-                (22_000, "452 4.2.2 "),
+                (32_769, "552 5.3.4 "),
+                (32_768, "452 4.2.2 "),
                 (18_000, "250 2.1.5 "),
             ] {
                 ask(&mut smtp, "RSET").await;

@@ -7,10 +7,12 @@
     reason = "tests"
 )]
 
+mod logged;
 mod one_server;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use logged::Log;
 use mox_driver::Runtime;
 use mox_machine::Utc;
 use mox_mailbox::Fate;
@@ -145,52 +147,61 @@ fn a_notice_of_a_delay_that_cannot_be_written_is_written_before_the_next_attempt
 #[test]
 fn that_nobody_could_be_told_of_a_success_stands_beside_what_the_other_server_said() {
     let site = "node notice not written";
-    let struck = world(site, move |sim, one, client, ledger| async move {
-        let mut smtp = Dialogue::new(client.connect(ours(587), None).await.unwrap());
-        smtp.expect("220").await.unwrap();
-        let response = STANDARD.encode(format!("\0ann@ours.example\0{PASSWORD}"));
-        // Carol's success is asked for first when it cannot be told, then when it can; Dave's is not asked for.
-        for is_told in [false, true] {
-            sim.strike_only(Some(if is_told { "none" } else { site }));
-            for line in [
-                "EHLO client.example".to_owned(),
-                format!("AUTH PLAIN {response}"),
-                "MAIL FROM:<ann@ours.example>".to_owned(),
-                format!("RCPT TO:<{CAROL}> NOTIFY=SUCCESS"),
-                "RCPT TO:<dave@peer.example>".to_owned(),
-                "DATA".to_owned(),
-            ] {
-                if is_told && (line.starts_with("EHLO") || line.starts_with("AUTH")) {
-                    continue;
+    let log = Log::default();
+    let kept = log.clone();
+    let world = || {
+        world(site, move |sim, one, client, ledger| async move {
+            let mut smtp = Dialogue::new(client.connect(ours(587), None).await.unwrap());
+            smtp.expect("220").await.unwrap();
+            let response = STANDARD.encode(format!("\0ann@ours.example\0{PASSWORD}"));
+            // Carol's success is asked for first when it cannot be told, then when it can; Dave's is not asked for.
+            for is_told in [false, true] {
+                sim.strike_only(Some(if is_told { "none" } else { site }));
+                for line in [
+                    "EHLO client.example".to_owned(),
+                    format!("AUTH PLAIN {response}"),
+                    "MAIL FROM:<ann@ours.example>".to_owned(),
+                    format!("RCPT TO:<{CAROL}> NOTIFY=SUCCESS"),
+                    "RCPT TO:<dave@peer.example>".to_owned(),
+                    "DATA".to_owned(),
+                ] {
+                    if is_told && (line.starts_with("EHLO") || line.starts_with("AUTH")) {
+                        continue;
+                    }
+                    smtp.say(&format!("{line}\r\n")).await.unwrap();
+                    let code = smtp.reply().await.unwrap();
+                    assert!(code.starts_with(['2', '3']), "{line}: {code}");
                 }
-                smtp.say(&format!("{line}\r\n")).await.unwrap();
-                let code = smtp.reply().await.unwrap();
-                assert!(code.starts_with(['2', '3']), "{line}: {code}");
+                let said = format!("{}.\r\n", text(MARK, 3));
+                smtp.say(&said).await.unwrap();
+                smtp.expect("250").await.unwrap();
+                assert!(one.settle(20 * MINUTE).await);
+                assert_eq!(ledger.copies(CAROL, MARK), 1 + usize::from(is_told));
+                let read = inbox(&client).await.unwrap();
+                let notices = read.matches("Action: relayed").count();
+                assert_eq!(notices, usize::from(is_told), "{read}");
             }
-            let said = format!("{}.\r\n", text(MARK, 3));
-            smtp.say(&said).await.unwrap();
-            smtp.expect("250").await.unwrap();
-            assert!(one.settle(20 * MINUTE).await);
-            assert_eq!(ledger.copies(CAROL, MARK), 1 + usize::from(is_told));
-            let read = inbox(&client).await.unwrap();
-            let notices = read.matches("Action: relayed").count();
-            assert_eq!(notices, usize::from(is_told), "{read}");
-        }
-        let retired = one.node().retired(Utc(0), 10).unwrap();
-        let fates = retired.iter().flat_map(|left| &left.recipients);
-        let untold: Vec<_> = fates
-            .filter_map(|(to, fate)| match fate {
-                Fate::Delivered(text) => Some((to.as_str(), text.starts_with(UNTOLD))),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(untold.len(), 4, "{untold:?}");
-        let marked: Vec<_> = untold.iter().filter(|(_, untold)| *untold).collect();
-        assert_eq!(marked, [&(CAROL, true)]);
-        drop(smtp);
-        one.stop().await;
-    });
-    assert_eq!(struck, 1);
+            let retired = one.node().retired(Utc(0), 10).unwrap();
+            let fates = retired.iter().flat_map(|left| &left.recipients);
+            let untold: Vec<_> = fates
+                .filter_map(|(to, fate)| match fate {
+                    Fate::Delivered(text) => Some((to.as_str(), text.starts_with(UNTOLD))),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(untold.len(), 4, "{untold:?}");
+            let marked: Vec<_> = untold.iter().filter(|(_, untold)| *untold).collect();
+            assert_eq!(marked, [&(CAROL, true)]);
+            drop(smtp);
+            one.stop().await;
+        })
+    };
+    assert_eq!(tracing::subscriber::with_default(log, world), 1);
+    // Once, and not of the one that was told.
+    let lines = kept.0.lock().unwrap();
+    let said = "who asked to be told so, is not";
+    let told = lines.iter().filter(|line| line.contains(said));
+    assert_eq!(told.count(), 1);
 }
 
 #[test]

@@ -249,7 +249,16 @@ async fn record<R: Runtime>(
         marked,
     } = done;
     let now = node.runtime.now().utc;
-    let times = times(&entry);
+    let mut times = times(&entry);
+    let since = times.queued;
+    // What an administrator held or put off meanwhile is not given up for its age.
+    let row = mox_mailbox::queue_entry(&*node.store.published().view, entry.id);
+    let is_put_off = |row: &QueueEntry| {
+        row.hold || row.next_attempt != marked || row.release.is_some_and(|at| at > now)
+    };
+    if row.is_ok_and(|row| row.as_ref().is_some_and(is_put_off)) {
+        times.queued = now;
+    }
     let mut is_cut_short = false;
     let results: Vec<(Result, bool)> = results
         .into_iter()
@@ -294,7 +303,7 @@ async fn record<R: Runtime>(
                     }
                     let about = About::new(to, result).tried(notice::Tried {
                         times: entry.attempts_made,
-                        since: times.queued,
+                        since,
                         is_expired: why == Failure::Expired,
                     });
                     failed.push(about);
@@ -353,7 +362,8 @@ async fn record<R: Runtime>(
     // Whoever has the message is not tried again because nobody could be told so.
     let success = notice::compose(node, message, notice::Kind::Relayed, &relayed).await;
     let success = success.unwrap_or_else(|notice::NotWritten| {
-        mark_untold(&mut fates, &entry, message, &relayed);
+        let recipients = mark_untold(&mut fates, &entry, &relayed);
+        log_untold(entry.id, message, recipients);
         None
     });
     let (success, success_held) =
@@ -391,10 +401,11 @@ async fn record<R: Runtime>(
     let without = (outcome.notice.is_some() || outcome.success.is_some()).then(|| {
         let mut fates = outcome.fates.clone();
         give_another_chance(&mut fates);
-        if outcome.success.is_some() {
-            mark_untold(&mut fates, &entry, message, &relayed);
-        }
-        Recorded {
+        let untold = match outcome.success {
+            Some(_) => mark_untold(&mut fates, &entry, &relayed),
+            None => 0,
+        };
+        let recorded = Recorded {
             host: outcome.host.clone(),
             text: outcome.text.clone(),
             tls: outcome.tls.clone(),
@@ -408,7 +419,8 @@ async fn record<R: Runtime>(
             notice: None,
             success: None,
             now,
-        }
+        };
+        (recorded, untold)
     });
     let id = entry.id;
     let op = move |reads: &dyn mox_mailbox::Reads| {
@@ -418,8 +430,11 @@ async fn record<R: Runtime>(
     };
     let settled = match (node.store.run(op).await, without) {
         // The notice may be what was refused. Who has the message must not get it again for that.
-        (Err(error), Some(without)) if !matches!(error, StoreError::Dead) => {
+        (Err(error), Some((without, untold))) if !matches!(error, StoreError::Dead) => {
             tracing::warn!(target: "queue", id, %error, "a notification could not be stored");
+            if untold > 0 {
+                log_untold(id, message, untold);
+            }
             let op = move |reads: &dyn mox_mailbox::Reads| {
                 mox_mailbox::queue_outcome(reads, id, &without)
             };
@@ -430,8 +445,8 @@ async fn record<R: Runtime>(
     settled.map(|_| ()).map_err(|e| e.to_string())
 }
 
-/// That whoever asked to be told of a success is not stands beside what became of each recipient.
-fn mark_untold(fates: &mut [Fate], entry: &QueueEntry, message: &QueueMessage, relayed: &[About]) {
+/// That whoever asked to be told of a success is not stands beside what became of each recipient. Of how many.
+fn mark_untold(fates: &mut [Fate], entry: &QueueEntry, relayed: &[About]) -> usize {
     let is_untold = |address: &str| {
         let about = relayed.iter().find(|about| about.address == address);
         about.is_some_and(|about| about.is_wanted(notice::Kind::Relayed))
@@ -445,10 +460,14 @@ fn mark_untold(fates: &mut [Fate], entry: &QueueEntry, message: &QueueMessage, r
             recipients += 1;
         }
     }
+    recipients
+}
+
+fn log_untold(entry: u64, message: &QueueMessage, recipients: usize) {
     tracing::warn!(
         target: "queue",
         id = String::from_utf8_lossy(&message.extra).as_ref(),
-        entry = entry.id,
+        entry,
         from = message.reverse_path,
         recipients,
         "another server has a message, and its sender, who asked to be told so, is not: the notification could not be written"

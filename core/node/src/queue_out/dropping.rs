@@ -82,6 +82,8 @@ async fn compose<R: Runtime>(
 ) -> Result<Option<(mox_mailbox::Delivery, mox_store::Spooled)>, String> {
     let why = "an administrator of this server took the message out of its queue";
     let result = ours(Outcome::Permanent, "5.3.0", why, None);
+    let mut entry = entry.clone();
+    mox_mailbox::count_unended(&mut entry);
     let told = entry.recipients.iter().map(|to| Told::new(to, &result));
     let told: Vec<Told> = told.collect();
     let composed = notice::compose(node, message, Kind::Failed, &told).await;

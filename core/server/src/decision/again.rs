@@ -78,11 +78,20 @@ impl Record {
                 super::checked::disposition(&dmarc),
             ),
         ];
-        pairs
+        let mut found: Vec<String> = pairs
             .into_iter()
             .filter(|(_, then, now)| then != now)
             .map(|(what, then, now)| format!("{what} was {then}, and is {now} now"))
-            .collect()
+            .collect();
+        let mechanism = message.spf.mechanism.as_deref();
+        if mechanism.is_some_and(|then| Some(then) != spf.mechanism.as_deref()) {
+            found.push("SPF was decided by another mechanism".into());
+        }
+        let alignment = message.dmarc.alignment.as_ref();
+        if alignment.is_some_and(|then| Some(then) != super::checked::alignment(&dmarc).as_ref()) {
+            found.push("what is aligned for DMARC, or its policy, was otherwise".into());
+        }
+        found
     }
 }
 
@@ -149,7 +158,7 @@ fn are_same(then: &[Rule], now: &[Rule]) -> bool {
     then.len() == now.len() && then.iter().zip(now).all(is_same)
 }
 
-/// Whether two changes turn a decision alike. What content would have to be is not in older records.
+/// Whether two changes turn a decision alike. What content would have to be is not in older records, and the words for a change were others.
 fn turns_alike(then: Option<&Change>, now: Option<&Change>) -> bool {
     match (then, now) {
         (Some(then), Some(now)) => {

@@ -43,7 +43,9 @@ impl Message {
             dmarc: DmarcFacts {
                 result: dmarc.verdict.name().into(),
                 disposition: disposition(dmarc).into(),
-                policy_domain: dmarc.authors.iter().find_map(|a| a.policy_domain.clone()),
+                policy_domain: deciding(dmarc)
+                    .and_then(|author| author.policy_domain.clone())
+                    .or_else(|| dmarc.authors.iter().find_map(|a| a.policy_domain.clone())),
                 problem: dmarc.problem.map(str::to_owned),
                 alignment: alignment(dmarc),
             },
@@ -101,10 +103,24 @@ fn signature(report: &mox_dkim::Report) -> Signature {
     }
 }
 
-/// Of the first author whose outcome is that of the message.
-fn alignment(report: &mox_dmarc::Report) -> Option<DmarcAlignment> {
-    let decided = |author: &&mox_dmarc::Author| author.verdict == report.verdict;
-    let author = report.authors.iter().find(decided)?;
+/// Of several authors one whose outcome is that of the message, and of these who wants most; where more may come of it than is certain,
+/// one about whom that is so.
+fn deciding(report: &mox_dmarc::Report) -> Option<&mox_dmarc::Author> {
+    use mox_dmarc::Verdict;
+    let with = |verdict: Verdict| {
+        let authors = report.authors.iter().rev();
+        let authors = authors.filter(|author| author.verdict == verdict);
+        authors.max_by_key(|author| (author.disposition, author.policy != mox_dmarc::Policy::None))
+    };
+    let unsure = match disposition(report) {
+        "defer" => with(Verdict::TempError),
+        _ => None,
+    };
+    unsure.or_else(|| with(report.verdict))
+}
+
+pub(super) fn alignment(report: &mox_dmarc::Report) -> Option<DmarcAlignment> {
+    let author = deciding(report)?;
     let record = author.record.as_ref()?;
     let is_strict = |mode| mode == mox_dmarc::Alignment::Strict;
     Some(DmarcAlignment {

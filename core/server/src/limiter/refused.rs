@@ -34,6 +34,8 @@ pub enum Limiter {
     EarlyRefusals,
     /// Too many messages from there.
     Messages,
+    /// So many recipients whose mailboxes are full that no more are recorded one by one.
+    FullMailboxes,
 }
 
 impl Limiter {
@@ -47,6 +49,7 @@ impl Limiter {
             Self::UnknownRecipients => "too many recipients that are not here, try again later",
             Self::EarlyRefusals => "too much from your address was refused, try again later",
             Self::Messages => "too many messages from your address, try again later",
+            Self::FullMailboxes => "the mailbox is full, try again later",
         }
     }
 
@@ -60,6 +63,7 @@ impl Limiter {
             Self::UnknownRecipients => "unknown recipients",
             Self::EarlyRefusals => "refused before a message",
             Self::Messages => "messages",
+            Self::FullMailboxes => "full mailboxes",
         }
     }
 }
