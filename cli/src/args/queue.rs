@@ -249,7 +249,7 @@ selecting! {
 }
 
 selecting! {
-    /// Change when messages are tried next, up to 30 days from now. Beyond 24 hours they are held back until then, and how long they are
+    /// Change when messages are tried next, up to 30 days from now. Beyond 12 hours they are held back until then, and how long they are
     /// tried counts from there.
     #[argh(subcommand, name = "reschedule")]
     Reschedule {

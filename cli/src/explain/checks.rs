@@ -147,7 +147,8 @@ fn dmarc(dmarc: &DmarcFacts, authors: &[String]) -> String {
             });
         }
         None => {
-            said.extend(authors.first().map(|author| short(author)));
+            let named = authors.first().filter(|author| !author.is_empty());
+            said.extend(named.map(|author| short(author)));
             match (&dmarc.policy_domain, dmarc.result.as_str()) {
                 (Some(owner), _) => said.push(format!("policy of {}", short(owner))),
                 (None, "none") => said.push("no policy".to_owned()),

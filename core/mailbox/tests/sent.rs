@@ -23,10 +23,10 @@ fn queued(e: &mut Engine, account: AccountId, id: &str, to: &[&str]) -> u64 {
     delivery.queue = Some(Enqueue {
         account: Some(account),
         reverse_path: "mox@localhost".into(),
-        prefix: bytes::Bytes::new(),
+        prefix: Bytes::new(),
         eight_bit: false,
         utf8: false,
-        extra: bytes::Bytes::new(),
+        extra: Bytes::new(),
         dsn: String::new(),
         require_tls: false,
         tls_optional: false,

@@ -92,7 +92,7 @@ pub enum Change {
     Hold,
     /// Tried again when its time comes.
     Release,
-    /// Tried next at this moment, at most 30 days ahead. Where that is further ahead than any pause of the plan, how long it is tried
+    /// Tried next at this moment, at most 30 days ahead. Where that is far ahead, how long it is tried
     /// counts from then, as of what its sender held back.
     Reschedule(Utc),
     /// Tried by this transport from now on; `routes` leaves it to the routes again.

@@ -216,6 +216,15 @@ fn sessions_with_other_servers_are_recorded_too() {
     wait_for("the message", Duration::from_secs(30), || {
         other.taken().first().cloned()
     });
+    // A server that stops waits for no answer to QUIT.
+    wait_for("the end of the session", Duration::from_secs(30), || {
+        let mut texts = sessions(&dir).into_iter().map(fs::read_to_string);
+        texts.find(|text| {
+            text.as_ref()
+                .is_ok_and(|text| text.contains("= closed Quit"))
+        })
+    })
+    .unwrap();
     server.stop();
     let files = sessions(&dir);
     let queue: Vec<_> = files

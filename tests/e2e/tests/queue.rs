@@ -101,7 +101,7 @@ fn messages_are_held_kicked_moved_in_time_shown_and_dropped_one_by_one() {
     let shown = queue(&server, &["show", &ids[1]]);
     for piece in [
         "from <u0@localhost>, account u0, ",
-        "\nto <y@b.example>\ntried next ",
+        "\nto <y@b.example>\nheld back until ",
         "\nattempts made: 1\n",
         "no connection: ",
         "\n  <x@a.example> delivered ",

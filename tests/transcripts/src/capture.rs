@@ -234,7 +234,7 @@ impl<S: Spelled> Capture<S> {
         header("peer", &self.about.peer);
         header("world", "captured");
         header("privacy", &self.about.privacy);
-        header("clock", &self.clock.to_string());
+        header("clock", &clock_text(self.clock));
         let seed: String = self
             .seed
             .bytes()
@@ -533,12 +533,26 @@ fn parse_seed(text: &str) -> Option<Seed> {
     Some(Seed::new(bytes))
 }
 
-/// RFC 3339 in UTC, whole seconds; nothing is 2026-01-02T03:04:05Z.
+/// RFC 3339 in UTC, with microseconds where it is not a whole second: replies may have the time in them, and a session that crosses a
+/// second does so in its replay too.
+fn clock_text(clock: Utc) -> String {
+    let whole = clock.to_string();
+    match clock.0.rem_euclid(1_000_000) {
+        0 => whole,
+        micros => format!("{}.{micros:06}Z", whole.trim_end_matches('Z')),
+    }
+}
+
+/// The same; nothing is 2026-01-02T03:04:05Z.
 fn parse_clock(text: &str) -> Option<Utc> {
     if text.is_empty() {
         return Some(Utc::from_secs(1_767_323_045));
     }
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, micros) = match time.split_once('.') {
+        Some((time, fraction)) => (time, micros(fraction)?),
+        None => (time, 0),
+    };
     let mut date = date.split('-');
     let mut time = time.split(':');
     let civil = Civil {
@@ -549,7 +563,15 @@ fn parse_clock(text: &str) -> Option<Utc> {
         minute: time.next()?.parse().ok()?,
         second: time.next()?.parse().ok()?,
     };
-    (date.next().is_none() && time.next().is_none()).then(|| Utc::from_civil(&civil))
+    let is_all = date.next().is_none() && time.next().is_none();
+    is_all.then(|| Utc(Utc::from_civil(&civil).0 + micros))
+}
+
+/// Up to six digits behind the point of seconds.
+fn micros(fraction: &str) -> Option<i64> {
+    let is_number = fraction.bytes().all(|b| b.is_ascii_digit());
+    ((1..=6).contains(&fraction.len()) && is_number)
+        .then(|| format!("{fraction:0<6}").parse().ok())?
 }
 
 /// Where the monotonic clock of a replay begins.
@@ -557,5 +579,35 @@ pub(crate) fn start_of(clock: Utc) -> Now {
     Now {
         mono: Mono(1_000_000_000),
         utc: clock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_read_as_it_was_written() {
+        let start = Utc::from_secs(1_767_323_045);
+        for (micros, text) in [
+            (0, "2026-01-02T03:04:05Z"),
+            (1, "2026-01-02T03:04:05.000001Z"),
+            (999_999, "2026-01-02T03:04:05.999999Z"),
+        ] {
+            let clock = Utc(start.0 + micros);
+            assert_eq!(clock_text(clock), text);
+            assert_eq!(parse_clock(text), Some(clock));
+        }
+        assert_eq!(
+            parse_clock("2026-01-02T03:04:05.25Z"),
+            Some(Utc(start.0 + 250_000))
+        );
+        for wrong in [
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:05.1234567Z",
+            "2026-01-02T03:04:05.-1Z",
+        ] {
+            assert_eq!(parse_clock(wrong), None, "{wrong}");
+        }
     }
 }
