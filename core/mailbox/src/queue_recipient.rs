@@ -105,7 +105,7 @@ impl QueueRecipient {
         self.last.as_ref().map_or(0, |said| said.by.ambiguous)
     }
 
-    /// Octets that it takes of [`RECIPIENTS_OCTETS_MAX`]. What was said of it has room of its own.
+    /// Octets that it takes of [`RECIPIENTS_OCTETS_MAX`](crate::RECIPIENTS_OCTETS_MAX). What was said of it has room of its own.
     pub fn octets(&self) -> usize {
         // Two lengths beside the texts, and whether there is more.
         self.address.len() + self.dsn.len() + 6 + self.filed.as_ref().map_or(0, Filed::octets)
