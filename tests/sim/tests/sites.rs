@@ -148,7 +148,6 @@ fn a_notice_of_a_delay_that_cannot_be_written_is_written_before_the_next_attempt
 fn that_nobody_could_be_told_of_a_success_stands_beside_what_the_other_server_said() {
     let site = "node notice not written";
     let log = Log::default();
-    let kept = log.clone();
     let world = || {
         world(site, move |sim, one, client, ledger| async move {
             let mut smtp = Dialogue::new(client.connect(ours(587), None).await.unwrap());
@@ -196,9 +195,9 @@ fn that_nobody_could_be_told_of_a_success_stands_beside_what_the_other_server_sa
             one.stop().await;
         })
     };
-    assert_eq!(tracing::subscriber::with_default(log, world), 1);
+    assert_eq!(log.of(world), 1);
     // Once, and not of the one that was told.
-    let lines = kept.0.lock().unwrap();
+    let lines = log.0.lock().unwrap();
     let said = "who asked to be told so, is not";
     let told = lines.iter().filter(|line| line.contains(said));
     assert_eq!(told.count(), 1);

@@ -122,8 +122,7 @@ fn who_brings_what_nobody_wants_waits_for_each_reply_until_something_is_taken() 
 #[test]
 fn it_is_logged_once_when_a_session_becomes_slow() {
     let log = Log::default();
-    let kept = log.clone();
-    tracing::subscriber::with_default(log, || {
+    log.of(|| {
         world(|one, client| async move {
             let mut bad = Talk::begin(&client, 25).await;
             for _ in 0..3 {
@@ -135,7 +134,7 @@ fn it_is_logged_once_when_a_session_becomes_slow() {
             one.stop().await;
         });
     });
-    let lines = kept.0.lock().unwrap();
+    let lines = log.0.lock().unwrap();
     let slow: Vec<_> = lines.iter().filter(|line| line.contains("slow")).collect();
     assert_eq!(slow.len(), 1, "{slow:?}");
     let (line, told) = (slow[0].as_str(), "replies are slow from here on");

@@ -10,6 +10,16 @@ use tracing::{Event, Metadata, Subscriber};
 #[derive(Clone, Default)]
 pub(crate) struct Log(pub(crate) Arc<Mutex<Vec<String>>>);
 
+impl Log {
+    /// Keeps what is logged on this thread while something runs.
+    pub(crate) fn of<T>(&self, run: impl FnOnce() -> T) -> T {
+        // With one subscriber alone, whether a line is wanted is asked on the thread that comes to it first and remembered for all: that
+        // of another test has none.
+        let _second = tracing::Dispatch::new(Self::default());
+        tracing::subscriber::with_default(self.clone(), run)
+    }
+}
+
 /// The fields of a line.
 struct Line(String);
 
