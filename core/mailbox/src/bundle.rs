@@ -151,7 +151,9 @@ fn are_together(a: &QueueRecipient, b: &QueueRecipient) -> bool {
     }
 }
 
-fn in_a_labels(domain: &str) -> String {
+/// A domain, or an address literal, in the one form in which the queue compares them: in lower case and A-labels. What is no name is only
+/// brought into lower case.
+pub fn in_a_labels(domain: &str) -> String {
     let name = Domain::parse(domain, true).and_then(|name| name.to_ascii());
     name.map_or_else(|_| domain.to_lowercase(), |name| name.to_string())
 }

@@ -65,7 +65,7 @@ pub use annotation::{
     annotations,
 };
 pub use body::{BodyHeader, BodyHeaderError, BodyRef, NewBody};
-pub use bundle::{ENTRIES_MAX, queue_deliver, queue_unbundle};
+pub use bundle::{ENTRIES_MAX, in_a_labels, queue_deliver, queue_unbundle};
 pub use copy::{Copied, Copy, CopyCursor, Unfinished, copy, undo_copy, unfinished_copies};
 pub use dated::{
     DATED_MAX, Dated, DatedSource, NewDated, SAME_SOURCE_MAX, SENT_OCTETS_MAX, dated, keep_dated,

@@ -179,11 +179,13 @@ pub(crate) fn resolve_for_mail(
     account: AccountId,
     name: &str,
 ) -> Result<MailboxId, Stop> {
-    let name = match may_be(edit, account, name)? {
-        true => name,
-        false => INBOX,
-    };
-    resolve(edit, account, name, true)
+    match resolve(edit, account, name, false) {
+        Err(Stop::NoSuchMailbox) if may_be(edit, account, name)? => {
+            resolve(edit, account, name, true)
+        }
+        Err(Stop::NoSuchMailbox) => resolve(edit, account, INBOX, true),
+        found => found,
+    }
 }
 
 /// Whether there is a mailbox with this name, or room for one.

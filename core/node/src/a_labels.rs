@@ -1,12 +1,7 @@
 //! Domains and addresses in the one form in which they are compared: in lower case, domains in A-labels.
 
-use mox_address::Domain;
-
-/// A domain, or an address literal, in that form. What is no name is only brought into lower case.
-pub(crate) fn in_a_labels(domain: &str) -> String {
-    let name = Domain::parse(domain, true).and_then(|name| name.to_ascii());
-    name.map_or_else(|_| domain.to_lowercase(), |name| name.to_string())
-}
+// What is grouped here by domain is told from bundles there.
+pub(crate) use mox_mailbox::in_a_labels;
 
 /// The domain of an address in that form; nothing of what has none.
 pub(crate) fn domain_of(address: &str) -> String {
