@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mox_address::Domain;
 use mox_queue::{Ending, Outcome};
 use serde::Deserialize;
 
@@ -145,10 +144,7 @@ pub(crate) fn in_a_labels(domain: &str) -> String {
         Some(name) => (".", name),
         None => ("", domain),
     };
-    match Domain::parse(name, true).and_then(|name| name.to_ascii()) {
-        Ok(name) => format!("{dot}{name}"),
-        Err(_) => domain.to_lowercase(),
-    }
+    dot.to_owned() + &mox_mailbox::in_a_labels(name)
 }
 
 /// A message, as far as events are about it.
